@@ -1,0 +1,33 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let package = Package(
+    name: "llada",
+    products: [
+        .library(name: "LLaDA", targets: ["LLaDA"]),
+        .library(name: "llada", type: .dynamic, targets: ["LibLLaDA"]),
+    ],
+    targets: [
+        .target(name: "Kernels"),
+        .target(name: "LLaDA", dependencies: ["Kernels"]),
+        // The contract: the hand-written C header, seen from Swift as a module.
+        .target(name: "CLLaDA", path: "include", publicHeadersPath: "."),
+        .target(name: "CAPI", dependencies: ["LLaDA", "CLLaDA"]),
+        // libllada.so: links the above. The linker flags stand here alone, so that Swift clients of LLaDA do not inherit them.
+        .target(
+            name: "LibLLaDA", dependencies: ["CAPI"], exclude: ["exports.map"],
+            linkerSettings: [
+                .unsafeFlags([
+                    "-use-ld=lld", "-static-stdlib", "-Xlinker", "-soname", "-Xlinker", "libllada.so.0",
+                    "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/LibLLaDA/exports.map",
+                    "-Xlinker", "-z", "-Xlinker", "nodelete", "-Xlinker", "-z", "-Xlinker", "defs",
+                    "-Xlinker", "--gc-sections",
+                ])
+            ]),
+        .testTarget(name: "KernelsTests", dependencies: ["Kernels"]),
+        .testTarget(name: "CheckpointTests", dependencies: ["LLaDA"]),
+        .testTarget(name: "TextTests", dependencies: ["LLaDA"]),
+        .testTarget(name: "ForwardTests", dependencies: ["LLaDA"]),
+        .testTarget(name: "DecoderTests", dependencies: ["LLaDA"]),
+    ]
+)

@@ -1,0 +1,79 @@
+/*
+ * kernels.h - the arithmetic of the forward pass, on plain arrays. Knows shapes, no model.
+ *
+ * One contract for every implementation (portable, AVX2, AVX-512): THE SAME BITS. Each output element is
+ * computed by one fixed sequence of IEEE operations that depends only on the element's own inputs:
+ *
+ *   - a dot product keeps 16 lane accumulators; lane j takes the products of the elements k with k % 16 == j,
+ *     in increasing order of k, each by one fused multiply-add into an accumulator that begins at +0; absent
+ *     elements of the last group of 16 leave their lanes untouched (equivalently: fma(0, 0, acc));
+ *   - lanes are then summed as a tree: s[j] = a[j] + a[j+8] for j < 8; then + 4; then + 2; then + 1;
+ *   - sums of other kinds use the same 16 lanes with an addition in place of the multiply-add;
+ *   - exp is the polynomial of llk_expf below, in every implementation.
+ *
+ * So results depend neither on the number of rows of a call, nor on how outputs are split over threads, nor
+ * on the CPU. Tests hold every implementation to the portable one, bit by bit.
+ *
+ * Pointers need only the alignment of one byte: weights are read where the file was mapped. Sizes may be 0.
+ * No function keeps state, allocates or prints; all may be called from several threads at once.
+ */
+#ifndef LLADA_KERNELS_H
+#define LLADA_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* How a weight matrix is stored. */
+typedef enum { LLK_F32 = 0, LLK_F16 = 1, LLK_BF16 = 2 } llk_dtype;
+
+/* Which implementation of the kernels to use. The caller takes the best once and hands it on. */
+typedef enum { LLK_PORTABLE = 0, LLK_AVX2 = 1, LLK_AVX512 = 2 } llk_isa;
+
+/* The best implementation this CPU (and the operating system) can run. AVX2 implies FMA and F16C. */
+llk_isa llk_best_isa(void);
+
+typedef struct {
+    /* y[r, o] = sum_k x[r, k] w[o, k]   for r < rows, first <= o < last
+     * x: f32 [rows, ldx >= inner];  w: dtype [>= last, inner], row-major;  y: f32 [rows, ldy >= last]. */
+    void (*matmul)(const float *x, size_t ldx, size_t rows, const void *w, llk_dtype dtype, size_t inner,
+                   size_t first, size_t last, float *y, size_t ldy);
+
+    /* out[q, d] = sum_t p[q, t] v[t, d]   one fma per t, in increasing order of t, from +0
+     * p: [queries, ldp >= keys];  v: [keys, ldv >= dim];  out: [queries, ldo >= dim].
+     * With `accumulate`, goes on from what out holds instead of +0: keys may come in pieces. */
+    void (*weighted_sum)(const float *p, size_t ldp, size_t queries, const float *v, size_t ldv, size_t keys,
+                         size_t dim, float *out, size_t ldo, bool accumulate);
+
+    /* y[i] = x[i] * (1 / sqrt(mean(x^2) + eps)) * weight[i]   over n elements; y may be x.
+     * Rounding: mean = (lane-sum of fma squares) / n; scale = 1 / sqrtf(mean + eps); (x * scale) * weight. */
+    void (*rms_norm)(const float *x, const float *weight, size_t n, float eps, float *y);
+
+    /* gate[i] = silu(gate[i]) * up[i],  silu(z) = z / (1 + exp(-z)). */
+    void (*silu_mul)(float *gate, const float *up, size_t n);
+
+    /* p[i] = exp(x[i] * scale - max) / sum over n elements, in place; max and sum over all n, sum by lanes. n >= 1. */
+    void (*softmax)(float *x, size_t n, float scale);
+
+    /* The arg-max of n >= 1 logits (ties: lowest index; NaN never wins; all NaN or -inf: index 0), and
+     * *sum_exp = lane-sum of exp(x[i] - x[argmax]).  So softmax(x)[argmax] = 1 / *sum_exp. */
+    size_t (*argmax_sum_exp)(const float *x, size_t n, float *sum_exp);
+
+    /* y[i] = fma(a, x[i], y[i]) */
+    void (*axpy)(float a, const float *x, size_t n, float *y);
+
+    /* out[i] = (float) in[i] */
+    void (*to_f32)(const void *in, llk_dtype dtype, size_t n, float *out);
+} llk_kernels;
+
+/* The kernels of an implementation; NULL where this build or this CPU has none of that kind. */
+const llk_kernels *llk_get(llk_isa isa);
+
+/* exp(x) within 2 ulp for x in [-87, 88]; 0 below -87.33, +inf above 88.72; NaN to NaN. The definition every
+ * implementation follows. */
+float llk_expf(float x);
+
+/* Round to nearest even; NaN stays NaN. n elements. */
+void llk_f32_to_bf16(const float *in, size_t n, uint16_t *out);
+
+#endif
