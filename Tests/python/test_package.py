@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -125,10 +126,24 @@ def test_nothing_is_printed():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+trained = [path.parent for path in sorted((ROOT / "examples" / "models").glob("*/config.json"))]
+needs_model = pytest.mark.skipif(not trained, reason="no model in examples/models")
+
+
+@needs_model
+def test_the_readme_works_when_pasted(capsys):
+    text = (ROOT / "bindings" / "python" / "README.md").read_text()
+    snippets = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert len(snippets) >= 3
+    for snippet in snippets:
+        assert "examples/models/<name>" in snippet
+        exec(snippet.replace("examples/models/<name>", str(trained[0])), {"llada": llada})
+    assert capsys.readouterr().out
+
+
+@needs_model
 @pytest.mark.parametrize("name", ["generate.py", "step.py"])
 def test_examples(name):
-    if not list((ROOT / "examples" / "models").glob("*/config.json")):
-        pytest.skip("no model in examples/models yet")
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / "python" / name, "What is 2 plus 3?"], capture_output=True, text=True,
         timeout=120,

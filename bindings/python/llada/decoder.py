@@ -465,18 +465,21 @@ class Decoder:
         return "\n".join(drawing.lines(self._spans(), width, color))
 
     def _repr_html_(self) -> str:
-        return drawing.html(self._spans(), repr(self))
+        return drawing.html([] if self.closed else self._spans(), repr(self))
 
     def __repr__(self) -> str:
-        if self.closed:
+        try:
+            state, states = self._state(), self.states
+        except ClosedError:
             return "<llada.Decoder, closed>"
-        state = self._state()
+        except BusyError:
+            return "<llada.Decoder, at work in another thread>"
         blocks = state.canvas_length // state.block_length
         block = (state.active_first + state.active_count) // state.block_length
         where = _abi.FINISH_REASONS[state.finish_reason] if state.finished else _abi.PHASES[state.phase]
         return (
             f"<llada.Decoder {where}: block {block} of {blocks}, step {state.block_step}, "
-            f"{int(np.count_nonzero(self.states == State.MASKED))} masked of {state.canvas_length}, "
+            f"{int(np.count_nonzero(states == State.MASKED))} masked of {state.canvas_length}, "
             f"forwards={state.forwards}, edits={state.edits}>"
         )
 
