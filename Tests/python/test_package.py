@@ -137,7 +137,7 @@ def test_the_readme_works_when_pasted(capsys):
     assert len(snippets) >= 3
     for snippet in snippets:
         assert "examples/models/<name>" in snippet
-        exec(snippet.replace("examples/models/<name>", str(trained[0])), {"llada": llada})
+        exec(snippet.replace("examples/models/<name>", str(trained[0])), {})
     assert capsys.readouterr().out
 
 

@@ -31,7 +31,8 @@ class Screen:
 
     def show(self, picture: str) -> None:
         up = f"\x1b[{self.height}A" if self.height else ""
-        print(f"{up}\r\x1b[J{picture}", flush=True)
+        # Each line is overwritten and its rest wiped: nothing flickers.
+        print(up + picture.replace("\n", "\x1b[K\n") + "\x1b[K\x1b[J", flush=True)
         self.height = picture.count("\n") + 1
 
 
