@@ -73,3 +73,18 @@ final class TemporaryFolder {
     @discardableResult
     func write(_ name: String, _ text: String) throws -> String { try write(name, Array(text.utf8)) }
 }
+
+/// A safetensors file of this header, whatever it says, and `dataCount` bytes of data.
+func safetensors(_ header: String, dataCount: Int = 0) -> [UInt8] {
+    let header = Array(header.utf8)
+    let length = withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) }
+    return length + header + (0..<dataCount).map { UInt8(truncatingIfNeeded: $0) }
+}
+
+func readSafetensors(_ bytes: [UInt8]) throws -> Safetensors {
+    try bytes.withUnsafeBytes { try Safetensors($0, file: "m.safetensors") }
+}
+
+let conformanceFolder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .appendingPathComponent("Fixtures/conformance").path
+let conformanceNames = ["gqa_group", "mha_nogroup", "mini_like", "block_route"]

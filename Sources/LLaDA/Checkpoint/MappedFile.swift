@@ -6,6 +6,8 @@ import Glibc
 /// A host that cannot promise this opens with `mapped: false`.
 package final class MappedFile: @unchecked Sendable {  // the bytes are never written after init
     package let path: String
+    /// Valid while this object lives, which Swift ends after its last use: `withExtendedLifetime(file) { … file.bytes … }`
+    /// where nothing else holds on to it.
     package let bytes: UnsafeRawBufferPointer
     private let mapped: Bool
 
@@ -107,6 +109,6 @@ extension JSON {
     /// Reads and parses a small file; messages about its content call it `name`.
     package static func read(_ path: String, name: String, limit: Int) throws(LLaDAError) -> JSON {
         let file = try MappedFile(path, mapped: false, limit: limit)
-        return try parse(file.bytes, file: name)
+        return try withExtendedLifetime(file) { () throws(LLaDAError) in try parse(file.bytes, file: name) }
     }
 }
