@@ -121,10 +121,10 @@ import Testing
 
     /// The parser of a host program must not change with its locale.
     @Test func ignoresTheLocale() throws {
-        let old = setlocale(LC_ALL, nil).map { String(cString: $0) }
-        defer { setlocale(LC_ALL, old ?? "C") }
+        let old = setlocale(LC_NUMERIC, nil).map { String(cString: $0) }
+        defer { setlocale(LC_NUMERIC, old ?? "C") }
         for locale in ["de_DE.UTF-8", "fr_FR.UTF-8"] {
-            setlocale(LC_ALL, locale)
+            setlocale(LC_NUMERIC, locale)
             guard case .double(0.5) = try Self.parse("0.5") else { return #expect(Bool(false)) }
         }
     }

@@ -17,7 +17,6 @@ import Testing
         #expect(file.entries.map(\.shape) == [[4], [0, 7], [2, 3], []])
         #expect(file.entries.map(\.bytes.count) == [8, 0, 24, 1])
         #expect(file.entries.last?.bytes.upperBound == Self.valid.count)
-        #expect(file.metadata.map(\.key.string) == ["format"])
         #expect(try readSafetensors(safetensors("{}")).entries.isEmpty)
     }
 

@@ -124,10 +124,11 @@ package final class Checkpoint: Sendable {
     }
 
     /// Checkpoints saved from a multimodal wrapper carry its name in front.
+    private static let aliases: [(alias: JSONString, prefix: JSONString)] = [
+        ("model.language_model.", "model."), ("model.lm_head.", "lm_head."),
+    ]
+
     private static func canonical(_ name: JSONString) -> JSONString {
-        let aliases: [(alias: JSONString, prefix: JSONString)] = [
-            ("model.language_model.", "model."), ("model.lm_head.", "lm_head."),
-        ]
         for (alias, prefix) in aliases where name.bytes.starts(with: alias.bytes) {
             return JSONString(prefix.bytes + name.bytes.dropFirst(alias.bytes.count))
         }
