@@ -114,6 +114,19 @@ import Testing
         }
     }
 
+    /// A host may call from a thread with far less than the usual 8 MB.
+    @Test func theDeepestDocumentFitsASmallStack() {
+        let text = Array((String(repeating: "{\"a\":[", count: 64) + String(repeating: "]}", count: 64)).utf8)
+        let done = DispatchSemaphore(value: 0)
+        let thread = Thread {
+            #expect(throws: Never.self) { _ = try JSON.parse(text, file: "f") }
+            done.signal()
+        }
+        thread.stackSize = 128 << 10
+        thread.start()
+        done.wait()
+    }
+
     @Test func messagesDoNotRepeatHostileText() {
         #expect(JSONString("a\u{1B}[2J\n\"\u{E9}").quoted == "\"a\\u{1B}[2J\\n\\\"\u{E9}\"")
         #expect(JSONString(String(repeating: "x", count: 5000)).quoted.utf8.count < 100)
