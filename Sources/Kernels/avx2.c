@@ -66,13 +66,13 @@ VEC_FN void v16_store(float *p, v16 v) {
 VEC_FN v16 v16_load_part(const float *p, size_t count, float fill) {
     float lanes[16];
     v16_store(lanes, v16_set1(fill));
-    __builtin_memcpy(lanes, p, 4 * count);
+    llk_copy(lanes, p, 4 * count);
     return v16_load(lanes);
 }
 VEC_FN void v16_store_part(float *p, size_t count, v16 v) {
     float lanes[16];
     v16_store(lanes, v);
-    __builtin_memcpy(p, lanes, 4 * count);
+    llk_copy(p, lanes, 4 * count);
 }
 
 VEC_FN __m256 widen8(const char *p, llk_dtype dtype, size_t i) {
@@ -87,7 +87,7 @@ VEC_FN v16 v16_widen(const void *p, llk_dtype dtype, size_t i) {
 VEC_FN v16 v16_widen_part(const void *p, llk_dtype dtype, size_t i, size_t count) {
     char lanes[64] = {0};
     const size_t size = llk_size_of(dtype);
-    __builtin_memcpy(lanes, (const char *)p + size * i, size * count);
+    llk_copy(lanes, (const char *)p + size * i, size * count);
     return v16_widen(lanes, dtype, 0);
 }
 
@@ -152,10 +152,7 @@ VEC_FN void tile(const float *x, size_t ldx, const int rows, const char *w, llk_
     }
     UNROLL for (int r = 0; r < rows; r++)
         UNROLL for (size_t o = 0; o < TILE_OUTS; o++)
-            if (o < outs) {
-                float sum = sum8(_mm256_add_ps(lo[r][o], hi[r][o]));
-                __builtin_memcpy(y + (size_t)r * ldy + o, &sum, sizeof sum);
-            }
+            if (o < outs) llk_store(y, (size_t)r * ldy + o, sum8(_mm256_add_ps(lo[r][o], hi[r][o])));
 }
 
 #include "panels.h"

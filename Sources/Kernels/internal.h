@@ -24,6 +24,20 @@ static inline size_t llk_size_of(llk_dtype dtype) { return dtype == LLK_F32 ? 4 
 
 static inline size_t llk_min(size_t a, size_t b) { return a < b ? a : b; }
 
+/* Pointers may have any alignment, so numbers are copied, never dereferenced; and copied through void *, because
+ * from the type float * a compiler may conclude that the address is a multiple of 4. */
+static inline void llk_copy(void *to, const void *from, size_t bytes) {
+    if (bytes) __builtin_memcpy(to, from, bytes); /* of nothing, even NULL may be copied */
+}
+
+static inline float llk_load(const float *p, size_t i) {
+    float f;
+    llk_copy(&f, (const char *)p + 4 * i, sizeof f);
+    return f;
+}
+
+static inline void llk_store(float *p, size_t i, float f) { llk_copy((char *)p + 4 * i, &f, sizeof f); }
+
 /* exp(x) = 2^n e^r, n = x log2(e) to the nearest integer, r = x - n ln 2 with ln 2 in two parts;
  * e^r = 1 + r + r^2 q(r), q interpolating at the Chebyshev nodes of |r| <= ln(2) / 2: relative error 1.1e-8. */
 #define EXP_LOWEST -0x1.5d589ep+6f /* the last x whose exp is a normal number */

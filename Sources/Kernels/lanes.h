@@ -129,8 +129,7 @@ TARGET static size_t argmax_sum_exp(const float *x, size_t n, float *sum_exp) {
     v16 sum = v16_set1(0);
     for (size_t i = 0; i < n; i += 16)
         sum = v16_add(sum, v16_exp(v16_sub(load_group(x, i, n, -INFINITY), v16_set1(max))));
-    float total = v16_sum(sum);
-    __builtin_memcpy(sum_exp, &total, sizeof total);
+    llk_store(sum_exp, 0, v16_sum(sum));
     return best;
 }
 
@@ -147,7 +146,7 @@ LANE_FN void widen_all(const void *in, llk_dtype dtype, size_t n, float *out) {
 
 TARGET static void to_f32(const void *in, llk_dtype dtype, size_t n, float *out) {
     switch (dtype) {
-    case LLK_F32: if (n) __builtin_memcpy(out, in, 4 * n); break;
+    case LLK_F32: llk_copy(out, in, 4 * n); break;
     case LLK_F16: widen_all(in, LLK_F16, n, out); break;
     case LLK_BF16: widen_all(in, LLK_BF16, n, out); break;
     }
@@ -164,9 +163,8 @@ LANE_FN void sum_tile(const float *p, size_t ldp, const int queries, const float
         v16 row[WS_VECTORS];
         UNROLL for (int d = 0; d < vectors; d++) row[d] = load_group(v + t * ldv, 16 * (size_t)d, count, 0);
         UNROLL for (int q = 0; q < queries; q++) {
-            float weight;
-            __builtin_memcpy(&weight, p + (size_t)q * ldp + t, sizeof weight);
-            UNROLL for (int d = 0; d < vectors; d++) acc[q][d] = v16_fma(v16_set1(weight), row[d], acc[q][d]);
+            v16 weight = v16_set1(llk_load(p, (size_t)q * ldp + t));
+            UNROLL for (int d = 0; d < vectors; d++) acc[q][d] = v16_fma(weight, row[d], acc[q][d]);
         }
     }
     UNROLL for (int q = 0; q < queries; q++)

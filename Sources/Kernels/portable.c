@@ -3,23 +3,12 @@
 #include "internal.h"
 
 #include <math.h>
-#include <string.h>
-
-/* Reading: pointers may have any alignment, so numbers are copied out, never dereferenced. */
 
 static float float_of(uint32_t bits) {
     float f;
-    memcpy(&f, &bits, sizeof f);
+    llk_copy(&f, &bits, sizeof f);
     return f;
 }
-
-static float load_f32(const float *p, size_t i) {
-    float f;
-    memcpy(&f, (const char *)p + 4 * i, sizeof f);
-    return f;
-}
-
-static void store_f32(float *p, size_t i, float f) { memcpy((char *)p + 4 * i, &f, sizeof f); }
 
 static float from_bf16(uint16_t h) { return float_of((uint32_t)h << 16); }
 
@@ -39,9 +28,9 @@ static float from_f16(uint16_t h) {
 }
 
 static float load(const void *p, llk_dtype dtype, size_t i) {
-    if (dtype == LLK_F32) return load_f32(p, i);
+    if (dtype == LLK_F32) return llk_load(p, i);
     uint16_t h;
-    memcpy(&h, (const char *)p + 2 * i, sizeof h);
+    llk_copy(&h, (const char *)p + 2 * i, sizeof h);
     return dtype == LLK_F16 ? from_f16(h) : from_bf16(h);
 }
 
@@ -60,8 +49,8 @@ static void matmul(const float *x, size_t ldx, size_t rows, const void *w, llk_d
         for (size_t o = first; o < last; o++) {
             float lanes[16] = {0};
             for (size_t k = 0; k < inner; k++)
-                lanes[k % 16] = fmaf(load_f32(x, r * ldx + k), load(w, dtype, o * inner + k), lanes[k % 16]);
-            store_f32(y, r * ldy + o, sum_of_lanes(lanes));
+                lanes[k % 16] = fmaf(llk_load(x, r * ldx + k), load(w, dtype, o * inner + k), lanes[k % 16]);
+            llk_store(y, r * ldy + o, sum_of_lanes(lanes));
         }
 }
 
@@ -69,68 +58,68 @@ static void weighted_sum(const float *p, size_t ldp, size_t queries, const float
                          size_t dim, float *out, size_t ldo, bool accumulate) {
     for (size_t q = 0; q < queries; q++)
         for (size_t d = 0; d < dim; d++) {
-            float sum = accumulate ? load_f32(out, q * ldo + d) : 0;
-            for (size_t t = 0; t < keys; t++) sum = fmaf(load_f32(p, q * ldp + t), load_f32(v, t * ldv + d), sum);
-            store_f32(out, q * ldo + d, sum);
+            float sum = accumulate ? llk_load(out, q * ldo + d) : 0;
+            for (size_t t = 0; t < keys; t++) sum = fmaf(llk_load(p, q * ldp + t), llk_load(v, t * ldv + d), sum);
+            llk_store(out, q * ldo + d, sum);
         }
 }
 
 static void rms_norm(const float *x, const float *weight, size_t n, float eps, float *y) {
     float lanes[16] = {0};
-    for (size_t i = 0; i < n; i++) lanes[i % 16] = fmaf(load_f32(x, i), load_f32(x, i), lanes[i % 16]);
+    for (size_t i = 0; i < n; i++) lanes[i % 16] = fmaf(llk_load(x, i), llk_load(x, i), lanes[i % 16]);
     float mean = sum_of_lanes(lanes) / (float)n;
     float scale = 1.0f / sqrtf(mean + eps);
-    for (size_t i = 0; i < n; i++) store_f32(y, i, load_f32(x, i) * scale * load_f32(weight, i));
+    for (size_t i = 0; i < n; i++) llk_store(y, i, llk_load(x, i) * scale * llk_load(weight, i));
 }
 
 static void silu_mul(float *gate, const float *up, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        float z = load_f32(gate, i);
-        store_f32(gate, i, z / (1.0f + llk_expf(-z)) * load_f32(up, i));
+        float z = llk_load(gate, i);
+        llk_store(gate, i, z / (1.0f + llk_expf(-z)) * llk_load(up, i));
     }
 }
 
 static void softmax(float *x, size_t n, float scale) {
     float max = -INFINITY;
     for (size_t i = 0; i < n; i++) {
-        float scaled = load_f32(x, i) * scale;
-        store_f32(x, i, scaled);
+        float scaled = llk_load(x, i) * scale;
+        llk_store(x, i, scaled);
         if (scaled > max) max = scaled;
     }
     float lanes[16] = {0};
     for (size_t i = 0; i < n; i++) {
-        float e = llk_expf(load_f32(x, i) - max);
-        store_f32(x, i, e);
+        float e = llk_expf(llk_load(x, i) - max);
+        llk_store(x, i, e);
         lanes[i % 16] += e;
     }
     float inverse = 1.0f / sum_of_lanes(lanes);
-    for (size_t i = 0; i < n; i++) store_f32(x, i, load_f32(x, i) * inverse);
+    for (size_t i = 0; i < n; i++) llk_store(x, i, llk_load(x, i) * inverse);
 }
 
 static size_t argmax_sum_exp(const float *x, size_t n, float *sum_exp) {
     size_t best = 0;
     float max = -INFINITY;
     for (size_t i = 0; i < n; i++)
-        if (load_f32(x, i) > max) {
-            max = load_f32(x, i);
+        if (llk_load(x, i) > max) {
+            max = llk_load(x, i);
             best = i;
         }
     float lanes[16] = {0};
-    for (size_t i = 0; i < n; i++) lanes[i % 16] += llk_expf(load_f32(x, i) - max);
-    store_f32(sum_exp, 0, sum_of_lanes(lanes));
+    for (size_t i = 0; i < n; i++) lanes[i % 16] += llk_expf(llk_load(x, i) - max);
+    llk_store(sum_exp, 0, sum_of_lanes(lanes));
     return best;
 }
 
 static void axpy(float a, const float *x, size_t n, float *y) {
-    for (size_t i = 0; i < n; i++) store_f32(y, i, fmaf(a, load_f32(x, i), load_f32(y, i)));
+    for (size_t i = 0; i < n; i++) llk_store(y, i, fmaf(a, llk_load(x, i), llk_load(y, i)));
 }
 
 static void to_f32(const void *in, llk_dtype dtype, size_t n, float *out) {
     if (dtype == LLK_F32) { /* bits, so that a signalling NaN passes through whatever registers are used */
-        if (n) memcpy(out, in, 4 * n);
+        llk_copy(out, in, 4 * n);
         return;
     }
-    for (size_t i = 0; i < n; i++) store_f32(out, i, load(in, dtype, i));
+    for (size_t i = 0; i < n; i++) llk_store(out, i, load(in, dtype, i));
 }
 
 const llk_kernels llk_table_portable = {
@@ -159,10 +148,10 @@ float llk_expf(float x) {
 void llk_f32_to_bf16(const float *in, size_t n, uint16_t *out) {
     for (size_t i = 0; i < n; i++) {
         uint32_t bits;
-        memcpy(&bits, (const char *)in + 4 * i, sizeof bits);
+        llk_copy(&bits, (const char *)in + 4 * i, sizeof bits);
         uint32_t even = bits + 0x7fff + (bits >> 16 & 1); /* half up, less one if the kept part is even */
         bool nan = (bits & 0x7fffffff) > 0x7f800000;
         uint16_t h = (uint16_t)((nan ? bits | 0x400000 : even) >> 16);
-        memcpy((char *)out + 2 * i, &h, sizeof h);
+        llk_copy((char *)out + 2 * i, &h, sizeof h);
     }
 }
