@@ -99,10 +99,10 @@ struct AddedTokenMatcher: Sendable {
 
     private static func isWord(_ scalar: Unicode.Scalar) -> Bool {
         let properties = scalar.properties
-        if properties.isAlphabetic || properties.isJoinControl { return true }
-        switch properties.generalCategory {
+        switch ScalarTable.computed(scalar).category {
         case .nonspacingMark, .spacingMark, .enclosingMark, .decimalNumber, .connectorPunctuation: return true
-        default: return false
+        case .unassigned: return false  // by Unicode 16, as in `ScalarTable`
+        default: return properties.isAlphabetic || properties.isJoinControl
         }
     }
 

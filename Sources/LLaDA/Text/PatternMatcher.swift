@@ -1,7 +1,7 @@
 /// Runs a `PreTokenizerPattern` over one text: a backtracking matcher with a stack as deep as the program is long.
 ///
 /// The text must be valid UTF-8. The matcher borrows everything and lives only as long as the closure of `forEachPiece`.
-struct PatternMatcher {
+package struct PatternMatcher {
     private typealias Instruction = PreTokenizerPattern.Instruction
     private typealias FlatSet = PreTokenizerPattern.FlatSet
 
@@ -36,7 +36,7 @@ struct PatternMatcher {
 
     /// Cuts `text` as Hugging Face's `Split` with behaviour "Isolated" does: every match is a piece, and so is what lies
     /// between matches. Pieces are never empty and cover the text.
-    static func forEachPiece(
+    package static func forEachPiece(
         of text: UnsafeBufferPointer<UInt8>, _ pattern: PreTokenizerPattern, _ table: ScalarTable,
         _ body: (Range<Int>) -> Void
     ) {
@@ -151,17 +151,27 @@ struct PatternMatcher {
         }
         lowest = end
         if instruction.maximum == .max {
-            if end >= memory[pc].start, end < memory[pc].end {
-                end = memory[pc].end
+            let known = memory[pc]
+            if end < known.end {
+                // A remembered run lies ahead or around: walk only until it begins.
+                while end < known.start {
+                    let next = step(set, end)
+                    if next < 0 { break }
+                    end = next
+                }
+                if end >= known.start {
+                    end = known.end
+                    memory[pc].start = min(known.start, position)
+                } else if end - position >= Self.longRun {
+                    memory[pc] = LoopMemory(start: position, end: end)
+                }
             } else {
                 while true {
                     let next = step(set, end)
                     if next < 0 { break }
                     end = next
                 }
-                if end - position >= Self.longRun {
-                    memory[pc] = LoopMemory(start: position, end: end)
-                }
+                if end - position >= Self.longRun { memory[pc] = LoopMemory(start: position, end: end) }
             }
             if instruction.possessive { return end }
             if end == memory[pc].end, lowest >= memory[pc].start, memory[pc].failing <= end {

@@ -238,7 +238,7 @@ package struct PatternParser {
                 name.unicodeScalars.append(scalar)
                 position += 1
             }
-            position += 1
+            if !take("}") { name = "" }
         }
         let categories = ScalarTable.Category.allCases.filter { category in
             name.utf8.count == 1 || name.utf8.count == 2
