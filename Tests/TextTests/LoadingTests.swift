@@ -44,7 +44,7 @@ import Testing
         }),
         ("model", .unsupported, #"model.type is "WordPiece""#, { $0.set("model/type", "WordPiece") }),
         ("dropout", .unsupported, "model.dropout is 0.5", { $0.set("model/dropout", 0.5) }),
-        ("prefix", .unsupported, #"model.continuing_subword_prefix is "##""#, { $0.set("model/continuing_subword_prefix", "##") }),
+        ("prefix", .unsupported, ###"model.continuing_subword_prefix is "##""###, { $0.set("model/continuing_subword_prefix", "##") }),
         ("suffix", .unsupported, #"model.end_of_word_suffix is "</w>""#, { $0.set("model/end_of_word_suffix", "</w>") }),
         ("fallback", .unsupported, "model.byte_fallback is true", { $0.set("model/byte_fallback", true) }),
         ("no vocabulary", .tokenizer, "model.vocab is null", { $0.set("model/vocab", nil) }),

@@ -33,6 +33,7 @@ struct TokenizerParts: Sendable {
         let model = root["model"]
         try Self.checkModel(model)
         let vocabulary = try Vocabulary(model["vocab"])
+        let byteIDs = try vocabulary.byteIDs(model["vocab"])
         var contents = vocabulary.contents
         let added = try Self.addedTokens(root["added_tokens"], vocabulary, &contents)
         exists = contents.map { $0 != nil }
@@ -75,7 +76,6 @@ struct TokenizerParts: Sendable {
             wholePieces = nil
         }
 
-        let byteIDs = try vocabulary.byteIDs(model["vocab"])
         for (byte, id) in byteIDs.enumerated() where special[Int(id)] {
             throw LLaDAError(
                 .tokenizer, file: root.file, key: "added_tokens", found: "a special token with id \(id)",
