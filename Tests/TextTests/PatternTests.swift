@@ -40,6 +40,8 @@ import Testing
         (#"\P{L}+|\p{Lu}\p{Ll}*"#, "12AbcD", ["12", "Abc", "D"]),
         (#"(?i:k)+"#, "kK\u{212A}x", ["kK\u{212A}", "x"]),
         (#"(?:\p{L}|\p{M})+"#, "e\u{301} f", ["e\u{301}", " ", "f"]),
+        // As of Unicode 16: U+0295 is lowercase, and U+A7CE, a letter of Unicode 17, is nothing yet.
+        (#"\p{Ll}+|\p{L}+"#, "\u{295}a1\u{A7CE}b", ["\u{295}a", "1\u{A7CE}", "b"]),
         (#"\w+"#, "a_1² ½-Ⅷ", ["a_1²", " ", "½", "-", "Ⅷ"]),
     ])
     func constructs(pattern: String, text: String, expected: [String]) throws {

@@ -74,6 +74,7 @@ package struct ScalarTable: Sendable {
         if category != .unassigned, category != .privateUse, let age = properties.age, age.major > 16 {
             category = .unassigned
         }
+        if scalar.value == 0x295 { category = .lowercaseLetter }  // ʕ: "other letter" only since Unicode 17
         let word: Bool
         switch category {
         case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter,
