@@ -81,7 +81,7 @@ def records(name):
         fields.append(data[at + 4 : at + 4 + size])
         at += 4 + size
     for text, ids, plain, decoded, skipped in zip(*[iter(fields)] * 5):
-        decoded = decoded[1:] or text if decoded[:1] == b"!" else text
+        decoded = decoded[1:] if decoded[:1] == b"!" else text
         skipped = skipped[1:] if skipped[:1] == b"!" else decoded
         yield text, leb128(ids), leb128(plain[1:]) if plain else leb128(ids), decoded.decode(), skipped.decode()
 
