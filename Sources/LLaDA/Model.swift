@@ -117,7 +117,7 @@ public final class Model: Sendable {
         let piece = max(blockLength, 512 / blockLength * blockLength)
         for start in stride(from: 0, to: tokens.count, by: piece) {
             let active = start..<min(start + piece, tokens.count)
-            _ = try sequence.logits(tokens, active: active, into: base + start * config.vocabSize)
+            _ = try sequence.logits(tokens, active: active, asOneBlock: false, into: base + start * config.vocabSize)
         }
     }
 }

@@ -32,8 +32,8 @@ package final class CachedSequence {
     /// Logits of tokens[active], given all before. `asOneBlock` lets the active positions, of several blocks, see each
     /// other (spec: decoding.md, section 7). logits: [active.count, vocab]. Returns how many forwards went ahead of it.
     package func logits(
-        _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool = false,
-        into logits: UnsafeMutablePointer<Float>, observe: ((Int, Routing) -> Void)? = nil
+        _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool,
+        into logits: UnsafeMutablePointer<Float>, observe: ((Int, Routing) -> Void)?
     ) throws(LLaDAError) -> Int {
         let held = holding(tokens)
         var start = min(held, active.lowerBound)
@@ -98,5 +98,16 @@ package final class CachedSequence {
         }
         let batch = Batch(rows: rows, pages: [Array(pages[..<first]) + windowPages], blockLength: blockLength)
         try transformer.forward(batch, &work, logits: logits, cancellation: cancellation)
+    }
+}
+
+extension CachedSequence: Denoiser {
+    package var vocabSize: Int { transformer.config.vocabSize }
+
+    package func logits(
+        _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool,
+        into logits: UnsafeMutablePointer<Float>
+    ) throws(LLaDAError) -> Int {
+        try self.logits(tokens, active: active, asOneBlock: asOneBlock, into: logits, observe: nil)
     }
 }
