@@ -42,7 +42,7 @@ def test_two_threads_on_one_decoder():
                 if dec.finished:
                     return
                 dec.step()
-                dec.canvas, dec.confidences, dec.logits(dec.active[0])
+                dec.canvas, dec.confidences, dec.states
             except llada.BusyError:
                 refusals.append(1)
                 time.sleep(0.0002)
@@ -111,7 +111,7 @@ def test_ctrl_c():
 import sys
 sys.path[:0] = [{str(ROOT / "bindings" / "python")!r}, {str(ROOT / "Tests" / "python")!r}]
 from conftest import load
-with load("mini_like") as model, model.decoder([1, 2, 3], block_length=32, gen_length=20000) as dec:
+with load("mini_like") as model, model.decoder([1, 2, 3], block_length=32, gen_length=4000) as dec:
     try:
         dec.run(lambda dec: print("step", flush=True))
     except KeyboardInterrupt:
@@ -133,7 +133,7 @@ import sys, threading
 sys.path[:0] = [{str(ROOT / "bindings" / "python")!r}, {str(ROOT / "Tests" / "python")!r}]
 from conftest import load
 model = load("mini_like", threads=2)
-dec = model.decoder([1, 2, 3], block_length=32, gen_length=20000)
+dec = model.decoder([1, 2, 3], block_length=32, gen_length=4000)
 threading.Thread(target=dec.run, daemon=True).start()
 import time; time.sleep(0.1)
 """
