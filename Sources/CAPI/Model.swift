@@ -64,20 +64,12 @@ private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LL
         default: throw .argument("blas", found: blas, expected: "a LLADA_BLAS, 0 to 2")
         }
     }
-    if let threads = fields[\.threads] {
-        if threads < 0 { throw .argument("threads", found: threads, expected: "at least 1, or 0 for all") }
-        options.threads = Int(threads)
-    }
-    options.maskTokenID = try specialToken(fields[\.mask_token_id], "mask_token_id")
-    options.eosTokenID = try specialToken(fields[\.eos_token_id], "eos_token_id")
+    if let threads = fields[\.threads] { options.threads = Int(threads) }
+    // -1 has the engine look for one.
+    options.maskTokenID = fields[\.mask_token_id].flatMap { $0 == -1 ? nil : $0 }
+    options.eosTokenID = fields[\.eos_token_id].flatMap { $0 == -1 ? nil : $0 }
     if let useMmap = fields[flag: \.use_mmap] { options.useMmap = useMmap }
     return options
-}
-
-private func specialToken(_ id: Int32?, _ name: String) throws(LLaDAError) -> Int32? {
-    guard let id, id != -1 else { return nil }
-    if id < 0 { throw .argument(name, found: id, expected: "a token id, or -1 to look it up") }
-    return id
 }
 
 @_cdecl("llada_model_free") @implementation
@@ -127,14 +119,7 @@ public func llada_model_logits(
         let model = try CAPI.model(model)
         let tokens = try elements(tokens, count, "tokens")
         if out == nil && capacity != 0 { throw .null("out") }
-        let needed = count * model.config.vocabSize
-        if needed > UInt(bitPattern: capacity) {
-            throw LLaDAError(
-                .bufferTooSmall,
-                "out has room for \(UInt(bitPattern: capacity)) floats; \(count) tokens of \(model.config.vocabSize) logits "
-                    + "need \(needed)")
-        }
-        let logits = UnsafeMutableBufferPointer(start: out, count: needed)
+        let logits = UnsafeMutableBufferPointer(start: out, count: Int(clamping: UInt(bitPattern: capacity)))
         try model.logits(tokens, blockLength: Int(block_length), into: logits)
     }
 }
