@@ -25,7 +25,7 @@ public func llada_decoder_create(
         let prompt = try elements(prompt, prompt_length, "prompt", "prompt_length")
         guard let decoder else { throw .null("decoder") }
         let options = try decoderOptions(options)
-        let created = DecoderHandle(try Decoder(model, prompt: Array(prompt), options: options), of: model)
+        let created = DecoderHandle(try Decoder(model, prompt: Array(prompt), options: options))
         decoder.pointee = OpaquePointer(Unmanaged.passRetained(created).toOpaque())
     }
 }

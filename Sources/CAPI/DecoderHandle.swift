@@ -8,7 +8,6 @@ final class DecoderHandle {
     private let decoder: Decoder
     /// May be used from any thread at any time.
     let cancellation: Cancellation
-    let vocabSize: Int
 
     private let busy = Atomic<Bool>(false)
     /// The thread in which a callback runs right now; 0 if none does. There is no thread 0: pthread_t is an address.
@@ -17,10 +16,9 @@ final class DecoderHandle {
     private var edits: UnsafeBufferPointer<llada_edit>?
     private var events: UnsafeBufferPointer<llada_event>?
 
-    init(_ decoder: Decoder, of model: Model) {
+    init(_ decoder: Decoder) {
         self.decoder = decoder
         cancellation = decoder.cancellation
-        vocabSize = model.config.vocabSize
     }
 
     deinit { endViews() }

@@ -80,12 +80,9 @@ public func llada_decoder_candidates(
     _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
-        let handle = try DecoderHandle.at(decoder)
-        let decoder = try handle.look()
+        let decoder = try DecoderHandle.at(decoder).look()
         let buffer = try CallerBuffer(candidates, capacity: k, count: count, "candidates")
-        // There are no more candidates than tokens, however many are asked for.
-        let wanted = Int(min(UInt(bitPattern: k), UInt(handle.vocabSize)))
-        let best = try decoder.candidates(at: Int(position), count: wanted)
+        let best = try decoder.candidates(at: Int(position), count: Int(clamping: UInt(bitPattern: k)))
         try buffer.fill(best.map { llada_candidate(token: $0.token, logit: $0.logit, probability: $0.probability) })
     }
 }
