@@ -90,8 +90,17 @@ def decoder(run: dict, **options) -> llada.Decoder:
     )
 
 
+# In this run the router of the first MoE layer meets two groups of experts 1.9e-7 apart at position 41 (in f64), about one
+# unit in the last place of f32. The reference's rounding fell on the other side of it than ours, PyTorch's on other
+# machines, and f64. With that one choice turned around, the step that differs is the reference's.
+NEAR_TIES = {"hf21-gqa_group/B32/tail/nt3"}
+
+
 def cases(*algorithms: str) -> list:
+    def marks(name: str) -> list:
+        return [pytest.mark.xfail(reason="a tie in the router, up to rounding")] if name in NEAR_TIES else []
+
     return [
-        pytest.param(run, id=f"{run['algo']}-{run['id']}")
+        pytest.param(run, id=(key := f"{run['algo']}-{run['id']}"), marks=marks(key))
         for name in CHECKPOINTS for run in runs(name) if run["algo"] in algorithms
     ]
