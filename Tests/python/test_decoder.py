@@ -151,6 +151,22 @@ def test_the_decoder_sees_what_logits_shows():
             dec.apply()
 
 
+def test_revisiting_looks_both_ways():
+    """Multiple block editing runs its window as one block: the older one sees the newer."""
+    with start("mini_like", policy=Policy.quality(mbe_window=2), gen_length=27) as dec:
+        windows = []
+        while not dec.finished:
+            dec.forward()
+            if dec.editing_blocks:
+                windows.append(dec.active)
+                if dec.active == range(0, 16):
+                    whole = model("mini_like").logits(dec.canvas[:16], block_length=16)
+                    assert all(np.array_equal(dec.logits(p), whole[p]) for p in dec.active)
+            dec.propose()
+            dec.apply()
+        assert windows == [range(0, 8), range(0, 16), range(8, 24), range(16, 32)]
+
+
 # -- Interfering
 
 def test_propose_takes_many_forms():

@@ -32,7 +32,7 @@ def main() -> None:
 
         def table(dec: llada.Decoder) -> None:
             proposed = {edit.position: edit for edit in dec.proposal}
-            print(f"  {'position':>8}  {'now':10} {'prediction':12} {'sure':>5}  {'runners-up':26} proposal")
+            print(f"  {'position':>8}  {'now':16} {'prediction':16} {'sure':>5}  {'runners-up':26} proposal")
             canvas, states, confidences = dec.canvas, dec.states, dec.confidences
             for position in dec.active:
                 if states[position] == llada.State.PROMPT:
@@ -40,7 +40,7 @@ def main() -> None:
                 best, *others = dec.candidates(position, k=3)
                 edit = proposed.get(position)
                 print(
-                    f"  {position:8}  {show(canvas[position]):10} {show(best.token):12} {confidences[position]:5.2f}  "
+                    f"  {position:8}  {show(canvas[position]):16} {show(best.token):16} {confidences[position]:5.2f}  "
                     f"{'  '.join(f'{show(c.token)} {c.probability:.2f}' for c in others):26} "
                     + (f"write {show(edit.token)} ({edit.reason})" if edit else "")
                 )
