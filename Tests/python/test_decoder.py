@@ -296,6 +296,44 @@ def test_infill():
         assert dec.canvas[kept].tolist() == [prompt[i] for i in kept]
 
 
+@pytest.mark.parametrize("seed", range(24))
+def test_interference_and_the_cache(seed):
+    """Whatever a host writes, masks and bans: with the cache or without, on one thread or three, the bits are the same."""
+    random = np.random.default_rng(seed)
+    name = ["gqa_group", "mini_like"][seed % 2]
+    chosen = [Policy.speedy(mbe_window=2), Policy.quality(), Policy.low_confidence()][seed % 3]
+    prompt = random.integers(0, 90, random.integers(0, 20))
+    twins = [
+        model(name, threads=threads).decoder(prompt, chosen, 8, 24, use_cache=cached)
+        for threads, cached in ((1, True), (1, False), (3, True))
+    ]
+    one = twins[0]
+    while not one.finished and one.forwards < 100:
+        for _ in range(random.integers(0, 3)):
+            position, token = int(random.integers(len(one.canvas))), int(random.integers(90))
+            what = random.choice(["set", "mask", "ban"])
+            answers = set()
+            for dec in twins:
+                try:
+                    {"set": dec.set, "mask": lambda p, t: dec.mask(p), "ban": lambda p, t: dec.ban(t, p)}[what](
+                        position, token
+                    )
+                    answers.add("done")
+                except llada.InvalidArgumentError as refusal:
+                    answers.add(str(refusal))
+            assert len(answers) == 1
+        for dec in twins:
+            dec.forward()
+        for dec in twins[1:]:
+            assert np.array_equal(one.logits(one.active[0]), dec.logits(one.active[0]))
+            assert np.array_equal(one.confidences, dec.confidences)
+        for dec in twins:
+            dec.propose()
+            dec.apply()
+        for dec in twins[1:]:
+            assert np.array_equal(one.canvas, dec.canvas) and np.array_equal(one.states, dec.states)
+
+
 # -- Rules of one's own
 
 def joint_threshold(dec: llada.Decoder):

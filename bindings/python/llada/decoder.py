@@ -314,7 +314,10 @@ class Decoder:
         """What apply will write. Assigning to it is `propose(edits)`. StateError if there is no proposal at hand."""
         array, count = POINTER(_abi.Edit)(), c_size_t()
         with self._held() as handle:
-            check(_abi.lib.llada_decoder_proposal(handle, byref(array), byref(count)))
+            check(
+                _abi.lib.llada_decoder_proposal(handle, byref(array), byref(count)),
+                "there is no proposal: call propose first",
+            )
             return [Edit(e.position, e.token, e.confidence, _abi.REASONS[e.reason]) for e in array[: count.value]]
 
     @proposal.setter
@@ -540,7 +543,8 @@ class Decoder:
             check(
                 _abi.lib.llada_decoder_predictions(
                     handle, byref(first), byref(ids), byref(confidences), byref(count)
-                )
+                ),
+                "there are no predictions: call forward first",
             )
             there = slice(first.value, first.value + count.value)
             all_ids[there] = snapshot(ids, count.value, np.int32)

@@ -125,7 +125,7 @@ def call(function: Any, *arguments: Any) -> None:
         raise from_status(status, error.message.decode("utf-8", "replace"))
 
 
-def check(status: int) -> None:
-    """Raises for the status of a function that takes no llada_error."""
+def check(status: int, reason: str = "") -> None:
+    """Raises for the status of a function that takes no llada_error; `reason` is what its refusal means."""
     if status != _abi.OK:
-        raise from_status(status)
+        raise from_status(status, reason)
