@@ -24,6 +24,8 @@ let package = Package(
                     "-Xlinker", "--gc-sections",
                 ])
             ]),
+        .executableTarget(name: "llada-bench", dependencies: ["LLaDA"]),
+        .executableTarget(name: "llada-example", dependencies: ["LLaDA"], path: "examples/swift"),
         .testTarget(name: "KernelsTests", dependencies: ["Kernels"]),
         .testTarget(name: "CheckpointTests", dependencies: ["LLaDA"]),
         .testTarget(
