@@ -6,6 +6,7 @@
 
 const char *fixtures = "Tests/Fixtures/conformance";
 const char *text_model;
+const void *test_argument;
 const int32_t prompt[5] = {1, 17, 42, 99, 64};
 
 static FILE *report; /* the real stdout, in a test */
@@ -57,8 +58,8 @@ _Noreturn void finish(void) {
 /* 1 if it passed. */
 static int run_one(const test *t) {
     FILE *said = tmpfile();
-    int verdict = 0, saved = dup(STDOUT_FILENO);
-    if (!said || saved < 0) return 0;
+    int verdict = 0;
+    if (!said) return 0;
     printf("%-48s ", t->name);
     fflush(stdout);
     /* A remark or a failure comes after "ok" would: the child's lines are collected and printed behind the verdict. */
@@ -70,6 +71,7 @@ static int run_one(const test *t) {
         dup2(fileno(said), STDOUT_FILENO);
         dup2(fileno(said), STDERR_FILENO);
         alarm(TIME_LIMIT);
+        test_argument = t->argument;
         t->run();
         finish();
     }
@@ -93,7 +95,6 @@ static int run_one(const test *t) {
     fflush(stdout);
     fclose(said);
     fclose(lines);
-    close(saved);
     return verdict;
 }
 

@@ -16,7 +16,10 @@
 typedef struct {
     const char *name;
     void (*run)(void);
+    const void *argument; /* of a test that is one of many; the running one's is test_argument */
 } test;
+
+extern const void *test_argument;
 
 /* Runs the tests, prints a line for each and "N passed, N failed"; returns the exit status. */
 int run_tests(const test *tests, size_t count);
