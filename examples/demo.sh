@@ -24,6 +24,7 @@ ask() { # options, question
 }
 
 say 'S mode: many tokens at once, then second thoughts. ▒ is a mask; an edit replaces a token that was already written.'
+[ ! -t 1 ] || printf '\033[1;92mjust written\033[m  \033[30;103mjust edited\033[m  \033[33medited before\033[m  \033[36mdraft\033[m  settled\n\n'
 ask -s 'What is 17 plus 25?'
 ask -s 'Sort these numbers: 9 4 7 1'
 say 'Q mode: fewer tokens at once, fewer second thoughts.'

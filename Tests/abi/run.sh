@@ -19,7 +19,7 @@ flags=(-O1 -g "${warnings[@]}" -Wno-missing-field-initializers -Iinclude -ITests
 if [ -n "$sanitize" ]; then
     # The library's instrumentation is of Swift's clang; the program that hosts it brings the runtime.
     CC=$(dirname "$(readlink -f "$(command -v "${SWIFT:-swift}")")")/clang
-    flags+=(-fsanitize="${sanitize#--sanitize=}" -fno-omit-frame-pointer)
+    flags+=(-fsanitize="${sanitize#--sanitize=}" -fno-omit-frame-pointer -fuse-ld=lld)
     # Children are forked while the library's threads sleep; stacks of 256 KiB do not suit instrumented code.
     export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=0:allocator_may_return_null=1}
 fi

@@ -165,8 +165,9 @@ static void describe(const view *v, const llada_decoder_state *state, int64_t wr
                                : snprintf(line, capacity, "%s · block %d of %d", v->mode, (int)block, (int)blocks);
     double tpf = state->forwards ? (double)written / (double)state->forwards : 0;
     if (used >= 0 && (size_t)used < capacity)
-        snprintf(line + used, capacity - (size_t)used, " · %lld forwards · %.2f tokens per forward · %lld edit%s",
-                 (long long)state->forwards, tpf, (long long)state->edits, state->edits == 1 ? "" : "s");
+        snprintf(line + used, capacity - (size_t)used, " · %lld forward%s · %.2f tokens per forward · %lld edit%s",
+                 (long long)state->forwards, state->forwards == 1 ? "" : "s", tpf, (long long)state->edits,
+                 state->edits == 1 ? "" : "s");
 }
 
 /* One frame over the last one. `answer` is what is left at the end; until then the canvas is drawn. */

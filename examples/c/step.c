@@ -33,20 +33,27 @@ static void must_plainly(llada_status status, const char *what) {
     must(status, what);
 }
 
-/* A token as a quoted word; tokens that are no text of their own (half a character, control) show their id, too. */
+/* A token as a quoted word; one that is no text of its own (half a character, say) as its number. */
 static const char *word(const llada_model *model, int32_t token, int32_t mask) {
     static char words[4][96]; /* so that one printf can show several */
     static unsigned turn;
     char *w = words[turn++ % 4], text[64];
     size_t length = 0;
     if (token == mask) return "▒";
-    if (llada_detokenize(model, &token, 1, 0, text, sizeof text, &length, NULL) != LLADA_OK)
-        snprintf(w, sizeof words[0], "<%d>", (int)token);
-    else
-        snprintf(w, sizeof words[0], "\"%.*s\"", (int)length, text);
+    bool good = llada_detokenize(model, &token, 1, 0, text, sizeof text - 1, &length, NULL) == LLADA_OK;
+    text[good ? length : 0] = 0;
+    if (!good || strstr(text, "\xEF\xBF\xBD")) snprintf(w, sizeof words[0], "<%d>", (int)token);
+    else snprintf(w, sizeof words[0], "\"%s\"", text);
     for (char *c = w; *c; c++)
         if ((unsigned char)*c < 0x20) *c = '~';
     return w;
+}
+
+/* printf pads by bytes: the width that makes `text` take 14 characters. */
+static int column(const char *text) {
+    int width = 14;
+    for (; *text; text++) width += ((unsigned char)*text & 0xC0) == 0x80;
+    return width;
 }
 
 static void show_forward(const llada_model *model, const llada_decoder *decoder, int32_t mask) {
@@ -64,9 +71,8 @@ static void show_forward(const llada_model *model, const llada_decoder *decoder,
         llada_candidate candidates[CANDIDATES];
         size_t found = 0;
         must(llada_decoder_candidates(decoder, at, CANDIDATES, candidates, &found, &error), "candidates");
-        /* printf counts bytes; a mask is three of them and one wide. */
-        printf("  %4d  %-*s %-14s %6.3f  ", (int)at, canvas[at] == mask ? 16 : 14, word(model, canvas[at], mask),
-               word(model, predicted[i], mask), (double)confidence[i]);
+        const char *now = word(model, canvas[at], mask), *next = word(model, predicted[i], mask);
+        printf("  %4d  %-*s %-*s %6.3f  ", (int)at, column(now), now, column(next), next, (double)confidence[i]);
         for (size_t k = 0; k < found; k++)
             printf(" %s %.3f", word(model, candidates[k].token, mask), (double)candidates[k].probability);
         putchar('\n');
@@ -158,7 +164,8 @@ int main(int argc, char **argv) {
     int32_t prompt[1024];
     size_t prompt_count = 0;
     must(info.has_chat_template ? llada_chat_tokenize(model, &message, 1, true, prompt, 1024, &prompt_count, &error)
-                                : llada_tokenize(model, question, strlen(question), 0, prompt, 1024, &prompt_count, &error),
+                                : llada_tokenize(model, question, strlen(question), 0, prompt, 1024, &prompt_count,
+                                                 &error),
          "tokenize");
 
     llada_policy policy = {0};
@@ -192,7 +199,8 @@ int main(int argc, char **argv) {
     size_t count = 0, length = 0;
     char text[4096];
     must(llada_decoder_output(decoder, output, 256, &count, &error), "output");
-    must(llada_detokenize(model, output, count, LLADA_TEXT_SKIP_CONTROL, text, sizeof text, &length, &error), "detokenize");
+    must(llada_detokenize(model, output, count, LLADA_TEXT_SKIP_CONTROL, text, sizeof text, &length, &error),
+         "detokenize");
     printf("\n%.*s\n%lld forwards, %lld edits", (int)length, text, (long long)state.forwards, (long long)state.edits);
     if (overwritten >= 0) {
         const int32_t *canvas = NULL;
