@@ -76,7 +76,7 @@ test-packages: tools
 
 # A scratch folder of its own: tests build with other flags, and sharing one would build everything anew each time.
 test-swift: tools
-	@$(SWIFT) test -c release --scratch-path $(BUILD)/tests
+	@$(SWIFT) test -c release --disable-xctest --scratch-path $(BUILD)/tests
 
 test-abi: lib
 	@Tests/abi/run.sh
