@@ -13,7 +13,7 @@ BUILD := .build
 LIB := $(BUILD)/release/libllada.so
 C_EXAMPLES := $(patsubst examples/c/%.c,$(BUILD)/examples/%,$(wildcard examples/c/*.c))
 CFLAGS ?= -O2
-C_WARNINGS := -Wall -Wextra -Wpedantic -Wconversion -Werror
+C_WARNINGS := -Wall -Wextra -Wpedantic -Wconversion
 
 version_of = $(shell sed -n 's/^\#define LLADA_VERSION_$(1) \([0-9]*\)$$/\1/p' include/llada.h)
 MAJOR := $(call version_of,MAJOR)
