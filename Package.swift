@@ -28,7 +28,8 @@ let package = Package(
             ]),
         .testTarget(name: "KernelsTests", dependencies: ["Kernels"]),
         .testTarget(name: "CheckpointTests", dependencies: ["LLaDA"]),
-        .testTarget(name: "TextTests", dependencies: ["LLaDA"]),
+        .testTarget(
+            name: "TextTests", dependencies: ["LLaDA"], exclude: ["make_fixtures.py", "make_normalization.py"]),
         .testTarget(name: "ForwardTests", dependencies: ["LLaDA"]),
         .testTarget(name: "DecoderTests", dependencies: ["LLaDA"]),
     ]

@@ -6,10 +6,14 @@
  *
  *   - a dot product keeps 16 lane accumulators; lane j takes the products of the elements k with k % 16 == j,
  *     in increasing order of k, each by one fused multiply-add into an accumulator that begins at +0; absent
- *     elements of the last group of 16 leave their lanes untouched (equivalently: fma(0, 0, acc));
+ *     elements of the last group of 16 leave their lanes untouched (as fma(-0, 0, acc) does; fma(0, 0, acc) would
+ *     turn into +0 the -0 that an underflow can leave);
  *   - lanes are then summed as a tree: s[j] = a[j] + a[j+8] for j < 8; then + 4; then + 2; then + 1;
  *   - sums of other kinds use the same 16 lanes with an addition in place of the multiply-add;
  *   - exp is the polynomial of llk_expf below, in every implementation.
+ *
+ * Two things are left open: which NaN a NaN is (sign and payload), and all of it if the caller has changed the
+ * rounding mode or made the CPU flush denormal numbers.
  *
  * So results depend neither on the number of rows of a call, nor on how outputs are split over threads, nor
  * on the CPU. Tests hold every implementation to the portable one, bit by bit.
@@ -49,28 +53,29 @@ typedef struct {
      * Rounding: mean = (lane-sum of fma squares) / n; scale = 1 / sqrtf(mean + eps); (x * scale) * weight. */
     void (*rms_norm)(const float *x, const float *weight, size_t n, float eps, float *y);
 
-    /* gate[i] = silu(gate[i]) * up[i],  silu(z) = z / (1 + exp(-z)). */
+    /* gate[i] = silu(gate[i]) * up[i],  silu(z) = z / (1 + exp(-z)); so -0 for z < -88.72, NaN for -inf. */
     void (*silu_mul)(float *gate, const float *up, size_t n);
 
-    /* p[i] = exp(x[i] * scale - max) / sum over n elements, in place; max and sum over all n, sum by lanes. n >= 1. */
+    /* In place over n >= 1 elements: z = x[i] * scale; e = exp(z - max z); x[i] = e * (1 / lane-sum of e).
+     * A NaN, a +inf, or nothing but -inf among the z makes every result NaN. */
     void (*softmax)(float *x, size_t n, float scale);
 
     /* The arg-max of n >= 1 logits (ties: lowest index; NaN never wins; all NaN or -inf: index 0), and
-     * *sum_exp = lane-sum of exp(x[i] - x[argmax]).  So softmax(x)[argmax] = 1 / *sum_exp. */
+     * *sum_exp = lane-sum of exp(x[i] - x[argmax]), NaN where softmax is.  So softmax(x)[argmax] = 1 / *sum_exp. */
     size_t (*argmax_sum_exp)(const float *x, size_t n, float *sum_exp);
 
     /* y[i] = fma(a, x[i], y[i]) */
     void (*axpy)(float a, const float *x, size_t n, float *y);
 
-    /* out[i] = (float) in[i] */
+    /* out[i] = (float) in[i], always exact; the payload of a NaN is kept (from f16: made quiet) */
     void (*to_f32)(const void *in, llk_dtype dtype, size_t n, float *out);
 } llk_kernels;
 
 /* The kernels of an implementation; NULL where this build or this CPU has none of that kind. */
 const llk_kernels *llk_get(llk_isa isa);
 
-/* exp(x) within 2 ulp for x in [-87, 88]; 0 below -87.33, +inf above 88.72; NaN to NaN. The definition every
- * implementation follows. */
+/* exp(x) within 1 ulp; exp(+-0) is 1. +0 where exp(x) would be denormal (x < -87.33654), +inf where it exceeds the
+ * largest float (x > 88.72283); NaN to NaN. The definition every implementation follows. */
 float llk_expf(float x);
 
 /* Round to nearest even; NaN stays NaN. n elements. */

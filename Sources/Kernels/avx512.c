@@ -1,0 +1,133 @@
+/* avx512.c - 16 lanes are one register. */
+#include "internal.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define TARGET __attribute__((target("avx2,avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")))
+#define VEC_FN static inline __attribute__((always_inline)) TARGET
+
+typedef __m512 v16;
+
+VEC_FN __mmask16 first_lanes(size_t count) { return (__mmask16)((1u << count) - 1); }
+
+VEC_FN v16 v16_set1(float f) { return _mm512_set1_ps(f); }
+VEC_FN v16 v16_add(v16 a, v16 b) { return _mm512_add_ps(a, b); }
+VEC_FN v16 v16_sub(v16 a, v16 b) { return _mm512_sub_ps(a, b); }
+VEC_FN v16 v16_mul(v16 a, v16 b) { return _mm512_mul_ps(a, b); }
+VEC_FN v16 v16_div(v16 a, v16 b) { return _mm512_div_ps(a, b); }
+VEC_FN v16 v16_fma(v16 a, v16 b, v16 c) { return _mm512_fmadd_ps(a, b, c); }
+VEC_FN v16 v16_fnma(v16 a, v16 b, v16 c) { return _mm512_fnmadd_ps(a, b, c); }
+VEC_FN v16 v16_max(v16 a, v16 b) { return _mm512_max_ps(a, b); }
+VEC_FN v16 v16_round(v16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+VEC_FN v16 v16_ldexp(v16 p, v16 n) { return _mm512_scalef_ps(p, n); }
+VEC_FN v16 v16_zero_below(v16 v, v16 x, float limit) {
+    return _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(x, _mm512_set1_ps(limit), _CMP_LT_OQ), _mm512_setzero_ps());
+}
+VEC_FN v16 v16_inf_above(v16 v, v16 x, float limit) {
+    return _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(x, _mm512_set1_ps(limit), _CMP_GT_OQ),
+                              _mm512_set1_ps(__builtin_inff()));
+}
+VEC_FN unsigned v16_equal(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+VEC_FN v16 v16_load(const float *p) { return _mm512_loadu_ps(p); }
+VEC_FN v16 v16_load_part(const float *p, size_t count, float fill) {
+    return _mm512_mask_loadu_ps(_mm512_set1_ps(fill), first_lanes(count), p);
+}
+VEC_FN void v16_store(float *p, v16 v) { _mm512_storeu_ps(p, v); }
+VEC_FN void v16_store_part(float *p, size_t count, v16 v) { _mm512_mask_storeu_ps(p, first_lanes(count), v); }
+
+VEC_FN v16 widen_halves(__m256i halves, llk_dtype dtype) {
+    if (dtype == LLK_F16) return _mm512_cvtph_ps(halves);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
+VEC_FN v16 v16_widen(const void *p, llk_dtype dtype, size_t i) {
+    if (dtype == LLK_F32) return _mm512_loadu_ps((const char *)p + 4 * i);
+    return widen_halves(_mm256_loadu_si256((const __m256i *)((const char *)p + 2 * i)), dtype);
+}
+VEC_FN v16 v16_widen_part(const void *p, llk_dtype dtype, size_t i, size_t count) {
+    if (dtype == LLK_F32) return _mm512_maskz_loadu_ps(first_lanes(count), (const char *)p + 4 * i);
+    return widen_halves(_mm256_maskz_loadu_epi16(first_lanes(count), (const char *)p + 2 * i), dtype);
+}
+
+VEC_FN float v16_sum(v16 a) {
+    __m256 s = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 t = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+    t = _mm_add_ps(t, _mm_movehl_ps(t, t));
+    return _mm_cvtss_f32(_mm_add_ss(t, _mm_movehdup_ps(t)));
+}
+
+#define WS_QUERIES 4
+#define WS_VECTORS 4
+#include "lanes.h"
+
+/*
+ * The matrix product goes by tiles of 4 rows x 4 outputs: 16 accumulators, 8 loads to 16 fused multiply-adds.
+ * A tile spans all of `inner`, so nothing but the result is ever stored. The 4 rows of weights are used by
+ * every row of x before the next 4 are touched: weights stream from memory once.
+ */
+#define TILE_ROWS 4
+#define TILE_OUTS 4
+
+/* The first two steps of the tree, for four accumulators at once: 4 x 16 lanes -> 4 x 4 lanes. */
+VEC_FN v16 to_quarters(const v16 a[4]) {
+    v16 s01 = v16_add(_mm512_shuffle_f32x4(a[0], a[1], 0x44), _mm512_shuffle_f32x4(a[0], a[1], 0xee));
+    v16 s23 = v16_add(_mm512_shuffle_f32x4(a[2], a[3], 0x44), _mm512_shuffle_f32x4(a[2], a[3], 0xee));
+    return v16_add(_mm512_shuffle_f32x4(s01, s23, 0x88), _mm512_shuffle_f32x4(s01, s23, 0xdd));
+}
+
+/* The last two, for four rows of four outputs: lane 4 r + o is the sum of row r, output o. */
+VEC_FN v16 from_quarters(v16 a, v16 b, v16 c, v16 d) {
+    v16 ab = v16_add(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
+    v16 cd = v16_add(_mm512_shuffle_ps(c, d, 0x44), _mm512_shuffle_ps(c, d, 0xee));
+    v16 sums = v16_add(_mm512_shuffle_ps(ab, cd, 0x88), _mm512_shuffle_ps(ab, cd, 0xdd)); /* lane 4 o + r */
+    return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), sums);
+}
+
+VEC_FN void tile(const float *x, size_t ldx, const int rows, const char *w, llk_dtype dtype, size_t inner,
+                 size_t outs, const char *next, float *y, size_t ldy) {
+    const size_t size = llk_size_of(dtype), row = size * inner;
+    const char *wr[TILE_OUTS];
+    UNROLL for (size_t o = 0; o < TILE_OUTS; o++) wr[o] = w + row * llk_min(o, outs - 1);
+
+    v16 acc[TILE_ROWS][TILE_OUTS];
+    UNROLL for (int r = 0; r < TILE_ROWS; r++)
+        UNROLL for (int o = 0; o < TILE_OUTS; o++) acc[r][o] = _mm512_setzero_ps();
+
+    size_t k = 0;
+    for (; inner - k >= 16; k += 16) {
+        if (next) /* the tile's rows of weights are one run of bytes; a step reads `size` cache lines' worth of it */
+            UNROLL for (size_t line = 0; line < size; line++)
+                _mm_prefetch(next + TILE_OUTS * size * k + 64 * line, _MM_HINT_T1);
+        v16 b[TILE_OUTS];
+        UNROLL for (int o = 0; o < TILE_OUTS; o++) b[o] = v16_widen(wr[o], dtype, k);
+        UNROLL for (int r = 0; r < rows; r++) {
+            v16 a = v16_load(x + (size_t)r * ldx + k);
+            UNROLL for (int o = 0; o < TILE_OUTS; o++) acc[r][o] = v16_fma(a, b[o], acc[r][o]);
+        }
+    }
+    if (k < inner) { /* absent lanes add -0 * 0 = -0, which changes no accumulator, not even one that is -0 */
+        v16 b[TILE_OUTS];
+        UNROLL for (int o = 0; o < TILE_OUTS; o++) b[o] = v16_widen_part(wr[o], dtype, k, inner - k);
+        UNROLL for (int r = 0; r < rows; r++) {
+            v16 a = v16_load_part(x + (size_t)r * ldx + k, inner - k, -0.0f);
+            UNROLL for (int o = 0; o < TILE_OUTS; o++) acc[r][o] = v16_fma(a, b[o], acc[r][o]);
+        }
+    }
+
+    v16 q[TILE_ROWS];
+    UNROLL for (int r = 0; r < TILE_ROWS; r++) q[r] = to_quarters(acc[r < rows ? r : 0]);
+    v16 sums = from_quarters(q[0], q[1], q[2], q[3]);
+    __mmask8 present = (__mmask8)((1u << outs) - 1);
+    _mm_mask_storeu_ps(y, present, _mm512_castps512_ps128(sums));
+    if (rows > 1) _mm_mask_storeu_ps(y + ldy, present, _mm512_extractf32x4_ps(sums, 1));
+    if (rows > 2) _mm_mask_storeu_ps(y + 2 * ldy, present, _mm512_extractf32x4_ps(sums, 2));
+    if (rows > 3) _mm_mask_storeu_ps(y + 3 * ldy, present, _mm512_extractf32x4_ps(sums, 3));
+}
+
+#include "panels.h"
+
+const llk_kernels llk_table_avx512 = {
+    matmul, weighted_sum, rms_norm, silu_mul, softmax, argmax_sum_exp, axpy, to_f32,
+};
+
+#endif

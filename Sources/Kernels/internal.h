@@ -1,0 +1,54 @@
+/* internal.h - what the implementations share: their tables, and the constants that define exp. */
+#ifndef LLADA_KERNELS_INTERNAL_H
+#define LLADA_KERNELS_INTERNAL_H
+
+#include "kernels.h"
+
+#define LLK_HIDDEN __attribute__((visibility("hidden")))
+
+extern LLK_HIDDEN const llk_kernels llk_table_portable;
+#if defined(__x86_64__)
+extern LLK_HIDDEN const llk_kernels llk_table_avx2;
+extern LLK_HIDDEN const llk_kernels llk_table_avx512;
+#endif
+
+/* A fused multiply-add rounds differently from a product and a sum. We say which one is meant; the compiler
+ * must not choose: clang obeys the pragma, gcc (which contracts by default) the optimisation attribute. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC optimize("fp-contract=off")
+#endif
+
+static inline size_t llk_size_of(llk_dtype dtype) { return dtype == LLK_F32 ? 4 : 2; }
+
+static inline size_t llk_min(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Pointers may have any alignment, so numbers are copied, never dereferenced; and copied through void *, because
+ * from the type float * a compiler may conclude that the address is a multiple of 4. */
+static inline void llk_copy(void *to, const void *from, size_t bytes) {
+    if (bytes) __builtin_memcpy(to, from, bytes); /* of nothing, even NULL may be copied */
+}
+
+static inline float llk_load(const float *p, size_t i) {
+    float f;
+    llk_copy(&f, (const char *)p + 4 * i, sizeof f);
+    return f;
+}
+
+static inline void llk_store(float *p, size_t i, float f) { llk_copy((char *)p + 4 * i, &f, sizeof f); }
+
+/* exp(x) = 2^n e^r, n = x log2(e) to the nearest integer, r = x - n ln 2 with ln 2 in two parts;
+ * e^r = 1 + r + r^2 q(r), q interpolating at the Chebyshev nodes of |r| <= ln(2) / 2: relative error 1.1e-8. */
+#define EXP_LOWEST -0x1.5d589ep+6f /* the last x whose exp is a normal number */
+#define EXP_HIGHEST 0x1.62e42ep+6f /* the last x whose exp is finite */
+#define EXP_LOG2E 0x1.715476p+0f
+#define EXP_LN2_HIGH 0x1.62e43p-1f
+#define EXP_LN2_LOW -0x1.05c61p-29f
+#define EXP_C2 0x1p-1f
+#define EXP_C3 0x1.5554dcp-3f
+#define EXP_C4 0x1.55551ap-5f
+#define EXP_C5 0x1.120ba2p-7f
+#define EXP_C6 0x1.6d113cp-10f
+
+#endif

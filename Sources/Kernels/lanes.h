@@ -1,0 +1,198 @@
+/* lanes.h - every kernel but the matrix product, written once over "16 lanes". avx2.c and avx512.c include it after
+ * they have defined:
+ *
+ *   v16                                16 floats: one register, or two
+ *   v16_set1, _add, _sub, _mul, _div
+ *   v16_fma(a, b, c), v16_fnma(a, b, c)   a b + c and c - a b, rounded once
+ *   v16_max(a, b)                      b where either is NaN
+ *   v16_round                          to nearest, ties to even
+ *   v16_ldexp(p, n)                    p * 2^n rounded once, n integral in [-126, 128], anything otherwise
+ *   v16_zero_below(v, x, limit)        +0 where x < limit, else v
+ *   v16_inf_above(v, x, limit)         +inf where x > limit, else v
+ *   v16_equal(a, b)                    bit j set where lane j is equal
+ *   v16_load(p)                        unaligned
+ *   v16_load_part(p, count, fill)      the first count lanes, the others fill; touches no memory beyond them
+ *   v16_store(p, v), v16_store_part(p, count, v)
+ *   v16_sum(v)                         the tree of kernels.h
+ *   v16_widen(p, dtype, i), v16_widen_part(p, dtype, i, count)
+ *   TARGET                             the attribute that lets a function use these
+ *   WS_QUERIES, WS_VECTORS             the tile of weighted_sum: accumulators that fit the registers
+ */
+#ifndef LLADA_KERNELS_LANES_H
+#define LLADA_KERNELS_LANES_H
+
+#include <math.h>
+
+/* A loop over compile-time bounds that must vanish, so that arrays of accumulators become registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+#define LANE_FN static inline __attribute__((always_inline)) TARGET
+
+/* i-th group of 16 out of n: whole, or what is left. */
+LANE_FN v16 load_group(const float *x, size_t i, size_t n, float fill) {
+    return n - i >= 16 ? v16_load(x + i) : v16_load_part(x + i, n - i, fill);
+}
+
+LANE_FN void store_group(float *x, size_t i, size_t n, v16 v) {
+    if (n - i >= 16)
+        v16_store(x + i, v);
+    else
+        v16_store_part(x + i, n - i, v);
+}
+
+/* llk_expf, lane by lane. Where x is out of range the polynomial gives nonsense that is then replaced; NaN stays. */
+LANE_FN v16 v16_exp(v16 x) {
+    v16 n = v16_round(v16_mul(x, v16_set1(EXP_LOG2E)));
+    v16 r = v16_fnma(n, v16_set1(EXP_LN2_HIGH), x);
+    r = v16_fnma(n, v16_set1(EXP_LN2_LOW), r);
+    v16 p = v16_set1(EXP_C6);
+    p = v16_fma(p, r, v16_set1(EXP_C5));
+    p = v16_fma(p, r, v16_set1(EXP_C4));
+    p = v16_fma(p, r, v16_set1(EXP_C3));
+    p = v16_fma(p, r, v16_set1(EXP_C2));
+    p = v16_fma(p, r, v16_set1(1));
+    p = v16_fma(p, r, v16_set1(1));
+    p = v16_ldexp(p, n);
+    return v16_inf_above(v16_zero_below(p, x, EXP_LOWEST), x, EXP_HIGHEST);
+}
+
+/* The largest lane; lanes hold no NaN, so the order does not matter. */
+LANE_FN float largest(v16 v) {
+    float lanes[16];
+    v16_store(lanes, v);
+    float max = lanes[0];
+    for (int j = 1; j < 16; j++) max = lanes[j] > max ? lanes[j] : max;
+    return max;
+}
+
+/* The maximum of x over n >= 1 elements; -inf where all are NaN. Two chains, to hide the latency. */
+TARGET static float maximum(const float *x, size_t n) {
+    v16 a = v16_set1(-INFINITY), b = a;
+    size_t i = 0;
+    for (; n - i >= 32; i += 32) {
+        a = v16_max(v16_load(x + i), a);
+        b = v16_max(v16_load(x + i + 16), b);
+    }
+    for (; i < n; i += 16) a = v16_max(load_group(x, i, n, -INFINITY), a);
+    return largest(v16_max(a, b));
+}
+
+TARGET static void rms_norm(const float *x, const float *weight, size_t n, float eps, float *y) {
+    v16 sum = v16_set1(0);
+    for (size_t i = 0; i < n; i += 16) {
+        v16 v = load_group(x, i, n, 0);
+        sum = v16_fma(v, v, sum);
+    }
+    float mean = v16_sum(sum) / (float)n;
+    v16 scale = v16_set1(1.0f / sqrtf(mean + eps));
+    for (size_t i = 0; i < n; i += 16)
+        store_group(y, i, n, v16_mul(v16_mul(load_group(x, i, n, 0), scale), load_group(weight, i, n, 0)));
+}
+
+TARGET static void silu_mul(float *gate, const float *up, size_t n) {
+    for (size_t i = 0; i < n; i += 16) {
+        v16 z = load_group(gate, i, n, 0);
+        v16 e = v16_exp(v16_mul(z, v16_set1(-1))); /* exactly -z */
+        v16 silu = v16_div(z, v16_add(v16_set1(1), e));
+        store_group(gate, i, n, v16_mul(silu, load_group(up, i, n, 0)));
+    }
+}
+
+TARGET static void softmax(float *x, size_t n, float scale) {
+    for (size_t i = 0; i < n; i += 16) store_group(x, i, n, v16_mul(load_group(x, i, n, 0), v16_set1(scale)));
+    v16 max = v16_set1(maximum(x, n));
+    v16 sum = v16_set1(0);
+    for (size_t i = 0; i < n; i += 16) {
+        v16 e = v16_exp(v16_sub(load_group(x, i, n, -INFINITY), max)); /* absent lanes: 0 (or all is NaN anyway) */
+        store_group(x, i, n, e);
+        sum = v16_add(sum, e);
+    }
+    v16 inverse = v16_set1(1.0f / v16_sum(sum));
+    for (size_t i = 0; i < n; i += 16) store_group(x, i, n, v16_mul(load_group(x, i, n, 0), inverse));
+}
+
+TARGET static size_t argmax_sum_exp(const float *x, size_t n, float *sum_exp) {
+    float max = maximum(x, n);
+    size_t best = 0;
+    if (max > -INFINITY)
+        for (size_t i = 0; i < n; i += 16) {
+            unsigned hits = v16_equal(load_group(x, i, n, -INFINITY), v16_set1(max));
+            if (hits) {
+                best = i + (size_t)__builtin_ctz(hits);
+                break;
+            }
+        }
+    v16 sum = v16_set1(0);
+    for (size_t i = 0; i < n; i += 16)
+        sum = v16_add(sum, v16_exp(v16_sub(load_group(x, i, n, -INFINITY), v16_set1(max))));
+    llk_store(sum_exp, 0, v16_sum(sum));
+    return best;
+}
+
+TARGET static void axpy(float a, const float *x, size_t n, float *y) {
+    for (size_t i = 0; i < n; i += 16)
+        store_group(y, i, n, v16_fma(v16_set1(a), load_group(x, i, n, 0), load_group(y, i, n, 0)));
+}
+
+LANE_FN void widen_all(const void *in, llk_dtype dtype, size_t n, float *out) {
+    size_t i = 0;
+    for (; n - i >= 16; i += 16) v16_store(out + i, v16_widen(in, dtype, i));
+    if (i < n) v16_store_part(out + i, n - i, v16_widen_part(in, dtype, i, n - i));
+}
+
+TARGET static void to_f32(const void *in, llk_dtype dtype, size_t n, float *out) {
+    switch (dtype) {
+    case LLK_F32: llk_copy(out, in, 4 * n); break;
+    case LLK_F16: widen_all(in, LLK_F16, n, out); break;
+    case LLK_BF16: widen_all(in, LLK_BF16, n, out); break;
+    }
+}
+
+/* out[0 .. queries) x [0 .. 16 vectors) += p v over a run of keys; count < 16 only with one vector. */
+LANE_FN void sum_tile(const float *p, size_t ldp, const int queries, const float *v, size_t ldv, size_t keys,
+                      const int vectors, size_t count, float *out, size_t ldo, bool accumulate) {
+    v16 acc[WS_QUERIES][WS_VECTORS];
+    UNROLL for (int q = 0; q < queries; q++)
+        UNROLL for (int d = 0; d < vectors; d++)
+            acc[q][d] = accumulate ? load_group(out + (size_t)q * ldo, 16 * (size_t)d, count, 0) : v16_set1(0);
+    for (size_t t = 0; t < keys; t++) {
+        v16 row[WS_VECTORS];
+        UNROLL for (int d = 0; d < vectors; d++) row[d] = load_group(v + t * ldv, 16 * (size_t)d, count, 0);
+        UNROLL for (int q = 0; q < queries; q++) {
+            v16 weight = v16_set1(llk_load(p, (size_t)q * ldp + t));
+            UNROLL for (int d = 0; d < vectors; d++) acc[q][d] = v16_fma(weight, row[d], acc[q][d]);
+        }
+    }
+    UNROLL for (int q = 0; q < queries; q++)
+        UNROLL for (int d = 0; d < vectors; d++)
+            store_group(out + (size_t)q * ldo, 16 * (size_t)d, count, acc[q][d]);
+}
+
+/* A stripe of out, all queries: the run of v it reads stays in L1 meanwhile. */
+LANE_FN void sum_stripe(const float *p, size_t ldp, size_t queries, const float *v, size_t ldv, size_t keys,
+                        const int vectors, size_t count, float *out, size_t ldo, bool accumulate) {
+    size_t q = 0;
+    for (; queries - q >= WS_QUERIES; q += WS_QUERIES)
+        sum_tile(p + q * ldp, ldp, WS_QUERIES, v, ldv, keys, vectors, count, out + q * ldo, ldo, accumulate);
+    for (; q < queries; q++)
+        sum_tile(p + q * ldp, ldp, 1, v, ldv, keys, vectors, count, out + q * ldo, ldo, accumulate);
+}
+
+TARGET static void weighted_sum(const float *p, size_t ldp, size_t queries, const float *v, size_t ldv, size_t keys,
+                                size_t dim, float *out, size_t ldo, bool accumulate) {
+    enum { RUN = 64, WIDE = 16 * WS_VECTORS };
+    for (size_t t = 0; t == 0 || t < keys; t += RUN) { /* once even without keys: out is set to 0 */
+        size_t run = llk_min(RUN, keys - t), d = 0;
+        bool onward = accumulate || t > 0;
+        for (; dim - d >= WIDE; d += WIDE)
+            sum_stripe(p + t, ldp, queries, v + t * ldv + d, ldv, run, WS_VECTORS, WIDE, out + d, ldo, onward);
+        for (; d < dim; d += 16)
+            sum_stripe(p + t, ldp, queries, v + t * ldv + d, ldv, run, 1, llk_min(16, dim - d), out + d, ldo, onward);
+    }
+}
+
+#endif

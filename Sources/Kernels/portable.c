@@ -1,0 +1,157 @@
+/* portable.c - the reference: plain C that any compiler takes, to be read beside kernels.h. The other
+ * implementations must give the same bits. */
+#include "internal.h"
+
+#include <math.h>
+
+static float float_of(uint32_t bits) {
+    float f;
+    llk_copy(&f, &bits, sizeof f);
+    return f;
+}
+
+static float from_bf16(uint16_t h) { return float_of((uint32_t)h << 16); }
+
+/* sign(1) exponent(5, bias 15) fraction(10) -> sign(1) exponent(8, bias 127) fraction(23); always exact. */
+static float from_f16(uint16_t h) {
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16;
+    uint32_t exponent = (h >> 10) & 31, fraction = h & 1023;
+    if (exponent == 31) {
+        uint32_t quiet = fraction ? 0x400000 : 0; /* a signalling NaN becomes quiet, as in hardware */
+        return float_of(sign | 0x7f800000 | quiet | fraction << 13);
+    }
+    if (exponent == 0) { /* zero or subnormal: fraction * 2^-24 */
+        float magnitude = (float)fraction * 0x1p-24f;
+        return sign ? -magnitude : magnitude;
+    }
+    return float_of(sign | (exponent + 127 - 15) << 23 | fraction << 13);
+}
+
+static float load(const void *p, llk_dtype dtype, size_t i) {
+    if (dtype == LLK_F32) return llk_load(p, i);
+    uint16_t h;
+    llk_copy(&h, (const char *)p + 2 * i, sizeof h);
+    return dtype == LLK_F16 ? from_f16(h) : from_bf16(h);
+}
+
+/* The tree over the 16 lanes. */
+static float sum_of_lanes(const float a[16]) {
+    float s[8];
+    for (int j = 0; j < 8; j++) s[j] = a[j] + a[j + 8];
+    for (int j = 0; j < 4; j++) s[j] += s[j + 4];
+    for (int j = 0; j < 2; j++) s[j] += s[j + 2];
+    return s[0] + s[1];
+}
+
+static void matmul(const float *x, size_t ldx, size_t rows, const void *w, llk_dtype dtype, size_t inner,
+                   size_t first, size_t last, float *y, size_t ldy) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t o = first; o < last; o++) {
+            float lanes[16] = {0};
+            for (size_t k = 0; k < inner; k++)
+                lanes[k % 16] = fmaf(llk_load(x, r * ldx + k), load(w, dtype, o * inner + k), lanes[k % 16]);
+            llk_store(y, r * ldy + o, sum_of_lanes(lanes));
+        }
+}
+
+static void weighted_sum(const float *p, size_t ldp, size_t queries, const float *v, size_t ldv, size_t keys,
+                         size_t dim, float *out, size_t ldo, bool accumulate) {
+    for (size_t q = 0; q < queries; q++)
+        for (size_t d = 0; d < dim; d++) {
+            float sum = accumulate ? llk_load(out, q * ldo + d) : 0;
+            for (size_t t = 0; t < keys; t++) sum = fmaf(llk_load(p, q * ldp + t), llk_load(v, t * ldv + d), sum);
+            llk_store(out, q * ldo + d, sum);
+        }
+}
+
+static void rms_norm(const float *x, const float *weight, size_t n, float eps, float *y) {
+    float lanes[16] = {0};
+    for (size_t i = 0; i < n; i++) lanes[i % 16] = fmaf(llk_load(x, i), llk_load(x, i), lanes[i % 16]);
+    float mean = sum_of_lanes(lanes) / (float)n;
+    float scale = 1.0f / sqrtf(mean + eps);
+    for (size_t i = 0; i < n; i++) llk_store(y, i, llk_load(x, i) * scale * llk_load(weight, i));
+}
+
+static void silu_mul(float *gate, const float *up, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float z = llk_load(gate, i);
+        llk_store(gate, i, z / (1.0f + llk_expf(-z)) * llk_load(up, i));
+    }
+}
+
+static void softmax(float *x, size_t n, float scale) {
+    float max = -INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        float scaled = llk_load(x, i) * scale;
+        llk_store(x, i, scaled);
+        if (scaled > max) max = scaled;
+    }
+    float lanes[16] = {0};
+    for (size_t i = 0; i < n; i++) {
+        float e = llk_expf(llk_load(x, i) - max);
+        llk_store(x, i, e);
+        lanes[i % 16] += e;
+    }
+    float inverse = 1.0f / sum_of_lanes(lanes);
+    for (size_t i = 0; i < n; i++) llk_store(x, i, llk_load(x, i) * inverse);
+}
+
+static size_t argmax_sum_exp(const float *x, size_t n, float *sum_exp) {
+    size_t best = 0;
+    float max = -INFINITY;
+    for (size_t i = 0; i < n; i++)
+        if (llk_load(x, i) > max) {
+            max = llk_load(x, i);
+            best = i;
+        }
+    float lanes[16] = {0};
+    for (size_t i = 0; i < n; i++) lanes[i % 16] += llk_expf(llk_load(x, i) - max);
+    llk_store(sum_exp, 0, sum_of_lanes(lanes));
+    return best;
+}
+
+static void axpy(float a, const float *x, size_t n, float *y) {
+    for (size_t i = 0; i < n; i++) llk_store(y, i, fmaf(a, llk_load(x, i), llk_load(y, i)));
+}
+
+static void to_f32(const void *in, llk_dtype dtype, size_t n, float *out) {
+    if (dtype == LLK_F32) { /* bits, so that a signalling NaN passes through whatever registers are used */
+        llk_copy(out, in, 4 * n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) llk_store(out, i, load(in, dtype, i));
+}
+
+const llk_kernels llk_table_portable = {
+    matmul, weighted_sum, rms_norm, silu_mul, softmax, argmax_sum_exp, axpy, to_f32,
+};
+
+float llk_expf(float x) {
+    if (x != x) return x;
+    if (x < EXP_LOWEST) return 0;
+    if (x > EXP_HIGHEST) return INFINITY;
+    float n = nearbyintf(x * EXP_LOG2E);
+    float r = fmaf(-n, EXP_LN2_HIGH, x);
+    r = fmaf(-n, EXP_LN2_LOW, r);
+    float p = EXP_C6;
+    p = fmaf(p, r, EXP_C5);
+    p = fmaf(p, r, EXP_C4);
+    p = fmaf(p, r, EXP_C3);
+    p = fmaf(p, r, EXP_C2);
+    p = fmaf(p, r, 1);
+    p = fmaf(p, r, 1);
+    /* 2^n alone may not be a float (n goes to 128): two factors that are, so that only the last step rounds. */
+    int whole = (int)n, half = whole / 2;
+    return p * float_of((uint32_t)(127 + half) << 23) * float_of((uint32_t)(127 + whole - half) << 23);
+}
+
+void llk_f32_to_bf16(const float *in, size_t n, uint16_t *out) {
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        llk_copy(&bits, (const char *)in + 4 * i, sizeof bits);
+        uint32_t even = bits + 0x7fff + (bits >> 16 & 1); /* half up, less one if the kept part is even */
+        bool nan = (bits & 0x7fffffff) > 0x7f800000;
+        uint16_t h = (uint16_t)((nan ? bits | 0x400000 : even) >> 16);
+        llk_copy((char *)out + 2 * i, &h, sizeof h);
+    }
+}

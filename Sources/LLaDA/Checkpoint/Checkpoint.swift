@@ -1,0 +1,174 @@
+import Synchronization
+
+/// The types of stored weights that the engine reads.
+package enum TensorType: Sendable {
+    case f32, f16, bf16
+}
+
+/// A tensor's bytes in an open checkpoint, row-major, little-endian.
+package struct Tensor: @unchecked Sendable {  // the bytes behind `base` are never written
+    package let name: String
+    package let type: TensorType
+    package let shape: [Int]
+    /// Not necessarily aligned to its type: the format promises nothing.
+    package let base: UnsafeRawPointer
+    package let byteCount: Int
+    /// Keeps `base` valid; whoever keeps `base` keeps this.
+    package let owner: MappedFile
+}
+
+/// An open checkpoint folder as Hugging Face lays it out: the configuration and every tensor, all checked.
+///
+/// May be used by several threads at once.
+package final class Checkpoint: Sendable {
+    package let directory: String
+    package let config: ModelConfig
+    private let stored: [JSONString: Stored]
+    private let asked = Mutex<Set<JSONString>>([])
+
+    private struct Stored: Sendable {
+        let entry: Safetensors.Entry
+        let file: MappedFile
+        /// The shard's name, for messages.
+        let fileName: String
+    }
+
+    private static let generationFileName = "generation_config.json"
+    private static let singleFileName: JSONString = "model.safetensors"
+    private static let configLimit = 16 << 20
+    private static let indexLimit = 256 << 20
+
+    /// Opens the folder `path`. With `mapped` false everything is read into memory first; only then can opening take
+    /// long. `progress` is told the part done, from 0 to 1, and ends the work by throwing.
+    package static func open(
+        _ path: String, mapped: Bool = true, progress: ((Double) throws(LLaDAError) -> Void)? = nil
+    ) throws(LLaDAError) -> Checkpoint {
+        try Checkpoint(path, mapped: mapped, progress: progress)
+    }
+
+    private init(
+        _ path: String, mapped: Bool, progress: ((Double) throws(LLaDAError) -> Void)?
+    ) throws(LLaDAError) {
+        // "" + "/config.json" would be a file of the root folder.
+        if path.isEmpty { throw LLaDAError(.io, "the path of the checkpoint is empty") }
+        directory = path
+        config = try Self.config(in: path)
+        let index = try Self.index(in: path)
+        let shards = try Self.load(index?.shards ?? [Self.singleFileName], in: path, mapped: mapped, progress)
+        try index?.check(shards.map { ($0.name, $0.tensors) })
+        stored = try Self.merge(shards)
+        try progress?(1)
+    }
+
+    private static func config(in folder: String) throws(LLaDAError) -> ModelConfig {
+        let name = ModelConfig.fileName
+        var config = try ModelConfig(try JSON.read("\(folder)/\(name)", name: name, limit: configLimit))
+        let generation = "\(folder)/\(generationFileName)"
+        if MappedFile.exists(generation) {
+            let json = try JSON.read(generation, name: generationFileName, limit: configLimit)
+            try config.apply(generation: json, file: generationFileName)
+        }
+        return config
+    }
+
+    /// Nil if the weights are in a single file, which goes before an index, as it does for transformers.
+    private static func index(in folder: String) throws(LLaDAError) -> ShardIndex? {
+        if MappedFile.exists("\(folder)/\(singleFileName.string)") { return nil }
+        let path = "\(folder)/\(ShardIndex.fileName)"
+        if !MappedFile.exists(path) {
+            throw LLaDAError(.io, "\(folder) has neither \(singleFileName.string) nor \(ShardIndex.fileName)")
+        }
+        return try ShardIndex(try JSON.read(path, name: ShardIndex.fileName, limit: indexLimit))
+    }
+
+    private struct Shard {
+        let name: JSONString
+        let file: MappedFile
+        let tensors: Safetensors
+    }
+
+    private static func load(
+        _ names: [JSONString], in folder: String, mapped: Bool, _ progress: ((Double) throws(LLaDAError) -> Void)?
+    ) throws(LLaDAError) -> [Shard] {
+        var shards: [Shard] = []
+        for name in names {
+            let path = "\(folder)/\(name.string)"
+            if !MappedFile.exists(path) {
+                throw LLaDAError(.io, "\(ShardIndex.fileName): names \(name.quoted), which is missing from \(folder)")
+            }
+            // Shards are of about equal size, so each is the same part of the whole.
+            let before = Double(shards.count)
+            let file = try MappedFile(path, mapped: mapped) { (part) throws(LLaDAError) in
+                try progress?((before + part) / Double(names.count))
+            }
+            shards.append(Shard(name: name, file: file, tensors: try Safetensors(file.bytes, file: name.string)))
+            if mapped { try progress?(Double(shards.count) / Double(names.count)) }
+        }
+        return shards
+    }
+
+    /// All tensors under the names that `spec/model.md` gives them.
+    private static func merge(_ shards: [Shard]) throws(LLaDAError) -> [JSONString: Stored] {
+        var stored: [JSONString: Stored] = [:]
+        for shard in shards {
+            for entry in shard.tensors.entries {
+                let new = Stored(entry: entry, file: shard.file, fileName: shard.name.string)
+                if let old = stored.updateValue(new, forKey: canonical(entry.name)) {
+                    throw LLaDAError(
+                        .tensor,
+                        "\(new.fileName): tensors \(old.entry.name.quoted) and \(entry.name.quoted) are the same one under two names")
+                }
+            }
+        }
+        return stored
+    }
+
+    /// Checkpoints saved from a multimodal wrapper carry its name in front.
+    private static let aliases: [(alias: JSONString, prefix: JSONString)] = [
+        ("model.language_model.", "model."), ("model.lm_head.", "lm_head."),
+    ]
+
+    private static func canonical(_ name: JSONString) -> JSONString {
+        for (alias, prefix) in aliases where name.bytes.starts(with: alias.bytes) {
+            return JSONString(prefix.bytes + name.bytes.dropFirst(alias.bytes.count))
+        }
+        return name
+    }
+
+    package func has(_ name: String) -> Bool { stored[JSONString(name)] != nil }
+
+    /// The tensor of this name, which must have this shape and a type the engine reads.
+    package func tensor(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor {
+        let key = JSONString(name)
+        guard let found = stored[key] else {
+            throw LLaDAError(.tensor, "\(directory): tensor \(key.quoted) is missing; expected one of shape \(shape)")
+        }
+        let entry = found.entry
+        func mismatch(_ what: String, found text: String, expected: String) -> LLaDAError {
+            LLaDAError(
+                .tensor, file: found.fileName, key: "tensor \(entry.name.quoted): \(what)", found: text, expected: expected)
+        }
+        if entry.shape != shape { throw mismatch("shape", found: "\(entry.shape)", expected: "\(shape)") }
+        let type: TensorType
+        switch entry.type {
+        case .f32: type = .f32
+        case .f16: type = .f16
+        case .bf16: type = .bf16
+        default: throw mismatch("dtype", found: entry.type.rawValue, expected: "F32, F16 or BF16")
+        }
+        // A file that holds a tensor is not empty, so its bytes have an address.
+        guard let start = found.file.bytes.baseAddress else {
+            throw LLaDAError(.io, "\(found.file.path) is empty")
+        }
+        _ = asked.withLock { $0.insert(key) }
+        return Tensor(
+            name: name, type: type, shape: shape, base: start + entry.bytes.lowerBound, byteCount: entry.bytes.count,
+            owner: found.file)
+    }
+
+    /// The tensors nobody has asked for yet, sorted by name: a leftover weight usually means another model.
+    package var unusedTensors: [String] {
+        let asked = asked.withLock { $0 }
+        return stored.keys.filter { !asked.contains($0) }.map(\.string).sorted()
+    }
+}

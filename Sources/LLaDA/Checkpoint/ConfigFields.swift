@@ -1,0 +1,113 @@
+/// The typed members of one object of a configuration file. Types are taken literally: 64.0 is no integer, "64" no
+/// number, 1 no boolean, because each of them means that whoever wrote the file meant something else.
+struct ConfigFields {
+    let file: String
+    let object: JSONObject
+    /// "rope_parameters." for what stands within; messages name keys by their full path.
+    var prefix = ""
+
+    init(_ json: JSON, file: String) throws(LLaDAError) {
+        guard case .object(let object) = json else {
+            throw LLaDAError(.config, "\(file): is \(json.summary); expected an object")
+        }
+        self.file = file
+        self.object = object
+    }
+
+    func error(_ key: JSONString, found: String, expected: String, _ status: Status = .config) -> LLaDAError {
+        LLaDAError(status, file: file, key: prefix + key.string, found: found, expected: expected)
+    }
+
+    /// The value, unless it is absent or null: Python writes None for "not set".
+    func value(_ key: JSONString) -> JSON? {
+        if case .null? = object[key] { return nil }
+        return object[key]
+    }
+
+    // MARK: Integers
+
+    func integer(_ key: JSONString, in range: ClosedRange<Int>) throws(LLaDAError) -> Int? {
+        guard let value = value(key) else { return nil }
+        return try integer(key, value, in: range)
+    }
+
+    func requiredInteger(_ key: JSONString, in range: ClosedRange<Int>) throws(LLaDAError) -> Int {
+        guard let value = object[key] else {
+            throw error(key, found: "missing", expected: Self.expectation(range))
+        }
+        return try integer(key, value, in: range)
+    }
+
+    /// One integer or a list of them.
+    func integers(_ key: JSONString, in range: ClosedRange<Int>) throws(LLaDAError) -> [Int]? {
+        guard let value = value(key) else { return nil }
+        guard case .array(let values) = value else { return [try integer(key, value, in: range)] }
+        if values.isEmpty { throw error(key, found: "an empty array", expected: "integers, or null for none") }
+        var integers: [Int] = []
+        for value in values { integers.append(try integer(key, value, in: range)) }
+        return integers
+    }
+
+    private func integer(_ key: JSONString, _ value: JSON, in range: ClosedRange<Int>) throws(LLaDAError) -> Int {
+        guard case .integer(let number) = value, range.contains(number) else {
+            throw error(key, found: value.summary, expected: Self.expectation(range))
+        }
+        return number
+    }
+
+    private static func expectation(_ range: ClosedRange<Int>) -> String {
+        "an integer from \(range.lowerBound) to \(range.upperBound)"
+    }
+
+    // MARK: Other types
+
+    /// A positive number that stays positive and finite in the 32 bits the engine computes in.
+    func positive(_ key: JSONString) throws(LLaDAError) -> Double? {
+        guard let value = value(key) else { return nil }
+        let number: Double? =
+            switch value {
+            case .integer(let integer): Double(integer)
+            case .double(let double): double
+            default: nil
+            }
+        guard let number, Float(number) > 0, Float(number).isFinite else {
+            throw error(key, found: value.summary, expected: "a positive number within the range of a float")
+        }
+        return number
+    }
+
+    func bool(_ key: JSONString) throws(LLaDAError) -> Bool? {
+        guard let value = object[key] else { return nil }
+        guard case .bool(let flag) = value else { throw error(key, found: value.summary, expected: "true or false") }
+        return flag
+    }
+
+    func string(_ key: JSONString) throws(LLaDAError) -> JSONString? {
+        guard let value = value(key) else { return nil }
+        guard case .string(let text) = value else { throw error(key, found: value.summary, expected: "a string") }
+        return text
+    }
+
+    /// An object within, whose keys then carry this one's name.
+    func nested(_ key: JSONString) throws(LLaDAError) -> ConfigFields? {
+        guard let value = value(key) else { return nil }
+        guard case .object = value else { throw error(key, found: value.summary, expected: "an object or null") }
+        var fields = try ConfigFields(value, file: file)
+        fields.prefix = prefix + key.string + "."
+        return fields
+    }
+
+    // MARK: What is not implemented
+
+    /// Refuses a flag that asks for what we do not do; absent means the only value we know.
+    func require(_ key: JSONString, _ only: Bool) throws(LLaDAError) {
+        guard let flag = try bool(key), flag != only else { return }
+        throw error(key, found: "\(flag)", expected: "\(only), all that is implemented", .unsupported)
+    }
+
+    func require(_ key: JSONString, oneOf known: [JSONString]) throws(LLaDAError) {
+        guard let text = try string(key), !known.contains(text) else { return }
+        let names = known.map(\.quoted).joined(separator: " or ")
+        throw error(key, found: text.quoted, expected: "\(names), all that is implemented", .unsupported)
+    }
+}

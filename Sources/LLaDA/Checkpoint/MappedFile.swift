@@ -1,0 +1,114 @@
+import Glibc
+
+/// The bytes of one regular file, mapped or read into memory, for as long as this object lives.
+///
+/// A mapped file must not be truncated by anyone meanwhile: the kernel answers a touch beyond its new end with SIGBUS.
+/// A host that cannot promise this opens with `mapped: false`.
+package final class MappedFile: @unchecked Sendable {  // the bytes are never written after init
+    package let path: String
+    /// Valid while this object lives, which Swift ends after its last use: `withExtendedLifetime(file) { … file.bytes … }`
+    /// where nothing else holds on to it.
+    package let bytes: UnsafeRawBufferPointer
+    private let mapped: Bool
+
+    /// Reads are cut into pieces of this size, between which `progress` may stop them.
+    private static let piece = 32 << 20
+
+    /// Opens `path`; a file of more than `limit` bytes is refused. `progress` is told the part read so far, from 0 to 1,
+    /// and is only called when the file is read and not mapped.
+    package init(
+        _ path: String, mapped: Bool = true, limit: Int = .max,
+        progress: ((Double) throws(LLaDAError) -> Void)? = nil
+    ) throws(LLaDAError) {
+        self.path = path
+        self.mapped = mapped
+        let (descriptor, size) = try Self.open(path)
+        defer { close(descriptor) }
+        if size > limit { throw LLaDAError(.io, "\(path) has \(size) bytes; at most \(limit) are accepted") }
+        if size == 0 {
+            bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+        } else if mapped {
+            bytes = try Self.map(descriptor, size, path)
+        } else {
+            bytes = try Self.read(descriptor, size, path, progress)
+        }
+    }
+
+    deinit {
+        guard let base = UnsafeMutableRawPointer(mutating: bytes.baseAddress) else { return }
+        if mapped { munmap(base, bytes.count) } else { free(base) }
+    }
+
+    /// Whether the folder has an entry of this name. A dangling link counts: an unfinished download must fail when it is
+    /// opened, not pass for a file that was never there.
+    package static func exists(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0 || (errno != ENOENT && errno != ENOTDIR)
+    }
+
+    private static func open(_ path: String) throws(LLaDAError) -> (descriptor: Int32, size: Int) {
+        // C would open whatever stands before the NUL.
+        if path.utf8.contains(0) { throw LLaDAError(.io, "a path contains a NUL byte") }
+        var descriptor: Int32
+        // O_NONBLOCK: opening a named pipe must not wait for its writer. It means nothing for regular files.
+        repeat { descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) } while descriptor < 0 && errno == EINTR
+        if descriptor < 0 { throw LLaDAError(.io, "cannot open \(path): \(reason(errno))") }
+
+        var status = stat()
+        let problem: String? =
+            if fstat(descriptor, &status) != 0 { "cannot examine \(path): \(reason(errno))" }
+            else if status.st_mode & S_IFMT == S_IFDIR { "\(path) is a folder; expected a regular file" }
+            else if status.st_mode & S_IFMT != S_IFREG { "\(path) is a device, pipe or socket; expected a regular file" }
+            else { nil }
+        if let problem {
+            close(descriptor)
+            throw LLaDAError(.io, problem)
+        }
+        return (descriptor, Int(status.st_size))
+    }
+
+    private static func map(_ descriptor: Int32, _ size: Int, _ path: String) throws(LLaDAError) -> UnsafeRawBufferPointer {
+        let base = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0)
+        // MAP_FAILED, whose cast Swift does not import, is the address -1.
+        guard let base, base != UnsafeMutableRawPointer(bitPattern: -1) else {
+            let code = errno
+            throw LLaDAError(code == ENOMEM ? .outOfMemory : .io, "cannot map \(path): \(reason(code))")
+        }
+        return UnsafeRawBufferPointer(start: base, count: size)
+    }
+
+    private static func read(
+        _ descriptor: Int32, _ size: Int, _ path: String, _ progress: ((Double) throws(LLaDAError) -> Void)?
+    ) throws(LLaDAError) -> UnsafeRawBufferPointer {
+        guard let base = malloc(size) else {
+            throw LLaDAError(.outOfMemory, "no memory for the \(size) bytes of \(path)")
+        }
+        do throws(LLaDAError) {
+            var done = 0
+            while done < size {
+                let count = Glibc.read(descriptor, base + done, min(piece, size - done))
+                if count < 0 && errno == EINTR { continue }
+                if count < 0 { throw LLaDAError(.io, "cannot read \(path): \(reason(errno))") }
+                if count == 0 { throw LLaDAError(.io, "\(path) ends early: \(done) of \(size) bytes could be read") }
+                done += count
+                try progress?(Double(done) / Double(size))
+            }
+        } catch {
+            free(base)
+            throw error
+        }
+        return UnsafeRawBufferPointer(start: base, count: size)
+    }
+
+    private static func reason(_ code: Int32) -> String {
+        strerror(code).map { String(cString: $0) } ?? "error \(code)"
+    }
+}
+
+extension JSON {
+    /// Reads and parses a small file; messages about its content call it `name`.
+    package static func read(_ path: String, name: String, limit: Int) throws(LLaDAError) -> JSON {
+        let file = try MappedFile(path, mapped: false, limit: limit)
+        return try withExtendedLifetime(file) { () throws(LLaDAError) in try parse(file.bytes, file: name) }
+    }
+}

@@ -1,0 +1,276 @@
+/// What `config.json` says about a `llada2_moe` model, checked: every value is in range, no two contradict each other,
+/// and no product of a few of them can overflow an `Int`.
+public struct ModelConfig: Sendable, Equatable {
+    // MARK: Shape
+
+    /// Width of the residual stream.
+    public let hiddenSize: Int
+    public let numHiddenLayers: Int
+    /// The layers before this one have a dense feed-forward, the others a mixture of experts.
+    public let firstKDenseReplace: Int
+    public let vocabSize: Int
+    /// Width of a dense feed-forward; 0 if no layer is dense and the file does not say.
+    public let intermediateSize: Int
+    public let rmsNormEps: Double
+    /// How many positions the model was trained for.
+    public let maxPositionEmbeddings: Int
+
+    // MARK: Attention
+
+    public let numAttentionHeads: Int
+    /// Divides `numAttentionHeads`.
+    public let numKeyValueHeads: Int
+    /// Independent of `hiddenSize / numAttentionHeads` if the file gives it.
+    public let headDim: Int
+    public let ropeTheta: Double
+    public let partialRotaryFactor: Double
+    /// How many leading dimensions of a head are rotated; even.
+    public let rotaryDim: Int
+
+    // MARK: Experts. All 0 if every layer is dense and the file does not say.
+
+    public let numExperts: Int
+    public let numExpertsPerTok: Int
+    /// The shared expert is one feed-forward of width `moeIntermediateSize * numSharedExperts`; 0 means there is none.
+    public let numSharedExperts: Int
+    public let moeIntermediateSize: Int
+    /// Experts are chosen within the best `topkGroup` of `nGroup` equal groups. Ignored when `expertCapacity` is not 0.
+    public let nGroup: Int
+    public let topkGroup: Int
+    public let routedScalingFactor: Double
+    public let moeRouterEnableExpertBias: Bool
+    /// LLaDA2.2: how many experts the tokens of one routing block may use together; 0 means no such limit.
+    public let expertCapacity: Int
+    /// Tokens of a routing block; of meaning only when `expertCapacity` is not 0.
+    public let blockSize: Int
+
+    // MARK: Special tokens
+
+    public let padTokenID: Int?
+    /// From `generation_config.json` if it has one.
+    public package(set) var maskTokenID: Int?
+    /// From `generation_config.json` if it has any; empty if neither file has.
+    public package(set) var eosTokenIDs: [Int]
+    public let deleteTokenID: Int?
+    public let splitTokenID: Int?
+
+    /// The type the weights are said to be stored in, as it stands in the file ("bfloat16").
+    public let torchDtype: String?
+
+    package static let fileName = "config.json"
+
+    /// `file` is only the name used in error messages.
+    package init(_ json: JSON, file: String = ModelConfig.fileName) throws(LLaDAError) {
+        let fields = try ConfigFields(json, file: file)
+        try Self.checkModelType(fields)
+        try Self.refuseUnimplemented(fields)
+
+        let hiddenSize = try fields.requiredInteger("hidden_size", in: 1...65_536)
+        let layers = try fields.requiredInteger("num_hidden_layers", in: 1...1024)
+        let dense = try fields.integer("first_k_dense_replace", in: 0...layers) ?? 0
+        self.hiddenSize = hiddenSize
+        numHiddenLayers = layers
+        firstKDenseReplace = dense
+        vocabSize = try fields.requiredInteger("vocab_size", in: 1...4_194_304)
+        intermediateSize = try fields.integer("intermediate_size", in: 1...1_048_576, required: dense > 0)
+        rmsNormEps = try fields.positive("rms_norm_eps") ?? 1e-5
+        maxPositionEmbeddings = try fields.integer("max_position_embeddings", in: 1...16_777_216) ?? 16_384
+
+        let attention = try Attention(fields, hiddenSize: hiddenSize)
+        numAttentionHeads = attention.heads
+        numKeyValueHeads = attention.keyValueHeads
+        headDim = attention.headDim
+        ropeTheta = attention.rope.theta
+        partialRotaryFactor = attention.rope.factor
+        rotaryDim = attention.rotaryDim
+
+        let experts = try Experts(fields, required: dense < layers)
+        numExperts = experts.count
+        numExpertsPerTok = experts.perToken
+        numSharedExperts = experts.shared
+        moeIntermediateSize = experts.intermediateSize
+        nGroup = experts.groups
+        topkGroup = experts.keptGroups
+        routedScalingFactor = experts.scale
+        moeRouterEnableExpertBias = try fields.bool("moe_router_enable_expert_bias") ?? true
+        expertCapacity = experts.capacity
+        blockSize = try fields.integer("block_size", in: 1...65_536) ?? 32
+
+        let ids = 0...vocabSize - 1
+        padTokenID = try fields.integer("pad_token_id", in: ids)
+        maskTokenID = try fields.integer("mask_token_id", in: ids)
+        eosTokenIDs = try fields.integers("eos_token_id", in: ids) ?? []
+        deleteTokenID = try fields.integer("delete_token_id", in: ids)
+        splitTokenID = try fields.integer("split_token_id", in: ids)
+        // transformers 5 writes "dtype".
+        let dtype = try fields.string("dtype")
+        torchDtype = (try fields.string("torch_dtype") ?? dtype)?.string
+    }
+
+    /// Takes over what `generation_config.json` says: it is the newer word on how to generate.
+    package mutating func apply(generation json: JSON, file: String) throws(LLaDAError) {
+        let fields = try ConfigFields(json, file: file)
+        let ids = 0...vocabSize - 1
+        if let mask = try fields.integer("mask_token_id", in: ids) { maskTokenID = mask }
+        if let eos = try fields.integers("eos_token_id", in: ids) { eosTokenIDs = eos }
+    }
+
+    private static func checkModelType(_ fields: ConfigFields) throws(LLaDAError) {
+        let type = try fields.string("model_type")
+        if type == "llada2_moe" { return }
+        if case .array(let architectures)? = fields.value("architectures") {
+            for case .string("LLaDA2MoeModelLM") in architectures { return }
+        }
+        throw fields.error(
+            "model_type", found: type?.quoted ?? "missing", expected: "\"llada2_moe\"",
+            type == nil ? .config : .unsupported)
+    }
+
+    private static func refuseUnimplemented(_ fields: ConfigFields) throws(LLaDAError) {
+        if let quantization = fields.value("quantization_config") {
+            var method = quantization.summary
+            if case .object(let object) = quantization, let name = object["quant_method"] { method = name.summary }
+            throw fields.error(
+                "quantization_config", found: method, expected: "none: quantised checkpoints are not implemented",
+                .unsupported)
+        }
+        try fields.require("hidden_act", oneOf: ["silu"])
+        try fields.require("score_function", oneOf: ["sigmoid"])
+        try fields.require("router_dtype", oneOf: ["fp32", "float32"])
+        try fields.require("use_qk_norm", true)
+        try fields.require("norm_topk_prob", true)
+        let off: [JSONString] = [
+            "use_bias", "use_qkv_bias", "tie_word_embeddings", "norm_head", "use_sliding_window",
+            "using_split_qkv_in_self_attention",
+        ]
+        for key in off { try fields.require(key, false) }
+    }
+}
+
+extension ConfigFields {
+    /// 0 stands for an integer that is neither there nor required.
+    fileprivate func integer(
+        _ key: JSONString, in range: ClosedRange<Int>, required: Bool
+    ) throws(LLaDAError) -> Int {
+        required ? try requiredInteger(key, in: range) : try integer(key, in: range) ?? 0
+    }
+}
+
+/// The keys of attention and of its rotary position embedding.
+private struct Attention {
+    let heads, keyValueHeads, headDim, rotaryDim: Int
+    let rope: (theta: Double, factor: Double)
+
+    init(_ fields: ConfigFields, hiddenSize: Int) throws(LLaDAError) {
+        heads = try fields.requiredInteger("num_attention_heads", in: 1...1024)
+        keyValueHeads = try fields.integer("num_key_value_heads", in: 1...1024) ?? heads
+        if heads % keyValueHeads != 0 {
+            throw fields.error("num_key_value_heads", found: "\(keyValueHeads)", expected: "a divisor of \(heads) heads")
+        }
+        if let given = try fields.integer("head_dim", in: 1...1024) {
+            headDim = given
+        } else {
+            headDim = hiddenSize / heads
+            if hiddenSize % heads != 0 || !(1...1024).contains(headDim) {
+                throw fields.error(
+                    "head_dim", found: "missing",
+                    expected: "an integer from 1 to 1024, as hidden_size \(hiddenSize) / \(heads) heads is none")
+            }
+        }
+        rope = try Self.rope(fields)
+        // Truncated, as Python's int() does; the factor is at most 1, so this cannot leave Int.
+        rotaryDim = Int(Double(headDim) * rope.factor)
+        if rotaryDim < 2 || rotaryDim % 2 != 0 {
+            throw fields.error(
+                "partial_rotary_factor", found: "\(rope.factor), rotating \(rotaryDim) of head_dim \(headDim)",
+                expected: "an even number of at least 2")
+        }
+        if let given = try fields.integer("rotary_dim", in: 2...1024), given != rotaryDim {
+            throw fields.error(
+                "rotary_dim", found: "\(given)",
+                expected: "\(rotaryDim), head_dim \(headDim) times partial_rotary_factor \(rope.factor)")
+        }
+    }
+
+    /// transformers 5 moved both numbers into `rope_parameters` and reads `rope_scaling` as its old name; files in the
+    /// wild have any of the three.
+    private static func rope(_ fields: ConfigFields) throws(LLaDAError) -> (theta: Double, factor: Double) {
+        var theta = try fields.positive("rope_theta")
+        var factor = try fields.positive("partial_rotary_factor")
+        for key: JSONString in ["rope_parameters", "rope_scaling"] {
+            guard let nested = try fields.nested(key) else { continue }
+            try nested.require("rope_type", oneOf: ["default"])
+            try nested.require("type", oneOf: ["default"])
+            let known: Set<JSONString> = ["rope_type", "type", "rope_theta", "partial_rotary_factor"]
+            // Such as one set of parameters for each kind of layer: read as the default, it would change every logit.
+            for (key, value) in nested.object.members where !known.contains(key) {
+                throw nested.error(key, found: value.summary, expected: "no such key: it is not implemented", .unsupported)
+            }
+            try agree("rope_theta", nested, &theta)
+            try agree("partial_rotary_factor", nested, &factor)
+        }
+        if let factor, factor > 1 {
+            throw fields.error("partial_rotary_factor", found: "\(factor)", expected: "at most 1")
+        }
+        return (theta ?? 10_000, factor ?? 0.5)
+    }
+
+    private static func agree(_ key: JSONString, _ nested: ConfigFields, _ value: inout Double?) throws(LLaDAError) {
+        guard let here = try nested.positive(key) else { return }
+        if let value, value != here {
+            throw nested.error(key, found: "\(here)", expected: "\(value), which \(key.string) is elsewhere in the file")
+        }
+        value = here
+    }
+}
+
+/// The keys of the mixture of experts.
+private struct Experts {
+    let count, perToken, shared, intermediateSize, groups, keptGroups, capacity: Int
+    let scale: Double
+
+    init(_ fields: ConfigFields, required: Bool) throws(LLaDAError) {
+        count = try fields.integer("num_experts", in: 1...4096, required: required)
+        perToken = try fields.integer("num_experts_per_tok", in: 1...4096, required: required)
+        intermediateSize = try fields.integer("moe_intermediate_size", in: 1...1_048_576, required: required)
+        shared = try fields.integer("num_shared_experts", in: 0...1024) ?? 0
+        groups = try fields.integer("n_group", in: 1...4096) ?? (required ? 8 : 0)
+        keptGroups = try fields.integer("topk_group", in: 1...4096) ?? (required ? 4 : 0)
+        scale = try fields.positive("routed_scaling_factor") ?? 2.5
+        capacity = try fields.integer("expert_capacity", in: 0...4096) ?? 0
+        if !required { return }
+
+        if perToken > count {
+            throw fields.error("num_experts_per_tok", found: "\(perToken)", expected: "at most num_experts, \(count)")
+        }
+        if capacity > 0 {
+            // Block routing takes the place of the groups, whose keys stay in the file without meaning.
+            if capacity < perToken || capacity > count {
+                throw fields.error(
+                    "expert_capacity", found: "\(capacity)",
+                    expected: "0, or from num_experts_per_tok \(perToken) to num_experts \(count)")
+            }
+        } else {
+            try checkGroups(fields)
+        }
+    }
+
+    private func checkGroups(_ fields: ConfigFields) throws(LLaDAError) {
+        if count % groups != 0 {
+            throw fields.error("n_group", found: "\(groups)", expected: "a divisor of num_experts, \(count)")
+        }
+        // A group's score is the sum of its two best experts.
+        if groups > 1 && count / groups < 2 {
+            throw fields.error("n_group", found: "\(groups)", expected: "at most \(count / 2), for 2 experts in each group")
+        }
+        if keptGroups > groups {
+            throw fields.error("topk_group", found: "\(keptGroups)", expected: "at most n_group, \(groups)")
+        }
+        let choice = keptGroups * (count / groups)
+        if perToken > choice {
+            throw fields.error(
+                "num_experts_per_tok", found: "\(perToken)",
+                expected: "at most \(choice), the experts of \(keptGroups) of \(groups) groups")
+        }
+    }
+}

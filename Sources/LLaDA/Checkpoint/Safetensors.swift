@@ -1,0 +1,213 @@
+/// One file of the safetensors format, checked completely: eight bytes with the header's length, a JSON header, and the
+/// tensors back to back to the end of the file.
+package struct Safetensors: Sendable {
+    package struct Entry: Sendable {
+        package let name: JSONString
+        package let type: SafetensorsType
+        package let shape: [Int]
+        /// Where the bytes stand, counted from the beginning of the file. Need not be aligned.
+        package let bytes: Range<Int>
+    }
+
+    /// In the order in which the tensors stand in the file.
+    package let entries: [Entry]
+
+    /// The format's own limit.
+    package static let maximumHeader = 100_000_000
+    package static let maximumRank = 16
+    /// LLaDA2-flash has 24,161 tensors.
+    package static let maximumTensors = 1_000_000
+
+    /// Reads the header of a whole file's `bytes`; `file` is only its name in error messages.
+    package init(_ bytes: UnsafeRawBufferPointer, file: String) throws(LLaDAError) {
+        let header = try Self.header(of: bytes, file: file)
+        let parser = HeaderParser(file: file, base: header.end, dataCount: bytes.count - header.end)
+        var entries: [Entry] = []
+        entries.reserveCapacity(header.object.members.count)
+        for (name, value) in header.object.members {
+            if name == "__metadata__" {
+                try parser.checkMetadata(value)
+            } else {
+                entries.append(try parser.entry(name, value))
+            }
+        }
+        if entries.count > Self.maximumTensors {
+            throw parser.error("has \(entries.count) tensors; at most \(Self.maximumTensors) are accepted")
+        }
+        // A tensor without elements ends where it begins and must come before its neighbour at the same place.
+        entries.sort { ($0.bytes.lowerBound, $0.bytes.upperBound) < ($1.bytes.lowerBound, $1.bytes.upperBound) }
+        try parser.checkContiguous(entries)
+        self.entries = entries
+    }
+
+    private static func header(
+        of bytes: UnsafeRawBufferPointer, file: String
+    ) throws(LLaDAError) -> (object: JSONObject, end: Int) {
+        if bytes.count < 8 {
+            throw LLaDAError(.safetensors, "\(file): has \(bytes.count) bytes; expected at least the 8 of the header's length")
+        }
+        let length = UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
+        guard let length = Int(exactly: length), length <= maximumHeader else {
+            throw LLaDAError(.safetensors, "\(file): the header's length is \(length); at most \(maximumHeader) is allowed")
+        }
+        if length > bytes.count - 8 {
+            throw LLaDAError(
+                .safetensors, "\(file): the header's length is \(length); the file has only \(bytes.count - 8) bytes after it")
+        }
+        let header = UnsafeRawBufferPointer(rebasing: bytes[8..<8 + length])
+        guard header.first == UInt8(ascii: "{") else {
+            throw LLaDAError(.safetensors, "\(file): the header does not begin with '{'")
+        }
+        do throws(LLaDAError) {
+            // The format's padding, trailing spaces, is JSON's white space.
+            guard case .object(let object) = try JSON.parse(header, file: "\(file): header") else {
+                throw LLaDAError(.safetensors, "\(file): the header is no JSON object")
+            }
+            return (object, 8 + length)
+        } catch {
+            // Bad JSON inside a safetensors file is a bad safetensors file.
+            throw LLaDAError(.safetensors, error.message)
+        }
+    }
+}
+
+/// The element types of the format. Only a few are computed with, but the size of each is needed to check a file.
+package enum SafetensorsType: String, Sendable, CaseIterable {
+    case bool = "BOOL"
+    case u8 = "U8", i8 = "I8", u16 = "U16", i16 = "I16", u32 = "U32", i32 = "I32", u64 = "U64", i64 = "I64"
+    case f4 = "F4", f6E2M3 = "F6_E2M3", f6E3M2 = "F6_E3M2"
+    case f8E5M2 = "F8_E5M2", f8E4M3 = "F8_E4M3", f8E8M0 = "F8_E8M0", f8E5M2FNUZ = "F8_E5M2FNUZ", f8E4M3FNUZ = "F8_E4M3FNUZ"
+    case f16 = "F16", bf16 = "BF16", f32 = "F32", f64 = "F64", c64 = "C64"
+
+    package var bits: Int {
+        switch self {
+        case .f4: 4
+        case .f6E2M3, .f6E3M2: 6
+        case .bool, .u8, .i8, .f8E5M2, .f8E4M3, .f8E8M0, .f8E5M2FNUZ, .f8E4M3FNUZ: 8
+        case .u16, .i16, .f16, .bf16: 16
+        case .u32, .i32, .f32: 32
+        case .u64, .i64, .f64, .c64: 64
+        }
+    }
+}
+
+/// The members of a header, each against the rules of the format.
+private struct HeaderParser {
+    let file: String
+    /// Where the data begin, and how many bytes of them the file has.
+    let base: Int
+    let dataCount: Int
+
+    func error(_ problem: String) -> LLaDAError { LLaDAError(.safetensors, "\(file): \(problem)") }
+
+    func error(_ name: JSONString, _ key: String, found: String, expected: String) -> LLaDAError {
+        LLaDAError(.safetensors, file: file, key: "tensor \(name.quoted): \(key)", found: found, expected: expected)
+    }
+
+    func checkMetadata(_ value: JSON) throws(LLaDAError) {
+        guard case .object(let object) = value else {
+            throw error("__metadata__ is \(value.summary); expected an object of strings")
+        }
+        for (key, value) in object.members {
+            if case .string = value { continue }
+            throw error("__metadata__: \(key.quoted) is \(value.summary); expected a string")
+        }
+    }
+
+    func entry(_ name: JSONString, _ value: JSON) throws(LLaDAError) -> Safetensors.Entry {
+        guard case .object(let object) = value else {
+            throw error("tensor \(name.quoted) is \(value.summary); expected an object")
+        }
+        for (key, _) in object.members where key != "dtype" && key != "shape" && key != "data_offsets" {
+            throw error("tensor \(name.quoted) has an unknown field \(key.quoted)")
+        }
+        guard let dtype = object["dtype"] else { throw error("tensor \(name.quoted) has no dtype") }
+        guard let shape = object["shape"] else { throw error("tensor \(name.quoted) has no shape") }
+        guard let offsets = object["data_offsets"] else { throw error("tensor \(name.quoted) has no data_offsets") }
+        let type = try self.type(name, dtype)
+        let dimensions = try naturals(name, "shape", shape)
+        return Safetensors.Entry(
+            name: name, type: type, shape: dimensions,
+            bytes: try range(name, offsets, expected: try byteCount(name, type, dimensions)))
+    }
+
+    private func type(_ name: JSONString, _ value: JSON) throws(LLaDAError) -> SafetensorsType {
+        guard case .string(let text) = value else {
+            throw error(name, "dtype", found: value.summary, expected: "a string")
+        }
+        guard let type = SafetensorsType(rawValue: text.string) else {
+            throw LLaDAError(
+                .unsupported, file: file, key: "tensor \(name.quoted): dtype", found: text.quoted,
+                expected: "a type of the format as of safetensors 0.7")
+        }
+        return type
+    }
+
+    private func naturals(_ name: JSONString, _ key: String, _ value: JSON) throws(LLaDAError) -> [Int] {
+        guard case .array(let values) = value else {
+            throw error(name, key, found: value.summary, expected: "an array of whole numbers")
+        }
+        if values.count > Safetensors.maximumRank {
+            throw error(name, key, found: value.summary, expected: "at most \(Safetensors.maximumRank) numbers")
+        }
+        var naturals: [Int] = []
+        for value in values {
+            guard case .integer(let number) = value, number >= 0 else {
+                throw error(name, key, found: "an array with \(value.summary)", expected: "whole numbers of at least 0")
+            }
+            naturals.append(number)
+        }
+        return naturals
+    }
+
+    private func byteCount(_ name: JSONString, _ type: SafetensorsType, _ shape: [Int]) throws(LLaDAError) -> Int {
+        var bits = type.bits
+        for dimension in shape {
+            let (product, overflow) = bits.multipliedReportingOverflow(by: dimension)
+            if overflow { throw error(name, "shape", found: "\(shape)", expected: "a size that fits 64 bits") }
+            bits = product
+        }
+        if bits % 8 != 0 { throw error(name, "shape", found: "\(shape) of \(type.rawValue)", expected: "whole bytes") }
+        return bits / 8
+    }
+
+    private func range(_ name: JSONString, _ value: JSON, expected: Int) throws(LLaDAError) -> Range<Int> {
+        let offsets = try naturals(name, "data_offsets", value)
+        if offsets.count != 2 {
+            throw error(name, "data_offsets", found: value.summary, expected: "an array of 2: begin and end")
+        }
+        let (begin, end) = (offsets[0], offsets[1])
+        if begin > end {
+            throw error(name, "data_offsets", found: "\(offsets)", expected: "a begin that is not behind the end")
+        }
+        if end - begin != expected {
+            throw error(
+                name, "data_offsets", found: "\(offsets), \(end - begin) bytes",
+                expected: "the \(expected) bytes of its shape and dtype")
+        }
+        if end > dataCount {
+            throw error(
+                "tensor \(name.quoted) ends at byte \(end) of the data, but the file has only \(dataCount): it is cut short")
+        }
+        return base + begin..<base + end
+    }
+
+    /// No hole that could hide something, no byte that belongs to two tensors, nothing behind the last.
+    func checkContiguous(_ entries: [Safetensors.Entry]) throws(LLaDAError) {
+        var end = base
+        for entry in entries {
+            let begin = entry.bytes.lowerBound
+            if begin > end {
+                throw error("a hole of \(begin - end) bytes before tensor \(entry.name.quoted), which begins at \(begin - base)")
+            }
+            if begin < end {
+                throw error(
+                    "tensor \(entry.name.quoted) begins at \(begin - base), inside the one before it, which ends at \(end - base)")
+            }
+            end = entry.bytes.upperBound
+        }
+        if end != base + dataCount {
+            throw error("\(base + dataCount - end) bytes follow the last tensor; expected the end of the file")
+        }
+    }
+}

@@ -1,0 +1,134 @@
+/// What `encode` does with the text of special tokens, such as `<|mask|>` or `<|role_end|>`.
+public enum ControlTokens: Sendable {
+    /// They are text like any other: what a user types can never become a control token.
+    case asText
+    /// They become their ids, as in Hugging Face `encode(add_special_tokens=False)`.
+    case interpreted
+}
+
+/// A byte-level BPE tokenizer, read from a Hugging Face `tokenizer.json`.
+///
+/// Gives the ids that Hugging Face `tokenizers` gives; a file that asks for anything not implemented is refused when it is
+/// loaded. Immutable: any number of threads may use one tokenizer at the same time.
+public final class Tokenizer: Sendable {
+    /// The largest id that has a token, plus one.
+    public let vocabularySize: Int
+    /// Ids from here on do not exist, not even as padding of the model's vocabulary.
+    public let modelVocabularySize: Int
+
+    /// In the order of the file.
+    package let addedTokens: [AddedToken]
+    private let parts: TokenizerParts
+
+    /// Reads `tokenizer.json`.
+    ///
+    /// `modelVocabularySize` is `vocab_size` of the model, which may be larger than the tokenizer's (padding): `decode`
+    /// skips the ids between, and refuses those beyond. Throws `.io`, `.json`, `.tokenizer` when the file contradicts
+    /// itself, `.unsupported` when it asks for something not implemented.
+    package convenience init(contentsOf path: String, modelVocabularySize: Int? = nil) throws(LLaDAError) {
+        let file = try MappedFile(path, mapped: false, limit: 1 << 30)
+        try self.init(file.bytes, modelVocabularySize: modelVocabularySize)
+    }
+
+    /// The same from the bytes of the file; `file` is its name in error messages.
+    package init(
+        _ json: UnsafeRawBufferPointer, file: String = "tokenizer.json", modelVocabularySize: Int? = nil
+    ) throws(LLaDAError) {
+        parts = try TokenizerParts(JSONField(file: file, key: "", value: try JSON.parse(json, file: file)))
+        vocabularySize = parts.exists.count
+        self.modelVocabularySize = modelVocabularySize ?? vocabularySize
+        addedTokens = parts.addedTokens
+        if vocabularySize > self.modelVocabularySize {
+            throw LLaDAError(
+                .tokenizer, file: file, key: "the largest id", found: "\(vocabularySize - 1)",
+                expected: "an id below the model's vocabulary size \(self.modelVocabularySize)")
+        }
+    }
+
+    // MARK: Encoding
+
+    /// The ids of a text in UTF-8. Bytes that are not valid UTF-8 become U+FFFD, one for every maximal subpart of an
+    /// ill-formed sequence, as in `String(decoding:as:)` and Python's `errors="replace"`.
+    ///
+    /// Throws `.invalidArgument` for a text of 2 GiB or more.
+    public func encode(
+        _ text: some Sequence<UInt8>, controlTokens: ControlTokens = .asText
+    ) throws(LLaDAError) -> [Int32] {
+        try encode(text, reserved: controlTokens == .asText ? parts.special : nil)
+    }
+
+    /// The ids of a text.
+    public func encode(_ text: String, controlTokens: ControlTokens = .asText) throws(LLaDAError) -> [Int32] {
+        try encode(text.utf8, controlTokens: controlTokens)
+    }
+
+    /// `reserved[id]`: the text never becomes this id, neither as an added token nor by merging.
+    package func encode(_ text: some Sequence<UInt8>, reserved: [Bool]?) throws(LLaDAError) -> [Int32] {
+        let limit = Int(Int32.max) - 8
+        let run = { (bytes: UnsafeBufferPointer<UInt8>) -> [Int32]? in
+            guard bytes.count <= limit else { return nil }
+            var encoder = TokenizerEncoder(parts: self.parts, reserved: reserved, textLength: bytes.count)
+            if let repaired = UTF8Text.repaired(bytes) {
+                guard repaired.count <= limit else { return nil }
+                repaired.withUnsafeBufferPointer { encoder.encode($0) }
+            } else {
+                encoder.encode(bytes)
+            }
+            return encoder.ids
+        }
+        let ids = text.withContiguousStorageIfAvailable(run) ?? Array(text).withUnsafeBufferPointer(run)
+        guard let ids else { throw LLaDAError(.invalidArgument, "the text is too long; at most \(limit) bytes are accepted") }
+        return ids
+    }
+
+    /// Which ids are special, by id: the `reserved` of `.asText`.
+    package var specialIDs: [Bool] { parts.special }
+
+    // MARK: Decoding
+
+    /// The bytes of the tokens. They need not be valid UTF-8: a character may be spread over several tokens.
+    ///
+    /// Ids without a token (padding of the model's vocabulary) are skipped. Throws `.invalidArgument` for any id outside
+    /// `0..<modelVocabularySize`.
+    public func decodeBytes(
+        _ ids: some Sequence<Int32>, skipSpecialTokens: Bool = false
+    ) throws(LLaDAError) -> [UInt8] {
+        var result: [UInt8] = []
+        for id in ids {
+            guard id >= 0, Int(id) < modelVocabularySize else {
+                throw LLaDAError(
+                    .invalidArgument, "token id \(id) is outside the vocabulary; expected 0 to \(modelVocabularySize - 1)")
+            }
+            if skipSpecialTokens, isSpecial(id) { continue }
+            parts.tokens.withBytes(of: id) { result += $0 }
+        }
+        return result
+    }
+
+    /// The text of the tokens; what is not valid UTF-8 becomes U+FFFD, as in Hugging Face.
+    public func decode(_ ids: some Sequence<Int32>, skipSpecialTokens: Bool = false) throws(LLaDAError) -> String {
+        String(decoding: try decodeBytes(ids, skipSpecialTokens: skipSpecialTokens), as: UTF8.self)
+    }
+
+    // MARK: Vocabulary
+
+    /// The bytes a token stands for; nil for an id without a token.
+    public func bytes(of id: Int32) -> [UInt8]? {
+        guard id >= 0, Int(id) < parts.exists.count, parts.exists[Int(id)] else { return nil }
+        return parts.tokens.withBytes(of: id) { Array($0) }
+    }
+
+    /// The id of the added token with this content, or else of the token that stands for exactly these bytes.
+    public func id(of token: some Sequence<UInt8>) -> Int32? {
+        let bytes = Array(token)
+        if let id = parts.addedIDs[JSONString(bytes)] { return id }
+        return bytes.withUnsafeBufferPointer { parts.tokens.id(of: $0) }
+    }
+
+    public func id(of token: String) -> Int32? { id(of: token.utf8) }
+
+    /// Whether the id is that of a special (control) token.
+    public func isSpecial(_ id: Int32) -> Bool {
+        id >= 0 && Int(id) < parts.special.count && parts.special[Int(id)]
+    }
+}
