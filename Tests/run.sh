@@ -14,7 +14,7 @@ for suite in "$@"; do
 
     # Three runners, three ways to count: Swift's, pytest's, and "N passed, N failed" of our own.
     counts=$(sed 's/\x1b\[[0-9;]*m//g' "$log" | awk '
-        /Test run with [0-9]+ tests?/    { for (i = 1; i < NF; i++) if ($i == "with") ran = $(i + 1); swift = 1 }
+        /Test run with [0-9]+ tests?/    { for (i = 1; $i != "with"; i++) continue; ran = $(i + 1); swift = 1 }
         / Test .* failed after /          { broken += !/ Test run / }
         /^[0-9]+ passed, [0-9]+ failed$/ { passed = $1; failed = $3 }
         /(passed|failed|errors?) ?.* in [0-9.]+s/ {
