@@ -76,7 +76,7 @@ public struct ModelConfig: Sendable, Equatable {
         rmsNormEps = try fields.positive("rms_norm_eps") ?? 1e-5
         maxPositionEmbeddings = try fields.integer("max_position_embeddings", in: 1...16_777_216) ?? 16_384
 
-        let attention = try Attention(fields, hiddenSize: hiddenSize)
+        let attention = try AttentionFields(fields, hiddenSize: hiddenSize)
         numAttentionHeads = attention.heads
         numKeyValueHeads = attention.keyValueHeads
         headDim = attention.headDim
@@ -84,7 +84,7 @@ public struct ModelConfig: Sendable, Equatable {
         partialRotaryFactor = attention.rope.factor
         rotaryDim = attention.rotaryDim
 
-        let experts = try Experts(fields, required: dense < layers)
+        let experts = try ExpertFields(fields, required: dense < layers)
         numExperts = experts.count
         numExpertsPerTok = experts.perToken
         numSharedExperts = experts.shared
@@ -157,7 +157,7 @@ extension ConfigFields {
 }
 
 /// The keys of attention and of its rotary position embedding.
-private struct Attention {
+private struct AttentionFields {
     let heads, keyValueHeads, headDim, rotaryDim: Int
     let rope: (theta: Double, factor: Double)
 
@@ -225,7 +225,7 @@ private struct Attention {
 }
 
 /// The keys of the mixture of experts.
-private struct Experts {
+private struct ExpertFields {
     let count, perToken, shared, intermediateSize, groups, keptGroups, capacity: Int
     let scale: Double
 

@@ -32,11 +32,7 @@ package final class ThreadTeam: @unchecked Sendable {
 
     /// The number of CPUs this process may run on.
     package static var availableThreads: Int {
-        var set = cpu_set_t()
-        guard sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &set) == 0 else {
-            return max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-        }
-        return withUnsafeBytes(of: &set) { bytes in max(1, bytes.reduce(0) { $0 + $1.nonzeroBitCount }) }
+        max(1, llk_cpu_count())
     }
 
     /// Runs `body` once for each chunk in 0 ..< count, in any order, and returns when all are done.

@@ -1,0 +1,113 @@
+import Kernels
+
+/// One sequence's keys and values, and the forwards that keep them true.
+///
+/// Every page remembers the tokens it was computed from. A page holds for a canvas as long as its tokens and those of
+/// all pages before are the canvas's: so nothing has to be invalidated, a block is committed by the last forward over
+/// its final tokens, and where no forward had them, its rows ride along in the next one (spec: decoding.md, section 8).
+package final class CachedSequence {
+    private let transformer: Transformer
+    private let blockLength: Int
+    private let cancellation: Cancellation?
+    private var pages: [Page] = []
+    /// The tokens of the pages that hold; an incomplete last block only ever counts as its own length.
+    private var computed: [Int32] = []
+    /// Pages for a window that is run as one block: its keys and values are nobody else's.
+    private var windowPages: [Page] = []
+    private var work: Workspace
+
+    /// Rows of a forward when many wait; whole blocks.
+    private static let mostRows = 512
+
+    package init(_ transformer: Transformer, blockLength: Int, cancellation: Cancellation? = nil) throws(LLaDAError) {
+        self.transformer = transformer
+        self.blockLength = blockLength
+        self.cancellation = cancellation
+        work = try Workspace()
+    }
+
+    /// Forgets all keys and values.
+    package func reset() { computed = [] }
+
+    /// Logits of tokens[active], given all before. `asOneBlock` lets the active positions, of several blocks, see each
+    /// other (spec: decoding.md, section 7). logits: [active.count, vocab]. Returns how many forwards went ahead of it.
+    package func logits(
+        _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool,
+        into logits: UnsafeMutablePointer<Float>, observe: ((Int, Routing) -> Void)?
+    ) throws(LLaDAError) -> Int {
+        let held = holding(tokens)
+        var start = min(held, active.lowerBound)
+        // A window leaves the pages of its blocks alone; a block that is run anew replaces its page.
+        computed.removeLast(computed.count - (asOneBlock ? held : start))
+        while pages.count * blockLength < active.upperBound {
+            pages.append(try Page(blockLength: blockLength, config: transformer.config))
+        }
+        // What is missing before the active positions goes first, in pieces, unless it fits into the same forward.
+        let piece = max(blockLength, Self.mostRows / blockLength * blockLength)
+        var ahead = 0
+        while active.upperBound - start > piece, active.lowerBound - start > 0 {
+            let end = min(start + piece, active.lowerBound)
+            try run(tokens, start..<end, wanting: end..<end, nil, observe)
+            start = end
+            ahead += 1
+        }
+        if asOneBlock {
+            if start < active.lowerBound {
+                try run(tokens, start..<active.lowerBound, wanting: active.lowerBound..<active.lowerBound, nil, observe)
+                ahead += 1
+            }
+            try runWindow(tokens, active, logits)
+        } else {
+            try run(tokens, start..<active.upperBound, wanting: active, logits, observe)
+        }
+        return ahead
+    }
+
+    /// How many positions, in whole blocks, have keys and values computed from these tokens.
+    private func holding(_ tokens: UnsafeBufferPointer<Int32>) -> Int {
+        var same = 0
+        let most = min(computed.count, tokens.count)
+        while same < most, computed[same] == tokens[same] { same += 1 }
+        return same / blockLength * blockLength
+    }
+
+    private func run(
+        _ tokens: UnsafeBufferPointer<Int32>, _ range: Range<Int>, wanting: Range<Int>,
+        _ logits: UnsafeMutablePointer<Float>?, _ observe: ((Int, Routing) -> Void)?
+    ) throws(LLaDAError) {
+        let rows = range.map { position in
+            Row(
+                position: position, token: tokens[position],
+                visibleEnd: BlockCausalMask.visibleEnd(of: position, blockLength: blockLength, length: range.upperBound),
+                wantsLogits: wanting.contains(position))
+        }
+        let batch = Batch(rows: rows, pages: [pages], blockLength: blockLength)
+        try transformer.forward(batch, &work, logits: logits, cancellation: cancellation, observe: observe)
+        computed.append(contentsOf: tokens[range])
+    }
+
+    private func runWindow(
+        _ tokens: UnsafeBufferPointer<Int32>, _ window: Range<Int>, _ logits: UnsafeMutablePointer<Float>
+    ) throws(LLaDAError) {
+        let first = window.lowerBound / blockLength
+        while windowPages.count * blockLength < window.count {
+            windowPages.append(try Page(blockLength: blockLength, config: transformer.config))
+        }
+        let rows = window.map { position in
+            Row(position: position, token: tokens[position], visibleEnd: window.upperBound, wantsLogits: true)
+        }
+        let batch = Batch(rows: rows, pages: [Array(pages[..<first]) + windowPages], blockLength: blockLength)
+        try transformer.forward(batch, &work, logits: logits, cancellation: cancellation)
+    }
+}
+
+extension CachedSequence: Denoiser {
+    package var vocabSize: Int { transformer.config.vocabSize }
+
+    package func logits(
+        _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool,
+        into logits: UnsafeMutablePointer<Float>
+    ) throws(LLaDAError) -> Int {
+        try self.logits(tokens, active: active, asOneBlock: asOneBlock, into: logits, observe: nil)
+    }
+}

@@ -1,0 +1,73 @@
+/// The tokens that are being denoised: the prompt, then whatever is generated, in whole blocks.
+///
+/// What a position is, is stored and never guessed from its token; only `.masked` positions hold the mask id.
+struct Canvas {
+    let maskID: Int32
+    let blockLength: Int
+    let promptLength: Int
+    let count: Int
+    private let tokenBuffer: Buffer<Int32>  // [count]
+    private let stateBuffer: Buffer<UInt8>  // [count], Decoder.PositionState
+    private(set) var locked: [Bool]  // [count]
+
+    /// Mask ids in the prompt become masked positions.
+    init(prompt: [Int32], genLength: Int, blockLength: Int, maskID: Int32) throws(LLaDAError) {
+        self.maskID = maskID
+        self.blockLength = blockLength
+        promptLength = prompt.count
+        count = (prompt.count + genLength + blockLength - 1) / blockLength * blockLength
+        tokenBuffer = try Buffer(count: count)
+        stateBuffer = try Buffer(count: count)
+        locked = [Bool](repeating: false, count: count)
+        for position in 0..<count {
+            let token = position < prompt.count ? prompt[position] : maskID
+            tokenBuffer.pointer[position] = token
+            stateBuffer.pointer[position] = (token == maskID ? Decoder.PositionState.masked : .prompt).rawValue
+        }
+    }
+
+    var tokens: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(start: tokenBuffer.pointer, count: count) }
+    var states: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: stateBuffer.pointer, count: count) }
+    var blockCount: Int { count / blockLength }
+
+    func block(_ index: Int) -> Range<Int> { index * blockLength..<(index + 1) * blockLength }
+
+    func token(_ position: Int) -> Int32 { tokenBuffer.pointer[position] }
+
+    func state(_ position: Int) -> Decoder.PositionState {
+        Decoder.PositionState(rawValue: stateBuffer.pointer[position]) ?? .prompt
+    }
+
+    /// Masks that a policy may fill.
+    func openMasks(in range: Range<Int>) -> [Int] { range.filter { state($0) == .masked && !locked[$0] } }
+
+    /// Tokens that a policy may edit.
+    func editable(in range: Range<Int>) -> [Int] {
+        range.filter { (state($0) == .draft || state($0) == .settled) && !locked[$0] }
+    }
+
+    /// Writes a token as draft, or masks the position, and says what that was; nil if it changed nothing.
+    /// The prompt stays prompt, and what is settled settled.
+    mutating func write(_ token: Int32, at position: Int) -> Decoder.Event.Kind? {
+        let before = state(position)
+        if token == self.token(position) { return nil }
+        tokenBuffer.pointer[position] = token
+        if token == maskID {
+            set(.masked, at: position)
+            return .remask
+        }
+        if before == .masked { set(.draft, at: position) }
+        return before == .masked ? .unmask : .replace
+    }
+
+    mutating func lock(_ position: Int, _ isLocked: Bool) { locked[position] = isLocked }
+
+    /// Drafts in `range` become final; masks stay masks.
+    mutating func settle(_ range: Range<Int>) {
+        for position in range where state(position) == .draft { set(.settled, at: position) }
+    }
+
+    private func set(_ state: Decoder.PositionState, at position: Int) {
+        stateBuffer.pointer[position] = state.rawValue
+    }
+}

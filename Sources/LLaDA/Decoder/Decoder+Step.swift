@@ -1,0 +1,154 @@
+/// The three parts of a step.
+extension Decoder {
+    /// Runs the model over the active positions, and first over whatever stands before them and has no valid K/V yet.
+    public func forward() throws(LLaDAError) {
+        try checkUnfinished("forward")
+        try cancellation.check()
+        let logits = try logitScratch.reserve(active.count * denoiser.vocabSize)
+        if !options.useCache { denoiser.reset() }
+        let isNew = phase == .ready
+        phase = .ready  // if it fails half-way, predictions are gone
+        forwarded = 0..<0
+        let ahead = try denoiser.logits(
+            canvasStore.tokens, active: active, asOneBlock: isEditingBlocks, into: logits)
+        if forwards == 0 { prefills += ahead } else { commits += ahead }
+        forwards += 1
+        forwarded = active
+        if isNew { noteState() }
+        try predict()
+        phase = .forwarded
+    }
+
+    /// Lets the policy turn confidences into a proposal.
+    public func propose() throws(LLaDAError) {
+        try checkForwarded("propose")
+        edited = isEditingBlocks ? blockEdits() : maskToToken() + tokenToToken()
+        edited.sort { $0.position < $1.position }
+        phase = .proposed
+    }
+
+    /// Writes the proposal, emits its events, and moves on when the block is done.
+    public func apply() throws(LLaDAError) {
+        guard phase == .proposed else {
+            throw LLaDAError(.state, "apply needs a proposal: call propose first (phase is \(phase))")
+        }
+        let hadMasks = !canvasStore.openMasks(in: active).isEmpty
+        events = pending
+        pending = []
+        var changed = 0
+        var wroteEnd = false
+        for edit in edited where write(edit, to: &events) {
+            changed += 1
+            wroteEnd = wroteEnd || eosIDs.contains(edit.token)
+        }
+        edited = []
+        phase = .ready
+        progress.step += 1
+        if isEditingBlocks {
+            finishRound(changed)
+        } else {
+            finishStep(hadMasks: hadMasks, changed: changed, wroteEnd: wroteEnd)
+        }
+    }
+
+    /// The rest of the current step: what of forward, propose and apply has not been done.
+    public func step() throws(LLaDAError) {
+        if phase == .ready || phase == .finished { try forward() }
+        if phase == .forwarded { try propose() }
+        try apply()
+    }
+
+    func checkUnfinished(_ call: String) throws(LLaDAError) {
+        if phase == .finished { throw LLaDAError(.state, "\(call): decoding has finished") }
+    }
+
+    func checkForwarded(_ call: String) throws(LLaDAError) {
+        try checkUnfinished(call)
+        if phase == .ready { throw LLaDAError(.state, "\(call) needs predictions: call forward first") }
+    }
+
+    /// Writes one edit; false if it changed nothing.
+    func write(_ edit: Edit, to events: inout [Event]) -> Bool {
+        let old = canvasStore.token(edit.position)
+        guard let kind = canvasStore.write(edit.token, at: edit.position) else { return false }
+        if kind == .replace { edits += 1 }
+        events.append(
+            Event(
+                position: edit.position, kind: kind, oldToken: old, newToken: edit.token, confidence: edit.confidence,
+                reason: edit.reason))
+        return true
+    }
+}
+
+/// What the policies propose, from the last forward's predictions.
+extension Decoder {
+    private var policy: Policy { options.policy }
+
+    private func confidence(at position: Int) -> Float { predictedConfidences.pointer[position - forwarded.lowerBound] }
+    private func prediction(at position: Int) -> Int32 { predictedTokens.pointer[position - forwarded.lowerBound] }
+
+    private func edit(_ position: Int, _ reason: Reason) -> Edit {
+        Edit(position: position, token: prediction(at: position), confidence: confidence(at: position), reason: reason)
+    }
+
+    private func maskToToken() -> [Edit] {
+        let masks = canvasStore.openMasks(in: active)
+        if masks.isEmpty { return [] }
+        let atLeast = switch policy.kind {
+        case .lowConfidence:
+            MaskToToken.quota(step: progress.step, steps: stepsPerBlock, blockLength: options.blockLength)
+        case .jointThreshold: policy.numToTransfer
+        }
+        let (positions, isFallback) = MaskToToken.choose(
+            masks, confidence: confidence(at:), threshold: policy.threshold, atLeast: atLeast)
+        return positions.map { edit($0, isFallback ? .fallback : .threshold) }
+    }
+
+    private func tokenToToken() -> [Edit] {
+        guard policy.kind == .jointThreshold else { return [] }
+        let reason = canvasStore.openMasks(in: active).isEmpty ? Reason.postEdit : .edit
+        return changes().map { edit($0, reason) }
+    }
+
+    /// Token-to-token alone, over the window. A finished block is not opened again: the mask is no edit here.
+    private func blockEdits() -> [Edit] {
+        changes().filter { prediction(at: $0) != canvasStore.maskID }.map { edit($0, .blockEdit) }
+    }
+
+    private func changes() -> [Int] {
+        TokenToToken.choose(
+            canvasStore.editable(in: active), current: canvasStore.token, predicted: prediction(at:),
+            confidence: confidence(at:), threshold: policy.editingThreshold)
+    }
+
+    /// LLaDA2.0: S of the reference. Without a length to generate (infilling) there is only `steps`.
+    var stepsPerBlock: Int {
+        options.genLength > 0 ? min(policy.steps, options.genLength / policy.minimalTopk) : policy.steps
+    }
+
+    /// Predictions of the last forward, bans and penalty applied.
+    func predict() throws(LLaDAError) {
+        let count = forwarded.count
+        let logits = try logitScratch.reserve(count * denoiser.vocabSize)
+        let scratch = try rowScratch.reserve(confidence.compute.team.size * denoiser.vocabSize)
+        let sampler = policy.temperature > 0
+            ? Sampler(temperature: policy.temperature, topK: policy.topK, topP: policy.topP) : nil
+        let random = Philox(seed: policy.seed)
+        let (first, forward) = (forwarded.lowerBound, forwards)
+        confidence.predict(
+            logits, rows: count, adjust: forwarded.map(adjustment(at:)), scratch: scratch, sampler: sampler,
+            uniform: { random.uniform(forward: forward, position: first + $0) },
+            tokens: predictedTokens.pointer, confidences: predictedConfidences.pointer)
+    }
+
+    func adjustment(at position: Int) -> Confidence.Adjustment {
+        var adjustment = Confidence.Adjustment()
+        adjustment.banned = bans.everywhere.sorted() + (bans.at[position] ?? []).sorted()
+        if progress.isStuck || progress.isGoingRound { adjustment.banned.append(canvasStore.maskID) }
+        // SGLang's penalty, within the block (spec: decoding.md, section 3).
+        if policy.kind == .jointThreshold, policy.penaltyLambda != 0, position % options.blockLength > 0 {
+            adjustment.penalty = (canvasStore.token(position - 1), policy.penaltyLambda)
+        }
+        return adjustment
+    }
+}

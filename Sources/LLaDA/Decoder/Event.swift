@@ -1,0 +1,51 @@
+extension Decoder {
+    /// Why a token was, or is to be, written.
+    public enum Reason: Int32, Sendable {
+        /// Mask-to-token: confidence > threshold.
+        case threshold
+        /// Mask-to-token: too few were, so the most confident.
+        case fallback
+        /// Token-to-token, while the block has masks.
+        case edit
+        /// Token-to-token, after its last mask.
+        case postEdit
+        /// Token-to-token in a finished block (MBE).
+        case blockEdit
+        /// The host's.
+        case host
+    }
+
+    /// A token to write: part of a proposal. The mask id masks the position again.
+    public struct Edit: Sendable, Equatable {
+        public var position: Int
+        public var token: Int32
+        public var confidence: Float
+        public var reason: Reason
+
+        public init(position: Int, token: Int32, confidence: Float = .nan, reason: Reason = .host) {
+            self.position = position
+            self.token = token
+            self.confidence = confidence
+            self.reason = reason
+        }
+    }
+
+    /// A token that has changed.
+    public struct Event: Sendable, Equatable {
+        public enum Kind: Int32, Sendable {
+            /// Mask to token.
+            case unmask
+            /// Token to token.
+            case replace
+            /// Token to mask.
+            case remask
+        }
+
+        public let position: Int
+        public let kind: Kind
+        public let oldToken: Int32
+        public let newToken: Int32
+        public let confidence: Float
+        public let reason: Reason
+    }
+}

@@ -1,0 +1,59 @@
+/// One token to run through the model.
+package struct Row {
+    /// Index into `Batch.pages`.
+    package var sequence: Int
+    /// Absolute, from 0.
+    package var position: Int
+    package var token: Int32
+    /// The row attends to positions before this one; see `BlockCausalMask`.
+    package var visibleEnd: Int
+    package var wantsLogits: Bool
+
+    package init(sequence: Int = 0, position: Int, token: Int32, visibleEnd: Int, wantsLogits: Bool) {
+        self.sequence = sequence
+        self.position = position
+        self.token = token
+        self.visibleEnd = visibleEnd
+        self.wantsLogits = wantsLogits
+    }
+}
+
+/// What one forward computes: rows of any sequences, blocks and purposes, and where each sequence's keys and values are.
+///
+/// Rows of a sequence stand together, by increasing position. A row's keys and values are written to its sequence's
+/// pages; whatever else it sees must have been written before, or be written by the same batch.
+package struct Batch {
+    package var rows: [Row]
+    /// One list a sequence: page i holds positions i * blockLength ..< (i + 1) * blockLength.
+    package var pages: [[Page]]
+    package var blockLength: Int
+
+    package init(rows: [Row], pages: [[Page]], blockLength: Int) {
+        self.rows = rows
+        self.pages = pages
+        self.blockLength = blockLength
+    }
+
+    /// Consecutive rows that see the same keys: usually one block each.
+    var runs: [Range<Int>] {
+        var runs: [Range<Int>] = []
+        var start = 0
+        for index in rows.indices.dropFirst() + [rows.count] where index > start {
+            let ended = index == rows.count || rows[index].sequence != rows[start].sequence
+                || rows[index].visibleEnd != rows[start].visibleEnd
+            if ended {
+                runs.append(start..<index)
+                start = index
+            }
+        }
+        return runs
+    }
+}
+
+/// The strict block-causal mask: a position sees its own block, all of it, and all blocks before
+/// (spec: model.md, section 1). It is a property of positions alone, so it is stored as where each row's sight ends.
+package enum BlockCausalMask {
+    package static func visibleEnd(of position: Int, blockLength: Int, length: Int) -> Int {
+        min((position / blockLength + 1) * blockLength, length)
+    }
+}

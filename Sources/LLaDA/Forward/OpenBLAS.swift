@@ -1,0 +1,74 @@
+import Glibc
+
+/// The system's OpenBLAS, found at run time, for dense products with f32 weights.
+///
+/// OpenBLAS chooses its order of summation by the shape of the call. So it is only ever called with one shape a matrix:
+/// tiles of `tileRows` rows, padded with zeros, by `tileOutputs` outputs. It is set to one thread; ours share the tiles.
+package final class OpenBLAS: Sendable {
+    private typealias Sgemm = @convention(c) (
+        Int32, Int32, Int32, Int32, Int32, Int32, Float, UnsafePointer<Float>?, Int32, UnsafePointer<Float>?, Int32,
+        Float, UnsafeMutablePointer<Float>?, Int32
+    ) -> Void
+
+    private static let rowMajor: Int32 = 101
+    private static let asIs: Int32 = 111
+    private static let transposed: Int32 = 112
+    private static let tileRows = 32
+    private static let tileOutputs = 256
+
+    private let sgemm: Sgemm
+
+    /// The library is loaded for itself (RTLD_LOCAL) and stays. If the host uses the same library already, its number
+    /// of threads is the host's business, and ours is not to change it: then there is nothing to be had here.
+    package init() throws(LLaDAError) {
+        let name = "libopenblas.so.0"
+        if let theirs = dlopen(name, RTLD_NOLOAD | RTLD_LAZY), !Self.isOurs(theirs) {
+            dlclose(theirs)
+            throw LLaDAError(.unsupported, "\(name) is in use by the host; its number of threads is not ours to change")
+        }
+        guard let handle = dlopen(name, RTLD_NOW | RTLD_LOCAL) else {
+            throw LLaDAError(.unsupported, "\(name) cannot be loaded: \(dlerror().map { String(cString: $0) } ?? "unknown")")
+        }
+        guard let sgemm = dlsym(handle, "cblas_sgemm"), let setThreads = dlsym(handle, "openblas_set_num_threads") else {
+            throw LLaDAError(.unsupported, "\(name) lacks cblas_sgemm or openblas_set_num_threads")
+        }
+        unsafeBitCast(setThreads, to: (@convention(c) (Int32) -> Void).self)(1)
+        self.sgemm = unsafeBitCast(sgemm, to: Sgemm.self)
+    }
+
+    /// One thread: as an earlier model of ours has set it, or as suits us anyway.
+    private static func isOurs(_ handle: UnsafeMutableRawPointer) -> Bool {
+        guard let get = dlsym(handle, "openblas_get_num_threads") else { return false }
+        return unsafeBitCast(get, to: (@convention(c) () -> Int32).self)() == 1
+    }
+
+    /// y = x W^T.  x: [rows, ldx];  y: [rows, ldy]
+    func product(
+        _ x: UnsafePointer<Float>, stride ldx: Int, rows: Int, _ weight: Matrix,
+        _ y: UnsafeMutablePointer<Float>, stride ldy: Int, _ team: ThreadTeam
+    ) {
+        let inner = weight.inputs
+        let rowTiles = (rows + Self.tileRows - 1) / Self.tileRows
+        let outputTiles = (weight.outputs + Self.tileOutputs - 1) / Self.tileOutputs
+        team.forEach(rowTiles * outputTiles) { tile, _ in
+            let firstRow = tile % rowTiles * Self.tileRows
+            let count = min(Self.tileRows, rows - firstRow)
+            let first = tile / rowTiles * Self.tileOutputs
+            let outputs = min(Self.tileOutputs, weight.outputs - first)
+            // Both operands are packed, so that no stride of the caller's is part of the shape either.
+            withUnsafeTemporaryAllocation(of: Float.self, capacity: Self.tileRows * (inner + outputs)) { scratch in
+                guard let padded = scratch.baseAddress else { return }
+                let result = padded + Self.tileRows * inner
+                for row in 0..<count { (padded + row * inner).update(from: x + (firstRow + row) * ldx, count: inner) }
+                (padded + count * inner).update(repeating: 0, count: (Self.tileRows - count) * inner)
+                sgemm(
+                    Self.rowMajor, Self.asIs, Self.transposed, Int32(Self.tileRows), Int32(outputs), Int32(inner), 1,
+                    padded, Int32(inner), weight.row(first).assumingMemoryBound(to: Float.self), Int32(inner), 0,
+                    result, Int32(outputs))
+                for row in 0..<count {
+                    (y + (firstRow + row) * ldy + first).update(from: result + row * outputs, count: outputs)
+                }
+            }
+        }
+    }
+}

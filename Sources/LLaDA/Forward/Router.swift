@@ -1,0 +1,118 @@
+import Kernels
+
+/// Which experts each row goes to, and with what weight.
+package struct Routing: Equatable, Sendable {
+    /// [rows, k], increasing within a row: the order in which expert outputs are summed.
+    package var experts: [Int32]
+    package var weights: [Float]  // [rows, k]
+    package var k: Int
+}
+
+/// Sigmoid router with selection bias: group-limited top-k (2.0, 2.1), or a pool a block (2.2)
+/// (spec: model.md, sections 1 and 1.1). Ties go to the lower id.
+struct Router {
+    let config: ModelConfig
+    let kernels: llk_kernels
+
+    /// logits: [rows, experts], the gate's products; they become scores.
+    func route(
+        _ logits: UnsafeMutablePointer<Float>, _ bias: Vector?, _ rows: [Row]
+    ) -> Routing {
+        let experts = config.numExperts
+        let k = config.numExpertsPerTok
+        var routing = Routing(experts: [], weights: [], k: k)
+        routing.experts.reserveCapacity(rows.count * k)
+        routing.weights.reserveCapacity(rows.count * k)
+        var choice = [Float](repeating: 0, count: experts)
+        let pools = config.expertCapacity > 0 ? pools(logits, bias, rows) : []
+        for row in rows.indices {
+            let scores = logits + row * experts
+            if pools.isEmpty { sigmoid(scores) }
+            for expert in 0..<experts { choice[expert] = scores[expert] + (bias?.base[expert] ?? 0) }
+            if !pools.isEmpty {
+                for expert in 0..<experts where !pools[row][expert] { choice[expert] = -.infinity }
+            } else if config.nGroup > 1 {
+                dropGroups(&choice)
+            }
+            var chosen = Self.largest(k, of: choice)
+            chosen.sort()
+            var sum: Float = 0
+            for expert in chosen { sum += scores[expert] }
+            // A lone expert is not normalised.
+            let divisor = k > 1 ? sum + 1e-20 : 1
+            for expert in chosen {
+                routing.experts.append(Int32(expert))
+                routing.weights.append(scores[expert] / divisor * Float(config.routedScalingFactor))
+            }
+        }
+        return routing
+    }
+
+    private func sigmoid(_ scores: UnsafeMutablePointer<Float>) {
+        for expert in 0..<config.numExperts { scores[expert] = 1 / (1 + llk_expf(-scores[expert])) }
+    }
+
+    /// Keeps the `topkGroup` groups whose two best scores have the largest sum.
+    private func dropGroups(_ choice: inout [Float]) {
+        let size = config.numExperts / config.nGroup
+        let sums = (0..<config.nGroup).map { group in
+            var first = -Float.infinity
+            var second = -Float.infinity
+            for value in choice[group * size..<(group + 1) * size] {
+                if value > first {
+                    second = first
+                    first = value
+                } else if value > second {
+                    second = value
+                }
+            }
+            return first + second
+        }
+        let kept = Self.largest(config.topkGroup, of: sums)
+        for group in 0..<config.nGroup where !kept.contains(group) {
+            for expert in group * size..<(group + 1) * size { choice[expert] = -.infinity }
+        }
+    }
+
+    /// 2.2: rows of one sequence in one aligned block of `blockSize` positions share a pool of `expertCapacity` experts,
+    /// those that some row of the block scores highest. [rows][experts]
+    private func pools(
+        _ logits: UnsafeMutablePointer<Float>, _ bias: Vector?, _ rows: [Row]
+    ) -> [[Bool]] {
+        let experts = config.numExperts
+        var pools: [[Bool]] = []
+        var start = 0
+        while start < rows.count {
+            let block = rows[start].position / config.blockSize
+            var best = [Float](repeating: -.infinity, count: experts)
+            var end = start
+            while end < rows.count, rows[end].sequence == rows[start].sequence,
+                rows[end].position / config.blockSize == block
+            {
+                let scores = logits + end * experts
+                sigmoid(scores)
+                for expert in 0..<experts { best[expert] = max(best[expert], scores[expert] + (bias?.base[expert] ?? 0)) }
+                end += 1
+            }
+            var pool = [Bool](repeating: false, count: experts)
+            for expert in Self.largest(config.expertCapacity, of: best) { pool[expert] = true }
+            pools.append(contentsOf: repeatElement(pool, count: end - start))
+            start = end
+        }
+        return pools
+    }
+
+    /// The indices of the `count` largest values, ties by lower index. NaN comes last.
+    static func largest(_ count: Int, of values: [Float]) -> [Int] {
+        var taken: [Int] = []
+        taken.reserveCapacity(count + 1)
+        for (index, value) in values.enumerated() {
+            if taken.count == count, !(value > values[taken[count - 1]] || values[taken[count - 1]].isNaN) { continue }
+            var place = taken.count
+            while place > 0, value > values[taken[place - 1]] || (values[taken[place - 1]].isNaN && !value.isNaN) { place -= 1 }
+            taken.insert(index, at: place)
+            if taken.count > count { taken.removeLast() }
+        }
+        return taken
+    }
+}

@@ -1,0 +1,36 @@
+import Kernels
+
+/// The activations of one forward. Belongs to whoever runs forwards, one at a time; grows to the largest batch.
+package struct Workspace {
+    var residual = Scratch<Float>()  // [rows, hidden]
+    var normed = Scratch<Float>()  // [rows, hidden]
+    var delta = Scratch<Float>()  // [rows, hidden]
+    var queryKeyValue = Scratch<Float>()  // [rows, (heads + 2 kvHeads) * headDim]
+    var mixed = Scratch<Float>()  // [rows, heads * headDim]
+    var scores = Scratch<Float>()  // [threads, queryTile, keys]
+    var gate = Scratch<Float>()  // [rows, intermediate]
+    var up = Scratch<Float>()  // [rows, intermediate]
+    var router = Scratch<Float>()  // [rows, experts]
+    var gathered = Scratch<Float>()  // [rows * k, hidden]
+    var expertGate = Scratch<Float>()  // [threads, 2, rows, moeIntermediate]
+    var expertResults = Scratch<Float>()  // [rows * k, hidden]
+    var shared = Scratch<Float>()  // [rows, hidden]
+    var wanted = Scratch<Float>()  // [rows that want logits, hidden]
+    private var anglesScratch = Scratch<Float>()  // [rows, 2 (cosines, sines), rotaryDim / 2]
+    private(set) var angles: UnsafePointer<Float>
+
+    package init() throws(LLaDAError) {
+        angles = UnsafePointer(try anglesScratch.reserve(1))
+    }
+
+    /// The angles of all rows, the same for every layer.
+    mutating func prepareAngles(_ rows: [Row], _ rotary: Rotary) throws(LLaDAError) {
+        let half = rotary.half
+        let base = try anglesScratch.reserve(rows.count * 2 * half)
+        for (index, row) in rows.enumerated() {
+            let cosines = base + index * 2 * half
+            rotary.fill(cosines, cosines + half, position: row.position)
+        }
+        angles = UnsafePointer(base)
+    }
+}

@@ -1,0 +1,204 @@
+import Kernels
+
+/// An opened checkpoint: weights, config and, where its folder has one, the tokenizer. Immutable: any number of
+/// threads and decoders may share it.
+public final class Model: Sendable {
+    /// How weights are held. Arithmetic is f32 throughout.
+    public enum DType: Sendable {
+        /// Each as stored (F32, F16 or BF16), in place.
+        case auto
+        case f32
+        case bf16
+        case int8
+        case int4
+    }
+
+    /// Who computes dense products with f32 weights.
+    public enum BLAS: Sendable {
+        /// Our kernels; OpenBLAS where this CPU has none and OpenBLAS is installed.
+        case auto
+        case off
+        case on
+    }
+
+    public struct Options: Sendable {
+        public var dtype = DType.auto
+        /// 0: as many as the process may use.
+        public var threads = 0
+        /// Nil: from `generation_config.json`, `config.json`, the tokenizer's `<|mask|>`, or 156895 if the vocabulary has it.
+        public var maskTokenID: Int32?
+        /// Nil: likewise, `<|endoftext|>` and 156892.
+        public var eosTokenID: Int32?
+        public var blas = BLAS.auto
+        /// False reads weights into memory instead of mapping their file.
+        public var useMmap = true
+
+        public init() {}
+    }
+
+    public let config: ModelConfig
+    public let tokenizer: Tokenizer?
+    public let chatTemplate: ChatTemplate?
+    /// Nil: unknown; then no decoder can be made.
+    public let maskTokenID: Int32?
+    public let eosTokenIDs: [Int32]
+    public let numParameters: Int
+    /// As held.
+    public let weightBytes: Int
+    package let transformer: Transformer
+
+    /// The kernels this CPU gets: "avx512", "avx2" or "portable".
+    public static var kernelsName: String {
+        switch llk_best_isa() {
+        case LLK_AVX512: "avx512"
+        case LLK_AVX2: "avx2"
+        default: "portable"
+        }
+    }
+
+    public var threads: Int { transformer.compute.team.size }
+
+    private static let mostThreads = 1024
+
+    /// Opens the Hugging Face folder `path` of a `llada2_moe` checkpoint. `progress` is told the part done, 0 to 1;
+    /// returning false ends the work with `.stopped`.
+    public init(
+        path: String, options: Options = Options(), progress: ((Double) -> Bool)? = nil
+    ) throws(LLaDAError) {
+        func tell(_ part: Double) throws(LLaDAError) {
+            if let progress, !progress(part) { throw LLaDAError(.stopped, "loading \(path) was stopped by the progress callback") }
+        }
+        // Reading takes the first half, laying out the second; with mapped files both are quick.
+        func telling(_ first: Double, _ share: Double) -> (Double) throws(LLaDAError) -> Void {
+            { (part) throws(LLaDAError) in try tell(first + share * part) }
+        }
+        guard 0...Self.mostThreads ~= options.threads else {
+            throw LLaDAError(.invalidArgument, "threads is \(options.threads); expected 0 to \(Self.mostThreads)")
+        }
+        let checkpoint = try Checkpoint.open(path, mapped: options.useMmap, progress: telling(0, 0.5))
+        config = checkpoint.config
+        let weights = try Weights(checkpoint, dtype: try options.dtype.held(), progress: telling(0.5, 0.4))
+        numParameters = weights.parameters
+        weightBytes = weights.byteCount
+        let team = ThreadTeam(threads: options.threads == 0 ? ThreadTeam.availableThreads : options.threads)
+        let compute = Compute(team: team, blas: try options.blas.library())
+        transformer = Transformer(config: config, weights: weights, compute: compute)
+
+        let tokenizerPath = "\(path)/tokenizer.json"
+        if MappedFile.exists(tokenizerPath) {
+            let tokenizer = try Tokenizer(contentsOf: tokenizerPath, modelVocabularySize: config.vocabSize)
+            self.tokenizer = tokenizer
+            chatTemplate = try ChatTemplate(folder: path, tokenizer: tokenizer)
+        } else {
+            tokenizer = nil
+            chatTemplate = nil
+        }
+        let ids = SpecialTokens(config, tokenizer, options)
+        maskTokenID = try ids.mask()
+        eosTokenIDs = try ids.endOfSequence()
+        try tell(1)
+    }
+
+    /// The logits of a whole sequence under the strict block-causal mask: the one at position i is about the token AT
+    /// position i.  out: [tokens.count, vocabSize]
+    public func logits(
+        _ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, into out: UnsafeMutableBufferPointer<Float>
+    ) throws(LLaDAError) {
+        try config.check(blockLength: blockLength, canvas: tokens.count)
+        try config.check(tokens)
+        let (needed, overflow) = tokens.count.multipliedReportingOverflow(by: config.vocabSize)
+        guard !overflow, out.count >= needed else {
+            throw LLaDAError(
+                .bufferTooSmall, "room for \(out.count) logits; expected \(tokens.count) tokens times \(config.vocabSize)")
+        }
+        guard let base = out.baseAddress, tokens.count > 0 else { return }
+        let sequence = try CachedSequence(transformer, blockLength: blockLength)
+        // Whole blocks at a time, so that activations stay bounded; earlier ones are in the pages.
+        let piece = max(blockLength, 512 / blockLength * blockLength)
+        for start in stride(from: 0, to: tokens.count, by: piece) {
+            let active = start..<min(start + piece, tokens.count)
+            _ = try sequence.logits(tokens, active: active, asOneBlock: false, into: base + start * config.vocabSize)
+        }
+    }
+}
+
+extension Model.DType {
+    fileprivate func held() throws(LLaDAError) -> llk_dtype? {
+        switch self {
+        case .auto: nil
+        case .f32: LLK_F32
+        case .bf16: LLK_BF16
+        case .int8, .int4: throw LLaDAError(.unsupported, "dtype \(self) is not in this version; expected auto, f32 or bf16")
+        }
+    }
+}
+
+extension Model.BLAS {
+    fileprivate func library() throws(LLaDAError) -> OpenBLAS? {
+        switch self {
+        case .off: nil
+        case .on: try OpenBLAS()
+        case .auto: llk_best_isa() == LLK_PORTABLE ? try? OpenBLAS() : nil
+        }
+    }
+}
+
+/// Where the ids of the mask and of the end of a sequence come from: the caller, the config files, the tokenizer, or
+/// what LLaDA2.x ships with.
+private struct SpecialTokens {
+    let config: ModelConfig
+    let tokenizer: Tokenizer?
+    let options: Model.Options
+
+    init(_ config: ModelConfig, _ tokenizer: Tokenizer?, _ options: Model.Options) {
+        self.config = config
+        self.tokenizer = tokenizer
+        self.options = options
+    }
+
+    func mask() throws(LLaDAError) -> Int32? {
+        if let given = options.maskTokenID { return try check(given, "mask_token_id") }
+        if let id = config.maskTokenID { return Int32(id) }
+        return known(tokenizer?.id(of: "<|mask|>")) ?? known(156_895)
+    }
+
+    func endOfSequence() throws(LLaDAError) -> [Int32] {
+        if let given = options.eosTokenID { return [try check(given, "eos_token_id")] }
+        if !config.eosTokenIDs.isEmpty { return config.eosTokenIDs.map { Int32($0) } }
+        return [known(tokenizer?.id(of: "<|endoftext|>")) ?? known(156_892)].compactMap { $0 }
+    }
+
+    private func known(_ id: Int32?) -> Int32? { id.flatMap { 0..<config.vocabSize ~= Int($0) ? $0 : nil } }
+
+    private func check(_ id: Int32, _ name: String) throws(LLaDAError) -> Int32 {
+        guard 0..<config.vocabSize ~= Int(id) else {
+            throw LLaDAError(.invalidArgument, "\(name) is \(id); expected 0 to \(config.vocabSize - 1)")
+        }
+        return id
+    }
+}
+
+extension ModelConfig {
+    /// Whether this model can run a canvas of so many positions in blocks of that length.
+    func check(blockLength: Int, canvas: Int) throws(LLaDAError) {
+        guard 1...maxPositionEmbeddings ~= blockLength else {
+            throw LLaDAError(.invalidArgument, "block_length is \(blockLength); expected 1 to \(maxPositionEmbeddings)")
+        }
+        guard expertCapacity == 0 || blockLength % blockSize == 0 else {
+            throw LLaDAError(
+                .invalidArgument,
+                "block_length is \(blockLength); expected a multiple of \(blockSize), the model's routing block")
+        }
+        guard canvas <= maxPositionEmbeddings else {
+            throw LLaDAError(
+                .invalidArgument,
+                "\(canvas) positions are needed; the model has max_position_embeddings \(maxPositionEmbeddings)")
+        }
+    }
+
+    func check(_ tokens: some Sequence<Int32>) throws(LLaDAError) {
+        for (index, token) in tokens.enumerated() where !(0..<vocabSize ~= Int(token)) {
+            throw LLaDAError(.invalidArgument, "token \(index) is \(token); expected 0 to \(vocabSize - 1)")
+        }
+    }
+}

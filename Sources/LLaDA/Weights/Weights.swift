@@ -1,0 +1,137 @@
+import Kernels
+
+/// `down(silu(gate x) * up x)`: a dense layer's feed-forward, one expert, or the shared expert.
+package struct FeedForwardWeights: Sendable {
+    package let gate: Matrix  // [intermediate, hidden]
+    package let up: Matrix  // [intermediate, hidden]
+    package let down: Matrix  // [hidden, intermediate]
+}
+
+package struct AttentionWeights: Sendable {
+    package let queryKeyValue: Matrix  // [(heads + 2 kvHeads) * headDim, hidden]: queries, keys, values, head by head
+    package let queryNorm: Vector  // [headDim], shared by all heads
+    package let keyNorm: Vector  // [headDim]
+    package let dense: Matrix  // [hidden, heads * headDim]
+}
+
+package struct MixtureWeights: Sendable {
+    package let router: Matrix  // [experts, hidden]
+    package let expertBias: Vector?  // [experts], for selection only
+    package let experts: [FeedForwardWeights]
+    package let shared: FeedForwardWeights?
+}
+
+package struct LayerWeights: Sendable {
+    package enum FeedForward: Sendable {
+        case dense(FeedForwardWeights)
+        case mixture(MixtureWeights)
+    }
+
+    package let inputNorm: Vector  // [hidden]
+    package let attention: AttentionWeights
+    package let postAttentionNorm: Vector  // [hidden]
+    package let feedForward: FeedForward
+}
+
+/// All tensors of a checkpoint under their roles (spec: model.md, section 2).
+package struct Weights: Sendable {
+    package let embedding: Matrix  // [vocab, hidden]
+    package let layers: [LayerWeights]
+    package let norm: Vector  // [hidden]
+    package let head: Matrix  // [vocab, hidden]
+    package let parameters: Int
+    package let byteCount: Int
+
+    /// `dtype` nil holds each matrix as it is stored. `progress` is told the part done and ends the work by throwing.
+    package init(
+        _ checkpoint: Checkpoint, dtype: llk_dtype?, progress: ((Double) throws(LLaDAError) -> Void)? = nil
+    ) throws(LLaDAError) {
+        let config = checkpoint.config
+        var reader = WeightReader(checkpoint, dtype: dtype)
+        embedding = try reader.matrix(
+            "model.word_embeddings.weight", outputs: config.vocabSize, inputs: config.hiddenSize)
+        var layers: [LayerWeights] = []
+        for index in 0..<config.numHiddenLayers {
+            try progress?(Double(index) / Double(config.numHiddenLayers))
+            layers.append(try Self.layer(index, config, &reader))
+        }
+        self.layers = layers
+        norm = try reader.vector("model.norm.weight", count: config.hiddenSize)
+        head = try reader.matrix("lm_head.weight", outputs: config.vocabSize, inputs: config.hiddenSize)
+        parameters = reader.parameters
+        byteCount = reader.bytes
+        // A tensor nobody asked for would be a part of the model that is not computed.
+        if let unknown = checkpoint.unusedTensors.first(where: { !Self.isIgnored($0) }) {
+            throw LLaDAError(
+                .unsupported, "\(checkpoint.directory): tensor \"\(unknown)\" has no place in a llada2_moe model of this config")
+        }
+        try progress?(1)
+    }
+
+    /// Stored by training code, and without a part in inference: sglang skips them as well.
+    private static func isIgnored(_ name: String) -> Bool {
+        name.hasSuffix("inv_freq") || name.hasPrefix("v_head") || name.hasPrefix("model.v_head")
+    }
+
+    private static func layer(
+        _ index: Int, _ config: ModelConfig, _ reader: inout WeightReader
+    ) throws(LLaDAError) -> LayerWeights {
+        let prefix = "model.layers.\(index)"
+        let hidden = config.hiddenSize
+        let heads = config.numAttentionHeads
+        let width = (heads + 2 * config.numKeyValueHeads) * config.headDim
+        return LayerWeights(
+            inputNorm: try reader.vector("\(prefix).input_layernorm.weight", count: hidden),
+            attention: AttentionWeights(
+                queryKeyValue: try reader.matrix(
+                    "\(prefix).attention.query_key_value.weight", outputs: width, inputs: hidden),
+                queryNorm: try reader.vector("\(prefix).attention.query_layernorm.weight", count: config.headDim),
+                keyNorm: try reader.vector("\(prefix).attention.key_layernorm.weight", count: config.headDim),
+                dense: try reader.matrix(
+                    "\(prefix).attention.dense.weight", outputs: hidden, inputs: heads * config.headDim)),
+            postAttentionNorm: try reader.vector("\(prefix).post_attention_layernorm.weight", count: hidden),
+            feedForward: index < config.firstKDenseReplace
+                ? .dense(try feedForward("\(prefix).mlp", config.intermediateSize, config, &reader))
+                : .mixture(try mixture("\(prefix).mlp", config, &reader)))
+    }
+
+    private static func feedForward(
+        _ prefix: String, _ intermediate: Int, _ config: ModelConfig, _ reader: inout WeightReader
+    ) throws(LLaDAError) -> FeedForwardWeights {
+        FeedForwardWeights(
+            gate: try reader.matrix("\(prefix).gate_proj.weight", outputs: intermediate, inputs: config.hiddenSize),
+            up: try reader.matrix("\(prefix).up_proj.weight", outputs: intermediate, inputs: config.hiddenSize),
+            down: try reader.matrix("\(prefix).down_proj.weight", outputs: config.hiddenSize, inputs: intermediate))
+    }
+
+    private static func mixture(
+        _ prefix: String, _ config: ModelConfig, _ reader: inout WeightReader
+    ) throws(LLaDAError) -> MixtureWeights {
+        let intermediate = config.moeIntermediateSize
+        var experts: [FeedForwardWeights] = []
+        if reader.checkpoint.has("\(prefix).experts.gate_proj") {
+            let count = config.numExperts
+            let gate = try reader.stack(
+                "\(prefix).experts.gate_proj", count: count, outputs: intermediate, inputs: config.hiddenSize)
+            let up = try reader.stack(
+                "\(prefix).experts.up_proj", count: count, outputs: intermediate, inputs: config.hiddenSize)
+            let down = try reader.stack(
+                "\(prefix).experts.down_proj", count: count, outputs: config.hiddenSize, inputs: intermediate)
+            for index in 0..<count {
+                experts.append(FeedForwardWeights(gate: gate[index], up: up[index], down: down[index]))
+            }
+        } else {
+            for index in 0..<config.numExperts {
+                experts.append(try feedForward("\(prefix).experts.\(index)", intermediate, config, &reader))
+            }
+        }
+        return MixtureWeights(
+            router: try reader.matrix("\(prefix).gate.weight", outputs: config.numExperts, inputs: config.hiddenSize),
+            expertBias: config.moeRouterEnableExpertBias
+                ? try reader.vector("\(prefix).gate.expert_bias", count: config.numExperts) : nil,
+            experts: experts,
+            shared: config.numSharedExperts > 0
+                ? try feedForward(
+                    "\(prefix).shared_experts", intermediate * config.numSharedExperts, config, &reader) : nil)
+    }
+}
