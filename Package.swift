@@ -30,7 +30,7 @@ let package = Package(
         .testTarget(name: "CheckpointTests", dependencies: ["LLaDA"]),
         .testTarget(
             name: "TextTests", dependencies: ["LLaDA"], exclude: ["make_fixtures.py", "make_normalization.py"]),
-        .testTarget(name: "ForwardTests", dependencies: ["LLaDA"]),
-        .testTarget(name: "DecoderTests", dependencies: ["LLaDA"]),
+        .testTarget(name: "ForwardTests", dependencies: ["LLaDA", "Kernels"]),
+        .testTarget(name: "DecoderTests", dependencies: ["LLaDA", "Kernels"]),
     ]
 )

@@ -1,0 +1,130 @@
+import CLLaDA
+import LLaDA
+
+@_cdecl("llada_decoder_options_init") @implementation
+public func llada_decoder_options_init(_ options: UnsafeMutablePointer<llada_decoder_options>?) {
+    let defaults = Decoder.Options()
+    var result = llada_decoder_options()
+    result.struct_size = UInt32(MemoryLayout<llada_decoder_options>.size)
+    result.block_length = Int32(clamping: defaults.blockLength)
+    result.gen_length = Int32(clamping: defaults.genLength)
+    result.eos_early_stop = defaults.eosEarlyStop
+    result.infill = defaults.infill
+    result.use_cache = defaults.useCache
+    options?.initialize(to: result)
+}
+
+@_cdecl("llada_decoder_create") @implementation
+public func llada_decoder_create(
+    _ model: OpaquePointer?, _ prompt: UnsafePointer<Int32>?, _ prompt_length: Int,
+    _ options: UnsafePointer<llada_decoder_options>?, _ decoder: UnsafeMutablePointer<OpaquePointer?>?,
+    _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let model = try CAPI.model(model)
+        let prompt = try elements(prompt, prompt_length, "prompt", "prompt_length")
+        guard let decoder else { throw .null("decoder") }
+        let options = try decoderOptions(options)
+        let created = DecoderHandle(try Decoder(model, prompt: Array(prompt), options: options))
+        decoder.pointee = OpaquePointer(Unmanaged.passRetained(created).toOpaque())
+    }
+}
+
+private func decoderOptions(_ pointer: UnsafePointer<llada_decoder_options>?) throws(LLaDAError) -> Decoder.Options {
+    var options = Decoder.Options()
+    options.policy = .quality
+    guard let pointer else { return options }
+    let fields = try CallerStruct(pointer, "llada_decoder_options")
+    if let value = fields[\.block_length] { options.blockLength = Int(value) }
+    if let value = fields[\.gen_length] { options.genLength = Int(value) }
+    if let value = fields[flag: \.eos_early_stop] { options.eosEarlyStop = value }
+    if let value = fields[flag: \.infill] { options.infill = value }
+    if let value = fields[flag: \.use_cache] { options.useCache = value }
+    if let policy = fields[\.policy] ?? nil { options.policy = try Policy(policy) }
+    return options
+}
+
+/// In a callback of the decoder itself this drops the caller's hold only: the call at work has its own.
+@_cdecl("llada_decoder_free") @implementation
+public func llada_decoder_free(_ decoder: OpaquePointer?) {
+    guard let decoder else { return }
+    Unmanaged<DecoderHandle>.fromOpaque(UnsafeRawPointer(decoder)).release()
+}
+
+// MARK: Stepping
+
+@_cdecl("llada_decoder_forward") @implementation
+public func llada_decoder_forward(
+    _ decoder: OpaquePointer?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        try DecoderHandle.at(decoder).work { (decoder) throws(LLaDAError) in try decoder.forward() }
+    }
+}
+
+@_cdecl("llada_decoder_propose") @implementation
+public func llada_decoder_propose(
+    _ decoder: OpaquePointer?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        try DecoderHandle.at(decoder).work { (decoder) throws(LLaDAError) in try decoder.propose() }
+    }
+}
+
+@_cdecl("llada_decoder_apply") @implementation
+public func llada_decoder_apply(
+    _ decoder: OpaquePointer?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        try DecoderHandle.at(decoder).work { (decoder) throws(LLaDAError) in try decoder.apply() }
+    }
+}
+
+@_cdecl("llada_decoder_step") @implementation
+public func llada_decoder_step(
+    _ decoder: OpaquePointer?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        try DecoderHandle.at(decoder).work { (decoder) throws(LLaDAError) in try decoder.step() }
+    }
+}
+
+@_cdecl("llada_decoder_run_block") @implementation
+public func llada_decoder_run_block(
+    _ decoder: OpaquePointer?, _ callback: llada_step_callback?, _ user: UnsafeMutableRawPointer?,
+    _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let handle = try DecoderHandle.at(decoder)
+        let afterStep = handle.afterStep(callback, decoder, user)
+        try handle.work { (decoder) throws(LLaDAError) in try decoder.runBlock(afterStep) }
+    }
+}
+
+@_cdecl("llada_decoder_run") @implementation
+public func llada_decoder_run(
+    _ decoder: OpaquePointer?, _ callback: llada_step_callback?, _ user: UnsafeMutableRawPointer?,
+    _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let handle = try DecoderHandle.at(decoder)
+        let afterStep = handle.afterStep(callback, decoder, user)
+        try handle.work { (decoder) throws(LLaDAError) in try decoder.run(afterStep) }
+    }
+}
+
+extension DecoderHandle {
+    /// A C callback as the engine wants it: false stops.
+    fileprivate func afterStep(
+        _ callback: llada_step_callback?, _ pointer: OpaquePointer?, _ user: UnsafeMutableRawPointer?
+    ) -> ((Decoder) -> Bool)? {
+        guard let callback else { return nil }
+        return { _ in self.callBack { callback(pointer, user) } == 0 }
+    }
+}
+
+@_cdecl("llada_decoder_cancel") @implementation
+public func llada_decoder_cancel(_ decoder: OpaquePointer?) {
+    guard let decoder else { return }
+    Unmanaged<DecoderHandle>.fromOpaque(UnsafeRawPointer(decoder)).takeUnretainedValue().cancellation.cancel()
+}

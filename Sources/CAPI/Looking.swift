@@ -1,0 +1,154 @@
+import CLLaDA
+import LLaDA
+
+@_cdecl("llada_decoder_get_state") @implementation
+public func llada_decoder_get_state(
+    _ decoder: OpaquePointer?, _ state: UnsafeMutablePointer<llada_decoder_state>?
+) -> llada_status {
+    answer(nil) { () throws(LLaDAError) in
+        let decoder = try DecoderHandle.at(decoder).look()
+        guard let state else { throw .null("state") }
+        var result = llada_decoder_state()
+        result.phase = decoder.phase.rawValue
+        result.finish_reason = decoder.finishReason.rawValue
+        result.finished = decoder.isFinished
+        result.editing_blocks = decoder.isEditingBlocks
+        result.block_length = Int32(clamping: decoder.blockLength)
+        result.prompt_length = Int32(clamping: decoder.promptLength)
+        result.canvas_length = Int32(clamping: decoder.canvasLength)
+        result.settled_length = Int32(clamping: decoder.settledLength)
+        result.active_first = Int32(clamping: decoder.active.lowerBound)
+        result.active_count = Int32(clamping: decoder.active.count)
+        result.block_step = Int32(clamping: decoder.blockStep)
+        result.forwards = Int64(decoder.forwards)
+        result.commits = Int64(decoder.commits)
+        result.prefills = Int64(decoder.prefills)
+        result.edits = Int64(decoder.edits)
+        try CallerStruct(state, "llada_decoder_state").write(result)
+    }
+}
+
+@_cdecl("llada_decoder_canvas") @implementation
+public func llada_decoder_canvas(
+    _ decoder: OpaquePointer?, _ tokens: UnsafeMutablePointer<UnsafePointer<Int32>?>?,
+    _ states: UnsafeMutablePointer<UnsafePointer<UInt8>?>?, _ count: UnsafeMutablePointer<Int>?
+) -> llada_status {
+    answer(nil) { () throws(LLaDAError) in
+        let decoder = try DecoderHandle.at(decoder).look()
+        tokens?.pointee = decoder.canvas.baseAddress
+        states?.pointee = decoder.states.baseAddress
+        count?.pointee = decoder.canvas.count
+    }
+}
+
+@_cdecl("llada_decoder_output") @implementation
+public func llada_decoder_output(
+    _ decoder: OpaquePointer?, _ tokens: UnsafeMutablePointer<Int32>?, _ capacity: Int,
+    _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let decoder = try DecoderHandle.at(decoder).look()
+        try CallerBuffer(tokens, capacity: capacity, count: count, "tokens").fill(decoder.output)
+    }
+}
+
+@_cdecl("llada_decoder_predictions") @implementation
+public func llada_decoder_predictions(
+    _ decoder: OpaquePointer?, _ first: UnsafeMutablePointer<Int32>?,
+    _ tokens: UnsafeMutablePointer<UnsafePointer<Int32>?>?,
+    _ confidences: UnsafeMutablePointer<UnsafePointer<Float>?>?, _ count: UnsafeMutablePointer<Int>?
+) -> llada_status {
+    answer(nil) { () throws(LLaDAError) in
+        let decoder = try DecoderHandle.at(decoder).look()
+        guard let first else { throw .null("first") }
+        guard let tokens else { throw .null("tokens") }
+        guard let confidences else { throw .null("confidences") }
+        guard let count else { throw .null("count") }
+        guard let predictions = decoder.predictions else {
+            throw LLaDAError(.state, "there are no predictions before the first forward")
+        }
+        first.pointee = Int32(clamping: predictions.first)
+        tokens.pointee = predictions.tokens.baseAddress
+        confidences.pointee = predictions.confidences.baseAddress
+        count.pointee = predictions.tokens.count
+    }
+}
+
+@_cdecl("llada_decoder_candidates") @implementation
+public func llada_decoder_candidates(
+    _ decoder: OpaquePointer?, _ position: Int32, _ k: Int, _ candidates: UnsafeMutablePointer<llada_candidate>?,
+    _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let decoder = try DecoderHandle.at(decoder).look()
+        let buffer = try CallerBuffer(candidates, capacity: k, count: count, "candidates")
+        let best = try decoder.candidates(at: Int(position), count: Int(clamping: UInt(bitPattern: k)))
+        try buffer.fill(best.map { llada_candidate(token: $0.token, logit: $0.logit, probability: $0.probability) })
+    }
+}
+
+@_cdecl("llada_decoder_logits") @implementation
+public func llada_decoder_logits(
+    _ decoder: OpaquePointer?, _ position: Int32, _ logits: UnsafeMutablePointer<UnsafePointer<Float>?>?,
+    _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let decoder = try DecoderHandle.at(decoder).look()
+        guard let logits else { throw .null("logits") }
+        guard let count else { throw .null("count") }
+        let row = try decoder.logits(at: Int(position))
+        logits.pointee = row.baseAddress
+        count.pointee = row.count
+    }
+}
+
+@_cdecl("llada_decoder_proposal") @implementation
+public func llada_decoder_proposal(
+    _ decoder: OpaquePointer?, _ edits: UnsafeMutablePointer<UnsafePointer<llada_edit>?>?,
+    _ count: UnsafeMutablePointer<Int>?
+) -> llada_status {
+    answer(nil) { () throws(LLaDAError) in
+        let handle = try DecoderHandle.at(decoder)
+        let decoder = try handle.look()
+        guard let edits else { throw .null("edits") }
+        guard let count else { throw .null("count") }
+        guard let proposal = decoder.proposal else {
+            throw LLaDAError(.state, "there is no proposal at hand: propose or set_proposal makes one, apply uses it up")
+        }
+        let view = handle.editsView { proposal.map(llada_edit.init) }
+        edits.pointee = view.baseAddress
+        count.pointee = view.count
+    }
+}
+
+extension llada_edit {
+    fileprivate init(_ edit: Decoder.Edit) {
+        self.init(
+            position: Int32(clamping: edit.position), token: edit.token, confidence: edit.confidence,
+            reason: edit.reason.rawValue)
+    }
+}
+
+@_cdecl("llada_decoder_events") @implementation
+public func llada_decoder_events(
+    _ decoder: OpaquePointer?, _ events: UnsafeMutablePointer<UnsafePointer<llada_event>?>?,
+    _ count: UnsafeMutablePointer<Int>?
+) -> llada_status {
+    answer(nil) { () throws(LLaDAError) in
+        let handle = try DecoderHandle.at(decoder)
+        let decoder = try handle.look()
+        guard let events else { throw .null("events") }
+        guard let count else { throw .null("count") }
+        let view = handle.eventsView { decoder.events.map(llada_event.init) }
+        events.pointee = view.baseAddress
+        count.pointee = view.count
+    }
+}
+
+extension llada_event {
+    fileprivate init(_ event: Decoder.Event) {
+        self.init(
+            position: Int32(clamping: event.position), kind: event.kind.rawValue, old_token: event.oldToken,
+            new_token: event.newToken, confidence: event.confidence, reason: event.reason.rawValue)
+    }
+}

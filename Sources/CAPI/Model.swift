@@ -1,0 +1,125 @@
+import CLLaDA
+import LLaDA
+
+/// The model behind a handle. The reference returned is one more hold: `llada_model_free` in between does no harm.
+func model(_ handle: OpaquePointer?) throws(LLaDAError) -> Model {
+    guard let handle else { throw .null("model") }
+    return Unmanaged<Model>.fromOpaque(UnsafeRawPointer(handle)).takeUnretainedValue()
+}
+
+@_cdecl("llada_model_options_init") @implementation
+public func llada_model_options_init(_ options: UnsafeMutablePointer<llada_model_options>?) {
+    var defaults = llada_model_options()
+    defaults.struct_size = UInt32(MemoryLayout<llada_model_options>.size)
+    defaults.dtype = llada_dtype(LLADA_DTYPE_AUTO)
+    defaults.mask_token_id = -1
+    defaults.eos_token_id = -1
+    defaults.blas = llada_blas(LLADA_BLAS_AUTO)
+    defaults.use_mmap = true
+    options?.initialize(to: defaults)
+}
+
+@_cdecl("llada_model_open") @implementation
+public func llada_model_open(
+    _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<llada_model_options>?,
+    _ model: UnsafeMutablePointer<OpaquePointer?>?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        guard let path else { throw .null("path") }
+        guard let model else { throw .null("model") }
+        var swiftOptions = Model.Options()
+        var progress: ((Double) -> Bool)?
+        if let options {
+            let fields = try CallerStruct(options, "llada_model_options")
+            swiftOptions = try modelOptions(fields)
+            if let callback = fields[\.progress] ?? nil {
+                let user = fields[\.progress_user] ?? nil
+                progress = { callback($0, user) == 0 }
+            }
+        }
+        let opened = try withFolder(path) { (path) throws(LLaDAError) in
+            try Model(path: path, options: swiftOptions, progress: progress)
+        }
+        model.pointee = OpaquePointer(Unmanaged.passRetained(opened).toOpaque())
+    }
+}
+
+private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LLaDAError) -> Model.Options {
+    var options = Model.Options()
+    if let dtype = fields[\.dtype] {
+        switch Int(dtype) {
+        case LLADA_DTYPE_AUTO: options.dtype = .auto
+        case LLADA_DTYPE_F32: options.dtype = .f32
+        case LLADA_DTYPE_BF16: options.dtype = .bf16
+        case LLADA_DTYPE_INT8: options.dtype = .int8
+        case LLADA_DTYPE_INT4: options.dtype = .int4
+        default: throw .argument("dtype", found: dtype, expected: "a LLADA_DTYPE, 0 to 4")
+        }
+    }
+    if let blas = fields[\.blas] {
+        switch Int(blas) {
+        case LLADA_BLAS_AUTO: options.blas = .auto
+        case LLADA_BLAS_OFF: options.blas = .off
+        case LLADA_BLAS_ON: options.blas = .on
+        default: throw .argument("blas", found: blas, expected: "a LLADA_BLAS, 0 to 2")
+        }
+    }
+    if let threads = fields[\.threads] { options.threads = Int(threads) }
+    // -1 has the engine look for one.
+    options.maskTokenID = fields[\.mask_token_id].flatMap { $0 == -1 ? nil : $0 }
+    options.eosTokenID = fields[\.eos_token_id].flatMap { $0 == -1 ? nil : $0 }
+    if let useMmap = fields[flag: \.use_mmap] { options.useMmap = useMmap }
+    return options
+}
+
+@_cdecl("llada_model_free") @implementation
+public func llada_model_free(_ model: OpaquePointer?) {
+    guard let model else { return }
+    Unmanaged<Model>.fromOpaque(UnsafeRawPointer(model)).release()
+}
+
+@_cdecl("llada_model_get_info") @implementation
+public func llada_model_get_info(
+    _ model: OpaquePointer?, _ info: UnsafeMutablePointer<llada_model_info>?
+) -> llada_status {
+    answer(nil) { () throws(LLaDAError) in
+        let model = try CAPI.model(model)
+        guard let info else { throw .null("info") }
+        let config = model.config
+        var result = llada_model_info()
+        result.vocab_size = Int32(clamping: config.vocabSize)
+        result.hidden_size = Int32(clamping: config.hiddenSize)
+        result.num_hidden_layers = Int32(clamping: config.numHiddenLayers)
+        result.first_k_dense_replace = Int32(clamping: config.firstKDenseReplace)
+        result.num_attention_heads = Int32(clamping: config.numAttentionHeads)
+        result.num_key_value_heads = Int32(clamping: config.numKeyValueHeads)
+        result.head_dim = Int32(clamping: config.headDim)
+        result.intermediate_size = Int32(clamping: config.intermediateSize)
+        result.moe_intermediate_size = Int32(clamping: config.moeIntermediateSize)
+        result.num_experts = Int32(clamping: config.numExperts)
+        result.num_experts_per_tok = Int32(clamping: config.numExpertsPerTok)
+        result.max_position_embeddings = Int32(clamping: config.maxPositionEmbeddings)
+        result.mask_token_id = model.maskTokenID ?? -1
+        result.eos_token_id = model.eosTokenIDs.first ?? -1
+        result.threads = Int32(clamping: model.threads)
+        result.has_tokenizer = model.tokenizer != nil
+        result.has_chat_template = model.chatTemplate != nil
+        result.num_parameters = UInt64(clamping: model.numParameters)
+        result.weight_bytes = UInt64(clamping: model.weightBytes)
+        try CallerStruct(info, "llada_model_info").write(result)
+    }
+}
+
+@_cdecl("llada_model_logits") @implementation
+public func llada_model_logits(
+    _ model: OpaquePointer?, _ tokens: UnsafePointer<Int32>?, _ count: Int, _ block_length: Int32,
+    _ out: UnsafeMutablePointer<Float>?, _ capacity: Int, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let model = try CAPI.model(model)
+        let tokens = try elements(tokens, count, "tokens")
+        if out == nil && capacity != 0 { throw .null("out") }
+        let logits = UnsafeMutableBufferPointer(start: out, count: Int(clamping: UInt(bitPattern: capacity)))
+        try model.logits(tokens, blockLength: Int(block_length), into: logits)
+    }
+}

@@ -1,0 +1,122 @@
+import Foundation
+import Kernels
+import LLaDA
+import Testing
+
+/// The forward takes rows of several sequences and blocks at once, and nobody can tell from the results.
+@Suite struct BatchTests {
+    /// Runs `batches` of (sequence, block) pairs over fresh pages and returns each sequence's logits.
+    private func run(
+        _ transformer: Transformer, _ sequences: [[Int32]], blockLength: Int, _ batches: [[(sequence: Int, block: Int)]]
+    ) throws -> [[UInt32]] {
+        let vocab = transformer.config.vocabSize
+        let pages = try sequences.map { tokens in
+            try (0..<(tokens.count + blockLength - 1) / blockLength).map { _ in
+                try Page(blockLength: blockLength, config: transformer.config)
+            }
+        }
+        var results = sequences.map { [UInt32](repeating: 0, count: $0.count * vocab) }
+        var work = try Workspace()
+        for batch in batches {
+            let rows = batch.flatMap { item in
+                (item.block * blockLength..<min((item.block + 1) * blockLength, sequences[item.sequence].count)).map { position in
+                    Row(
+                        sequence: item.sequence, position: position, token: sequences[item.sequence][position],
+                        visibleEnd: BlockCausalMask.visibleEnd(
+                            of: position, blockLength: blockLength, length: sequences[item.sequence].count),
+                        wantsLogits: true)
+                }
+            }
+            let logits = try Buffer<Float>(count: rows.count * vocab)
+            try transformer.forward(
+                Batch(rows: rows, pages: pages, blockLength: blockLength), &work, logits: logits.pointer)
+            for (index, row) in rows.enumerated() {
+                for token in 0..<vocab {
+                    results[row.sequence][row.position * vocab + token] = logits.pointer[index * vocab + token].bitPattern
+                }
+            }
+        }
+        return results
+    }
+
+    @Test(arguments: Fixture.names, [Model.BLAS.off, .on]) func companyDoesNotShow(_ name: String, _ blas: Model.BLAS) throws {
+        var options = Model.Options()
+        options.threads = 2
+        options.blas = blas
+        let model = try Model(path: Fixture(name).folder, options: options)
+        let transformer = model.transformer
+        #expect((transformer.compute.blas != nil) == (blas == .on))
+        let block = 8
+        let vocab = Int32(model.config.vocabSize)
+        // 40, 24 and 29 tokens: the last one's last block is cut short.
+        let sequences: [[Int32]] = [
+            (0..<40).map { ($0 * 7 + 3) % vocab }, (0..<24).map { ($0 * 11 + 1) % vocab }, (0..<29).map { ($0 * 5 + 2) % vocab },
+        ]
+        // One block of one sequence at a time,
+        let alone = try run(
+            transformer, sequences, blockLength: block,
+            (0..<3).flatMap { s in (0..<(sequences[s].count + 7) / 8).map { [(sequence: s, block: $0)] } })
+        // all at once,
+        let together = try run(
+            transformer, sequences, blockLength: block,
+            [(0..<3).flatMap { s in (0..<(sequences[s].count + 7) / 8).map { (sequence: s, block: $0) } }])
+        // and a mixture of prefill and single blocks, sequences in another order.
+        let mixed = try run(
+            transformer, sequences, blockLength: block,
+            [
+                [(2, 0), (2, 1), (0, 0)], [(0, 1), (0, 2), (0, 3), (1, 0)], [(1, 1), (2, 2), (0, 4)], [(2, 3), (1, 2)],
+            ].map { $0.map { (sequence: $0.0, block: $0.1) } })
+        #expect(alone == together)
+        #expect(alone == mixed)
+    }
+
+    @Test(arguments: Fixture.names) func openBLASAgrees(_ name: String) throws {
+        let fixture = try Fixture(name)
+        var options = Model.Options()
+        options.blas = .on
+        let theirs = try Model(path: fixture.folder, options: options)
+        options.blas = .off
+        let ours = try Model(path: fixture.folder, options: options)
+        let block = ours.config.expertCapacity > 0 ? ours.config.blockSize : 8
+        let ids = (0..<64).map { Int32($0 * 13 % ours.config.vocabSize) }
+        let difference = zip(try logits(theirs, ids, blockLength: block), try logits(ours, ids, blockLength: block))
+            .map { abs($0 - $1) }.max() ?? .infinity
+        #expect(difference < 2e-4)
+    }
+}
+
+@Suite struct RoutingConformance {
+    /// The same experts with the same weights, for every row of every mixture layer.
+    @Test(arguments: Fixture.names) func expertsAreTheReferences(_ name: String) throws {
+        let fixture = try Fixture(name)
+        let model = try Model(path: fixture.folder)
+        let k = model.config.numExpertsPerTok
+        var compared = 0
+        for ids in fixture.names where ids.hasSuffix(".ids") {
+            let prefix = String(ids.dropLast(4))
+            let block = prefix.hasPrefix("B") ? Int(prefix.dropFirst())! : model.config.blockSize
+            let tokens: [Int32] = try fixture.values(ids)
+            var routings: [Int: Routing] = [:]
+            let sequence = try CachedSequence(model.transformer, blockLength: block)
+            let out = try Buffer<Float>(count: tokens.count * model.config.vocabSize)
+            try tokens.withUnsafeBufferPointer { buffer in
+                _ = try sequence.logits(
+                    buffer, active: 0..<tokens.count, asOneBlock: false, into: out.pointer, observe: { routings[$0] = $1 })
+            }
+            for layer in model.config.firstKDenseReplace..<model.config.numHiddenLayers {
+                let routing = try #require(routings[layer])
+                let experts: [Int32] = try fixture.values("\(prefix).L\(layer).idx")
+                let weights: [Float] = try fixture.values("\(prefix).L\(layer).w")
+                for row in tokens.indices {
+                    let slots = row * k..<(row + 1) * k
+                    let theirs = Dictionary(uniqueKeysWithValues: zip(experts[slots], weights[slots]))
+                    let ours = Dictionary(uniqueKeysWithValues: zip(routing.experts[slots], routing.weights[slots]))
+                    #expect(Set(ours.keys) == Set(theirs.keys), "\(name) \(prefix) layer \(layer) row \(row)")
+                    for (expert, weight) in ours { #expect(abs(weight - (theirs[expert] ?? .nan)) < 1e-4) }
+                    compared += 1
+                }
+            }
+        }
+        #expect(compared > 0)
+    }
+}
