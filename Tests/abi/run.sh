@@ -5,10 +5,11 @@ set -uo pipefail
 cd "$(dirname "$0")/../.."
 
 sanitize=
-if [ "${1:-}" != "${1#--sanitize=}" ]; then
+case ${1:-} in --sanitize=*)
     sanitize=$1
     shift
-fi
+    ;;
+esac
 lib=$(cd "${1:-.build/release}" && pwd) || exit 1
 out=.build/abi${sanitize:+-${sanitize#--sanitize=}}
 mkdir -p "$out"
