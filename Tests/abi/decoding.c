@@ -512,6 +512,12 @@ static void interfering(void) {
     llada_model_free(model);
 }
 
+/* More steps than any sane run takes. */
+static int enough(const llada_decoder *decoder, void *user) {
+    (void)decoder;
+    return ++*(int *)user == 1000;
+}
+
 /* A mask that is locked for ever: the run must end, or say why it cannot. */
 static void locked_mask(void) {
     llada_error error = LLADA_ERROR_INIT;
@@ -519,8 +525,8 @@ static void locked_mask(void) {
     for (llada_preset preset = LLADA_PRESET_LOW_CONFIDENCE; preset <= LLADA_PRESET_QUALITY_MBE; preset++) {
         llada_decoder *decoder = make_decoder(model, preset, GEN);
         CHECK_REFUSED(llada_decoder_lock(decoder, 9, true, &error), LLADA_OK);
-        replay r = new_replay(1000); /* a thousand steps are more than any sane run */
-        llada_status status = llada_decoder_run(decoder, replay_events, &r, &error);
+        int steps = 0;
+        llada_status status = llada_decoder_run(decoder, enough, &steps, &error);
         CHECK(status != LLADA_ERROR_STOPPED);
         remark("it ends with %s", llada_status_name(status));
         const int32_t *tokens = NULL;
@@ -529,11 +535,6 @@ static void locked_mask(void) {
         llada_decoder_free(decoder);
     }
     llada_model_free(model);
-}
-
-static int enough(const llada_decoder *decoder, void *user) {
-    (void)decoder;
-    return ++*(int *)user == 1000;
 }
 
 /* Everything banned everywhere: no token is left to predict. */

@@ -133,6 +133,7 @@ llada_model *open_model(int32_t threads) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model_options options = usual_options();
     options.threads = threads;
+    options.eos_token_id = -1; /* none: every run is as long as it may be */
     llada_model *model = NULL;
     CHECK_REFUSED(llada_model_open(checkpoint(), &options, &model, &error), LLADA_OK);
     NEED(model);

@@ -68,7 +68,6 @@ static llada_model *open_model(const api *a) {
     snprintf(path, sizeof path, "%s/gqa_group", getenv("FIXTURES"));
     a->model_options_init(&options);
     options.mask_token_id = 127;
-    options.eos_token_id = 126;
     options.threads = 3;
     if (a->model_open(path, &options, &model, &error)) printf("    %s\n", error.message);
     return model;

@@ -149,6 +149,7 @@ static void mapped_or_read(void) {
     for (int map = 0; map < 2; map++) {
         llada_model_options options = usual_options();
         options.use_mmap = map;
+        options.eos_token_id = -1;
         llada_model *model = NULL;
         CHECK_REFUSED(llada_model_open(checkpoint(), &options, &model, &error), LLADA_OK);
         NEED(model);

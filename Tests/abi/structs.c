@@ -324,7 +324,7 @@ static void ages_of_model_info(void) {
     CHECK(info.num_hidden_layers == 3 && info.first_k_dense_replace == 1 && info.num_attention_heads == 4 &&
           info.num_key_value_heads == 2 && info.head_dim == 16 && info.intermediate_size == 96 &&
           info.moe_intermediate_size == 32 && info.num_experts == 16 && info.num_experts_per_tok == 4 &&
-          info.max_position_embeddings == 4096 && info.mask_token_id == MASK && info.eos_token_id == EOS &&
+          info.max_position_embeddings == 4096 && info.mask_token_id == MASK && info.eos_token_id == -1 &&
           info.threads == 1 && !info.has_tokenizer && !info.has_chat_template);
     CHECK_EQUAL(info.num_parameters, 1132800 / 4); /* the data of the file, all of it F32 */
     CHECK_EQUAL(info.weight_bytes, 1132800);
