@@ -15,12 +15,22 @@ typedef struct {
     size_t length;
 } blob;
 
+/* Memory for as long as the test lasts; the list tells a leak detector that it is wanted. */
+static void *keep(size_t size) {
+    static struct kept { struct kept *next; } *all;
+    struct kept *k = malloc(sizeof *k + size);
+    if (!k) exit(printf("out of memory\n"));
+    k->next = all;
+    all = k;
+    return k + 1;
+}
+
 static blob read_file(const char *path) {
     blob b = {0};
     FILE *file = fopen(path, "rb");
     if (!file || fseek(file, 0, SEEK_END)) exit(printf("cannot read %s\n", path));
     b.length = (size_t)ftell(file);
-    b.bytes = malloc(b.length + 1);
+    b.bytes = keep(b.length + 1);
     rewind(file);
     if (fread(b.bytes, 1, b.length, file) != b.length) exit(printf("cannot read %s\n", path));
     b.bytes[b.length] = 0;
@@ -49,7 +59,7 @@ static blob replaced(const char *text, size_t length, const char *from, const ch
         finish();
     }
     size_t head = (size_t)(at - text), tail = length - head - strlen(from);
-    blob b = {malloc(head + strlen(to) + tail + 1), head + strlen(to) + tail};
+    blob b = {keep(head + strlen(to) + tail + 1), head + strlen(to) + tail};
     memcpy(b.bytes, text, head);
     memcpy(b.bytes + head, to, strlen(to));
     memcpy(b.bytes + head + strlen(to), at + strlen(from), tail + 1);
@@ -58,12 +68,11 @@ static blob replaced(const char *text, size_t length, const char *from, const ch
 
 static void write_safetensors(const char *name, uint64_t said_length, const char *header, size_t length, const char *data,
                               size_t data_length) {
-    char *all = malloc(8 + length + data_length);
+    char *all = keep(8 + length + data_length);
     for (int i = 0; i < 8; i++) all[i] = (char)(said_length >> 8 * i);
     memcpy(all + 8, header, length);
     if (data_length) memcpy(all + 8 + length, data, data_length);
     write_file(name, all, 8 + length + data_length);
-    free(all);
 }
 
 /* The good checkpoint, in parts. */
@@ -293,7 +302,7 @@ static void header_lengths(void) {
 /* JSON as deep as the header allows: refused, not followed down the stack. */
 static void deep_json(void) {
     enum { DEPTH = 4000000 };
-    char *deep = malloc(DEPTH);
+    char *deep = keep(DEPTH);
     for (int braces = 0; braces < 2; braces++) {
         good_checkpoint();
         if (braces) for (size_t i = 0; i < DEPTH; i++) deep[i] = "{\"a\":"[i % 5];
@@ -305,7 +314,6 @@ static void deep_json(void) {
         expect(LLADA_ERROR_SAFETENSORS, SAFE);
         forget();
     }
-    free(deep);
 }
 
 static void no_files(void) {
@@ -379,7 +387,7 @@ static void shard(const char *index) {
 
 /* An index as it should be: every tensor of the header in the one shard. `skip` is left out, `extra` put before. */
 static char *make_index(const char *skip, const char *extra) {
-    char *index = malloc(2 * header_length + 200 * 64);
+    char *index = keep(2 * header_length + 200 * 64);
     char *out = index + sprintf(index, "{\"metadata\":{\"total_size\":1132800},\"weight_map\":{%s", extra);
     const char *comma = *extra ? "," : "";
     for (const char *at = header; (at = memmem(at, (size_t)(data - at), "\":{\"dtype\"", 10)); at++) {
@@ -511,11 +519,10 @@ static void not_a_number(void) {
     good_checkpoint();
     static const uint32_t patterns[] = {0x7FC00000, 0x7F800000, 0xFF800000, 0x7F7FFFFF, 0x00000001};
     for (size_t p = 0; p < sizeof patterns / sizeof *patterns; p++) {
-        char *bytes = malloc(tensors.length);
+        char *bytes = keep(tensors.length);
         memcpy(bytes, tensors.bytes, tensors.length);
         for (size_t i = 0; i < data_length / 4; i += p < 3 ? 97 : 1) memcpy(bytes + 8 + header_length + 4 * i, &patterns[p], 4);
         write_file("model.safetensors", bytes, tensors.length);
-        free(bytes);
         llada_error error = LLADA_ERROR_INIT;
         llada_model_options options = usual_options();
         llada_model *model = NULL;
@@ -543,7 +550,7 @@ static void random_bytes(void) {
     good_checkpoint();
     uint64_t seed = 42;
     int opened = 0;
-    char *bytes = malloc(tensors.length);
+    char *bytes = keep(tensors.length);
     for (int round = 0; round < 400; round++) {
         memcpy(bytes, tensors.bytes, tensors.length);
         for (int change = 0; change < 1 + round % 3; change++) {
@@ -561,7 +568,6 @@ static void random_bytes(void) {
         opened += status == LLADA_OK;
         llada_model_free(model);
     }
-    free(bytes);
     remark("%d of 400 opened", opened);
     forget();
 }
