@@ -558,6 +558,45 @@ static void everything_banned(void) {
     llada_model_free(model);
 }
 
+/* A window that begins at 0 is what one block of its width would be: the same bits as the whole sequence's logits. */
+static void block_editing_window(void) {
+    llada_error error = LLADA_ERROR_INIT;
+    llada_model *model = open_model(1);
+    llada_policy policy;
+    llada_decoder_options options;
+    llada_decoder *decoder = NULL;
+    int windows = 0;
+    CHECK_STATUS(llada_policy_init(&policy, LLADA_PRESET_QUALITY_MBE), LLADA_OK);
+    llada_decoder_options_init(&options);
+    options.policy = &policy;
+    options.block_length = BLOCK;
+    options.gen_length = GEN;
+    CHECK_REFUSED(llada_decoder_create(model, prompt, 1, &options, &decoder, &error), LLADA_OK);
+    NEED(decoder);
+    while (!state_of(decoder).finished) {
+        CHECK_REFUSED(llada_decoder_forward(decoder, &error), LLADA_OK);
+        llada_decoder_state state = state_of(decoder);
+        if (state.editing_blocks) CHECK_EQUAL(state.active_count, state.active_first + state.active_count == BLOCK ? BLOCK : 2 * BLOCK);
+        if (state.editing_blocks && state.active_first == 0 && state.active_count == 2 * BLOCK) {
+            static float whole[2 * BLOCK * VOCAB];
+            const int32_t *tokens = NULL;
+            const float *logits = NULL;
+            size_t count = 0;
+            windows++;
+            CHECK_STATUS(llada_decoder_canvas(decoder, &tokens, NULL, NULL), LLADA_OK);
+            CHECK_REFUSED(llada_model_logits(model, tokens, 2 * BLOCK, 2 * BLOCK, whole, 2 * BLOCK * VOCAB, &error), LLADA_OK);
+            for (int32_t at = 0; at < 2 * BLOCK; at++) {
+                CHECK_REFUSED(llada_decoder_logits(decoder, at, &logits, &count, &error), LLADA_OK);
+                CHECK(count == VOCAB && !memcmp(logits, whole + at * VOCAB, VOCAB * sizeof *logits));
+            }
+        }
+        CHECK_REFUSED(llada_decoder_step(decoder, &error), LLADA_OK);
+    }
+    CHECK(windows > 0);
+    llada_decoder_free(decoder);
+    llada_model_free(model);
+}
+
 /* ---- Loading ---------------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -608,6 +647,7 @@ int main(void) {
         {"cancel from the callback", cancel_from_the_callback},
         {"cancel during a run, from another thread", cancel_during_a_run},
         {"set, mask, lock, ban, set_proposal", interfering},
+        {"block editing sees its window as one block", block_editing_window},
         {"a mask locked for ever", locked_mask},
         {"every token banned", everything_banned},
         {"loading reports progress and can be stopped", progress},

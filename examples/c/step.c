@@ -3,7 +3,7 @@
  *
  *     step [-m model] ["question"]
  *
- * The policy is S mode with one block of the canvas. Three times the host takes the pen:
+ * The policy is S mode, the canvas one or two blocks. Three times the host takes the pen:
  *   step 1  set_proposal: of what the policy wants to write, only the surest position is let through;
  *   step 2  ban: the most likely token of the first masked position is forbidden there;
  *   step 3  set_token: a finished-looking token is overwritten with its runner-up. Will the model change it back?
@@ -65,9 +65,14 @@ static void show_forward(const llada_model *model, const llada_decoder *decoder,
     must_plainly(llada_decoder_predictions(decoder, &first, &predicted, &confidence, &count), "predictions");
     must_plainly(llada_decoder_canvas(decoder, &canvas, &states, NULL), "canvas");
     printf("  %4s  %-14s %-14s %6s   %s\n", "at", "now", "predicted", "sure", "candidates");
+    int calm = 0;
     for (size_t i = 0; i < count; i++) {
         int32_t at = first + (int32_t)i;
         if (states[at] == LLADA_POSITION_PROMPT) continue;
+        if (predicted[i] == canvas[at] && confidence[i] > 0.9f) {
+            calm++;
+            continue;
+        }
         llada_candidate candidates[CANDIDATES];
         size_t found = 0;
         must(llada_decoder_candidates(decoder, at, CANDIDATES, candidates, &found, &error), "candidates");
@@ -77,6 +82,7 @@ static void show_forward(const llada_model *model, const llada_decoder *decoder,
             printf(" %s %.3f", word(model, candidates[k].token, mask), (double)candidates[k].probability);
         putchar('\n');
     }
+    if (calm) printf("  and %d that the model would leave as they are\n", calm);
 }
 
 static void show_events(const llada_model *model, const llada_decoder *decoder, int32_t mask) {
@@ -109,16 +115,17 @@ static void keep_the_surest(const llada_model *model, llada_decoder *decoder, in
 /* 2. Forbid what the model would write first. Predictions are made anew at once, without another forward. */
 static void ban_the_favourite(const llada_model *model, llada_decoder *decoder, int32_t mask) {
     const int32_t *predicted = NULL;
+    const float *confidence = NULL;
     const uint8_t *states = NULL;
     int32_t first = 0;
     size_t count = 0;
-    must_plainly(llada_decoder_predictions(decoder, &first, &predicted, NULL, &count), "predictions");
+    must_plainly(llada_decoder_predictions(decoder, &first, &predicted, &confidence, &count), "predictions");
     must_plainly(llada_decoder_canvas(decoder, NULL, &states, NULL), "canvas");
     for (size_t i = 0; i < count; i++) {
         int32_t at = first + (int32_t)i, token = predicted[i];
         if (states[at] != LLADA_POSITION_MASKED) continue;
         must(llada_decoder_ban(decoder, at, token, true, &error), "ban");
-        must_plainly(llada_decoder_predictions(decoder, &first, &predicted, NULL, &count), "predictions");
+        must_plainly(llada_decoder_predictions(decoder, &first, &predicted, &confidence, &count), "predictions");
         printf("* ban: %s at %d; the model falls back on %s\n", word(model, token, mask), (int)at,
                word(model, predicted[i], mask));
         return;
@@ -174,7 +181,8 @@ int main(int argc, char **argv) {
     must_plainly(llada_policy_init(&policy, LLADA_PRESET_SPEEDY), "policy_init");
     llada_decoder_options_init(&options);
     options.policy = &policy;
-    options.gen_length = options.block_length - (int32_t)prompt_count % options.block_length; /* to the block's end */
+    /* To the end of the block after the one in which the prompt ends. */
+    options.gen_length = 2 * options.block_length - (int32_t)prompt_count % options.block_length;
     must(llada_decoder_create(model, prompt, prompt_count, &options, &decoder, &error), "create");
 
     printf("%s\n", question);
