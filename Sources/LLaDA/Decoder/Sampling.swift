@@ -4,11 +4,13 @@ import Kernels
 /// Random numbers without a state: the draw for a position of a forward is a function of the seed, the forward's number
 /// and the position. So draws depend neither on order nor on threads, and a decoder can be stepped, copied or resumed
 /// freely. Philox 4x32-10 (Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3; 2011).
-struct Philox {
-    let seed: UInt64
+package struct Philox {
+    private let seed: UInt64
+
+    package init(seed: UInt64) { self.seed = seed }
 
     /// Uniform in [0, 1), 53 bits.
-    func uniform(forward: Int, position: Int) -> Double {
+    package func uniform(forward: Int, position: Int) -> Double {
         var counter: (UInt32, UInt32, UInt32, UInt32) = (
             UInt32(truncatingIfNeeded: forward), UInt32(truncatingIfNeeded: forward >> 32),
             UInt32(truncatingIfNeeded: position), UInt32(truncatingIfNeeded: position >> 32)
@@ -26,13 +28,19 @@ struct Philox {
 }
 
 /// Drawing a token: temperature, then top-k, then top-p on what is left (spec: decoding.md, section 0).
-struct Sampler {
-    let temperature: Float
-    let topK: Int
-    let topP: Float
+package struct Sampler {
+    private let temperature: Float
+    private let topK: Int
+    private let topP: Float
+
+    package init(temperature: Float, topK: Int, topP: Float) {
+        self.temperature = temperature
+        self.topK = topK
+        self.topP = topP
+    }
 
     /// The token drawn by `uniform` from one row of logits, and its probability in the distribution it was drawn from.
-    func draw(_ logits: UnsafePointer<Float>, vocab: Int, uniform: Double) -> (token: Int32, confidence: Float) {
+    package func draw(_ logits: UnsafePointer<Float>, vocab: Int, uniform: Double) -> (token: Int32, confidence: Float) {
         // Token ids with their tempered logits, best first, ties by lower id.
         var kept: [(id: Int32, logit: Float)] = []
         kept.reserveCapacity(vocab)
