@@ -4,9 +4,9 @@
 #include <math.h>
 
 static void null_version_and_init(void) {
-    llada_model_options_init(NULL);
-    llada_decoder_options_init(NULL);
-    CHECK_STATUS(llada_policy_init(NULL, LLADA_PRESET_SPEEDY), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_STATUS(llada_model_options_init(NULL, sizeof(llada_model_options)), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_STATUS(llada_decoder_options_init(NULL, sizeof(llada_decoder_options)), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_STATUS(llada_policy_init(NULL, sizeof(llada_policy), LLADA_PRESET_SPEEDY), LLADA_ERROR_INVALID_ARGUMENT);
     llada_model_free(NULL);
     llada_decoder_free(NULL);
     llada_decoder_cancel(NULL);
@@ -145,7 +145,7 @@ static void policy_out_of_range(void) {
     llada_model *model = open_model(1);
     llada_policy p;
     static const llada_preset presets[] = {-1, 4, INT32_MAX, INT32_MIN};
-    for (size_t i = 0; i < 4; i++) CHECK_STATUS(llada_policy_init(&p, presets[i]), LLADA_ERROR_INVALID_ARGUMENT);
+    for (size_t i = 0; i < 4; i++) CHECK_STATUS(llada_policy_init(&p, sizeof p, presets[i]), LLADA_ERROR_INVALID_ARGUMENT);
 
     static const struct { size_t field; int32_t value; } whole[] = {
         {offsetof(llada_policy, kind), 2}, {offsetof(llada_policy, kind), -1},
@@ -164,12 +164,12 @@ static void policy_out_of_range(void) {
     };
     for (int kind = 0; kind < 2; kind++) {
         for (size_t i = 0; i < sizeof whole / sizeof *whole + sizeof real / sizeof *real; i++) {
-            CHECK_STATUS(llada_policy_init(&p, kind ? LLADA_PRESET_SPEEDY : LLADA_PRESET_LOW_CONFIDENCE), LLADA_OK);
+            CHECK_STATUS(llada_policy_init(&p, sizeof p, kind ? LLADA_PRESET_SPEEDY : LLADA_PRESET_LOW_CONFIDENCE), LLADA_OK);
             size_t r = i - sizeof whole / sizeof *whole;
             size_t field = i < sizeof whole / sizeof *whole ? whole[i].field : real[r].field;
             memcpy((char *)&p + field, i < sizeof whole / sizeof *whole ? (const void *)&whole[i].value : &real[r].value, 4);
             llada_decoder_options options;
-            llada_decoder_options_init(&options);
+            llada_decoder_options_init(&options, sizeof options);
             options.policy = &p;
             llada_decoder *decoder = NULL;
             llada_status status = llada_decoder_create(model, prompt, PROMPT, &options, &decoder, &error);
@@ -195,7 +195,7 @@ static void decoder_options_out_of_range(void) {
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         llada_decoder_options options;
-        llada_decoder_options_init(&options);
+        llada_decoder_options_init(&options, sizeof options);
         options.block_length = bad[i].block_length;
         options.gen_length = bad[i].gen_length;
         llada_decoder *decoder = NULL;
@@ -230,7 +230,7 @@ static void prompts(void) {
 
     /* An empty prompt: either answer is good, half of one is not. */
     llada_decoder_options options;
-    llada_decoder_options_init(&options);
+    llada_decoder_options_init(&options, sizeof options);
     options.gen_length = 8;
     llada_status status = llada_decoder_create(model, NULL, 0, &options, &decoder, &error);
     CHECK((status == LLADA_OK) == (decoder != NULL));

@@ -32,8 +32,8 @@ static void known_answer(void) {
     llada_decoder_options options;
     llada_decoder *decoder = NULL;
     llada_decoder_state state = LLADA_DECODER_STATE_INIT;
-    CHECK_STATUS(llada_policy_init(&policy, LLADA_PRESET_SPEEDY), LLADA_OK);
-    llada_decoder_options_init(&options);
+    CHECK_STATUS(llada_policy_init(&policy, sizeof policy, LLADA_PRESET_SPEEDY), LLADA_OK);
+    llada_decoder_options_init(&options, sizeof options);
     options.policy = &policy;
     options.block_length = 4;
     options.gen_length = 9;
@@ -75,8 +75,8 @@ static void policy_is_copied(void) {
     int32_t *words = malloc(sizeof prompt);
     llada_decoder *decoder = NULL;
     memcpy(words, prompt, sizeof prompt);
-    CHECK_STATUS(llada_policy_init(policy, LLADA_PRESET_SPEEDY), LLADA_OK);
-    llada_decoder_options_init(options);
+    CHECK_STATUS(llada_policy_init(policy, sizeof *policy, LLADA_PRESET_SPEEDY), LLADA_OK);
+    llada_decoder_options_init(options, sizeof *options);
     options->policy = policy;
     options->block_length = BLOCK;
     options->gen_length = GEN;
@@ -566,8 +566,8 @@ static void block_editing_window(void) {
     llada_decoder_options options;
     llada_decoder *decoder = NULL;
     int windows = 0;
-    CHECK_STATUS(llada_policy_init(&policy, LLADA_PRESET_QUALITY_MBE), LLADA_OK);
-    llada_decoder_options_init(&options);
+    CHECK_STATUS(llada_policy_init(&policy, sizeof policy, LLADA_PRESET_QUALITY_MBE), LLADA_OK);
+    llada_decoder_options_init(&options, sizeof options);
     options.policy = &policy;
     options.block_length = BLOCK;
     options.gen_length = GEN;

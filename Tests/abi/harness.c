@@ -123,7 +123,7 @@ const char *checkpoint(void) {
 
 llada_model_options usual_options(void) {
     llada_model_options options;
-    llada_model_options_init(&options);
+    llada_model_options_init(&options, sizeof options);
     options.mask_token_id = MASK;
     options.eos_token_id = EOS;
     return options;
@@ -145,8 +145,8 @@ llada_decoder *make_decoder(const llada_model *model, llada_preset preset, int32
     llada_policy policy;
     llada_decoder_options options;
     llada_decoder *decoder = NULL;
-    CHECK_STATUS(llada_policy_init(&policy, preset), LLADA_OK);
-    llada_decoder_options_init(&options);
+    CHECK_STATUS(llada_policy_init(&policy, sizeof policy, preset), LLADA_OK);
+    llada_decoder_options_init(&options, sizeof options);
     options.block_length = BLOCK;
     options.gen_length = gen_length;
     options.eos_early_stop = false;

@@ -181,8 +181,8 @@ static void *work(void *user) {
         llada_policy policy;
         llada_decoder_options options;
         llada_decoder *decoder = NULL;
-        llada_policy_init(&policy, w->preset);
-        llada_decoder_options_init(&options);
+        llada_policy_init(&policy, sizeof policy, w->preset);
+        llada_decoder_options_init(&options, sizeof options);
         options.policy = &policy;
         options.block_length = BLOCK;
         options.gen_length = GEN;

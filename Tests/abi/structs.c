@@ -74,7 +74,7 @@ AT(llada_decoder_options, infill, 13);
 AT(llada_decoder_options, use_cache, 14);
 AT(llada_decoder_options, policy, 16);
 
-SIZE(llada_decoder_state, 80);
+SIZE(llada_decoder_state, 88);
 AT(llada_decoder_state, struct_size, 0);
 AT(llada_decoder_state, phase, 4);
 AT(llada_decoder_state, finish_reason, 8);
@@ -91,6 +91,7 @@ AT(llada_decoder_state, forwards, 48);
 AT(llada_decoder_state, commits, 56);
 AT(llada_decoder_state, prefills, 64);
 AT(llada_decoder_state, edits, 72);
+AT(llada_decoder_state, gen_length, 80);
 
 SIZE(llada_candidate, 12);
 AT(llada_candidate, token, 0);
@@ -143,40 +144,53 @@ static void status_names(void) {
 static void init_gives_the_defaults(void) {
     llada_model_options m;
     memset(&m, 0xA5, sizeof m);
-    llada_model_options_init(&m);
+    CHECK_STATUS(llada_model_options_init(&m, sizeof m), LLADA_OK);
     CHECK(m.struct_size == sizeof m && m.dtype == LLADA_DTYPE_AUTO && m.threads == 0 && m.mask_token_id == -1 &&
           m.eos_token_id == -1 && m.blas == LLADA_BLAS_AUTO && m.use_mmap && !m.progress && !m.progress_user);
     llada_decoder_options d;
     memset(&d, 0xA5, sizeof d);
-    llada_decoder_options_init(&d);
+    CHECK_STATUS(llada_decoder_options_init(&d, sizeof d), LLADA_OK);
     CHECK(d.struct_size == sizeof d && d.block_length == 32 && d.gen_length == 256 && d.eos_early_stop && !d.infill &&
           d.use_cache && !d.policy);
     llada_policy p;
     memset(&p, 0xA5, sizeof p);
-    CHECK_STATUS(llada_policy_init(&p, LLADA_PRESET_LOW_CONFIDENCE), LLADA_OK);
+    CHECK_STATUS(llada_policy_init(&p, sizeof p, LLADA_PRESET_LOW_CONFIDENCE), LLADA_OK);
     CHECK(p.struct_size == sizeof p && p.kind == LLADA_POLICY_LOW_CONFIDENCE && p.threshold == 0.95f && p.steps == 32 &&
           p.minimal_topk == 1 && p.temperature == 0 && p.mbe_window == 1);
-    CHECK_STATUS(llada_policy_init(&p, LLADA_PRESET_SPEEDY), LLADA_OK);
+    CHECK_STATUS(llada_policy_init(&p, sizeof p, LLADA_PRESET_SPEEDY), LLADA_OK);
     CHECK(p.kind == LLADA_POLICY_JOINT_THRESHOLD && p.threshold == 0.5f && p.editing_threshold == 0.0f &&
           p.max_post_steps == 16 && p.num_to_transfer == 1 && p.penalty_lambda == 0 && p.mbe_window == 1);
-    CHECK_STATUS(llada_policy_init(&p, LLADA_PRESET_QUALITY), LLADA_OK);
+    CHECK_STATUS(llada_policy_init(&p, sizeof p, LLADA_PRESET_QUALITY), LLADA_OK);
     CHECK(p.threshold == 0.7f && p.editing_threshold == 0.5f && p.mbe_window == 1 && p.top_k == 0 && p.top_p == 1);
-    CHECK_STATUS(llada_policy_init(&p, LLADA_PRESET_QUALITY_MBE), LLADA_OK);
+    CHECK_STATUS(llada_policy_init(&p, sizeof p, LLADA_PRESET_QUALITY_MBE), LLADA_OK);
     CHECK(p.threshold == 0.7f && p.editing_threshold == 0.5f && p.mbe_window == 2 && p.mbe_rounds >= 1);
 }
 
-/* An _init writes sizeof(struct) and not a byte more. */
+/* An _init writes as much as the caller knows and not a byte more: to an older program, to one of our age (whose size is
+ * 0 below), and to a newer one, whose news are zero. */
 static void init_stays_inside(void) {
-    union { llada_model_options m; llada_decoder_options d; llada_policy p; unsigned char bytes[256]; } u;
-    memset(&u, 0xA5, sizeof u);
-    llada_model_options_init(&u.m);
-    for (size_t i = sizeof u.m; i < sizeof u; i++) CHECK(u.bytes[i] == 0xA5);
-    memset(&u, 0xA5, sizeof u);
-    llada_decoder_options_init(&u.d);
-    for (size_t i = sizeof u.d; i < sizeof u; i++) CHECK(u.bytes[i] == 0xA5);
-    memset(&u, 0xA5, sizeof u);
-    CHECK_STATUS(llada_policy_init(&u.p, LLADA_PRESET_SPEEDY), LLADA_OK);
-    for (size_t i = sizeof u.p; i < sizeof u; i++) CHECK(u.bytes[i] == 0xA5);
+    static const size_t sizes[] = {4, 8, 0, 200};
+    for (int which = 0; which < 3; which++) {
+        size_t own = which == 0 ? sizeof(llada_model_options) : which == 1 ? sizeof(llada_decoder_options) : sizeof(llada_policy);
+        for (size_t i = 0; i < 4; i++) {
+            union { llada_model_options m; llada_decoder_options d; llada_policy p; uint32_t size; unsigned char bytes[256]; } u;
+            size_t size = sizes[i] ? sizes[i] : own;
+            memset(&u, 0xA5, sizeof u);
+            CHECK_STATUS(which == 0   ? llada_model_options_init(&u.m, size)
+                         : which == 1 ? llada_decoder_options_init(&u.d, size)
+                                      : llada_policy_init(&u.p, size, LLADA_PRESET_SPEEDY), LLADA_OK);
+            CHECK_EQUAL(u.size, size);
+            for (size_t b = own; b < size; b++) CHECK(u.bytes[b] == 0);
+            for (size_t b = size; b < sizeof u; b++) CHECK(u.bytes[b] == 0xA5);
+        }
+    }
+    llada_policy p;
+    static const size_t senseless[] = {0, 3, SIZE_MAX, SIZE_MAX - 63, (size_t)UINT32_MAX + 1 + sizeof p};
+    for (size_t i = 0; i < sizeof senseless / sizeof *senseless; i++) {
+        memset(&p, 0xA5, sizeof p);
+        CHECK_STATUS(llada_policy_init(&p, senseless[i], LLADA_PRESET_SPEEDY), LLADA_ERROR_INVALID_ARGUMENT);
+        CHECK_EQUAL(p.struct_size, 0xA5A5A5A5);
+    }
 }
 
 /* ---- Structs of another age. Each case: what the size says, what stands in the tail, whether it is welcome. ----- */
@@ -256,7 +270,7 @@ static void ages_of_decoder_options(void) {
     for (size_t i = 0; i < AGE_COUNT; i++) {
         struct { llada_decoder_options o; unsigned char tail[16]; } s;
         memset(&s, ages[i].tail, sizeof s);
-        llada_decoder_options_init(&s.o);
+        llada_decoder_options_init(&s.o, sizeof s.o);
         if (ages[i].size) s.o.struct_size = ages[i].size;
         llada_decoder *decoder = NULL;
         CHECK_REFUSED(llada_decoder_create(model, prompt, PROMPT, &s.o, &decoder, &error),
@@ -286,10 +300,10 @@ static void ages_of_policy(void) {
     for (size_t i = 0; i < AGE_COUNT; i++) {
         struct { llada_policy p; unsigned char tail[16]; } s;
         memset(&s, ages[i].tail, sizeof s);
-        CHECK_STATUS(llada_policy_init(&s.p, LLADA_PRESET_SPEEDY), LLADA_OK);
+        CHECK_STATUS(llada_policy_init(&s.p, sizeof s.p, LLADA_PRESET_SPEEDY), LLADA_OK);
         if (ages[i].size) s.p.struct_size = ages[i].size;
         llada_decoder_options o;
-        llada_decoder_options_init(&o);
+        llada_decoder_options_init(&o, sizeof o);
         o.policy = &s.p;
         llada_decoder *decoder = NULL;
         CHECK_REFUSED(llada_decoder_create(model, prompt, PROMPT, &o, &decoder, &error),

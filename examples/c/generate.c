@@ -57,6 +57,8 @@ static void on_interrupt(int number) {
     interrupted = 1;
 }
 
+static const char too_old[] = "the library does not know this program's structs";
+
 static int complain(const char *message) {
     fprintf(stderr, "generate: %s\n", message);
     return 1;
@@ -279,7 +281,7 @@ static int ask(view *v, bool chat, const llada_decoder_options *options, const c
     if (status == LLADA_OK) {
         llada_decoder_get_state(decoder, &state);
         v->first = state.prompt_length;
-        v->end = state.prompt_length + options->gen_length;
+        v->end = state.prompt_length + state.gen_length;
         v->history = allocate((size_t)state.canvas_length, 1);
         v->lines = 0;
         if (v->live) redraw(v, decoder, &state, 0, NULL, 0);
@@ -354,20 +356,20 @@ int main(int argc, char **argv) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model *model = NULL;
     llada_model_options model_options;
-    llada_model_options_init(&model_options);
+    if (llada_model_options_init(&model_options, sizeof model_options) != LLADA_OK) return complain(too_old);
     if (isatty(STDERR_FILENO)) model_options.progress = loading;
     if (llada_model_open(path, &model_options, &model, &error) != LLADA_OK) return complain(error.message);
     v.model = model;
 
     llada_model_info info = LLADA_MODEL_INFO_INIT;
-    llada_policy policy = {0};
+    llada_policy policy;
     llada_decoder_options options;
-    llada_decoder_options_init(&options);
+    int failed = llada_model_get_info(model, &info) != LLADA_OK ||
+                 llada_policy_init(&policy, sizeof policy, modes[mode].preset) != LLADA_OK ||
+                 llada_decoder_options_init(&options, sizeof options) != LLADA_OK;
+    if (failed) complain(too_old);
     options.gen_length = (int32_t)gen_length;
     options.policy = &policy;
-    int failed = llada_model_get_info(model, &info) != LLADA_OK ||
-                 llada_policy_init(&policy, modes[mode].preset) != LLADA_OK;
-    if (failed) complain("the library refuses this program's structs");
     v.eos = info.eos_token_id;
 
     struct sigaction action = {0};

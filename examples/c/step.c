@@ -21,6 +21,7 @@
 enum { CANDIDATES = 3 };
 
 static llada_error error = LLADA_ERROR_INIT;
+static int32_t end_token; /* after the first one, more of them are no news */
 
 static void must(llada_status status, const char *what) {
     if (status == LLADA_OK) return;
@@ -65,12 +66,16 @@ static void show_forward(const llada_model *model, const llada_decoder *decoder,
     must_plainly(llada_decoder_predictions(decoder, &first, &predicted, &confidence, &count), "predictions");
     must_plainly(llada_decoder_canvas(decoder, &canvas, &states, NULL), "canvas");
     printf("  %4s  %-14s %-14s %6s   %s\n", "at", "now", "predicted", "sure", "candidates");
-    int calm = 0;
+    int calm = 0, ends = 0;
     for (size_t i = 0; i < count; i++) {
         int32_t at = first + (int32_t)i;
         if (states[at] == LLADA_POSITION_PROMPT) continue;
         if (predicted[i] == canvas[at] && confidence[i] > 0.9f) {
             calm++;
+            continue;
+        }
+        if (i > 0 && predicted[i] == end_token && predicted[i - 1] == end_token) {
+            ends++;
             continue;
         }
         llada_candidate candidates[CANDIDATES];
@@ -82,6 +87,7 @@ static void show_forward(const llada_model *model, const llada_decoder *decoder,
             printf(" %s %.3f", word(model, candidates[k].token, mask), (double)candidates[k].probability);
         putchar('\n');
     }
+    if (ends) printf("  and %d more %s\n", ends, word(model, end_token, mask));
     if (calm) printf("  and %d that the model would leave as they are\n", calm);
 }
 
@@ -91,10 +97,12 @@ static void show_events(const llada_model *model, const llada_decoder *decoder, 
     const llada_event *events = NULL;
     size_t count = 0;
     must_plainly(llada_decoder_events(decoder, &events, &count), "events");
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0 && events[i].new_token == end_token && events[i - 1].new_token == end_token) continue;
         printf("  at %d: %s → %s  (%s)\n", (int)events[i].position, word(model, events[i].old_token, mask),
                word(model, events[i].new_token, mask),
                events[i].reason >= 0 && events[i].reason <= 5 ? reasons[events[i].reason] : "?");
+    }
     if (count == 0) puts("  nothing changes");
 }
 
@@ -166,6 +174,7 @@ int main(int argc, char **argv) {
     must(llada_model_open(path, NULL, &model, &error), path);
     must_plainly(llada_model_get_info(model, &info), "get_info");
     int32_t mask = info.mask_token_id;
+    end_token = info.eos_token_id;
 
     llada_chat_message message = {"user", question};
     int32_t prompt[1024];
@@ -175,11 +184,11 @@ int main(int argc, char **argv) {
                                                  &error),
          "tokenize");
 
-    llada_policy policy = {0};
+    llada_policy policy;
     llada_decoder_options options;
     llada_decoder *decoder = NULL;
-    must_plainly(llada_policy_init(&policy, LLADA_PRESET_SPEEDY), "policy_init");
-    llada_decoder_options_init(&options);
+    must_plainly(llada_policy_init(&policy, sizeof policy, LLADA_PRESET_SPEEDY), "policy_init");
+    must_plainly(llada_decoder_options_init(&options, sizeof options), "decoder_options_init");
     options.policy = &policy;
     /* To the end of the block after the one in which the prompt ends. */
     options.gen_length = 2 * options.block_length - (int32_t)prompt_count % options.block_length;
