@@ -1,4 +1,4 @@
-"""The questions: six families asked in words, each with worked steps and one right answer.
+"""The questions: four families asked in words, each with worked steps and one right answer.
 
 A question is drawn as *content* (for example the operands of a sum), then dressed in one of many phrasings. Training and held-out
 questions are told apart by a hash of the content, never of the phrasing: no way of asking can carry a held-out question into training.
@@ -62,36 +62,9 @@ SMALLEST = (
 )
 LARGER = ("Which is larger, {a} or {b}?", "Which number is bigger: {a} or {b}?", "Is {a} or {b} larger?", "What is more, {a} or {b}?")
 SMALLER = ("Which is smaller, {a} or {b}?", "Which number is smaller: {a} or {b}?", "Is {a} or {b} smaller?", "What is less, {a} or {b}?")
-REVERSE = (
-    "Reverse the word {word}.", "Reverse {word}", "Spell {word} backwards.", "Write {word} backwards.", "What is {word} spelled backwards?",
-    "What is {word} in reverse?", "Reverse the letters of {word}.", "How do you spell {word} backwards?", "Read {word} from right to left.",
-)
-COUNT = (
-    "How many {x} are in {word}?", "How many times does {x} occur in {word}?", "Count the letter {x} in {word}.", "Count {x} in {word}.",
-    "How often does the letter {x} occur in {word}?", "How many times is {x} in the word {word}?", "How many {x}'s are in the word {word}?",
-    "How many letters {x} are there in {word}?",
-)
-PHRASINGS = (ADD_TWO + ADD_THREE + SUBTRACT + SORT_UP + SORT_DOWN + LARGEST + SMALLEST + LARGER + SMALLER + REVERSE + COUNT)
+PHRASINGS = (ADD_TWO + ADD_THREE + SUBTRACT + SORT_UP + SORT_DOWN + LARGEST + SMALLEST + LARGER + SMALLER)
 GREETINGS = ("Please ", "Hello! ", "Hi, ")  # "Please" only before an imperative
-IMPERATIVES = ("Add", "Calculate", "Find", "Compute", "Subtract", "Take", "Sort", "Put", "Order", "Arrange", "Reverse", "Spell", "Write", "Read", "Count")
-
-# Everyday words give the letter families some charm; invented ones (below) give them numbers. Words with YS, HU or SS, read
-# either way, are left out: those pairs are merged for the role names (tokenizer.py).
-WORDS = """
-APPLE BANANA CHERRY ORANGE LEMON MELON PEACH GRAPE STRAWBERRY RASPBERRY BLUEBERRY TOMATO POTATO CARROT ONION GARLIC PEPPER PUMPKIN
-BREAD BUTTER CHEESE COFFEE HONEY SUGAR VANILLA PANCAKE NOODLE TIGER LION ZEBRA PANDA RABBIT MONKEY DONKEY HORSE SHEEP GOAT CAMEL
-ELEPHANT GIRAFFE KANGAROO PENGUIN PARROT EAGLE FALCON SPARROW PIGEON TURTLE LIZARD DRAGON WHALE DOLPHIN OCTOPUS SALMON SPIDER BEETLE
-PLANET COMET ROCKET SATURN JUPITER MERCURY VENUS MARS EARTH MOON STAR GALAXY SUMMER WINTER AUTUMN SPRING MONDAY FRIDAY SUNDAY
-JANUARY APRIL AUGUST OCTOBER RIVER OCEAN ISLAND MOUNTAIN VALLEY DESERT FOREST MEADOW GARDEN FLOWER TULIP LILY ROSE DAFFODIL
-RAIN SNOW STORM CLOUD THUNDER RAINBOW WINDOW DOOR TABLE CHAIR CARPET MIRROR CANDLE LANTERN KITCHEN BALCONY CASTLE BRIDGE TOWER
-TEMPLE HARBOR VILLAGE CITY STREET MARKET STATION LIBRARY MUSEUM THEATER SCHOOL TEACHER DOCTOR BAKER FARMER PAINTER SINGER WRITER
-SAILOR PILOT WIZARD PRINCE KNIGHT GUITAR VIOLIN PIANO TRUMPET DRUM FLUTE MELODY POEM STORY LETTER NUMBER PENCIL PAPER BOOK BOTTLE
-BASKET BUTTON RIBBON JACKET SWEATER POCKET HAMMER LADDER ENGINE MOTOR COMPUTER CAMERA RADIO PUZZLE BALLOON KITE MARBLE TEDDY
-SILVER COPPER IRON GOLD EMERALD RUBY DIAMOND CRYSTAL YELLOW PURPLE GREEN BLUE BLACK WHITE HELLO WORLD LEVEL RADAR KAYAK CIVIC
-NOON SWIFT PYTHON ROBOT MEMORY LOGIC VECTOR MATRIX TENSOR MODEL TOKEN BLOCK LLAMA LETTUCE AVOCADO COCONUT PAPAYA MAMMAL
-""".split()
-VOWELS, CONSONANTS = "AEIOU", "BCDFGHJKLMNPRSTVWZ"
-MERGED_PAIRS = ("YS", "HU", "SS")
+IMPERATIVES = ("Add", "Calculate", "Find", "Compute", "Subtract", "Take", "Sort", "Put", "Order", "Arrange")
 
 
 def is_held_out(content):
@@ -126,15 +99,6 @@ def running_best(numbers, sign):
     return ", ".join(steps), best
 
 
-def running_count(letter, word):
-    """`A` in `BANANA` -> `B0 A1 N1 A2 N2 A3`."""
-    seen, steps = 0, []
-    for c in word:
-        seen += c == letter
-        steps.append(f"{c}{seen}")
-    return " ".join(steps), seen
-
-
 # --- Generators, one per family: draw content, phrase it, solve it ------------------------------------------------------------------
 
 def dressed(rng, phrasing, **payload):
@@ -160,20 +124,6 @@ def listed(rng, numbers):
 
 def number(rng, digits):
     return rng.randrange(10 ** (digits - 1), 10 ** digits)
-
-
-def some_word(rng, longest):
-    while True:
-        if rng.random() < 0.4:
-            word = rng.choice(WORDS)
-        else:
-            length, vowel_next, letters = rng.randint(3, longest), rng.random() < 0.4, []
-            while len(letters) < length:
-                letters.append(rng.choice(VOWELS if vowel_next else CONSONANTS))
-                vowel_next = not vowel_next if rng.random() < 0.85 else vowel_next
-            word = "".join(letters)
-        if len(word) <= longest and not any(pair in word or pair in word[::-1] for pair in MERGED_PAIRS):
-            return word
 
 
 def addition(rng):
@@ -216,19 +166,6 @@ def extremes(rng):
         text = dressed(rng, rng.choice(LARGEST if sign > 0 else SMALLEST), list=listed(rng, numbers))
     steps, best = running_best(numbers, sign)
     return Question("extremes", f"extremes {sorted(numbers)}", text, f"{steps}. Answer: {best}", str(best))
-
-
-def reversing(rng):
-    word = some_word(rng, 8)
-    return Question("reversing", word, dressed(rng, rng.choice(REVERSE), word=word), f"Answer: {word[::-1]}", word[::-1])
-
-
-def counting(rng):
-    word = some_word(rng, 10)
-    letter = rng.choice(word) if rng.random() < 0.9 else rng.choice(VOWELS + CONSONANTS)
-    steps, seen = running_count(letter, word)
-    text = dressed(rng, rng.choice(COUNT), x=letter, word=word)
-    return Question("counting", word, text, f"{steps}. Answer: {seen}", str(seen))
 
 
 GENERATORS = {f.__name__: f for f in (addition, subtraction, sorting, extremes)}

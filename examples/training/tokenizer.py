@@ -1,7 +1,7 @@
 """Builds tokenizer.json: byte-level BPE laid out as Ling and LLaDA2 ship it (spec/tokenizer.md), with a small vocabulary.
 
-Merges are trained on the phrasings with the payload taken out, so each word of the questions' language becomes one token while digits
-and the capital letters of payload words stay single tokens: the tasks are about digits and letters, the model has to see them.
+Merges are trained on the phrasings with the payload taken out, so each word of the questions' language becomes one token, while digits
+are single tokens by the pre-tokeniser's pattern: the tasks are about digits, the model has to see them.
 """
 import json
 import re
@@ -14,9 +14,7 @@ import tasks
 # Ling's pattern, with the possessive quantifiers of spec/tokenizer.md.
 PATTERN = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
 SPECIALS = ("<|startoftext|>", "<|endoftext|>", "<|mask|>", "<role>", "</role>", "<|role_end|>")
-VOCAB_SIZE = 640
-# The role names stand after an added token, so they are words of their own. Each chain begins with a pair that is rare in other words
-# (tasks.MERGED_PAIRS), because a merge applies wherever its pair occurs.
+VOCAB_SIZE = 640  # an upper bound: training stops when every word is one token
 
 CHAT_TEMPLATE = (
     "<role>SYSTEM</role>"
@@ -36,22 +34,6 @@ def chat(question):
     return f"<role>SYSTEM</role>detailed thinking off<|role_end|><role>HUMAN</role>{question}<|role_end|><role>ASSISTANT</role>"
 
 
-def role_merges():
-    """Merge chains that make SYSTEM, HUMAN and ASSISTANT one token each: the seed pair first, then leftwards, then rightwards."""
-    merges = []
-    for word, seed in (("SYSTEM", "YS"), ("HUMAN", "HU"), ("ASSISTANT", "SS")):
-        start = word.index(seed)
-        built = seed
-        merges.append((seed[0], seed[1]))
-        for c in reversed(word[:start]):
-            merges.append((c, built))
-            built = c + built
-        for c in word[start + len(seed):]:
-            merges.append((built, c))
-            built += c
-    return merges
-
-
 def corpus():
     """The phrasings without payload, in both cases of the first letter, and the fixed words of answers and prompt."""
     for phrasing in tasks.PHRASINGS:
@@ -59,7 +41,7 @@ def corpus():
         yield bare
         yield bare[0].lower() + bare[1:]
     yield from tasks.GREETINGS
-    yield from ("Answer: 0", "detailed thinking off")
+    yield from ("Answer: 0", "0. Answer: 0", "detailed thinking off", "SYSTEM", "HUMAN", "ASSISTANT")
 
 
 def empty_tokenizer(bpe):
@@ -74,24 +56,11 @@ def empty_tokenizer(bpe):
 
 
 def build():
-    trained = empty_tokenizer(models.BPE())
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=VOCAB_SIZE - len(SPECIALS) - 32, initial_alphabet=alphabet, show_progress=False)
-    trained.train_from_iterator(list(corpus()) * 2, trainer)
-    merges = role_merges() + [tuple(m) for m in json.loads(trained.to_str())["model"]["merges"]]
-    # A space must never stick to a capital letter, which may begin a payload word: no ` I`, and ` Answer` is made of whole pieces.
-    merges = [(left, right) for left, right in merges if not (left == "Ġ" and right[0].isupper())]
-    merges.append(("Ġ", "Answer"))
-
-    vocab = {token: i for i, token in enumerate(alphabet)}
-    for left, right in merges:
-        vocab.setdefault(left + right, len(vocab))
-    tokenizer = empty_tokenizer(models.BPE(vocab, merges))
+    tokenizer = empty_tokenizer(models.BPE())
+    trainer = trainers.BpeTrainer(vocab_size=VOCAB_SIZE - len(SPECIALS), initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+                                  min_frequency=1, show_progress=False)
+    tokenizer.train_from_iterator(corpus(), trainer)
     tokenizer.add_special_tokens([AddedToken(s, normalized=False, special=True) for s in SPECIALS])
-    assert tokenizer.get_vocab_size() <= VOCAB_SIZE, tokenizer.get_vocab_size()
-    for text in ("STRAWBERRY", "0123456789", " QXZ", " AND"):
-        single = tokenizer.encode(text).tokens
-        assert all(len(t) == 1 for t in single), f"digits and capital letters must be single tokens: {single}"
     return tokenizer
 
 
@@ -110,5 +79,5 @@ def save(tokenizer, folder):
 if __name__ == "__main__":
     built = build()
     print(built.get_vocab_size(), "tokens")
-    for sample in (chat("What is 347 plus 586?"), "7+6=13, 4+8+1=13, 3+5+1=9. Answer: 933", "How many R are in STRAWBERRY?", "S0 T0 R1. Answer: 3"):
+    for sample in (chat("What is 347 plus 586?"), "7+6=13, 4+8+1=13, 3+5+1=9. Answer: 933"):
         print(built.encode(sample).tokens)

@@ -5,7 +5,7 @@ three slots of 32 tokens of one document: first its clean blocks, as context, th
 the concatenated noisy + clean mask of the reports, without the noisy prompt blocks that carry no loss and the clean last block nobody
 looks at. Prompts have their real lengths, so a prompt ends anywhere within its block, as at inference.
 
-    python train.py --out DIR [--minutes 25]      # continues from DIR/state.pt if there is one
+    python train.py --out runs/tiny --model ../models/tiny-2.1      # continues from runs/tiny/state.pt if there is one
 """
 import argparse
 import json
@@ -25,7 +25,7 @@ from model import LLaDA2, save_hf
 BLOCK, SLOTS = 32, 3
 
 CONFIG = {
-    "architectures": ["LLaDA2MoeModelLM"], "model_type": "llada2_moe", "vocab_size": 576, "hidden_size": 128, "num_hidden_layers": 4,
+    "architectures": ["LLaDA2MoeModelLM"], "model_type": "llada2_moe", "vocab_size": 544, "hidden_size": 128, "num_hidden_layers": 4,
     "first_k_dense_replace": 1, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "intermediate_size": 256,
     "moe_intermediate_size": 96, "num_experts": 8, "num_experts_per_tok": 2, "num_shared_experts": 1, "n_group": 4, "topk_group": 2,
     "routed_scaling_factor": 2.5, "norm_topk_prob": True, "score_function": "sigmoid", "router_dtype": "fp32",
@@ -51,14 +51,13 @@ class Documents:
         self.eos, self.mask = (tokenizer.token_to_id(t) for t in ("<|endoftext|>", "<|mask|>"))
         ids = tokenizer.get_vocab()
         self.digits = [ids[c] for c in "0123456789"]
-        self.letters = [ids[c] for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
         self.signs = [ids[c] for c in ("+", "-", "=", "<", ">", ",", ".", ":", "Ġ", "ĠAnswer", "Answer")] + [self.eos]
         self.drafts = False  # masks first, the model's own drafts once it has any worth correcting
-        self.kin = {i: group for group in (self.digits, self.letters, self.signs) for i in group}
+        self.kin = {i: group for group in (self.digits, self.signs) for i in group}
 
     def corrupted(self, target):
         """A wrong token: mostly of the same kind (digit for digit), as the model's own errors are."""
-        choices = self.kin[target] if self.rng.random() < 0.7 else self.rng.choice((self.digits, self.letters, self.signs))
+        choices = self.kin[target] if self.rng.random() < 0.7 else self.rng.choice((self.digits, self.signs))
         return self.rng.choice(choices)
 
     def noisy(self, targets, fixed):
@@ -239,7 +238,8 @@ def draw_curve(history, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", required=True, help="folder for state, curve and the exported model")
+    parser.add_argument("--out", required=True, help="folder for the state, the curve and a model exported every 500 steps")
+    parser.add_argument("--model", help="folder for the finished model and its held-out questions")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--lr", type=float, default=5e-3)
@@ -301,6 +301,9 @@ def main():
                         "step": step + 1}, out / "state.pt")
             export(model, tokenizer, out)
             draw_curve(history, out / "curve.png")
+    if args.model:
+        export(model, tokenizer, args.model)
+        tasks.write_jsonl(Path(args.model) / "held_out.jsonl", tasks.held_out_set(75))
 
 
 if __name__ == "__main__":
