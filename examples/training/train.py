@@ -40,7 +40,7 @@ CONFIG = {
 KEEP = 0.3       # a visible token that is right must be predicted again: S mode rewrites whatever the model doubts
 AFTER_END = 0.1  # the filling behind the first end of text
 BIAS_STEP = 0.003
-MASKS_FIRST = 0.5  # share of the steps before multi-turn forward begins: drafts of a model that knows nothing teach nothing
+MASKS_FIRST = 0.7  # share of the steps before multi-turn forward begins: drafts of a model that knows nothing teach nothing
 
 
 class Documents:
@@ -240,7 +240,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True, help="folder for the state, the curve and a model exported every 500 steps")
     parser.add_argument("--model", help="folder for the finished model and its held-out questions")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=5600)
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--lr", type=float, default=5e-3)
     parser.add_argument("--seed", type=int, default=0)
