@@ -1,6 +1,9 @@
 // swift-tools-version: 6.1
 import PackageDescription
 
+// Set by `make test-asan`: a sanitizer's runtime lives in the program, so its symbols stay undefined in the library.
+let sanitizing = Context.environment["LLADA_SANITIZE"] != nil
+
 let package = Package(
     name: "llada",
     products: [
@@ -20,10 +23,11 @@ let package = Package(
                 .unsafeFlags([
                     "-use-ld=lld", "-static-stdlib", "-Xlinker", "-soname", "-Xlinker", "libllada.so.0",
                     "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/LibLLaDA/exports.map",
-                    "-Xlinker", "-z", "-Xlinker", "nodelete", "-Xlinker", "-z", "-Xlinker", "defs",
-                    "-Xlinker", "--gc-sections",
-                ])
+                    "-Xlinker", "-z", "-Xlinker", "nodelete", "-Xlinker", "--gc-sections",
+                ] + (sanitizing ? [] : ["-Xlinker", "-z", "-Xlinker", "defs"]))
             ]),
+        .executableTarget(name: "llada-bench", dependencies: ["LLaDA"]),
+        .executableTarget(name: "llada-example", dependencies: ["LLaDA"], path: "examples/swift"),
         .testTarget(name: "KernelsTests", dependencies: ["Kernels"]),
         .testTarget(name: "CheckpointTests", dependencies: ["LLaDA"]),
         .testTarget(

@@ -44,13 +44,16 @@
  *           by a function marked VIEW is the library's: valid until the next call on that handle that is not const.
  *           A function that fills a buffer of yours reports the count needed in `*count`, also when it returns
  *           LLADA_ERROR_BUFFER_TOO_SMALL; then it has written nothing. Buffers may be NULL if their capacity is 0.
- * Structs.  Each begins with struct_size. Fill it through its _INIT macro or _init function. A smaller struct, of an
- *           older header, gets defaults for what it lacks; a larger one is refused if its unknown tail is not zero.
+ * Structs.  One that begins with struct_size may grow at its end in later versions. Fill it through its _INIT macro or
+ *           _init function. A smaller struct, of an older header, gets defaults for what it lacks (a policy, those of
+ *           its kind); a larger one is refused if its unknown tail is not zero. The others (candidate, edit, event,
+ *           chat message) never change. Out pointers may not be NULL unless it says so.
  * Threads.  A llada_model never changes and may be used by many threads at once; it must outlive nothing: decoders
  *           keep it alive. Any other handle belongs to one thread at a time. llada_decoder_cancel alone may be called
  *           from anywhere at any time.
  * Callbacks run on the calling thread, under no lock. Their non-zero return stops the work with LLADA_ERROR_STOPPED.
- *           In a callback the const functions of the handle at work may be called; any other answers LLADA_ERROR_BUSY.
+ *           In a callback the const functions of the handle at work may be called; any other answers LLADA_ERROR_BUSY
+ *           (llada_decoder_cancel works, and a _free takes effect afterwards). A VIEW taken in a callback ends with it.
  * Manners.  The library does not print, exit, trap, install signal handlers or change the locale. It holds no state
  *           outside its handles. One caveat: checkpoints are memory-mapped by default, and a file that is truncated
  *           while it is open ends in SIGBUS, as with any mapped file; see llada_model_options.use_mmap.
@@ -166,8 +169,8 @@ typedef struct llada_model_options {
     void *progress_user;
 } llada_model_options;
 
-/* The defaults: AUTO, 0 threads, ids -1, mapped, no callback. */
-LLADA_API void llada_model_options_init(llada_model_options *options);
+/* The defaults: AUTO, 0 threads, ids -1, mapped, no callback. `size` is sizeof(llada_model_options) as you know it. */
+LLADA_API llada_status llada_model_options_init(llada_model_options *options, size_t size);
 
 /* Opens the Hugging Face folder `path` of a `llada2_moe` checkpoint: config.json, model.safetensors or its shards,
  * and tokenizer.json where there is one. Every byte is checked; a refusal names file, key, found and expected.
@@ -196,11 +199,12 @@ typedef struct llada_model_info {
     int32_t eos_token_id;  /* the first, where there are several; -1: none */
     int32_t threads;
     bool has_tokenizer;
-    bool has_chat_template;
+    bool has_chat_template; /* there is a tokenizer; llada_chat_tokenize may still refuse a layout it does not know */
     uint64_t num_parameters;
     uint64_t weight_bytes; /* as held */
 } llada_model_info;
-#define LLADA_MODEL_INFO_INIT {sizeof(llada_model_info)}
+#define LLADA_MODEL_INFO_INIT \
+    {sizeof(llada_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, false, 0, 0}
 
 LLADA_API llada_status llada_model_get_info(const llada_model *model, llada_model_info *info);
 
@@ -274,8 +278,8 @@ enum {
     LLADA_PRESET_QUALITY_MBE = 3     /* Q mode, revisiting a window of 2 blocks */
 };
 
-/* Fills `policy` with a preset; change what you like afterwards. */
-LLADA_API llada_status llada_policy_init(llada_policy *policy, llada_preset preset);
+/* Fills `policy` with a preset; change what you like afterwards. `size` is sizeof(llada_policy) as you know it. */
+LLADA_API llada_status llada_policy_init(llada_policy *policy, size_t size, llada_preset preset);
 
 /* ---- Decoder: a canvas that is being denoised ------------------------------------------------------------------- */
 
@@ -291,7 +295,8 @@ typedef struct llada_decoder_options {
     const llada_policy *policy; /* copied; NULL: LLADA_PRESET_QUALITY */
 } llada_decoder_options;
 
-LLADA_API void llada_decoder_options_init(llada_decoder_options *options);
+/* The defaults, as noted above. `size` is sizeof(llada_decoder_options) as you know it. */
+LLADA_API llada_status llada_decoder_options_init(llada_decoder_options *options, size_t size);
 
 /* A decoder on a prompt, which may end in the middle of a block: generated tokens go on from there. The canvas has
  * ceil((prompt_length + gen_length) / block_length) blocks. Nothing is computed yet. `options` may be NULL. */
@@ -304,7 +309,7 @@ LLADA_API void llada_decoder_free(llada_decoder *decoder);
 
 /* Runs the model over the active positions (one block; a window of blocks when revisiting), and first over whatever
  * stands before them and has no valid K/V yet. Afterwards predictions, confidences, candidates and logits can be
- * looked at. */
+ * looked at. May be called again before apply, after a llada_decoder_set_token, say: that is one forward more. */
 LLADA_API llada_status llada_decoder_forward(llada_decoder *decoder, llada_error *error);
 
 /* Lets the policy turn confidences into a proposal. May be called again, after a ban, say. */
@@ -320,14 +325,16 @@ LLADA_API llada_status llada_decoder_step(llada_decoder *decoder, llada_error *e
 /* Called after each step. Non-zero stops; a later run goes on from there. */
 typedef int (*llada_step_callback)(const llada_decoder *decoder, void *user);
 
-/* Steps until the active block is done (its revisiting included), or until the end. `callback` may be NULL. */
+/* Steps until the active block is done (its revisiting included), or until the end; run, after the end, does nothing,
+ * run_block answers LLADA_ERROR_STATE. `callback` may be NULL. */
 LLADA_API llada_status llada_decoder_run_block(llada_decoder *decoder, llada_step_callback callback, void *user,
                                                llada_error *error);
 LLADA_API llada_status llada_decoder_run(llada_decoder *decoder, llada_step_callback callback, void *user,
                                          llada_error *error);
 
-/* From any thread: the call at work on the decoder, or else the next one, returns LLADA_ERROR_CANCELLED within the
- * time of one layer. The decoder stays usable: the step can be done again. */
+/* From any thread, or a signal handler (it is one atomic store): the forward at work on the decoder, or else the next
+ * one, returns LLADA_ERROR_CANCELLED within the time of one layer. The decoder stays usable: the step can be done
+ * again. */
 LLADA_API void llada_decoder_cancel(llada_decoder *decoder);
 
 /* ---- Looking ---------------------------------------------------------------------------------------------------- */
@@ -360,8 +367,10 @@ typedef struct llada_decoder_state {
     int64_t commits;        /* forwards run only to compute K/V of finished blocks */
     int64_t prefills;       /* forwards run only to compute K/V of the prompt (its last piece rides with a step) */
     int64_t edits;          /* tokens that replaced another token */
+    int32_t gen_length;     /* the answer ends at prompt_length + gen_length, which may be before canvas_length */
 } llada_decoder_state;
-#define LLADA_DECODER_STATE_INIT {sizeof(llada_decoder_state)}
+#define LLADA_DECODER_STATE_INIT \
+    {sizeof(llada_decoder_state), 0, 0, false, false, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 LLADA_API llada_status llada_decoder_get_state(const llada_decoder *decoder, llada_decoder_state *state);
 
@@ -378,7 +387,7 @@ LLADA_API llada_status llada_decoder_canvas(const llada_decoder *decoder, const 
                                             const uint8_t **states, size_t *count);
 
 /* The generated tokens: up to and including the first end-of-sequence token, else gen_length of them. Before the end:
- * the settled ones. */
+ * the settled ones. Positions of the prompt that were filled (infilling) are not among them: read the canvas. */
 LLADA_API llada_status llada_decoder_output(const llada_decoder *decoder, int32_t *tokens, size_t capacity,
                                             size_t *count, llada_error *error);
 
@@ -416,7 +425,7 @@ enum {
 typedef struct llada_edit {
     int32_t position;
     int32_t token; /* the mask id masks the position again */
-    float confidence;
+    float confidence;    /* of the prediction; yours is passed on to the event as it is, and need not be set */
     llada_reason reason;
 } llada_edit;
 
@@ -449,7 +458,8 @@ LLADA_API llada_status llada_decoder_events(const llada_decoder *decoder, const 
 LLADA_API llada_status llada_decoder_set_proposal(llada_decoder *decoder, const llada_edit *edits, size_t count,
                                                   llada_error *error);
 
-/* Writes a token anywhere on the canvas. In a finished block or the prompt, its K/V and that of all blocks behind it
+/* Writes a token anywhere on the canvas, until the end. Predictions and a proposal at hand stay as they are: apply
+ * writes over yours if the proposal says so; lock the position to keep it. In a finished block or the prompt, its K/V and that of all blocks behind it
  * is computed anew at the next forward; their tokens stay. In a block to come it is a draft that waits. */
 LLADA_API llada_status llada_decoder_set_token(llada_decoder *decoder, int32_t position, int32_t token,
                                                llada_error *error);
@@ -457,7 +467,8 @@ LLADA_API llada_status llada_decoder_set_token(llada_decoder *decoder, int32_t p
 /* Masks a position of the active block or of one to come; not of the prompt. */
 LLADA_API llada_status llada_decoder_mask(llada_decoder *decoder, int32_t position, llada_error *error);
 
-/* A locked position is left as it is by the policy; a mask that is locked stays one. */
+/* A locked position is left as it is by the policy; a mask that is locked stays one, and counts as none: the block is
+ * done without it. */
 LLADA_API llada_status llada_decoder_lock(llada_decoder *decoder, int32_t position, bool locked, llada_error *error);
 
 /* A banned token is never predicted at `position`, or, with -1, at any. Predictions at hand are made anew. */

@@ -2,16 +2,19 @@ import CLLaDA
 import LLaDA
 
 @_cdecl("llada_decoder_options_init") @implementation
-public func llada_decoder_options_init(_ options: UnsafeMutablePointer<llada_decoder_options>?) {
+public func llada_decoder_options_init(
+    _ options: UnsafeMutablePointer<llada_decoder_options>?, _ size: Int
+) -> llada_status {
     let defaults = Decoder.Options()
     var result = llada_decoder_options()
-    result.struct_size = UInt32(MemoryLayout<llada_decoder_options>.size)
     result.block_length = Int32(clamping: defaults.blockLength)
     result.gen_length = Int32(clamping: defaults.genLength)
     result.eos_early_stop = defaults.eosEarlyStop
     result.infill = defaults.infill
     result.use_cache = defaults.useCache
-    options?.initialize(to: result)
+    return answer(nil) { () throws(LLaDAError) in
+        try CallerStruct.initialize(options, size, "llada_decoder_options", to: result)
+    }
 }
 
 @_cdecl("llada_decoder_create") @implementation

@@ -24,6 +24,7 @@ public func llada_decoder_get_state(
         result.commits = Int64(decoder.commits)
         result.prefills = Int64(decoder.prefills)
         result.edits = Int64(decoder.edits)
+        result.gen_length = Int32(clamping: decoder.options.genLength)
         try CallerStruct(state, "llada_decoder_state").write(result)
     }
 }

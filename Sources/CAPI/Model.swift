@@ -8,15 +8,16 @@ func model(_ handle: OpaquePointer?) throws(LLaDAError) -> Model {
 }
 
 @_cdecl("llada_model_options_init") @implementation
-public func llada_model_options_init(_ options: UnsafeMutablePointer<llada_model_options>?) {
+public func llada_model_options_init(_ options: UnsafeMutablePointer<llada_model_options>?, _ size: Int) -> llada_status {
     var defaults = llada_model_options()
-    defaults.struct_size = UInt32(MemoryLayout<llada_model_options>.size)
     defaults.dtype = llada_dtype(LLADA_DTYPE_AUTO)
     defaults.mask_token_id = -1
     defaults.eos_token_id = -1
     defaults.blas = llada_blas(LLADA_BLAS_AUTO)
     defaults.use_mmap = true
-    options?.initialize(to: defaults)
+    return answer(nil) { () throws(LLaDAError) in
+        try CallerStruct.initialize(options, size, "llada_model_options", to: defaults)
+    }
 }
 
 @_cdecl("llada_model_open") @implementation

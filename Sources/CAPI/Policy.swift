@@ -2,23 +2,24 @@ import CLLaDA
 import LLaDA
 
 @_cdecl("llada_policy_init") @implementation
-public func llada_policy_init(_ policy: UnsafeMutablePointer<llada_policy>?, _ preset: llada_preset) -> llada_status {
+public func llada_policy_init(
+    _ policy: UnsafeMutablePointer<llada_policy>?, _ size: Int, _ preset: llada_preset
+) -> llada_status {
     answer(nil) { () throws(LLaDAError) in
-        guard let policy else { throw .null("policy") }
-        switch Int(preset) {
-        case LLADA_PRESET_LOW_CONFIDENCE: policy.initialize(to: llada_policy(.lowConfidence))
-        case LLADA_PRESET_SPEEDY: policy.initialize(to: llada_policy(.speedy))
-        case LLADA_PRESET_QUALITY: policy.initialize(to: llada_policy(.quality))
-        case LLADA_PRESET_QUALITY_MBE: policy.initialize(to: llada_policy(.qualityMBE))
+        let values: Policy = switch Int(preset) {
+        case LLADA_PRESET_LOW_CONFIDENCE: .lowConfidence
+        case LLADA_PRESET_SPEEDY: .speedy
+        case LLADA_PRESET_QUALITY: .quality
+        case LLADA_PRESET_QUALITY_MBE: .qualityMBE
         default: throw .argument("preset", found: preset, expected: "a LLADA_PRESET, 0 to 3")
         }
+        try CallerStruct.initialize(policy, size, "llada_policy", to: llada_policy(values))
     }
 }
 
 extension llada_policy {
     fileprivate init(_ policy: Policy) {
         self.init()
-        struct_size = UInt32(MemoryLayout<llada_policy>.size)
         kind = llada_policy_kind(
             policy.kind == .lowConfidence ? LLADA_POLICY_LOW_CONFIDENCE : LLADA_POLICY_JOINT_THRESHOLD)
         threshold = policy.threshold

@@ -29,6 +29,21 @@ struct CallerStruct<Struct> {
         }
     }
 
+    /// Makes a struct of the caller's, of `size` bytes, from the library's: what the caller does not know is left out, what
+    /// the library does not know is zero.
+    static func initialize(_ pointer: UnsafeMutablePointer<Struct>?, _ size: Int, _ name: String, to value: Struct) throws(LLaDAError) {
+        guard let pointer else { throw .null(name) }
+        let head = MemoryLayout<UInt32>.size
+        guard head...4096 ~= size else { throw .argument("size of \(name)", found: size, expected: "sizeof(\(name))") }
+        let target = UnsafeMutableRawBufferPointer(start: UnsafeMutableRawPointer(pointer), count: size)
+        withUnsafeBytes(of: value) { bytes in
+            let known = min(size, bytes.count)
+            target.copyBytes(from: bytes.prefix(known))
+            for index in known..<size { target[index] = 0 }
+        }
+        target.storeBytes(of: UInt32(truncatingIfNeeded: size), as: UInt32.self)
+    }
+
     /// The value of a field; nil if the caller's struct ends before it.
     subscript<Value>(_ field: KeyPath<Struct, Value>) -> Value? {
         offset(field, Value.self).map { base.load(fromByteOffset: $0, as: Value.self) }

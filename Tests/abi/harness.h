@@ -1,0 +1,81 @@
+/*
+ * A small harness. Each test runs in a process of its own, so that one that crashes is one failure, and so that every
+ * test also proves the library's manners: whatever reaches the child's stdout or stderr is a failure.
+ */
+#ifndef HARNESS_H
+#define HARNESS_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <llada.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    const char *name;
+    void (*run)(void);
+    const void *argument; /* of a test that is one of many; the running one's is test_argument */
+} test;
+
+extern const void *test_argument;
+
+/* Runs the tests, prints a line for each and "N passed, N failed"; returns the exit status. */
+int run_tests(const test *tests, size_t count);
+
+/* Notes a failure of the running test and goes on. */
+void failed(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Shown beside the test's name. */
+void remark(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) failed(__FILE__, __LINE__, "%s", #condition);                                                \
+    } while (0)
+
+#define CHECK_EQUAL(a, b)                                                                                              \
+    do {                                                                                                               \
+        long long a_ = (long long)(a), b_ = (long long)(b);                                                            \
+        if (a_ != b_) failed(__FILE__, __LINE__, "%s is %lld, not %lld", #a, a_, b_);                                  \
+    } while (0)
+
+#define CHECK_STATUS(call, expected) check_status(__FILE__, __LINE__, #call, (call), (expected), NULL)
+/* As above, and `error` must agree: the same code, and words. It is left clean. */
+#define CHECK_REFUSED(call, expected) check_status(__FILE__, __LINE__, #call, (call), (expected), &error)
+/* Whatever it answers, it answers one of two. */
+#define CHECK_EITHER(call, one, other)                                                                                 \
+    do {                                                                                                               \
+        llada_status s_ = (call);                                                                                      \
+        if (s_ != (one) && s_ != (other))                                                                              \
+            failed(__FILE__, __LINE__, "%s: %s", #call, llada_status_name(s_));                                        \
+    } while (0)
+
+void check_status(const char *file, int line, const char *call, llada_status is, llada_status expected,
+                  llada_error *error);
+
+/* Stops the test: what follows makes no sense without this. */
+#define NEED(condition)                                                                                                \
+    do {                                                                                                               \
+        if (!(condition)) failed(__FILE__, __LINE__, "%s", #condition), finish();                                      \
+    } while (0)
+_Noreturn void finish(void);
+
+/* ---- A checkpoint to try things on: gqa_group of the conformance data ------------------------------------------- */
+
+extern const char *fixtures; /* the folder of the conformance data */
+extern const char *text_model; /* a checkpoint with a tokenizer; NULL if there is none */
+
+enum { VOCAB = 128, MASK = 127, EOS = 126, BLOCK = 4 };
+extern const int32_t prompt[5];
+enum { PROMPT = sizeof prompt / sizeof *prompt };
+
+const char *checkpoint(void);
+llada_model_options usual_options(void);
+llada_model *open_model(int32_t threads);
+/* Blocks of BLOCK, no early stop: as many steps as there can be. */
+llada_decoder *make_decoder(const llada_model *model, llada_preset preset, int32_t gen_length);
+/* Runs to the end; returns the number of tokens, which must fit. */
+size_t run_out(llada_decoder *decoder, int32_t *tokens, size_t capacity);
+
+#endif

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# run.sh [--sanitize=address] [folder of libllada.so]
+# Builds and runs the C tests against a built library; the last line counts them.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+
+sanitize=
+case ${1:-} in --sanitize=*)
+    sanitize=$1
+    shift
+    ;;
+esac
+lib=$(cd "${1:-.build/release}" && pwd) || exit 1
+out=.build/abi${sanitize:+-${sanitize#--sanitize=}}
+mkdir -p "$out"
+
+CC=${CC:-cc}
+warnings=(-Wall -Wextra -Wpedantic -Wconversion -Werror)
+flags=(-O1 -g "${warnings[@]}" -Wno-missing-field-initializers -Iinclude -ITests/abi)
+if [ -n "$sanitize" ]; then
+    # The library's instrumentation is of Swift's clang; the program that hosts it brings the runtime.
+    CC=$(dirname "$(readlink -f "$(command -v "${SWIFT:-swift}")")")/clang
+    flags+=(-fsanitize="${sanitize#--sanitize=}" -fno-omit-frame-pointer -fuse-ld=lld)
+    # Children are forked while the library's threads sleep; stacks of 256 KiB do not suit instrumented code.
+    export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=0:allocator_may_return_null=1}
+fi
+
+export FIXTURES=Tests/Fixtures/conformance LLADA_LIBRARY=$lib/libllada.so.0
+for config in examples/models/*/config.json; do
+    [ -e "$config" ] && export TEXT_MODEL=${TEXT_MODEL:-${config%/config.json}}
+done
+
+passed=0 failed=0
+verdict() { # name, 0 if good
+    if [ "$2" = 0 ]; then
+        printf '%-48s ok\n' "$1"
+        passed=$((passed + 1))
+    else
+        printf '%-48s FAILED\n' "$1"
+        failed=$((failed + 1))
+    fi
+}
+
+# The header, in every dialect, by every compiler at hand, with not one warning.
+if [ -z "$sanitize" ]; then
+    for compiler in gcc clang g++ clang++; do
+        command -v $compiler >/dev/null || continue
+        dialects='c99 c11'
+        [ "${compiler%++}" = "$compiler" ] || dialects='c++11 c++20'
+        for dialect in $dialects; do
+            language=c
+            [ "${dialect#c++}" = "$dialect" ] || language=c++
+            $compiler -std="$dialect" -x "$language" "${warnings[@]}" -Wshadow -Wundef -Iinclude -fsyntax-only Tests/abi/header.c
+            verdict "llada.h, $compiler -std=$dialect" $?
+        done
+    done
+    Tests/abi/symbols.sh "$lib/libllada.so" >"$out/symbols.log"
+    read -r good _ bad _ < <(tail -n 1 "$out/symbols.log")
+    sed '$d' "$out/symbols.log"
+    passed=$((passed + good)) failed=$((failed + bad))
+fi
+
+for program in structs arguments decoding checkpoints manners loading; do
+    sources=(Tests/abi/$program.c) link=(-L"$lib" -lllada -Wl,-rpath,"$lib")
+    if [ $program = loading ]; then link=(-ldl); else sources+=(Tests/abi/harness.c); fi
+    if ! "$CC" -std=c11 "${flags[@]}" "${sources[@]}" -o "$out/$program" "${link[@]}" -lm -pthread; then
+        verdict "$program builds" 1
+        continue
+    fi
+    printf '\n%s\n' "$program"
+    "$out/$program" >"$out/$program.log" 2>&1
+    status=$?
+    counts=$(tail -n 1 "$out/$program.log")
+    if [[ $counts =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+        sed '$d' "$out/$program.log"
+        passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2]))
+    else
+        cat "$out/$program.log"
+        status=1
+    fi
+    # Anything else that went wrong: it crashed outside its tests, say, or leaked.
+    [ $status = 0 ] || [ "${BASH_REMATCH[2]:-0}" != 0 ] || verdict "$program ends well" 1
+done
+
+printf '%d passed, %d failed\n' $passed $failed
+[ $failed = 0 ]

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# symbols.sh libllada.so   What the library shows to the world, and what it asks of it.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+library=$1
+passed=0 failed=0
+verdict() { # name, complaint or nothing
+    if [ -z "$2" ]; then
+        printf '%-48s ok\n' "$1"
+        passed=$((passed + 1))
+    else
+        printf '%-48s FAILED\n%s\n' "$1" "$(sed 's/^/    /' <<<"$2")"
+        failed=$((failed + 1))
+    fi
+}
+
+declared=$(sed -n 's/^LLADA_API[^(]*[ *]\(llada_[a-z0-9_]*\)(.*/\1/p' include/llada.h | sort)
+exported=$(nm -D --defined-only "$library" | awk '$2 != "A" {sub(/@.*/, "", $3); print $3}' | sort)
+dynamic=$(readelf -dW "$library")
+
+verdict "exports what llada.h declares, and no more" \
+    "$(diff <(echo "$declared") <(echo "$exported") | sed -n 's/^</only declared:/p; s/^>/only exported:/p')"
+verdict "exports functions only" "$(nm -D --defined-only "$library" | awk '$2 != "T" && $2 != "A"')"
+verdict "is called libllada.so.0" "$(grep -q 'SONAME.*\[libllada.so.0\]' <<<"$dynamic" || echo "$dynamic" | grep SONAME || echo 'has no SONAME')"
+# The C library, the compiler's runtime, and nothing that a fresh system may lack: no Swift, no Foundation, no BLAS.
+verdict "needs the C library only" \
+    "$(sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' <<<"$dynamic" | grep -vE '^(libc|libm|libdl|libpthread|librt|libgcc_s|libstdc\+\+|ld-linux[a-z0-9-]*)\.so' || true)"
+# SwiftPM writes $ORIGIN, which is where the library is anyway; any other would be of the machine that built it.
+verdict "looks for libraries nowhere else" "$(grep -E '\((RPATH|RUNPATH)\)' <<<"$dynamic" | grep -vF '[$ORIGIN]' || true)"
+verdict "stays in memory once loaded (nodelete)" "$(grep -q NODELETE <<<"$dynamic" || echo 'no NODELETE')"
+verdict "has no executable stack, no text relocations" \
+    "$(readelf -lW "$library" | grep -E 'GNU_STACK.*E' | grep -v 'RW ' || true; grep TEXTREL <<<"$dynamic" || true)"
+
+stripped=$(mktemp)
+strip -o "$stripped" "$library" 2>/dev/null
+printf '    (%s functions; %.1f MB, %.1f stripped; needs %s)\n' "$(wc -w <<<"$exported")" \
+    "$(($(stat -Lc %s "$library") / 100000))e-1" "$(($(stat -c %s "$stripped") / 100000))e-1" \
+    "$(sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' <<<"$dynamic" | xargs)"
+rm -f "$stripped"
+printf '%d passed, %d failed\n' $passed $failed
+[ $failed = 0 ]
