@@ -179,7 +179,7 @@ def test_presets_are_the_library_s():
     sampling = ("kind", "temperature", "top_k", "top_p", "seed")
     for number, name in enumerate(_abi.PRESETS):
         theirs = _abi.Policy()
-        assert _abi.lib.llada_policy_init(byref(theirs), number) == _abi.OK
+        assert _abi.lib.llada_policy_init(byref(theirs), ctypes.sizeof(theirs), number) == _abi.OK
         mine = ours[name]._as_struct()
         for field in (*fields.get(name, joint), *sampling):
             assert getattr(mine, field) == getattr(theirs, field), (name, field)
@@ -190,16 +190,19 @@ def test_sizes_a_library_does_not_know(gqa):
     from ctypes import byref, c_void_p
 
     options = _abi.ModelOptions()
-    _abi.lib.llada_model_options_init(byref(options))
+    _abi.lib.llada_model_options_init(byref(options), ctypes.sizeof(options))
     assert options.struct_size == ctypes.sizeof(options)
+    assert (options.mask_token_id, options.eos_token_id, options.use_mmap) == (-1, -1, True)
 
     class Longer(ctypes.Structure):
         _fields_ = [("known", _abi.DecoderOptions), ("tail", ctypes.c_uint64)]
 
     for tail, good in ((0, True), (1, False)):
         longer = Longer()
-        _abi.lib.llada_decoder_options_init(byref(longer.known))
-        longer.known.struct_size = ctypes.sizeof(longer)
+        _abi.lib.llada_decoder_options_init(
+            ctypes.cast(byref(longer), ctypes.POINTER(_abi.DecoderOptions)), ctypes.sizeof(longer)
+        )
+        assert longer.known.struct_size == ctypes.sizeof(longer) and longer.tail == 0
         longer.tail = tail
         made, error = c_void_p(), _abi.Error()
         status = _abi.lib.llada_decoder_create(

@@ -37,7 +37,8 @@ class Screen:
 
 
 def summary(mode: str, dec: llada.Decoder) -> str:
-    written = int((dec.states[dec.prompt_length :] != llada.State.MASKED).sum())
+    answer = slice(dec.prompt_length, dec.prompt_length + dec.gen_length)
+    written = int((dec.states[answer] != llada.State.MASKED).sum())
     rate = written / dec.forwards if dec.forwards else 0.0
     return f"{mode} · {dec.forwards} forwards · {written} tokens · {rate:.2f} per forward · {dec.edits} edits"
 
@@ -66,7 +67,7 @@ def main() -> None:
             time.sleep(choice.delay)
         else:
             kinds = [event.kind for event in dec.events]
-            print(f"step {dec.forwards}: {kinds.count('unmask')} written, {kinds.count('replace')} replaced", flush=True)
+            print(f"step {dec.forwards}: {kinds.count('unmask')} written, {kinds.count('replace')} replaced")
 
     with llada.Model.load(choice.model) as model:
         answer = model.generate(

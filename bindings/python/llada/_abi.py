@@ -155,6 +155,7 @@ class DecoderState(_Sized):
         ("commits", c_int64),
         ("prefills", c_int64),
         ("edits", c_int64),
+        ("gen_length", c_int32),
     ]
 
 
@@ -188,7 +189,7 @@ PROTOTYPES = {
     "llada_version_string": (c_char_p, []),
     "llada_build_info": (c_char_p, []),
     "llada_status_name": (c_char_p, [c_int32]),
-    "llada_model_options_init": (None, [POINTER(ModelOptions)]),
+    "llada_model_options_init": (c_int32, [POINTER(ModelOptions), c_size_t]),
     "llada_model_open": (c_int32, [c_char_p, POINTER(ModelOptions), POINTER(_handle), _error]),
     "llada_model_free": (None, [_handle]),
     "llada_model_get_info": (c_int32, [_handle, POINTER(ModelInfo)]),
@@ -200,8 +201,8 @@ PROTOTYPES = {
     "llada_chat_tokenize": (
         c_int32, [_handle, POINTER(ChatMessage), c_size_t, c_bool, _tokens, c_size_t, _count, _error]
     ),
-    "llada_policy_init": (c_int32, [POINTER(Policy), c_int32]),
-    "llada_decoder_options_init": (None, [POINTER(DecoderOptions)]),
+    "llada_policy_init": (c_int32, [POINTER(Policy), c_size_t, c_int32]),
+    "llada_decoder_options_init": (c_int32, [POINTER(DecoderOptions), c_size_t]),
     "llada_decoder_create": (
         c_int32, [_handle, _tokens, c_size_t, POINTER(DecoderOptions), POINTER(_handle), _error]
     ),

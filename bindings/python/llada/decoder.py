@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from ctypes import POINTER, byref, c_float, c_int32, c_size_t, c_uint8, c_void_p, pointer as pointer_to
+from ctypes import POINTER, byref, c_float, c_int32, c_size_t, c_uint8, c_void_p, pointer as pointer_to, sizeof
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
@@ -144,7 +144,7 @@ class Decoder:
         self.rule = rule
 
         options = _abi.DecoderOptions()
-        _abi.lib.llada_decoder_options_init(byref(options))
+        check(_abi.lib.llada_decoder_options_init(byref(options), sizeof(options)))
         options.block_length = integer(block_length, "block_length")
         options.gen_length = integer(gen_length, "gen_length")
         options.eos_early_stop = bool(eos_early_stop)
@@ -157,12 +157,12 @@ class Decoder:
             _abi.lib.llada_decoder_create, self._model, token_pointer(ids), len(ids), byref(options), byref(decoder)
         )
         self._handle: Handle | None = Handle(decoder, _abi.lib.llada_decoder_free)
-        self._gen_length = options.gen_length
 
     # -- Stepping
 
     def forward(self) -> None:
-        """Runs the model over the active positions. Then predictions, confidences, candidates and logits are there."""
+        """Runs the model over the active positions. Then predictions, confidences, candidates and logits are there.
+        It may be done again before apply, after a `set`, say: that is one forward more."""
         self._call(_abi.lib.llada_decoder_forward)
 
     def propose(self, edits: Any = None) -> list[Edit]:
@@ -270,9 +270,10 @@ class Decoder:
     @property
     def tokens(self) -> Tokens:
         """The generated tokens, np.int32: up to and including the first end-of-sequence token, else gen_length of them.
-        Before the end: the settled ones."""
+        Before the end: the settled ones. Filled positions of the prompt (infill) are not among them: see `canvas`."""
+        guess = self.gen_length
         with self._held() as handle:
-            return collect(_abi.lib.llada_decoder_output, handle, guess=self._gen_length)
+            return collect(_abi.lib.llada_decoder_output, handle, guess=guess)
 
     @property
     def text(self) -> str:
@@ -386,6 +387,11 @@ class Decoder:
         return self._state().prompt_length
 
     @property
+    def gen_length(self) -> int:
+        """The answer ends at prompt_length + gen_length, which may be before the canvas does."""
+        return self._state().gen_length
+
+    @property
     def settled_length(self) -> int:
         """Positions before this are final."""
         return self._state().settled_length
@@ -415,7 +421,8 @@ class Decoder:
 
     def set(self, position: int, token: int) -> None:
         """Writes a token anywhere on the canvas. In a finished block or the prompt, what the model remembers of it and
-        of all blocks behind it is computed anew; their tokens stay. In a block to come it is a draft that waits."""
+        of all blocks behind it is computed anew; their tokens stay. In a block to come it is a draft that waits.
+        A proposal at hand stays as it is and may write over yours; lock the position to keep it."""
         self._call(_abi.lib.llada_decoder_set_token, as_position(position), integer(token, "token"))
 
     def mask(self, position: int) -> None:
@@ -423,7 +430,8 @@ class Decoder:
         self._call(_abi.lib.llada_decoder_mask, as_position(position))
 
     def lock(self, position: int) -> None:
-        """The policy leaves a locked position as it is; a mask that is locked stays one."""
+        """The policy leaves a locked position as it is; a mask that is locked stays one, and the block is done
+        without it."""
         self._call(_abi.lib.llada_decoder_lock, as_position(position), True)
         self._locked.add(int(position))
 

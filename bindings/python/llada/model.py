@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from ctypes import POINTER, byref, c_float, c_void_p
+from ctypes import POINTER, byref, c_float, c_void_p, sizeof
 from dataclasses import dataclass
 from typing import Any, Callable
 
@@ -85,7 +85,7 @@ class Model:
         if b"\0" in folder:
             raise ValueError("the path holds a NUL character")
         options = _abi.ModelOptions()
-        _abi.lib.llada_model_options_init(byref(options))
+        check(_abi.lib.llada_model_options_init(byref(options), sizeof(options)))
         options.dtype = choice(dtype, "dtype", _abi.DTYPES)
         options.blas = choice(blas, "blas", _abi.BLAS)
         options.use_mmap = bool(use_mmap)
