@@ -471,7 +471,8 @@ LLADA_API llada_status llada_decoder_mask(llada_decoder *decoder, int32_t positi
  * done without it. */
 LLADA_API llada_status llada_decoder_lock(llada_decoder *decoder, int32_t position, bool locked, llada_error *error);
 
-/* A banned token is never predicted at `position`, or, with -1, at any. Predictions at hand are made anew. */
+/* A banned token is never predicted at `position`, or, with -1, at any. Predictions at hand are made anew. A ban that
+ * would leave nothing but the mask is refused. */
 LLADA_API llada_status llada_decoder_ban(llada_decoder *decoder, int32_t position, int32_t token, bool banned,
                                          llada_error *error);
 

@@ -274,11 +274,20 @@ private final class Fixed: Denoiser {
         try decoder.ban(3, at: 3, true)
         let predicted = Array(try #require(decoder.predictions).tokens)
         #expect(predicted[2] != 2 && predicted[3] != 3 && predicted[1] == 1)
-        #expect(try decoder.candidates(at: 3, count: 16).allSatisfy { $0.token != 3 || $0.probability == 0 })
+        #expect(try decoder.candidates(at: 3, count: 16).map(\.token).sorted() == [0, 1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15])
         try decoder.ban(3, at: 3, false)
         #expect(try #require(decoder.predictions).tokens[3] == 3)
         try decoder.run()
         #expect(!decoder.output.contains(2))
+    }
+
+    @Test func notEverythingCanBeBanned() throws {
+        let decoder = try plain()
+        for token in 0..<14 { try decoder.ban(Int32(token), at: nil, true) }
+        #expect(throws: LLaDAError.self) { try decoder.ban(end, at: nil, true) }
+        #expect(throws: LLaDAError.self) { try decoder.ban(end, at: 2, true) }
+        try decoder.run()
+        #expect(decoder.output == [Int32](repeating: end, count: 1))
     }
 
     @Test func aMaskedDraftIsFilledAgain() throws {

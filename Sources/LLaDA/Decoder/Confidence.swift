@@ -44,7 +44,7 @@ struct Confidence {
         }
     }
 
-    /// The `count` most likely tokens of one row, best first, ties by lower id.
+    /// The `count` most likely tokens of one row, best first, ties by lower id; fewer if the others are banned.
     func candidates(_ logits: UnsafePointer<Float>, _ adjustment: Adjustment, count: Int) throws(LLaDAError) -> [Decoder.Candidate] {
         let copy = try Buffer<Float>(count: vocabSize)
         copy.pointer.update(from: logits, count: vocabSize)
@@ -54,7 +54,7 @@ struct Confidence {
         let row = UnsafeBufferPointer(start: copy.pointer, count: vocabSize)
         return withExtendedLifetime(copy) {
             let ids = count > 64 ? row.indices.sorted { row[$0] != row[$1] ? row[$0] > row[$1] : $0 < $1 } : Router.largest(count, of: Array(row))
-            return ids.prefix(count).map { id in
+            return ids.prefix(count).filter { row[$0] > -.infinity }.map { id in
                 Decoder.Candidate(token: Int32(id), logit: row[id], probability: llk_expf(row[id] - best) / sum)
             }
         }

@@ -58,12 +58,25 @@ extension Decoder {
     public func ban(_ token: Int32, at position: Int?, _ isBanned: Bool) throws(LLaDAError) {
         try check(token: token)
         if let position { try check(position: position) }
+        if isBanned, !leavesSomething(token, at: position) {
+            throw LLaDAError(.invalidArgument, "ban: without token \(token) there would be nothing left to predict but the mask")
+        }
         if let position {
             if isBanned { bans.at[position, default: []].insert(token) } else { bans.at[position]?.remove(token) }
         } else {
             if isBanned { bans.everywhere.insert(token) } else { bans.everywhere.remove(token) }
         }
         if phase == .forwarded || phase == .proposed { try predict() }
+    }
+
+    /// Whether each position keeps a token other than the mask if `token` goes too.
+    private func leavesSomething(_ token: Int32, at position: Int?) -> Bool {
+        let mostBanned = bans.everywhere.count + (bans.at.values.map(\.count).max() ?? 0) + 2
+        if mostBanned < denoiser.vocabSize { return true }
+        let always: Set = [token, canvasStore.maskID]
+        let places = position.map { [$0] } ?? Array(bans.at.keys)
+        let most = places.map { bans.everywhere.union(always).union(bans.at[$0] ?? []).count }.max()
+        return (most ?? bans.everywhere.union(always).count) < denoiser.vocabSize
     }
 
     private func check(position: Int) throws(LLaDAError) {

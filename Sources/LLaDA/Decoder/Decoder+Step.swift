@@ -143,7 +143,7 @@ extension Decoder {
 
     func adjustment(at position: Int) -> Confidence.Adjustment {
         var adjustment = Confidence.Adjustment()
-        adjustment.banned = bans.everywhere.sorted() + (bans.at[position] ?? []).sorted()
+        adjustment.banned = Array(bans.everywhere) + (bans.at[position] ?? [])
         if progress.isStuck || progress.isGoingRound { adjustment.banned.append(canvasStore.maskID) }
         // SGLang's penalty, within the block (spec: decoding.md, section 3).
         if policy.kind == .jointThreshold, policy.penaltyLambda != 0, position % options.blockLength > 0 {
