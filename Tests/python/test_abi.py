@@ -1,0 +1,236 @@
+"""The ctypes mirror against llada.h and against the library."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+import subprocess
+
+import pytest
+from conftest import ROOT
+
+from llada import _abi
+
+HEADER = (ROOT / "include" / "llada.h").read_text()
+CODE = re.sub(r"/\*.*?\*/", "", HEADER, flags=re.S)
+
+STRUCTS = {
+    "llada_error": _abi.Error,
+    "llada_model_options": _abi.ModelOptions,
+    "llada_model_info": _abi.ModelInfo,
+    "llada_chat_message": _abi.ChatMessage,
+    "llada_policy": _abi.Policy,
+    "llada_decoder_options": _abi.DecoderOptions,
+    "llada_decoder_state": _abi.DecoderState,
+    "llada_candidate": _abi.Candidate,
+    "llada_edit": _abi.Edit,
+    "llada_event": _abi.Event,
+}
+
+CONSTANTS = {
+    "LLADA_DTYPE_": _abi.DTYPES,
+    "LLADA_BLAS_": _abi.BLAS,
+    "LLADA_POLICY_": _abi.POLICY_KINDS,
+    "LLADA_PRESET_": _abi.PRESETS,
+    "LLADA_PHASE_": _abi.PHASES,
+    "LLADA_FINISH_": _abi.FINISH_REASONS,
+    "LLADA_REASON_": _abi.REASONS,
+    "LLADA_EVENT_": _abi.EVENT_KINDS,
+    "LLADA_POSITION_": _abi.POSITION_STATES,
+}
+
+
+def functions() -> dict:
+    """name -> its parameters as the header writes them"""
+    found = re.findall(r"LLADA_API\s+[\w\s\*]*?(llada_\w+)\s*\(([^;]*)\)\s*;", CODE)
+    return {name: re.sub(r"\s+", " ", parameters).strip() for name, parameters in found}
+
+
+def test_every_struct_of_the_header_is_mirrored():
+    assert set(re.findall(r"typedef struct (llada_\w+) \{", CODE)) == set(STRUCTS)
+
+
+def test_sizes_and_offsets(tmp_path):
+    compiler = shutil.which("cc") or shutil.which("clang") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    lines = []
+    for name, mirror in STRUCTS.items():
+        lines.append(f'printf("{name} %zu\\n", sizeof({name}));')
+        for field in mirror._fields_:
+            lines.append(
+                f'printf("{name}.{field[0]} %zu %zu\\n", offsetof({name}, {field[0]}), '
+                f"sizeof((({name} *)0)->{field[0]}));"
+            )
+    source = tmp_path / "sizes.c"
+    source.write_text('#include <stdio.h>\n#include "llada.h"\nint main(void) {\n' + "\n".join(lines) + "\n}\n")
+    program = tmp_path / "sizes"
+    subprocess.run([compiler, "-std=c99", "-I", ROOT / "include", source, "-o", program], check=True)
+    printed = subprocess.run([program], check=True, capture_output=True, text=True).stdout.splitlines()
+
+    mirrored = []
+    for name, mirror in STRUCTS.items():
+        mirrored.append(f"{name} {ctypes.sizeof(mirror)}")
+        for field in mirror._fields_:
+            place = getattr(mirror, field[0])
+            mirrored.append(f"{name}.{field[0]} {place.offset} {place.size}")
+    assert printed == mirrored
+
+
+@pytest.mark.parametrize("name", STRUCTS)
+def test_no_field_is_missing(name):
+    body = re.search(r"typedef struct " + name + r" \{(.*?)\}", CODE, re.S)[1]
+    fields = re.findall(r"(\w+)(?:\[\d+\])?;", body)
+    assert fields == [field[0] for field in STRUCTS[name]._fields_]
+
+
+def test_constants():
+    # The header writes every value out.
+    values = {name: int(value) for name, value in re.findall(r"\b(LLADA_[A-Z0-9_]+) = (-?\d+)", CODE)}
+    mirrored = {"LLADA_OK": _abi.OK}
+    mirrored.update({f"LLADA_{name}": value for name, value in vars(_abi).items() if re.match("ERROR_|TEXT_", name)})
+    for prefix, names in CONSTANTS.items():
+        mirrored.update({prefix + name.upper(): value for value, name in enumerate(names)})
+    assert values == mirrored
+
+
+def test_states_are_the_header_s():
+    import llada
+
+    assert [state.name.lower() for state in llada.State] == list(_abi.POSITION_STATES)
+    assert [int(state) for state in llada.State] == [0, 1, 2, 3]
+
+
+def test_every_function_is_bound_as_declared():
+    kinds = {
+        "size_t": ctypes.c_size_t, "int32_t": ctypes.c_int32, "uint32_t": ctypes.c_uint32, "bool": ctypes.c_bool,
+        "llada_status": ctypes.c_int32, "llada_preset": ctypes.c_int32, "void *": ctypes.c_void_p,
+        "llada_model *": ctypes.c_void_p, "llada_decoder *": ctypes.c_void_p, "char *": None,
+        "llada_step_callback": _abi.StepCallback, "uint8_t": ctypes.c_uint8, "float": ctypes.c_float,
+    }
+    kinds.update(STRUCTS)
+    declared = functions()
+    assert set(declared) == set(_abi.PROTOTYPES)
+    for name, parameters in declared.items():
+        bound = _abi.PROTOTYPES[name][1]
+        written = [] if parameters == "void" else parameters.split(",")
+        assert len(written) == len(bound), name
+        for text, kind in zip(written, bound):
+            text = re.sub(r"\bconst\b", "", text)
+            text = re.sub(r"\w+\s*$", "", text).strip()  # without the parameter's name
+            text = re.sub(r"\s+", " ", text).replace("* *", "**")
+            expected = kinds.get(text)
+            if text == "char *":
+                assert kind in (ctypes.c_char_p, ctypes.POINTER(ctypes.c_char)), (name, text)
+                continue
+            if expected is None:
+                expected = kinds.get(text.removesuffix(" *"))
+                if expected is None:  # a pointer to a pointer
+                    inner = text[:-1].strip()
+                    expected = kinds.get(inner) or ctypes.POINTER(kinds[inner[:-2]])
+                expected = ctypes.POINTER(expected)
+            assert kind is expected, (name, text)
+
+
+def test_the_library_exports_these_and_nothing_else():
+    tool = shutil.which("nm") or shutil.which("llvm-nm")
+    if tool is None:
+        pytest.skip("no nm")
+    listed = subprocess.run(
+        [tool, "-D", "--defined-only", _abi.lib._name], check=True, capture_output=True, text=True
+    ).stdout
+    # Lines are "address type name"; the version node itself (LLADA_0) is listed too.
+    names = {line.split()[-1].split("@")[0] for line in listed.splitlines() if line.split()[-2] != "A"}
+    assert names == set(functions())
+
+
+def test_the_versions_agree():
+    version = ".".join(re.search(rf"LLADA_VERSION_{part} (\d+)", HEADER)[1] for part in ("MAJOR", "MINOR", "PATCH"))
+    major, minor, patch = map(int, version.split("."))
+    project = (ROOT / "bindings" / "python" / "pyproject.toml").read_text()
+    import llada
+
+    assert llada.__version__ == version
+    assert _abi.lib.llada_version() == major * 10000 + minor * 100 + patch
+    assert _abi.VERSION_MAJOR == major
+    assert f'version = "{version}"' in project
+    assert version in llada.build_info()
+
+
+def test_status_names():
+    for name, value in re.findall(r"\b(LLADA_OK|LLADA_ERROR_\w+) = (-?\d+)", CODE):
+        assert _abi.lib.llada_status_name(int(value)).decode() == name
+    assert _abi.lib.llada_status_name(-9999) == b"unknown status"
+
+
+def test_presets_are_the_library_s():
+    from ctypes import byref
+
+    from llada import Policy
+
+    ours = {
+        "low_confidence": Policy.low_confidence(), "speedy": Policy.speedy(), "quality": Policy.quality(),
+        "quality_mbe": Policy.quality(mbe_window=2),
+    }
+    fields = {"low_confidence": ("threshold", "steps", "minimal_topk")}
+    joint = ("threshold", "editing_threshold", "max_post_steps", "num_to_transfer", "penalty_lambda", "mbe_window",
+             "mbe_rounds")
+    sampling = ("kind", "temperature", "top_k", "top_p", "seed")
+    for number, name in enumerate(_abi.PRESETS):
+        theirs = _abi.Policy()
+        assert _abi.lib.llada_policy_init(byref(theirs), number) == _abi.OK
+        mine = ours[name]._as_struct()
+        for field in (*fields.get(name, joint), *sampling):
+            assert getattr(mine, field) == getattr(theirs, field), (name, field)
+
+
+def test_sizes_a_library_does_not_know(gqa):
+    """struct_size rule: shorter is older and fine; longer is refused unless the tail is zero."""
+    from ctypes import byref, c_void_p
+
+    options = _abi.ModelOptions()
+    _abi.lib.llada_model_options_init(byref(options))
+    assert options.struct_size == ctypes.sizeof(options)
+
+    class Longer(ctypes.Structure):
+        _fields_ = [("known", _abi.DecoderOptions), ("tail", ctypes.c_uint64)]
+
+    for tail, good in ((0, True), (1, False)):
+        longer = Longer()
+        _abi.lib.llada_decoder_options_init(byref(longer.known))
+        longer.known.struct_size = ctypes.sizeof(longer)
+        longer.tail = tail
+        made, error = c_void_p(), _abi.Error()
+        status = _abi.lib.llada_decoder_create(
+            gqa._handle, (ctypes.c_int32 * 1)(1), 1, ctypes.cast(byref(longer), ctypes.POINTER(_abi.DecoderOptions)),
+            byref(made), byref(error),
+        )
+        assert (status == _abi.OK) is good
+        assert status in (_abi.OK, _abi.ERROR_INVALID_ARGUMENT)
+        _abi.lib.llada_decoder_free(made)
+
+
+def test_run_with_a_c_callback(gqa):
+    """The package runs its loops in Python; the library's own, for hosts in C, stop and go on as it says."""
+    from ctypes import byref
+
+    expected = gqa.generate([1, 2, 3], gen_length=16, block_length=8)
+    with gqa.decoder([1, 2, 3], gen_length=16, block_length=8, eos_early_stop=True) as dec:
+        seen = []
+
+        @_abi.StepCallback
+        def look(handle, user):
+            state = _abi.DecoderState()
+            assert _abi.lib.llada_decoder_get_state(handle, byref(state)) == _abi.OK
+            assert _abi.lib.llada_decoder_step(handle, None) == _abi.ERROR_BUSY
+            assert _abi.lib.llada_decoder_set_token(handle, 5, 1, None) == _abi.ERROR_BUSY
+            seen.append(state.forwards)
+            return len(seen) == 2
+
+        assert _abi.lib.llada_decoder_run(dec._handle, look, None, None) == _abi.ERROR_STOPPED
+        assert seen == [1, 2]
+        assert _abi.lib.llada_decoder_run_block(dec._handle, _abi.StepCallback(), None, None) == _abi.OK
+        assert _abi.lib.llada_decoder_run(dec._handle, _abi.StepCallback(), None, None) == _abi.OK
+        assert dec.result.tokens.tolist() == expected.tokens.tolist()
+        assert dec.forwards == expected.forwards

@@ -1,0 +1,33 @@
+"""llada: block-diffusion language models (LLaDA2.x) in your program.
+
+    import llada
+    with llada.Model.load("path/to/checkpoint") as model:
+        print(model.generate("What is 17 plus 25?").text)
+
+Model opens a checkpoint; Decoder denoises a canvas step by step, to be watched and steered; Policy says how.
+"""
+
+from ._abi import lib as _lib
+from .decoder import Candidate, Decoder, Edit, Event, Generation, Rule, State, Step
+from .errors import (
+    BusyError, Cancelled, CheckpointError, ClosedError, Error, FileError, FileMissingError, InvalidArgumentError,
+    OutOfMemoryError, SpecialTokenError, StateError, Stopped, TokenizerError, UnsupportedError,
+)
+from .model import Model, ModelInfo
+from .policy import Policy
+from .text import Tokenizer
+
+__version__: str = _lib.llada_version_string().decode()
+
+
+def build_info() -> str:
+    """One line: the version, and the kernels that this CPU gets."""
+    return _lib.llada_build_info().decode()
+
+
+__all__ = [
+    "BusyError", "Cancelled", "Candidate", "CheckpointError", "ClosedError", "Decoder", "Edit", "Error", "Event",
+    "FileError", "FileMissingError", "Generation", "InvalidArgumentError", "Model", "ModelInfo", "OutOfMemoryError",
+    "Policy", "Rule", "SpecialTokenError", "State", "StateError", "Step", "Stopped", "Tokenizer", "TokenizerError",
+    "UnsupportedError", "build_info",
+]

@@ -1,0 +1,279 @@
+"""llada.h in ctypes: its structs, constants and prototypes, in the header's order. Tests hold this file against it."""
+
+from __future__ import annotations
+
+import os
+from ctypes import (
+    CDLL, CFUNCTYPE, POINTER, Structure, c_bool, c_char, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_size_t,
+    c_uint8, c_uint32, c_uint64, c_void_p, sizeof,
+)
+from pathlib import Path
+
+VERSION_MAJOR = 0
+
+OK = 0
+ERROR_INVALID_ARGUMENT = -1
+ERROR_OUT_OF_MEMORY = -2
+ERROR_IO = -3
+ERROR_JSON = -4
+ERROR_CONFIG = -5
+ERROR_SAFETENSORS = -6
+ERROR_SHARD_INDEX = -7
+ERROR_TENSOR = -8
+ERROR_TOKENIZER = -9
+ERROR_UNSUPPORTED = -10
+ERROR_STATE = -11
+ERROR_BUSY = -12
+ERROR_CANCELLED = -13
+ERROR_STOPPED = -14
+ERROR_BUFFER_TOO_SMALL = -15
+ERROR_SPECIAL_TOKEN = -16
+
+# The enums of the header by value; a name here is the header's in lower case.
+DTYPES = ("auto", "f32", "bf16", "int8", "int4")
+BLAS = ("auto", "off", "on")
+POLICY_KINDS = ("low_confidence", "joint_threshold")
+PRESETS = ("low_confidence", "speedy", "quality", "quality_mbe")
+PHASES = ("ready", "forwarded", "proposed", "finished")
+FINISH_REASONS = ("none", "eos", "length")
+REASONS = ("threshold", "fallback", "edit", "post_edit", "block_edit", "host")
+EVENT_KINDS = ("unmask", "replace", "remask")
+POSITION_STATES = ("prompt", "masked", "draft", "settled")
+
+TEXT_CONTROL = 1
+TEXT_SKIP_CONTROL = 2
+TEXT_HOLD_BACK = 4
+
+
+class _Sized(Structure):
+    """A struct that knows its own size, as the header's _INIT macros make it."""
+
+    def __init__(self) -> None:
+        super().__init__(struct_size=sizeof(self))
+
+
+class Error(_Sized):
+    _fields_ = [("struct_size", c_uint32), ("status", c_int32), ("message", c_char * 1016)]
+
+
+ProgressCallback = CFUNCTYPE(c_int, c_double, c_void_p)
+
+
+class ModelOptions(_Sized):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("dtype", c_int32),
+        ("threads", c_int32),
+        ("mask_token_id", c_int32),
+        ("eos_token_id", c_int32),
+        ("blas", c_int32),
+        ("use_mmap", c_bool),
+        ("progress", ProgressCallback),
+        ("progress_user", c_void_p),
+    ]
+
+
+class ModelInfo(_Sized):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("vocab_size", c_int32),
+        ("hidden_size", c_int32),
+        ("num_hidden_layers", c_int32),
+        ("first_k_dense_replace", c_int32),
+        ("num_attention_heads", c_int32),
+        ("num_key_value_heads", c_int32),
+        ("head_dim", c_int32),
+        ("intermediate_size", c_int32),
+        ("moe_intermediate_size", c_int32),
+        ("num_experts", c_int32),
+        ("num_experts_per_tok", c_int32),
+        ("max_position_embeddings", c_int32),
+        ("mask_token_id", c_int32),
+        ("eos_token_id", c_int32),
+        ("threads", c_int32),
+        ("has_tokenizer", c_bool),
+        ("has_chat_template", c_bool),
+        ("num_parameters", c_uint64),
+        ("weight_bytes", c_uint64),
+    ]
+
+
+class ChatMessage(Structure):
+    _fields_ = [("role", c_char_p), ("content", c_char_p)]
+
+
+class Policy(_Sized):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("kind", c_int32),
+        ("threshold", c_float),
+        ("steps", c_int32),
+        ("minimal_topk", c_int32),
+        ("editing_threshold", c_float),
+        ("max_post_steps", c_int32),
+        ("num_to_transfer", c_int32),
+        ("penalty_lambda", c_float),
+        ("mbe_window", c_int32),
+        ("mbe_rounds", c_int32),
+        ("temperature", c_float),
+        ("top_k", c_int32),
+        ("top_p", c_float),
+        ("seed", c_uint64),
+    ]
+
+
+class DecoderOptions(_Sized):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("block_length", c_int32),
+        ("gen_length", c_int32),
+        ("eos_early_stop", c_bool),
+        ("infill", c_bool),
+        ("use_cache", c_bool),
+        ("policy", POINTER(Policy)),
+    ]
+
+
+StepCallback = CFUNCTYPE(c_int, c_void_p, c_void_p)
+
+
+class DecoderState(_Sized):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("phase", c_int32),
+        ("finish_reason", c_int32),
+        ("finished", c_bool),
+        ("editing_blocks", c_bool),
+        ("block_length", c_int32),
+        ("prompt_length", c_int32),
+        ("canvas_length", c_int32),
+        ("settled_length", c_int32),
+        ("active_first", c_int32),
+        ("active_count", c_int32),
+        ("block_step", c_int32),
+        ("forwards", c_int64),
+        ("commits", c_int64),
+        ("prefills", c_int64),
+        ("edits", c_int64),
+    ]
+
+
+class Candidate(Structure):
+    _fields_ = [("token", c_int32), ("logit", c_float), ("probability", c_float)]
+
+
+class Edit(Structure):
+    _fields_ = [("position", c_int32), ("token", c_int32), ("confidence", c_float), ("reason", c_int32)]
+
+
+class Event(Structure):
+    _fields_ = [
+        ("position", c_int32),
+        ("kind", c_int32),
+        ("old_token", c_int32),
+        ("new_token", c_int32),
+        ("confidence", c_float),
+        ("reason", c_int32),
+    ]
+
+
+# Handles (llada_model *, llada_decoder *) travel as c_void_p.
+_handle = c_void_p
+_error = POINTER(Error)
+_count = POINTER(c_size_t)
+_tokens = POINTER(c_int32)
+
+PROTOTYPES = {
+    "llada_version": (c_uint32, []),
+    "llada_version_string": (c_char_p, []),
+    "llada_build_info": (c_char_p, []),
+    "llada_status_name": (c_char_p, [c_int32]),
+    "llada_model_options_init": (None, [POINTER(ModelOptions)]),
+    "llada_model_open": (c_int32, [c_char_p, POINTER(ModelOptions), POINTER(_handle), _error]),
+    "llada_model_free": (None, [_handle]),
+    "llada_model_get_info": (c_int32, [_handle, POINTER(ModelInfo)]),
+    "llada_model_logits": (c_int32, [_handle, _tokens, c_size_t, c_int32, POINTER(c_float), c_size_t, _error]),
+    "llada_tokenize": (c_int32, [_handle, c_char_p, c_size_t, c_uint32, _tokens, c_size_t, _count, _error]),
+    "llada_detokenize": (
+        c_int32, [_handle, _tokens, c_size_t, c_uint32, POINTER(c_char), c_size_t, _count, _error]
+    ),
+    "llada_chat_tokenize": (
+        c_int32, [_handle, POINTER(ChatMessage), c_size_t, c_bool, _tokens, c_size_t, _count, _error]
+    ),
+    "llada_policy_init": (c_int32, [POINTER(Policy), c_int32]),
+    "llada_decoder_options_init": (None, [POINTER(DecoderOptions)]),
+    "llada_decoder_create": (
+        c_int32, [_handle, _tokens, c_size_t, POINTER(DecoderOptions), POINTER(_handle), _error]
+    ),
+    "llada_decoder_free": (None, [_handle]),
+    "llada_decoder_forward": (c_int32, [_handle, _error]),
+    "llada_decoder_propose": (c_int32, [_handle, _error]),
+    "llada_decoder_apply": (c_int32, [_handle, _error]),
+    "llada_decoder_step": (c_int32, [_handle, _error]),
+    "llada_decoder_run_block": (c_int32, [_handle, StepCallback, c_void_p, _error]),
+    "llada_decoder_run": (c_int32, [_handle, StepCallback, c_void_p, _error]),
+    "llada_decoder_cancel": (None, [_handle]),
+    "llada_decoder_get_state": (c_int32, [_handle, POINTER(DecoderState)]),
+    "llada_decoder_canvas": (c_int32, [_handle, POINTER(_tokens), POINTER(POINTER(c_uint8)), _count]),
+    "llada_decoder_output": (c_int32, [_handle, _tokens, c_size_t, _count, _error]),
+    "llada_decoder_predictions": (
+        c_int32, [_handle, POINTER(c_int32), POINTER(_tokens), POINTER(POINTER(c_float)), _count]
+    ),
+    "llada_decoder_candidates": (c_int32, [_handle, c_int32, c_size_t, POINTER(Candidate), _count, _error]),
+    "llada_decoder_logits": (c_int32, [_handle, c_int32, POINTER(POINTER(c_float)), _count, _error]),
+    "llada_decoder_proposal": (c_int32, [_handle, POINTER(POINTER(Edit)), _count]),
+    "llada_decoder_events": (c_int32, [_handle, POINTER(POINTER(Event)), _count]),
+    "llada_decoder_set_proposal": (c_int32, [_handle, POINTER(Edit), c_size_t, _error]),
+    "llada_decoder_set_token": (c_int32, [_handle, c_int32, c_int32, _error]),
+    "llada_decoder_mask": (c_int32, [_handle, c_int32, _error]),
+    "llada_decoder_lock": (c_int32, [_handle, c_int32, c_bool, _error]),
+    "llada_decoder_ban": (c_int32, [_handle, c_int32, c_int32, c_bool, _error]),
+}
+
+
+def _library_path() -> Path:
+    """LLADA_LIBRARY, else the one a wheel put beside this file, else the one built in the checkout around it."""
+    named = os.environ.get("LLADA_LIBRARY")
+    if named:
+        if Path(named).is_file():
+            return Path(named).resolve()
+        raise ImportError(f"LLADA_LIBRARY names {named!r}, and there is no such file")
+    here = Path(__file__).resolve().parent
+    if (here / "libllada.so").is_file():
+        return here / "libllada.so"
+    checkout = next((folder for folder in here.parents if (folder / "include" / "llada.h").is_file()), None)
+    if checkout is None:
+        raise ImportError(
+            f"libllada.so is not in {here}. Install the package with pip from a checkout of llada "
+            "(pip install ./bindings/python), or set LLADA_LIBRARY to the library's path."
+        )
+    built = checkout / ".build" / "release" / "libllada.so"
+    if not built.is_file():
+        raise ImportError(
+            f"libllada.so is not built. Run this in {checkout}:\n"
+            "    swift build -c release --product llada\n"
+            "or set LLADA_LIBRARY to the path of a built one."
+        )
+    return built
+
+
+def _load() -> CDLL:
+    path = _library_path()
+    try:
+        library = CDLL(str(path))
+    except OSError as problem:
+        raise ImportError(f"cannot load {path}: {problem}") from problem
+    for name, (result, arguments) in PROTOTYPES.items():
+        try:
+            function = getattr(library, name)
+        except AttributeError:
+            raise ImportError(f"{path} does not export {name}: it is of another version; build it again") from None
+        function.restype = result
+        function.argtypes = arguments
+    version = library.llada_version()
+    if version // 10000 != VERSION_MAJOR:
+        raise ImportError(f"{path} has ABI {version // 10000}; this package speaks ABI {VERSION_MAJOR}")
+    return library
+
+
+lib = _load()

@@ -1,0 +1,565 @@
+"""A canvas that is being denoised, step by step: look at everything, change anything."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from ctypes import POINTER, byref, c_float, c_int32, c_size_t, c_uint8, c_void_p, pointer as pointer_to
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+
+import numpy as np
+
+from . import _abi, drawing
+from ._convert import Handle, Tokens, collect, integer, position as as_position, snapshot, token_pointer, tokens
+from .errors import BusyError, ClosedError, InvalidArgumentError, call, check
+from .policy import Policy
+from .text import detokenize
+
+if TYPE_CHECKING:
+    from .model import Model
+
+
+class State(IntEnum):
+    """What a position of the canvas is: the values of `Decoder.states`."""
+
+    PROMPT = 0
+    MASKED = 1
+    DRAFT = 2
+    SETTLED = 3
+
+
+class Edit(NamedTuple):
+    """What apply will write. `reason`: "threshold", "fallback" (masks), "edit", "post_edit", "block_edit" or "host"."""
+
+    position: int
+    token: int
+    confidence: float
+    reason: str
+
+
+class Event(NamedTuple):
+    """What a step changed. `kind`: "unmask", "replace" or "remask"; `reason` as in Edit."""
+
+    position: int
+    kind: str
+    old: int
+    new: int
+    confidence: float
+    reason: str
+
+
+class Candidate(NamedTuple):
+    token: int
+    logit: float
+    probability: float
+
+
+class Step(NamedTuple):
+    """One step, as it was done.
+
+    active          the positions it ran over, a range
+    events          list of Event
+    editing_blocks  whether it revisited finished blocks (multiple block editing)
+    forwards        denoising forwards so far, this one included
+    """
+
+    active: range
+    events: list
+    editing_blocks: bool
+    forwards: int
+
+
+Rule = Callable[["Decoder"], Any]
+"""A decoding rule of your own: called after each forward and the policy's proposal; returns what `Decoder.propose`
+takes, or None to leave the policy's proposal as it is."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What came out.
+
+    tokens         np.int32, up to and including the first end-of-sequence token
+    text           without control tokens; None if the model has no tokenizer
+    forwards       denoising forwards, as the papers count them; multiple block editing's included
+    commits        forwards run only to compute K/V of finished blocks
+    prefills       forwards run only to compute K/V of the prompt
+    edits          tokens that replaced another token
+    finish_reason  "eos" or "length"; None if a callback ended it
+    """
+
+    tokens: Tokens
+    text: str | None
+    forwards: int
+    commits: int
+    prefills: int
+    edits: int
+    finish_reason: str | None
+
+    @property
+    def tpf(self) -> float:
+        """Tokens per forward."""
+        return len(self.tokens) / self.forwards if self.forwards else 0.0
+
+    def __str__(self) -> str:
+        return repr(self) if self.text is None else self.text
+
+
+class Decoder:
+    """A canvas: the prompt, then masks that are turned into tokens, block by block. `Model.decoder` makes one.
+
+        for step in decoder: ...                                    # whole steps
+        decoder.forward(); decoder.propose(); decoder.apply()       # or the three parts of a step
+
+    Between any two calls you may look and interfere. Positions are absolute on the canvas, from 0, and every array is
+    as long as the canvas, so that positions index all of them alike; arrays are read-only snapshots, yours to keep.
+
+    policy          which edits a step proposes; None: Policy.quality()
+    block_length    tokens that are denoised together
+    gen_length      tokens to generate at most
+    eos_early_stop  stop as soon as the answer is known to have ended
+    infill          mask ids in the prompt are positions to fill; else they are refused (SpecialTokenError)
+    use_cache       False recomputes everything at every step, for comparison: same bits
+    rule            a decoding rule of your own, see Rule; can be changed at any time (`decoder.rule = ...`)
+
+    One thread at a time: a second one gets BusyError. `cancel()` and `close()` may be called from any thread. Ctrl-C
+    takes effect between steps.
+    """
+
+    def __init__(
+        self, model: Model, prompt: Any, policy: Policy | None = None, block_length: int = 32,
+        gen_length: int = 256, eos_early_stop: bool = False, *, infill: bool = False, use_cache: bool = True,
+        rule: Rule | None = None,
+    ) -> None:
+        policy = Policy.quality() if policy is None else policy
+        if not isinstance(policy, Policy):
+            raise TypeError(f"policy must be a llada.Policy, not {policy!r}; a function of your own is a rule=")
+        self._model = model._live()
+        self._info = model.info
+        self._policy = policy
+        self._lock = threading.RLock()
+        self._locked: set[int] = set()
+        self.rule = rule
+
+        options = _abi.DecoderOptions()
+        _abi.lib.llada_decoder_options_init(byref(options))
+        options.block_length = integer(block_length, "block_length")
+        options.gen_length = integer(gen_length, "gen_length")
+        options.eos_early_stop = bool(eos_early_stop)
+        options.infill = bool(infill)
+        options.use_cache = bool(use_cache)
+        options.policy = pointer_to(policy._as_struct())
+        ids = tokens(prompt)
+        decoder = c_void_p()
+        call(
+            _abi.lib.llada_decoder_create, self._model, token_pointer(ids), len(ids), byref(options), byref(decoder)
+        )
+        self._handle: Handle | None = Handle(decoder, _abi.lib.llada_decoder_free)
+        self._gen_length = options.gen_length
+
+    # -- Stepping
+
+    def forward(self) -> None:
+        """Runs the model over the active positions. Then predictions, confidences, candidates and logits are there."""
+        self._call(_abi.lib.llada_decoder_forward)
+
+    def propose(self, edits: Any = None) -> list[Edit]:
+        """Decides what apply will write, and returns it.
+
+        Without an argument the policy decides, then the decoder's own rule, if it has one. Else `edits` are taken in
+        place of the policy's: an iterable of (position, token), of Edit, or of plain positions, which are given the
+        token predicted there; or a dict {position: token}. The mask id masks a position again.
+
+        Raises StateError before a forward; InvalidArgumentError for positions that are not active, of the prompt,
+        locked, or named twice."""
+        if edits is None:
+            self._call(_abi.lib.llada_decoder_propose)
+            edits = self.rule(self) if self.rule is not None else None
+        if edits is not None:
+            array = self._edits(edits)
+            self._call(_abi.lib.llada_decoder_set_proposal, array, len(array))
+        return self.proposal
+
+    def apply(self) -> list[Event]:
+        """Writes the proposal to the canvas and returns what changed. A block that is done becomes settled."""
+        self._call(_abi.lib.llada_decoder_apply)
+        return self.events
+
+    def step(self) -> Step:
+        """The rest of the current step: what of forward, propose, apply has not been done. StateError at the end."""
+        before = self._state()
+        if self.rule is None:
+            self._call(_abi.lib.llada_decoder_step)
+        else:
+            if before.phase == _abi.PHASES.index("ready"):
+                self.forward()
+            if before.phase != _abi.PHASES.index("proposed"):
+                self.propose()
+            self._call(_abi.lib.llada_decoder_apply)
+        active = range(before.active_first, before.active_first + before.active_count)
+        return Step(active, self.events, before.editing_blocks, self.forwards)
+
+    def __iter__(self) -> Iterator[Step]:
+        while not self.finished:
+            yield self.step()
+
+    def run(self, callback: Callable[[Decoder], object] | None = None) -> Decoder:
+        """Steps to the end; `callback(decoder)` after each step, when it may do all a host may. It stops the run by
+        returning True; a later run goes on from there. What it raises is raised here."""
+        return self._run(callback, lambda state: False)
+
+    def run_block(self, callback: Callable[[Decoder], object] | None = None) -> Decoder:
+        """Steps until the active block is done, its revisiting included."""
+        start = self._state()
+        end = start.active_first + start.active_count
+        return self._run(callback, lambda state: state.active_first + state.active_count > end)
+
+    def _run(self, callback: Callable[[Decoder], object] | None, done: Callable[[Any], bool]) -> Decoder:
+        # In Python rather than through llada_decoder_run: so callbacks may interfere, not only look, and exceptions and
+        # Ctrl-C need no passage through C.
+        state = self._state()
+        while not state.finished and not done(state):
+            self.step()
+            if callback is not None and callback(self) is True:
+                break
+            state = self._state()
+        return self
+
+    def cancel(self) -> None:
+        """From any thread: the call at work, or else the next one, raises Cancelled within the time of one layer. The
+        step can be done again."""
+        handle = self._handle
+        if handle is not None:
+            _abi.lib.llada_decoder_cancel(handle)
+
+    # -- Looking: the canvas
+
+    @property
+    def canvas(self) -> Tokens:
+        """All tokens, prompt first: np.int32 [canvas_length]."""
+        return self._canvas()[0]
+
+    @property
+    def states(self) -> np.ndarray:
+        """What each position is: np.uint8 [canvas_length] of State."""
+        return self._canvas()[1]
+
+    @property
+    def active(self) -> range:
+        """The positions that the next forward denoises, or the last one did."""
+        state = self._state()
+        return range(state.active_first, state.active_first + state.active_count)
+
+    @property
+    def masked(self) -> np.ndarray:
+        """The active positions that are masked and not locked: what a rule may fill. np.intp, ascending."""
+        return self._active_in(State.MASKED)
+
+    @property
+    def drafts(self) -> np.ndarray:
+        """The active positions that are written and not locked: what a rule may replace. np.intp, ascending."""
+        return self._active_in(State.DRAFT)
+
+    @property
+    def locked(self) -> frozenset[int]:
+        """The positions locked with `lock`."""
+        return frozenset(self._locked)
+
+    @property
+    def tokens(self) -> Tokens:
+        """The generated tokens, np.int32: up to and including the first end-of-sequence token, else gen_length of them.
+        Before the end: the settled ones."""
+        with self._held() as handle:
+            return collect(_abi.lib.llada_decoder_output, handle, guess=self._gen_length)
+
+    @property
+    def text(self) -> str:
+        """`tokens` as text, without control tokens. Before the end, a last character that is not complete waits."""
+        return detokenize(self._model, self.tokens, skip_control=True, hold_back=not self.finished)
+
+    # -- Looking: the last forward
+
+    @property
+    def predictions(self) -> Tokens:
+        """The predicted tokens, np.int32 [canvas_length]; -1 outside the positions of the last forward.
+
+        Bans and penalty are applied. StateError before the first forward."""
+        return self._predictions()[0]
+
+    @property
+    def confidences(self) -> np.ndarray:
+        """The softmax probability of each prediction, float32 [canvas_length]; 0 outside the last forward."""
+        return self._predictions()[1]
+
+    def candidates(self, position: int, k: int = 5) -> list[Candidate]:
+        """The k most likely tokens at a position of the last forward, best first, ties by lower id."""
+        limit = min(integer(k, "k", low=0, high=2**63 - 1), self._info.vocab_size)
+        array, count = (_abi.Candidate * limit)(), c_size_t()
+        self._call(_abi.lib.llada_decoder_candidates, as_position(position), limit, array, byref(count))
+        return [Candidate(c.token, c.logit, c.probability) for c in array[: count.value]]
+
+    def logits(self, position: int) -> np.ndarray:
+        """The logits at a position of the last forward, as the model gave them: float32 [vocab_size]."""
+        values, count = POINTER(c_float)(), c_size_t()
+        with self._held() as handle:
+            call(_abi.lib.llada_decoder_logits, handle, as_position(position), byref(values), byref(count))
+            return snapshot(values, count.value, np.float32)
+
+    # -- Looking: what is about to happen, and what did
+
+    @property
+    def proposal(self) -> list[Edit]:
+        """What apply will write. Assigning to it is `propose(edits)`. StateError if there is no proposal at hand."""
+        array, count = POINTER(_abi.Edit)(), c_size_t()
+        with self._held() as handle:
+            check(_abi.lib.llada_decoder_proposal(handle, byref(array), byref(count)))
+            return [Edit(e.position, e.token, e.confidence, _abi.REASONS[e.reason]) for e in array[: count.value]]
+
+    @proposal.setter
+    def proposal(self, edits: Any) -> None:
+        self.propose(edits)
+
+    @property
+    def events(self) -> list[Event]:
+        """What the last apply changed, and what you had changed since the apply before it."""
+        array, count = POINTER(_abi.Event)(), c_size_t()
+        with self._held() as handle:
+            check(_abi.lib.llada_decoder_events(handle, byref(array), byref(count)))
+            return [
+                Event(e.position, _abi.EVENT_KINDS[e.kind], e.old_token, e.new_token, e.confidence,
+                      _abi.REASONS[e.reason])
+                for e in array[: count.value]
+            ]
+
+    # -- Looking: counters
+
+    @property
+    def policy(self) -> Policy:
+        return self._policy
+
+    @property
+    def phase(self) -> str:
+        """"ready" (forward is next), "forwarded" (propose), "proposed" (apply) or "finished"."""
+        return _abi.PHASES[self._state().phase]
+
+    @property
+    def finished(self) -> bool:
+        return self._state().finished
+
+    @property
+    def finish_reason(self) -> str | None:
+        """"eos", "length", or None before the end."""
+        reason = self._state().finish_reason
+        return _abi.FINISH_REASONS[reason] if reason else None
+
+    @property
+    def forwards(self) -> int:
+        """Denoising forwards so far, as the papers count them; multiple block editing's included."""
+        return self._state().forwards
+
+    @property
+    def commits(self) -> int:
+        """Forwards run only to compute K/V of finished blocks."""
+        return self._state().commits
+
+    @property
+    def prefills(self) -> int:
+        """Forwards run only to compute K/V of the prompt; its last piece rides with a step."""
+        return self._state().prefills
+
+    @property
+    def edits(self) -> int:
+        """Tokens that replaced another token."""
+        return self._state().edits
+
+    @property
+    def block_length(self) -> int:
+        return self._state().block_length
+
+    @property
+    def prompt_length(self) -> int:
+        return self._state().prompt_length
+
+    @property
+    def settled_length(self) -> int:
+        """Positions before this are final."""
+        return self._state().settled_length
+
+    @property
+    def block_step(self) -> int:
+        """Steps done in this block."""
+        return self._state().block_step
+
+    @property
+    def editing_blocks(self) -> bool:
+        """Whether the step at hand revisits finished blocks (multiple block editing)."""
+        return self._state().editing_blocks
+
+    @property
+    def result(self) -> Generation:
+        """What has come out so far."""
+        state, generated = self._state(), self.tokens
+        return Generation(
+            tokens=generated,
+            text=self.text if self._info.has_tokenizer else None,
+            forwards=state.forwards, commits=state.commits, prefills=state.prefills, edits=state.edits,
+            finish_reason=_abi.FINISH_REASONS[state.finish_reason] if state.finish_reason else None,
+        )
+
+    # -- Interfering
+
+    def set(self, position: int, token: int) -> None:
+        """Writes a token anywhere on the canvas. In a finished block or the prompt, what the model remembers of it and
+        of all blocks behind it is computed anew; their tokens stay. In a block to come it is a draft that waits."""
+        self._call(_abi.lib.llada_decoder_set_token, as_position(position), integer(token, "token"))
+
+    def mask(self, position: int) -> None:
+        """Masks a position of the active block or of one to come; not of the prompt."""
+        self._call(_abi.lib.llada_decoder_mask, as_position(position))
+
+    def lock(self, position: int) -> None:
+        """The policy leaves a locked position as it is; a mask that is locked stays one."""
+        self._call(_abi.lib.llada_decoder_lock, as_position(position), True)
+        self._locked.add(int(position))
+
+    def unlock(self, position: int) -> None:
+        self._call(_abi.lib.llada_decoder_lock, as_position(position), False)
+        self._locked.discard(int(position))
+
+    def ban(self, token: int, position: int | None = None) -> None:
+        """The token is never predicted at `position`, or, without one, anywhere. Predictions at hand are made anew."""
+        self._ban(token, position, True)
+
+    def unban(self, token: int, position: int | None = None) -> None:
+        """Takes back the same `ban`."""
+        self._ban(token, position, False)
+
+    def _ban(self, token: int, position: int | None, banned: bool) -> None:
+        place = -1 if position is None else as_position(position)
+        self._call(_abi.lib.llada_decoder_ban, place, integer(token, "token"), banned)
+
+    # -- Its end
+
+    def close(self) -> None:
+        """Gives the decoder back. A call at work in another thread is cancelled, and the memory lives until it ends."""
+        self.cancel()
+        self._handle = None
+
+    @property
+    def closed(self) -> bool:
+        return self._handle is None
+
+    def __enter__(self) -> Decoder:
+        with self._held():
+            return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- Being looked at
+
+    def draw(self, width: int = 80, color: bool = True) -> str:
+        """The canvas for a terminal: masks as ░, what the last step wrote and replaced highlighted."""
+        return "\n".join(drawing.lines(self._spans(), width, color))
+
+    def _repr_html_(self) -> str:
+        return drawing.html([] if self.closed else self._spans(), repr(self))
+
+    def __repr__(self) -> str:
+        try:
+            state, states = self._state(), self.states
+        except ClosedError:
+            return "<llada.Decoder, closed>"
+        except BusyError:
+            return "<llada.Decoder, at work in another thread>"
+        blocks = state.canvas_length // state.block_length
+        block = (state.active_first + state.active_count) // state.block_length
+        where = _abi.FINISH_REASONS[state.finish_reason] if state.finished else _abi.PHASES[state.phase]
+        return (
+            f"<llada.Decoder {where}: block {block} of {blocks}, step {state.block_step}, "
+            f"{int(np.count_nonzero(states == State.MASKED))} masked of {state.canvas_length}, "
+            f"forwards={state.forwards}, edits={state.edits}>"
+        )
+
+    def _spans(self) -> list[drawing.Span]:
+        canvas, states = self._canvas()
+        changed = {event.position: event.kind for event in self.events}
+        decode = (lambda ids: detokenize(self._model, ids, False, False)) if self._info.has_tokenizer else None
+        masked = states == State.MASKED
+        kinds = [
+            "mask" if masked[i] else changed.get(i) or ("prompt" if states[i] == State.PROMPT else "token")
+            for i in range(len(canvas))
+        ]
+        return drawing.spans(canvas, kinds, decode)
+
+    # -- Underneath
+
+    @contextmanager
+    def _held(self) -> Iterator[Handle]:
+        """The handle, for this thread alone: borrowed memory stays valid until the block is left."""
+        handle = self._handle
+        if handle is None:
+            raise ClosedError("the decoder is closed")
+        if not self._lock.acquire(blocking=False):
+            raise BusyError("the decoder is at work in another thread")
+        try:
+            yield handle
+        finally:
+            self._lock.release()
+
+    def _call(self, function: Any, *arguments: Any) -> None:
+        with self._held() as handle:
+            call(function, handle, *arguments)
+
+    def _state(self) -> _abi.DecoderState:
+        state = _abi.DecoderState()
+        with self._held() as handle:
+            check(_abi.lib.llada_decoder_get_state(handle, byref(state)))
+        return state
+
+    def _canvas(self) -> tuple[Tokens, np.ndarray]:
+        ids, states, count = POINTER(c_int32)(), POINTER(c_uint8)(), c_size_t()
+        with self._held() as handle:
+            check(_abi.lib.llada_decoder_canvas(handle, byref(ids), byref(states), byref(count)))
+            return snapshot(ids, count.value, np.int32), snapshot(states, count.value, np.uint8)
+
+    def _active_in(self, wanted: State) -> np.ndarray:
+        active = self.active
+        there = np.flatnonzero(self.states[active.start : active.stop] == wanted) + active.start
+        return there[~np.isin(there, list(self._locked))] if self._locked else there
+
+    def _predictions(self) -> tuple[Tokens, np.ndarray]:
+        first, count = c_int32(), c_size_t()
+        ids, confidences = POINTER(c_int32)(), POINTER(c_float)()
+        state = self._state()
+        all_ids = np.full(state.canvas_length, -1, np.int32)
+        all_confidences = np.zeros(state.canvas_length, np.float32)
+        with self._held() as handle:
+            check(
+                _abi.lib.llada_decoder_predictions(
+                    handle, byref(first), byref(ids), byref(confidences), byref(count)
+                )
+            )
+            there = slice(first.value, first.value + count.value)
+            all_ids[there] = snapshot(ids, count.value, np.int32)
+            all_confidences[there] = snapshot(confidences, count.value, np.float32)
+        all_ids.flags.writeable = all_confidences.flags.writeable = False
+        return all_ids, all_confidences
+
+    def _edits(self, edits: Any) -> Any:
+        predictions, confidences = self._predictions()
+        rows = []
+        for edit in edits.items() if isinstance(edits, Mapping) else edits:
+            if isinstance(edit, Iterable):
+                place, token = tuple(edit)[:2]
+                place, token = as_position(place), integer(token, "token")
+            else:
+                place = as_position(edit)
+                token = int(predictions[place]) if place < len(predictions) else -1
+                if token < 0:
+                    raise InvalidArgumentError(f"position {place} was not in the last forward: nothing is predicted")
+            sure = place < len(predictions) and token == predictions[place]
+            rows.append(_abi.Edit(place, token, float(confidences[place]) if sure else 0.0))
+        return (_abi.Edit * len(rows))(*rows)

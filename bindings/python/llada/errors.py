@@ -1,0 +1,131 @@
+"""Every refusal of the library as an exception that says what went wrong, and is also the Python one you expect."""
+
+from __future__ import annotations
+
+from ctypes import byref
+from typing import Any
+
+from . import _abi
+
+
+class Error(Exception):
+    """The library refused. `status` is the code of llada.h, `name` its name ("LLADA_ERROR_IO"), str() the reason."""
+
+    status: int = 0
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if status is not None:
+            self.status = status
+
+    def __str__(self) -> str:
+        return self.message
+
+    @property
+    def name(self) -> str:
+        return _abi.lib.llada_status_name(self.status).decode()
+
+
+class InvalidArgumentError(Error, ValueError):
+    """An argument is out of its range."""
+
+    status = _abi.ERROR_INVALID_ARGUMENT
+
+
+class OutOfMemoryError(Error, MemoryError):
+    status = _abi.ERROR_OUT_OF_MEMORY
+
+
+class FileError(Error, OSError):
+    """A file of the checkpoint is unreadable or ends early."""
+
+    status = _abi.ERROR_IO
+
+
+class FileMissingError(FileError, FileNotFoundError):
+    """There is nothing at the checkpoint's path."""
+
+
+class CheckpointError(Error):
+    """The checkpoint is broken or contradicts itself; `status` tells config, safetensors, index and tensors apart."""
+
+    status = _abi.ERROR_CONFIG
+
+
+class TokenizerError(Error):
+    """The model has no tokenizer, or a broken one."""
+
+    status = _abi.ERROR_TOKENIZER
+
+
+class UnsupportedError(Error, NotImplementedError):
+    """Well-formed, but nothing this library implements."""
+
+    status = _abi.ERROR_UNSUPPORTED
+
+
+class StateError(Error, RuntimeError):
+    """Out of order: propose before forward, say, or a step after the end."""
+
+    status = _abi.ERROR_STATE
+
+
+class ClosedError(StateError):
+    """The model or decoder was closed."""
+
+
+class BusyError(Error, RuntimeError):
+    """The decoder is at work in another thread."""
+
+    status = _abi.ERROR_BUSY
+
+
+class Cancelled(Error):
+    """Decoder.cancel() or .close() was called. A decoder that was cancelled can go on."""
+
+    status = _abi.ERROR_CANCELLED
+
+
+class Stopped(Error):
+    """The progress callback stopped the loading."""
+
+    status = _abi.ERROR_STOPPED
+
+
+class SpecialTokenError(Error, ValueError):
+    """The mask id is unknown, or stands where it must not."""
+
+    status = _abi.ERROR_SPECIAL_TOKEN
+
+
+_classes: dict[int, type[Error]] = {
+    kind.status: kind
+    for kind in (
+        InvalidArgumentError, OutOfMemoryError, FileError, TokenizerError, UnsupportedError, StateError, BusyError,
+        Cancelled, Stopped, SpecialTokenError,
+    )
+}
+for _status in (
+    _abi.ERROR_JSON, _abi.ERROR_CONFIG, _abi.ERROR_SAFETENSORS, _abi.ERROR_SHARD_INDEX, _abi.ERROR_TENSOR
+):
+    _classes[_status] = CheckpointError
+
+
+def from_status(status: int, message: str = "") -> Error:
+    """The exception for a status code."""
+    return _classes.get(status, Error)(message or _abi.lib.llada_status_name(status).decode(), status)
+
+
+def call(function: Any, *arguments: Any) -> None:
+    """Calls a function of the library whose last argument is its llada_error, and raises what that says."""
+    error = _abi.Error()
+    status = function(*arguments, byref(error))
+    if status != _abi.OK:
+        raise from_status(status, error.message.decode("utf-8", "replace"))
+
+
+def check(status: int) -> None:
+    """Raises for the status of a function that takes no llada_error."""
+    if status != _abi.OK:
+        raise from_status(status)

@@ -1,0 +1,245 @@
+"""A checkpoint, opened: logits, generation, decoders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from ctypes import POINTER, byref, c_float, c_void_p
+from dataclasses import dataclass
+from typing import Any, Callable
+
+import numpy as np
+
+from . import _abi
+from ._convert import Handle, Tokens, choice, integer, token_pointer, tokens
+from .decoder import Decoder, Generation, Rule
+from .errors import ClosedError, FileMissingError, Stopped, call, check
+from .policy import Policy
+from .progress import Progress, bar_for
+from .text import Tokenizer
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a model. `weight_bytes`: as held in memory, mapped files included."""
+
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    first_k_dense_replace: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    intermediate_size: int
+    moe_intermediate_size: int
+    num_experts: int
+    num_experts_per_tok: int
+    max_position_embeddings: int
+    mask_token_id: int | None
+    eos_token_id: int | None
+    threads: int
+    has_tokenizer: bool
+    has_chat_template: bool
+    num_parameters: int
+    weight_bytes: int
+
+
+class Model:
+    """An opened checkpoint; `Model.load` opens one. It never changes, and many threads may use it at once.
+
+    Its memory is given back on `close()`, at the end of a `with`, or when nothing refers to it any more; decoders made
+    from it keep what they need. Calls on a closed model raise ClosedError.
+    """
+
+    def __init__(self, handle: Handle, path: str) -> None:
+        self._handle: Handle | None = handle
+        self._path = path
+        info = _abi.ModelInfo()
+        check(_abi.lib.llada_model_get_info(handle, byref(info)))
+        values = {field[0]: getattr(info, field[0]) for field in _abi.ModelInfo._fields_[1:]}
+        for name in ("mask_token_id", "eos_token_id"):
+            values[name] = None if values[name] < 0 else values[name]
+        self.info = ModelInfo(**values)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike, dtype: str = "auto", threads: int | None = None,
+        mask_token_id: int | None = None, eos_token_id: int | None = None, *, blas: str = "auto",
+        use_mmap: bool = True, progress: Progress = None,
+    ) -> Model:
+        """Opens the Hugging Face folder of a `llada2_moe` checkpoint.
+
+        dtype      how weights are held: "auto" (as stored), "f32", "bf16", "int8", "int4"; arithmetic is f32
+        threads    None: as many as the process may use. Results do not depend on it, bit for bit.
+        mask_token_id, eos_token_id
+                   None: (generation_)config.json, else the tokenizer, else LLaDA2's own
+        blas       who multiplies f32 weights: "auto", "off" (own kernels), "on" (OpenBLAS)
+        use_mmap   False reads the weights into memory: for files that may change while they are open
+        progress   None: a bar if stderr is a terminal; True or False; or a function of the fraction loaded, which
+                   stops the loading (Stopped) by returning True. What it raises is raised here.
+
+        Raises FileError (an OSError), CheckpointError, UnsupportedError, TokenizerError, InvalidArgumentError
+        (a ValueError); each says which file, key, expected and found.
+        """
+        folder = os.fsencode(path)
+        if b"\0" in folder:
+            raise ValueError("the path holds a NUL character")
+        options = _abi.ModelOptions()
+        _abi.lib.llada_model_options_init(byref(options))
+        options.dtype = choice(dtype, "dtype", _abi.DTYPES)
+        options.blas = choice(blas, "blas", _abi.BLAS)
+        options.use_mmap = bool(use_mmap)
+        if threads is not None:
+            options.threads = integer(threads, "threads", low=1)
+        if mask_token_id is not None:
+            options.mask_token_id = integer(mask_token_id, "mask_token_id", low=0)
+        if eos_token_id is not None:
+            options.eos_token_id = integer(eos_token_id, "eos_token_id", low=0)
+
+        label = f"loading {os.path.basename(os.path.normpath(os.fsdecode(folder)))}"
+        bar = bar_for(progress, label)
+        report: Callable[[float], object] = progress if callable(progress) else bar or (lambda fraction: None)
+        raised: list[BaseException] = []
+
+        # Set even when nobody asked for progress: it is here that Ctrl-C gets its chance.
+        @_abi.ProgressCallback
+        def on_progress(fraction: float, _: Any) -> int:
+            try:
+                return int(report(fraction) is True)
+            except BaseException as problem:  # no exception may cross C; it goes on below
+                raised.append(problem)
+                return 1
+
+        options.progress = on_progress
+        pointer = c_void_p()
+        try:
+            call(_abi.lib.llada_model_open, folder, byref(options), byref(pointer))
+        except Stopped:
+            if raised:
+                raise raised[0] from None
+            raise
+        except OSError as problem:
+            if not os.path.exists(folder):
+                raise FileMissingError(str(problem)) from None
+            raise
+        finally:
+            if bar is not None:
+                bar.close()
+        return cls(Handle(pointer, _abi.lib.llada_model_free), os.fsdecode(folder))
+
+    # -- What it is
+
+    @property
+    def vocab_size(self) -> int:
+        return self.info.vocab_size
+
+    @property
+    def mask_token_id(self) -> int | None:
+        return self.info.mask_token_id
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """The first, where there are several."""
+        return self.info.eos_token_id
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """None if the checkpoint has no tokenizer.json."""
+        return self._any_tokenizer() if self.info.has_tokenizer else None
+
+    # -- What it does
+
+    def logits(self, ids: Any, block_length: int = 32) -> np.ndarray:
+        """The logits of a whole sequence under the strict block-causal mask: float32 [len(ids), vocab_size].
+
+        The row at position i is about the token AT i. Raises InvalidArgumentError for ids outside the vocabulary."""
+        handle = self._live()
+        sequence = tokens(ids)
+        out = np.empty((len(sequence), self.vocab_size), np.float32)
+        call(
+            _abi.lib.llada_model_logits, handle, token_pointer(sequence), len(sequence),
+            integer(block_length, "block_length"), out.ctypes.data_as(POINTER(c_float)), out.size,
+        )
+        return out
+
+    def generate(
+        self, prompt: Any, policy: Policy | None = None, block_length: int = 32, gen_length: int = 256,
+        eos_early_stop: bool = True, *, chat: bool | None = None, infill: bool = False, use_cache: bool = True,
+        rule: Rule | None = None, callback: Callable[[Decoder], object] | None = None,
+    ) -> Generation:
+        """Denoises an answer of at most `gen_length` tokens to `prompt`.
+
+        prompt    a question (str), a conversation ([{"role": "user", "content": "..."}, ...]) or token ids.
+                  See `encode_prompt` for `chat`.
+        policy    None: Policy.quality()
+        rule, infill, use_cache: see Decoder
+        callback  called with the decoder after each step, when it may look and interfere; returning True ends the
+                  generation there. What it raises is raised here; Ctrl-C takes effect between steps.
+        """
+        with self.decoder(
+            prompt, policy, block_length, gen_length, eos_early_stop, chat=chat, infill=infill, use_cache=use_cache,
+            rule=rule,
+        ) as decoder:
+            decoder.run(callback)
+            return decoder.result
+
+    def decoder(
+        self, prompt: Any, policy: Policy | None = None, block_length: int = 32, gen_length: int = 256,
+        eos_early_stop: bool = False, *, chat: bool | None = None, infill: bool = False, use_cache: bool = True,
+        rule: Rule | None = None,
+    ) -> Decoder:
+        """A decoder on `prompt`, to be stepped; nothing is computed yet. Arguments as for `generate` and Decoder."""
+        return Decoder(
+            self, self.encode_prompt(prompt, chat), policy, block_length, gen_length, eos_early_stop, infill=infill,
+            use_cache=use_cache, rule=rule,
+        )
+
+    def encode_prompt(self, prompt: Any, chat: bool | None = None) -> Tokens:
+        """The tokens that `generate` makes of a prompt.
+
+        A str is a user's question and goes through the chat layout if the model has one; `chat=True` insists on the
+        layout, `chat=False` takes the text as it is. A conversation always goes through the layout. Ids stay."""
+        self._live()
+        if isinstance(prompt, str):
+            if chat or (chat is None and self.info.has_chat_template):
+                return self._any_tokenizer().chat([{"role": "user", "content": prompt}])
+            return self._any_tokenizer().encode(prompt)
+        if isinstance(prompt, (list, tuple)) and prompt and isinstance(prompt[0], Mapping):
+            return self._any_tokenizer().chat(prompt)
+        return tokens(prompt)
+
+    def _any_tokenizer(self) -> Tokenizer:
+        # Where the model has none, its calls fail with the library's words. Made anew each time: a model that kept it
+        # would be part of a cycle, and its memory would wait for the cycle collector.
+        return Tokenizer(self._live)
+
+    # -- Its end
+
+    def close(self) -> None:
+        """Gives the model back. Calls at work in other threads finish first; decoders keep working."""
+        self._handle = None
+
+    @property
+    def closed(self) -> bool:
+        return self._handle is None
+
+    def _live(self) -> Handle:
+        handle = self._handle
+        if handle is None:
+            raise ClosedError("the model is closed")
+        return handle
+
+    def __enter__(self) -> Model:
+        self._live()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        info = self.info
+        return (
+            f"<llada.Model {os.path.basename(os.path.normpath(self._path))!r}: {info.num_parameters / 1e6:.1f} M "
+            f"parameters, {info.num_hidden_layers} layers, {info.num_experts} experts, vocabulary {info.vocab_size}"
+            f"{', closed' if self.closed else ''}>"
+        )

@@ -1,0 +1,113 @@
+"""The policies: how confidences become edits."""
+
+from __future__ import annotations
+
+import dataclasses
+from ctypes import c_float
+from dataclasses import dataclass
+from typing import Any
+
+from . import _abi
+from ._convert import choice, integer
+
+_SAMPLING = ("temperature", "top_k", "top_p", "seed")
+_FIELDS = {
+    "low_confidence": ("threshold", "steps", "minimal_topk", *_SAMPLING),
+    "joint_threshold": (
+        "threshold", "editing_threshold", "max_post_steps", "num_to_transfer", "penalty_lambda", "mbe_window",
+        "mbe_rounds", *_SAMPLING,
+    ),
+}
+
+
+@dataclass(frozen=True, repr=False)
+class Policy:
+    """Which edits a step proposes. Make one with a preset; change it with `replace`.
+
+    threshold          a mask is filled where confidence > threshold
+    steps              low_confidence: at most this many steps a block
+    minimal_topk       low_confidence: steps <= gen_length / minimal_topk
+    editing_threshold  joint_threshold: a written token is replaced where confidence > this; >= 1 switches it off
+    max_post_steps     joint_threshold: at most this many steps of a block without a mask
+    num_to_transfer    joint_threshold: at least this many masks are filled a step
+    penalty_lambda     joint_threshold: taken off the logit of the token that stands to the left, against repetition
+    mbe_window         multiple block editing: when a block is done, this many blocks are revisited; 1 switches it off
+    mbe_rounds         ... this many times, or until nothing changes
+    temperature        0: the most likely token; else it is sampled, after top_k (None: off) and top_p (None: off)
+    seed               equal seeds draw equal tokens
+    """
+
+    kind: str = "joint_threshold"
+    threshold: float = 0.7
+    steps: int = 32
+    minimal_topk: int = 1
+    editing_threshold: float = 0.5
+    max_post_steps: int = 16
+    num_to_transfer: int = 1
+    penalty_lambda: float = 0.0
+    mbe_window: int = 1
+    mbe_rounds: int = 1
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int = 0
+
+    @classmethod
+    def low_confidence(
+        cls, threshold: float = 0.95, steps: int = 32, minimal_topk: int = 1, *, temperature: float = 0.0,
+        top_k: int | None = None, top_p: float | None = None, seed: int = 0,
+    ) -> Policy:
+        """LLaDA2.0: masks are filled where the model is sure, or by quota; what is written stays."""
+        return cls(
+            "low_confidence", threshold=threshold, steps=steps, minimal_topk=minimal_topk, temperature=temperature,
+            top_k=top_k, top_p=top_p, seed=seed,
+        )
+
+    @classmethod
+    def joint_threshold(
+        cls, threshold: float = 0.7, editing_threshold: float = 0.5, max_post_steps: int = 16,
+        num_to_transfer: int = 1, penalty_lambda: float = 0.0, *, mbe_window: int = 1, mbe_rounds: int = 1,
+        temperature: float = 0.0, top_k: int | None = None, top_p: float | None = None, seed: int = 0,
+    ) -> Policy:
+        """LLaDA2.1: masks are filled, and tokens already written are replaced when the model changes its mind."""
+        return cls(
+            "joint_threshold", threshold=threshold, editing_threshold=editing_threshold,
+            max_post_steps=max_post_steps, num_to_transfer=num_to_transfer, penalty_lambda=penalty_lambda,
+            mbe_window=mbe_window, mbe_rounds=mbe_rounds, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed,
+        )
+
+    @classmethod
+    def speedy(cls, **changes: Any) -> Policy:
+        """LLaDA2.1's S mode: write early (threshold 0.5), revise freely (editing_threshold 0.0)."""
+        return cls.joint_threshold(**{"threshold": 0.5, "editing_threshold": 0.0, **changes})
+
+    @classmethod
+    def quality(cls, **changes: Any) -> Policy:
+        """LLaDA2.1's Q mode: threshold 0.7, editing_threshold 0.5. `mbe_window=2` adds multiple block editing."""
+        return cls.joint_threshold(**{"threshold": 0.7, "editing_threshold": 0.5, **changes})
+
+    def replace(self, **changes: Any) -> Policy:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def __repr__(self) -> str:
+        fields = (f"{name}={getattr(self, name)!r}" for name in _FIELDS.get(self.kind, ()))
+        return f"Policy.{self.kind}({', '.join(fields)})"
+
+    def _as_struct(self) -> _abi.Policy:
+        """Raises TypeError or InvalidArgumentError for what C could not even hold; the library checks the rest."""
+        struct = _abi.Policy()
+        struct.kind = choice(self.kind, "Policy.kind", _abi.POLICY_KINDS)
+        for field in _abi.Policy._fields_[2:]:
+            name, kind = field[0], field[1]
+            value = getattr(self, name)
+            if value is None and name in ("top_k", "top_p"):
+                value = {"top_k": 0, "top_p": 1.0}[name]
+            if kind is c_float:
+                value = float(value)
+            elif name == "seed":
+                value = integer(value, "Policy.seed", 0, 2**64 - 1)
+            else:
+                value = integer(value, f"Policy.{name}")
+            setattr(struct, name, value)
+        return struct

@@ -1,0 +1,92 @@
+"""Text to tokens and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from ctypes import byref, c_size_t, create_string_buffer
+from typing import Any
+
+from . import _abi
+from ._convert import Handle, Tokens, collect, token_pointer, tokens
+from .errors import InvalidArgumentError, call
+
+Message = Mapping[str, str]
+"""{"role": "system" | "user" | "assistant" | "tool", "content": "..."}"""
+
+
+def tokenize(model: Handle, text: str | bytes, control: bool) -> Tokens:
+    data = _utf8(text)
+    flags = _abi.TEXT_CONTROL if control else 0
+    # A token is at least a byte, or stands for one broken byte.
+    return collect(_abi.lib.llada_tokenize, model, data, len(data), flags, guess=len(data) + 16)
+
+
+def detokenize(model: Handle, ids: Tokens, skip_control: bool, hold_back: bool) -> str:
+    flags = (_abi.TEXT_SKIP_CONTROL if skip_control else 0) | (_abi.TEXT_HOLD_BACK if hold_back else 0)
+    capacity, length = 16 * len(ids) + 64, c_size_t()
+    while True:
+        buffer = create_string_buffer(capacity)
+        try:
+            call(
+                _abi.lib.llada_detokenize, model, token_pointer(ids), len(ids), flags, buffer, capacity, byref(length)
+            )
+        except Exception as problem:
+            if getattr(problem, "status", 0) != _abi.ERROR_BUFFER_TOO_SMALL or length.value <= capacity:
+                raise
+            capacity = length.value
+        else:
+            return buffer.raw[: length.value].decode("utf-8")
+
+
+def chat_tokenize(model: Handle, messages: Iterable[Message], add_generation_prompt: bool) -> Tokens:
+    turns = [(_field(message, "role"), _field(message, "content")) for message in messages]
+    array = (_abi.ChatMessage * len(turns))(*(_abi.ChatMessage(role, content) for role, content in turns))
+    guess = sum(len(content) for _, content in turns) + 64 * (len(turns) + 1)
+    return collect(_abi.lib.llada_chat_tokenize, model, array, len(turns), add_generation_prompt, guess=guess)
+
+
+def _utf8(text: str | bytes) -> bytes:
+    if isinstance(text, str):
+        # Half a surrogate pair is no UTF-8; the library makes it U+FFFD like any broken byte.
+        return text.encode("utf-8", "surrogatepass")
+    if isinstance(text, (bytes, bytearray, memoryview)):
+        return bytes(text)
+    raise TypeError(f"text must be str or bytes, not {type(text).__name__}")
+
+
+def _field(message: Message, name: str) -> bytes:
+    try:
+        value = message[name]
+    except (KeyError, TypeError):
+        raise InvalidArgumentError(f'a message is {{"role": ..., "content": ...}}, not {message!r}') from None
+    data = _utf8(value)
+    if b"\0" in data:
+        raise InvalidArgumentError(f"the {name} of a message cannot hold a NUL character")
+    return data
+
+
+class Tokenizer:
+    """The tokenizer of a model: `model.tokenizer`. As usable by many threads as the model; ends with it."""
+
+    def __init__(self, model: Callable[[], Handle]) -> None:
+        self._model = model
+
+    def encode(self, text: str | bytes, control: bool = False) -> Tokens:
+        """Text to tokens, np.int32. Broken UTF-8 becomes U+FFFD.
+
+        `control=True` takes control tokens written out in the text (<|endoftext|>, <role>, ...) for what they stand
+        for; without it they are plain characters, as befits text that a user typed."""
+        return tokenize(self._model(), text, control)
+
+    def decode(self, ids: Any, skip_control: bool = False, hold_back: bool = False) -> str:
+        """Tokens to text.
+
+        `skip_control` leaves control tokens out. `hold_back` leaves out a last character that is not complete yet,
+        instead of writing U+FFFD: for streaming, where the text of a growing list of tokens then only grows."""
+        return detokenize(self._model(), tokens(ids), skip_control, hold_back)
+
+    def chat(self, messages: Iterable[Message], add_generation_prompt: bool = True) -> Tokens:
+        """A conversation in the layout the model was trained on. `add_generation_prompt` opens the assistant's turn.
+
+        Control tokens in the contents are plain characters."""
+        return chat_tokenize(self._model(), messages, add_generation_prompt)

@@ -1,0 +1,83 @@
+"""Builds tokenizer.json: byte-level BPE laid out as Ling and LLaDA2 ship it (spec/tokenizer.md), with a small vocabulary.
+
+Merges are trained on the phrasings with the payload taken out, so each word of the questions' language becomes one token, while digits
+are single tokens by the pre-tokeniser's pattern: the tasks are about digits, the model has to see them.
+"""
+import json
+import re
+from pathlib import Path
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+import tasks
+
+# Ling's pattern, with the possessive quantifiers of spec/tokenizer.md.
+PATTERN = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
+SPECIALS = ("<|startoftext|>", "<|endoftext|>", "<|mask|>", "<role>", "</role>", "<|role_end|>")
+VOCAB_SIZE = 640  # an upper bound: training stops when every word is one token
+
+CHAT_TEMPLATE = (
+    "<role>SYSTEM</role>"
+    "{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] + '\n' }}{% endif %}"
+    "detailed thinking off<|role_end|>"
+    "{% for message in messages %}"
+    "{% if message['role'] == 'user' %}{{ '<role>HUMAN</role>' + message['content'] + '<|role_end|>' }}"
+    "{% elif message['role'] == 'assistant' %}{{ '<role>ASSISTANT</role>' + message['content'] + '<|role_end|>' }}"
+    "{% elif message['role'] == 'system' and not loop.first %}{{ '<role>SYSTEM</role>' + message['content'] + '<|role_end|>' }}"
+    "{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<role>ASSISTANT</role>{% endif %}"
+)
+
+
+def chat(question):
+    """The literal prompt of spec/tokenizer.md."""
+    return f"<role>SYSTEM</role>detailed thinking off<|role_end|><role>HUMAN</role>{question}<|role_end|><role>ASSISTANT</role>"
+
+
+def corpus():
+    """The phrasings without payload, in both cases of the first letter, and the fixed words of answers and prompt."""
+    for phrasing in tasks.PHRASINGS:
+        bare = re.sub(r"\{\w+\}", "0", phrasing)
+        yield bare
+        yield bare[0].lower() + bare[1:]
+    yield from tasks.GREETINGS
+    yield from ("Answer: 0", "0. Answer: 0", "detailed thinking off", "SYSTEM", "HUMAN", "ASSISTANT")
+
+
+def empty_tokenizer(bpe):
+    tokenizer = Tokenizer(bpe)
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(PATTERN), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ])
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def build():
+    tokenizer = empty_tokenizer(models.BPE())
+    trainer = trainers.BpeTrainer(vocab_size=VOCAB_SIZE - len(SPECIALS), initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+                                  min_frequency=1, show_progress=False)
+    tokenizer.train_from_iterator(corpus(), trainer)
+    tokenizer.add_special_tokens([AddedToken(s, normalized=False, special=True) for s in SPECIALS])
+    return tokenizer
+
+
+def save(tokenizer, folder):
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>", "mask_token": "<|mask|>",
+        "add_bos_token": False, "add_eos_token": False, "clean_up_tokenization_spaces": False,
+        "model_max_length": 4096, "chat_template": CHAT_TEMPLATE,
+    }, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    built = build()
+    print(built.get_vocab_size(), "tokens")
+    for sample in (chat("What is 347 plus 586?"), "7+6=13, 4+8+1=13, 3+5+1=9. Answer: 933"):
+        print(built.encode(sample).tokens)
