@@ -32,8 +32,8 @@ extension Decoder {
         let hasMasks = !canvasStore.openMasks(in: active).isEmpty
         switch policy.kind {
         case .lowConfidence:
-            if options.eosEarlyStop, wroteEnd, answerHasEnded() {
-                settle(upTo: active.upperBound)
+            if options.eosEarlyStop, wroteEnd, let end = endOfAnswer() {
+                answerEnd = end  // of the canvas, as the reference has it: it may lie in the padding of the last block
                 finish()
             } else if !hasMasks || progress.step >= stepsPerBlock {
                 finishBlock()
@@ -85,13 +85,13 @@ extension Decoder {
         if isOver { finish() } else { enter(progress.block + 1) }
     }
 
-    /// Whether the first end-of-sequence token has nothing masked before it.
-    private func answerHasEnded() -> Bool {
+    /// Behind the first end-of-sequence token, if nothing before it is masked.
+    private func endOfAnswer() -> Int? {
         for position in canvasStore.promptLength..<canvasStore.count {
-            if eosIDs.contains(canvasStore.token(position)) { return true }
-            if canvasStore.state(position) == .masked { return false }
+            if eosIDs.contains(canvasStore.token(position)) { return position + 1 }
+            if canvasStore.state(position) == .masked { return nil }
         }
-        return false
+        return nil
     }
 
     private func hasEnd(_ range: Range<Int>) -> Bool { range.contains { eosIDs.contains(canvasStore.token($0)) } }

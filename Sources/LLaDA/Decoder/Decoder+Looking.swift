@@ -17,8 +17,8 @@ extension Decoder {
     /// settled ones.
     public var output: [Int32] {
         let first = canvasStore.promptLength
-        let end = min(first + options.genLength, isFinished ? canvasStore.count : max(first, settledLength))
-        let generated = canvasStore.tokens[first..<max(first, end)]
+        let end = isFinished ? answerEnd : min(answerEnd, max(first, settledLength))
+        let generated = canvasStore.tokens[first..<end]
         if let stop = generated.firstIndex(where: eosIDs.contains) { return Array(generated[...stop]) }
         return Array(generated)
     }

@@ -79,6 +79,8 @@ public final class Decoder {
     var pending: [Event] = []
     var edited: [Edit] = []  // the proposal
     var bans = Bans()
+    /// Where the answer ends at the latest.
+    var answerEnd: Int
 
     // The last forward.
     var forwarded = 0..<0
@@ -137,6 +139,7 @@ public final class Decoder {
         confidence = Confidence(compute: compute, vocabSize: denoiser.vocabSize)
         canvasStore = try Canvas(
             prompt: prompt, genLength: options.genLength, blockLength: options.blockLength, maskID: maskID)
+        answerEnd = prompt.count + options.genLength
         let most = min(options.policy.mbeWindow, max(canvasStore.blockCount, 1)) * options.blockLength
         predictedTokens = try Buffer(count: most)
         predictedConfidences = try Buffer(count: most)
