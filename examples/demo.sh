@@ -24,7 +24,8 @@ ask() { # options, question
     fi
 }
 
-say 'S mode: many tokens at once, then second thoughts. ▒ is a mask; an edit replaces a token that was already written.'
+say 'S mode: many tokens at once, then second thoughts.
+▒ is a mask; an edit replaces a token that was already written.'
 [ ! -t 1 ] || printf '\033[1;92mjust written\033[m  \033[30;103mjust edited\033[m  \033[33medited before\033[m  \033[36mdraft\033[m  settled\n\n'
 ask -s "Hi, what's 281+179?"
 ask -s 'How much is 230 plus 138?'
