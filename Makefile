@@ -8,6 +8,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 # The checkpoint of the examples and the demo.
 MODEL ?= $(firstword $(patsubst %/config.json,%,$(wildcard examples/models/*/config.json)))
+BENCH ?= $(MODEL)
 
 BUILD := .build
 LIB := $(BUILD)/release/libllada.so

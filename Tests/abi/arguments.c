@@ -88,19 +88,27 @@ static void null_out_pointers(void) {
     CHECK_STATUS(llada_decoder_get_state(decoder, NULL), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_STATUS(llada_decoder_canvas(decoder, NULL, NULL, NULL), LLADA_OK); /* so the header says */
     CHECK_REFUSED(llada_decoder_forward(decoder, &error), LLADA_OK);
-    /* Of these the header does not say whether an out pointer may be NULL; it must not be fatal. */
-    int32_t tokens[16];
-    CHECK_EITHER(llada_decoder_predictions(decoder, NULL, NULL, NULL, NULL), LLADA_OK, LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_EITHER(llada_decoder_logits(decoder, 5, NULL, NULL, NULL), LLADA_OK, LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_EITHER(llada_decoder_output(decoder, tokens, 16, NULL, NULL), LLADA_OK, LLADA_ERROR_INVALID_ARGUMENT);
+    /* All others may not be. */
+    int32_t tokens[16], first = 0;
+    const int32_t *predicted = NULL;
+    const float *confidences = NULL;
+    size_t count = 0;
     llada_candidate candidates[2];
-    CHECK_EITHER(llada_decoder_candidates(decoder, 5, 2, candidates, NULL, NULL), LLADA_OK, LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_STATUS(llada_decoder_predictions(decoder, NULL, &predicted, &confidences, &count), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_STATUS(llada_decoder_predictions(decoder, &first, NULL, &confidences, &count), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_STATUS(llada_decoder_predictions(decoder, &first, &predicted, NULL, &count), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_STATUS(llada_decoder_predictions(decoder, &first, &predicted, &confidences, NULL), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_decoder_logits(decoder, 5, NULL, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_decoder_logits(decoder, 5, &confidences, NULL, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_decoder_output(decoder, tokens, 16, NULL, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_decoder_candidates(decoder, 5, 2, candidates, NULL, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_decoder_candidates(decoder, 5, 2, NULL, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_decoder_candidates(decoder, 5, 2, NULL, NULL, &error), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_decoder_output(decoder, NULL, 16, NULL, &error), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_decoder_set_proposal(decoder, NULL, 1, &error), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_decoder_set_proposal(decoder, NULL, 0, &error), LLADA_OK); /* nothing is a proposal, too */
-    CHECK_EITHER(llada_decoder_proposal(decoder, NULL, NULL), LLADA_OK, LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_EITHER(llada_decoder_events(decoder, NULL, NULL), LLADA_OK, LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_STATUS(llada_decoder_proposal(decoder, NULL, &count), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_STATUS(llada_decoder_events(decoder, NULL, &count), LLADA_ERROR_INVALID_ARGUMENT);
     llada_decoder_free(decoder);
     llada_model_free(model);
 }

@@ -98,10 +98,13 @@ static int run_one(const test *t) {
     return verdict;
 }
 
+static char checkpoint_path[4096]; /* written once, before any test has threads */
+
 int run_tests(const test *tests, size_t count) {
     int passed = 0;
     if (getenv("FIXTURES")) fixtures = getenv("FIXTURES");
     text_model = getenv("TEXT_MODEL");
+    snprintf(checkpoint_path, sizeof checkpoint_path, "%s/gqa_group", fixtures);
     const char *only = getenv("ONLY");
     int chosen = 0;
     for (size_t i = 0; i < count; i++) {
@@ -115,11 +118,7 @@ int run_tests(const test *tests, size_t count) {
 
 /* ---- The checkpoint --------------------------------------------------------------------------------------------- */
 
-const char *checkpoint(void) {
-    static char path[4096];
-    snprintf(path, sizeof path, "%s/gqa_group", fixtures);
-    return path;
-}
+const char *checkpoint(void) { return checkpoint_path; }
 
 llada_model_options usual_options(void) {
     llada_model_options options;

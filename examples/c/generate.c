@@ -235,10 +235,11 @@ static int after_step(const llada_decoder *decoder, void *user) {
             size_t was_length = 0, is_length = 0;
             take_text(v, &events[e].old_token, 1, was, sizeof was, &was_length);
             take_text(v, &events[e].new_token, 1, is, sizeof is, &is_length);
-            fputs("   ", stderr);
+            fputs("   '", stderr);
             put(&p, EDITED, was, was_length);
-            fputs(" → ", stderr);
+            fputs("' → '", stderr);
             put(&p, EDITED, is, is_length);
+            fputc('\'', stderr);
         }
         fputc('\n', stderr);
     }
