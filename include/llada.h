@@ -309,7 +309,8 @@ LLADA_API void llada_decoder_free(llada_decoder *decoder);
 
 /* Runs the model over the active positions (one block; a window of blocks when revisiting), and first over whatever
  * stands before them and has no valid K/V yet. Afterwards predictions, confidences, candidates and logits can be
- * looked at. May be called again before apply, after a llada_decoder_set_token, say: that is one forward more. */
+ * looked at. May be called again before apply, after a llada_decoder_set_token, say: that is one forward more.
+ * Where it fails, the predictions of the one before are gone, and nothing else. */
 LLADA_API llada_status llada_decoder_forward(llada_decoder *decoder, llada_error *error);
 
 /* Lets the policy turn confidences into a proposal. May be called again, after a ban, say. */
@@ -459,16 +460,17 @@ LLADA_API llada_status llada_decoder_set_proposal(llada_decoder *decoder, const 
                                                   llada_error *error);
 
 /* Writes a token anywhere on the canvas, until the end. Predictions and a proposal at hand stay as they are: apply
- * writes over yours if the proposal says so; lock the position to keep it. In a finished block or the prompt, its K/V and that of all blocks behind it
- * is computed anew at the next forward; their tokens stay. In a block to come it is a draft that waits. */
+ * writes over yours if the proposal says so; lock the position to keep it. In a finished block or the prompt, its K/V
+ * and that of all blocks behind it is computed anew at the next forward; their tokens stay. In a block to come it is a
+ * draft that waits. */
 LLADA_API llada_status llada_decoder_set_token(llada_decoder *decoder, int32_t position, int32_t token,
                                                llada_error *error);
 
 /* Masks a position of the active block or of one to come; not of the prompt. */
 LLADA_API llada_status llada_decoder_mask(llada_decoder *decoder, int32_t position, llada_error *error);
 
-/* A locked position is left as it is by the policy; a mask that is locked stays one, and counts as none: the block is
- * done without it. */
+/* A locked position is left as it is by the policy, and by a proposal at hand; a mask that is locked stays one, and
+ * counts as none: the block is done without it. */
 LLADA_API llada_status llada_decoder_lock(llada_decoder *decoder, int32_t position, bool locked, llada_error *error);
 
 /* A banned token is never predicted at `position`, or, with -1, at any. Predictions at hand are made anew. A ban that

@@ -137,8 +137,8 @@ extension Model.BLAS {
     fileprivate func library() throws(LLaDAError) -> OpenBLAS? {
         switch self {
         case .off: nil
-        case .on: try OpenBLAS()
-        case .auto: llk_best_isa() == LLK_PORTABLE ? try? OpenBLAS() : nil
+        case .on: try OpenBLAS.shared.get()
+        case .auto: llk_best_isa() == LLK_PORTABLE ? try? OpenBLAS.shared.get() : nil
         }
     }
 }

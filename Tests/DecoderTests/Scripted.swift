@@ -281,6 +281,16 @@ private final class Fixed: Denoiser {
         #expect(!decoder.output.contains(2))
     }
 
+    @Test func aLockHoldsAgainstAProposalAtHand() throws {
+        let decoder = try plain()
+        try decoder.forward()
+        try decoder.propose()
+        try decoder.setToken(12, at: 1)
+        try decoder.lock(at: 1, true)
+        try decoder.apply()
+        #expect(Array(decoder.canvas[..<4]) == [1, 12, 2, 3])
+    }
+
     @Test func notEverythingCanBeBanned() throws {
         let decoder = try plain()
         for token in 0..<14 { try decoder.ban(Int32(token), at: nil, true) }

@@ -5,6 +5,9 @@ import Testing
 
 /// The forward takes rows of several sequences and blocks at once, and nobody can tell from the results.
 @Suite struct BatchTests {
+    /// The kernels' tests load OpenBLAS into this process as well; whoever comes first, it is to have one thread.
+    init() { setenv("OPENBLAS_NUM_THREADS", "1", 1) }
+
     /// Runs `batches` of (sequence, block) pairs over fresh pages and returns each sequence's logits.
     private func run(
         _ transformer: Transformer, _ sequences: [[Int32]], blockLength: Int, _ batches: [[(sequence: Int, block: Int)]]

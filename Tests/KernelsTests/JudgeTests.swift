@@ -218,6 +218,7 @@ private typealias Sgemm = @convention(c) (
 ) -> Void
 
 private let openBLAS: Sgemm? = {
+    setenv("OPENBLAS_NUM_THREADS", "1", 1)  // with more, the engine would leave a library that others use alone
     guard let library = dlopen("libopenblas.so.0", RTLD_NOW), let symbol = dlsym(library, "cblas_sgemm") else {
         return nil
     }

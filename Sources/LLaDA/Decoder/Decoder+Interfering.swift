@@ -48,7 +48,7 @@ extension Decoder {
         _ = write(Edit(position: position, token: canvasStore.maskID), to: &pending)
     }
 
-    /// A locked position is left as it is by the policy; a mask that is locked stays one.
+    /// A locked position is left as it is by the policy, and by a proposal at hand; a mask that is locked stays one.
     public func lock(at position: Int, _ isLocked: Bool) throws(LLaDAError) {
         try check(position: position)
         canvasStore.lock(position, isLocked)

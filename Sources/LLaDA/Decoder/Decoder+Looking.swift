@@ -37,7 +37,7 @@ extension Decoder {
     public func candidates(at position: Int, count: Int) throws(LLaDAError) -> [Candidate] {
         let row = try logits(at: position)
         guard let base = row.baseAddress, count > 0 else { return [] }
-        return try confidence.candidates(base, adjustment(at: position), count: min(count, row.count))
+        return try confidence.candidates(base, adjustments[position - forwarded.lowerBound], count: min(count, row.count))
     }
 
     /// The logits at a position of the last forward, as the model gave them: [vocab].

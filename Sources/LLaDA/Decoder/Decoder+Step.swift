@@ -37,7 +37,7 @@ extension Decoder {
         pending = []
         var changed = 0
         var wroteEnd = false
-        for edit in edited where write(edit, to: &events) {
+        for edit in edited where !canvasStore.locked[edit.position] && write(edit, to: &events) {
             changed += 1
             wroteEnd = wroteEnd || eosIDs.contains(edit.token)
         }
@@ -129,6 +129,7 @@ extension Decoder {
     /// Predictions of the last forward, bans and penalty applied.
     func predict() throws(LLaDAError) {
         let count = forwarded.count
+        adjustments = forwarded.map(adjustment(at:))
         let logits = try logitScratch.reserve(count * denoiser.vocabSize)
         let scratch = try rowScratch.reserve(confidence.compute.team.size * denoiser.vocabSize)
         let sampler = policy.temperature > 0
@@ -136,12 +137,12 @@ extension Decoder {
         let random = Philox(seed: policy.seed)
         let (first, forward) = (forwarded.lowerBound, forwards)
         confidence.predict(
-            logits, rows: count, adjust: forwarded.map(adjustment(at:)), scratch: scratch, sampler: sampler,
+            logits, rows: count, adjust: adjustments, scratch: scratch, sampler: sampler,
             uniform: { random.uniform(forward: forward, position: first + $0) },
             tokens: predictedTokens.pointer, confidences: predictedConfidences.pointer)
     }
 
-    func adjustment(at position: Int) -> Confidence.Adjustment {
+    private func adjustment(at position: Int) -> Confidence.Adjustment {
         var adjustment = Confidence.Adjustment()
         adjustment.banned = Array(bans.everywhere) + (bans.at[position] ?? [])
         if progress.isStuck || progress.isGoingRound { adjustment.banned.append(canvasStore.maskID) }

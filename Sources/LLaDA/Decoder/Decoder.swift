@@ -84,6 +84,8 @@ public final class Decoder {
 
     // The last forward.
     var forwarded = 0..<0
+    /// What its predictions were made with.
+    var adjustments: [Confidence.Adjustment] = []  // [forwarded.count]
     var logitScratch = Scratch<Float>()  // [forwarded.count, vocab]
     var rowScratch = Scratch<Float>()  // [threads, vocab]
     let predictedTokens: Buffer<Int32>  // [mbeWindow * blockLength]

@@ -18,9 +18,12 @@ package final class OpenBLAS: Sendable {
 
     private let sgemm: Sgemm
 
+    /// Loaded at most once a process, when first asked for.
+    package static let shared = Result { () throws(LLaDAError) in try OpenBLAS() }
+
     /// The library is loaded for itself (RTLD_LOCAL) and stays. If the host uses the same library already, its number
     /// of threads is the host's business, and ours is not to change it: then there is nothing to be had here.
-    package init() throws(LLaDAError) {
+    private init() throws(LLaDAError) {
         let name = "libopenblas.so.0"
         if let theirs = dlopen(name, RTLD_NOLOAD | RTLD_LAZY), !Self.isOurs(theirs) {
             dlclose(theirs)
