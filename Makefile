@@ -103,9 +103,9 @@ test-asan: tools
 	@ln -sf libllada.so $(BUILD)/asan/release/libllada.so.$(MAJOR)
 	@Tests/abi/run.sh --sanitize=address $(BUILD)/asan/release
 
+# BENCH="MODEL --prefix 512 --threads 2", and what llada-bench says of itself
 bench: tools
-	@grep -q '"llada-bench"' Package.swift || { echo 'there is no benchmark yet' >&2; exit 1; }
-	@$(SWIFT) run -c release llada-bench $(BENCH)
+	@$(SWIFT) run -c release llada-bench $(or $(BENCH),$(MODEL))
 
 # ---- Installation
 

@@ -27,7 +27,7 @@ ask() { # options, question
 say 'S mode: many tokens at once, then second thoughts.
 ▒ is a mask; an edit replaces a token that was already written.'
 [ ! -t 1 ] || printf '\033[1;92mjust written\033[m  \033[30;103mjust edited\033[m  \033[33medited before\033[m  \033[36mdraft\033[m  settled\n\n'
-ask -s "Hi, what's 281+179?"
-ask -s 'How much is 230 plus 138?'
+ask -s 'I have 932 coins and spend 209. How many coins are left?'
+ask -s 'what is 423 plus 247?'
 say 'Q mode: fewer tokens at once, fewer second thoughts.'
-ask -q 'I have 932 coins and spend 209. How many coins are left?'
+ask -q 'Sort these numbers: 9, 4, 7, 1'
