@@ -14,7 +14,7 @@ struct Experts {
         let hidden = config.hiddenSize
         let scores = try work.router.reserve(rows * config.numExperts)  // [rows, experts]
         compute.product(x, stride: hidden, rows: rows, weights.router, scores, stride: config.numExperts)
-        let routing = Router(config: config, kernels: compute.kernels).route(scores, weights.expertBias, batch.rows)
+        let routing = Router(config: config).route(scores, weights.expertBias, batch.rows)
         observe?(routing)
 
         let plan = Plan(routing, experts: config.numExperts)

@@ -12,7 +12,6 @@ package struct Routing: Equatable, Sendable {
 /// (spec: model.md, sections 1 and 1.1). Ties go to the lower id.
 struct Router {
     let config: ModelConfig
-    let kernels: llk_kernels
 
     /// logits: [rows, experts], the gate's products; they become scores.
     func route(
