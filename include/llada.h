@@ -387,8 +387,9 @@ enum {
 LLADA_API llada_status llada_decoder_canvas(const llada_decoder *decoder, const int32_t **tokens,
                                             const uint8_t **states, size_t *count);
 
-/* The generated tokens: up to and including the first end-of-sequence token, else gen_length of them. Before the end:
- * the settled ones. Positions of the prompt that were filled (infilling) are not among them: read the canvas. */
+/* The generated tokens: up to and including the first end-of-sequence token, else gen_length of them. (As in the
+ * reference, the low-confidence policy with eos_early_stop may find that token in the padding of the last block: then
+ * these are up to block_length - 1 more.) Before the end: the settled ones. Positions of the prompt that were filled (infilling) are not among them: read the canvas. */
 LLADA_API llada_status llada_decoder_output(const llada_decoder *decoder, int32_t *tokens, size_t capacity,
                                             size_t *count, llada_error *error);
 

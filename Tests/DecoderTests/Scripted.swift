@@ -134,6 +134,20 @@ private final class Fixed: Denoiser {
         #expect(!decoder.canvas.contains(mask))
     }
 
+    /// The block is full each time round, so every round costs one step of the budget, and the reference ends by itself.
+    @Test func aCycleThroughAFullBlockIsTheReferences() throws {
+        let script = Script(vocabSize: 16) { tokens, position, _ in
+            position == 3 ? (tokens[3] == mask ? (5, 0.9) : (mask, 0.9)) : (7, 0.9)
+        }
+        var policy = Policy.speedy
+        policy.maxPostSteps = 3
+        let decoder = try decoder(script, genLength: 3, policy)
+        try decoder.run()
+        // Fill; then three times over: an edit to the mask, with nothing masked, and a step that fills it again.
+        #expect(decoder.forwards == 7)
+        #expect(Array(decoder.canvas) == [1, 7, 7, 5])
+    }
+
     @Test func lowestPositionWinsTies() throws {
         let script = Script(vocabSize: 16) { _, _, _ in (3, 0.5) }
         let decoder = try decoder(script, .lowConfidence)

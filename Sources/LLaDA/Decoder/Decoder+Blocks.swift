@@ -19,8 +19,9 @@ extension Decoder {
         finish()
     }
 
-    /// Remembers the block at the start of a step. With masks left, one that was there before comes again for ever: only
-    /// predictions of the mask itself can do that, so they end (spec: decoding.md, section 2, the engine rule).
+    /// Remembers the block at the start of a step. One that was there before, without having been full in between, comes
+    /// again for ever: only predictions of the mask itself can do that, so they end (spec: decoding.md, section 2, the
+    /// engine rule).
     func noteState() {
         guard policy.kind == .jointThreshold, !isEditingBlocks, !progress.isStuck else { return }
         let state = Array(canvasStore.tokens[active])
@@ -39,7 +40,10 @@ extension Decoder {
                 finishBlock()
             }
         case .jointThreshold:
-            if !hadMasks { progress.postSteps += 1 }
+            if !hadMasks {
+                progress.postSteps += 1
+                progress.seen = []  // a way through a full block uses up the budget, so it is no endless one
+            }
             let isStable = !hadMasks && changed == 0
             let isSpent = !hasMasks && progress.postSteps >= policy.maxPostSteps
             if isStable || isSpent {
