@@ -6,13 +6,12 @@ extension ChatTemplate {
         let config = folder + "/tokenizer_config.json"
         if MappedFile.exists(jinja) {
             let file = try MappedFile(jinja, mapped: false, limit: 1 << 24)
-            self.init(
-                tokenizer: tokenizer, jinja: String(decoding: file.bytes, as: UTF8.self), file: "chat_template.jinja")
+            // The bytes end with the file, and the file with its last use.
+            let text = withExtendedLifetime(file) { String(decoding: file.bytes, as: UTF8.self) }
+            self.init(tokenizer: tokenizer, jinja: text, file: "chat_template.jinja")
         } else if MappedFile.exists(config) {
-            let file = try MappedFile(config, mapped: false, limit: 1 << 26)
-            let root = JSONField(
-                file: "tokenizer_config.json", key: "",
-                value: try JSON.parse(file.bytes, file: "tokenizer_config.json"))
+            let name = "tokenizer_config.json"
+            let root = JSONField(file: name, key: "", value: try JSON.read(config, name: name, limit: 1 << 26))
             self.init(tokenizer: tokenizer, jinja: try Self.template(root["chat_template"]))
         } else {
             self.init(tokenizer: tokenizer)

@@ -26,15 +26,19 @@ public final class Tokenizer: Sendable {
     /// skips the ids between, and refuses those beyond. Throws `.io`, `.json`, `.tokenizer` when the file contradicts
     /// itself, `.unsupported` when it asks for something not implemented.
     package convenience init(contentsOf path: String, modelVocabularySize: Int? = nil) throws(LLaDAError) {
-        let file = try MappedFile(path, mapped: false, limit: 1 << 30)
-        try self.init(file.bytes, modelVocabularySize: modelVocabularySize)
+        let name = "tokenizer.json"
+        try self.init(JSON.read(path, name: name, limit: 1 << 30), file: name, modelVocabularySize: modelVocabularySize)
     }
 
     /// The same from the bytes of the file; `file` is its name in error messages.
-    package init(
+    package convenience init(
         _ json: UnsafeRawBufferPointer, file: String = "tokenizer.json", modelVocabularySize: Int? = nil
     ) throws(LLaDAError) {
-        parts = try TokenizerParts(JSONField(file: file, key: "", value: try JSON.parse(json, file: file)))
+        try self.init(JSON.parse(json, file: file), file: file, modelVocabularySize: modelVocabularySize)
+    }
+
+    private init(_ json: JSON, file: String, modelVocabularySize: Int?) throws(LLaDAError) {
+        parts = try TokenizerParts(JSONField(file: file, key: "", value: json))
         vocabularySize = parts.exists.count
         self.modelVocabularySize = modelVocabularySize ?? vocabularySize
         addedTokens = parts.addedTokens
