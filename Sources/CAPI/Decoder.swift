@@ -60,36 +60,28 @@ public func llada_decoder_free(_ decoder: OpaquePointer?) {
 public func llada_decoder_forward(
     _ decoder: OpaquePointer?, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    answer(error) { () throws(LLaDAError) in
-        try DecoderHandle.at(decoder).work { (decoder) throws(LLaDAError) in try decoder.forward() }
-    }
+    work(decoder, error) { (decoder) throws(LLaDAError) in try decoder.forward() }
 }
 
 @_cdecl("llada_decoder_propose") @implementation
 public func llada_decoder_propose(
     _ decoder: OpaquePointer?, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    answer(error) { () throws(LLaDAError) in
-        try DecoderHandle.at(decoder).work { (decoder) throws(LLaDAError) in try decoder.propose() }
-    }
+    work(decoder, error) { (decoder) throws(LLaDAError) in try decoder.propose() }
 }
 
 @_cdecl("llada_decoder_apply") @implementation
 public func llada_decoder_apply(
     _ decoder: OpaquePointer?, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    answer(error) { () throws(LLaDAError) in
-        try DecoderHandle.at(decoder).work { (decoder) throws(LLaDAError) in try decoder.apply() }
-    }
+    work(decoder, error) { (decoder) throws(LLaDAError) in try decoder.apply() }
 }
 
 @_cdecl("llada_decoder_step") @implementation
 public func llada_decoder_step(
     _ decoder: OpaquePointer?, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    answer(error) { () throws(LLaDAError) in
-        try DecoderHandle.at(decoder).work { (decoder) throws(LLaDAError) in try decoder.step() }
-    }
+    work(decoder, error) { (decoder) throws(LLaDAError) in try decoder.step() }
 }
 
 @_cdecl("llada_decoder_run_block") @implementation

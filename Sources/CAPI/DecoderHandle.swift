@@ -86,3 +86,11 @@ final class DecoderHandle {
         return UnsafeBufferPointer(start: start, count: elements.count)
     }
 }
+
+/// What most functions that are not const do: work on the decoder behind a pointer, and answer.
+func work(
+    _ decoder: OpaquePointer?, _ error: UnsafeMutablePointer<llada_error>?,
+    _ body: (Decoder) throws(LLaDAError) -> Void
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in try DecoderHandle.at(decoder).work(body) }
+}

@@ -20,31 +20,21 @@ public func llada_decoder_set_proposal(
 public func llada_decoder_set_token(
     _ decoder: OpaquePointer?, _ position: Int32, _ token: Int32, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    answer(error) { () throws(LLaDAError) in
-        try DecoderHandle.at(decoder).work { (decoder) throws(LLaDAError) in
-            try decoder.setToken(token, at: Int(position))
-        }
-    }
+    work(decoder, error) { (decoder) throws(LLaDAError) in try decoder.setToken(token, at: Int(position)) }
 }
 
 @_cdecl("llada_decoder_mask") @implementation
 public func llada_decoder_mask(
     _ decoder: OpaquePointer?, _ position: Int32, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    answer(error) { () throws(LLaDAError) in
-        try DecoderHandle.at(decoder).work { (decoder) throws(LLaDAError) in try decoder.mask(at: Int(position)) }
-    }
+    work(decoder, error) { (decoder) throws(LLaDAError) in try decoder.mask(at: Int(position)) }
 }
 
 @_cdecl("llada_decoder_lock") @implementation
 public func llada_decoder_lock(
     _ decoder: OpaquePointer?, _ position: Int32, _ locked: Bool, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    answer(error) { () throws(LLaDAError) in
-        try DecoderHandle.at(decoder).work { (decoder) throws(LLaDAError) in
-            try decoder.lock(at: Int(position), locked)
-        }
-    }
+    work(decoder, error) { (decoder) throws(LLaDAError) in try decoder.lock(at: Int(position), locked) }
 }
 
 @_cdecl("llada_decoder_ban") @implementation
@@ -52,9 +42,7 @@ public func llada_decoder_ban(
     _ decoder: OpaquePointer?, _ position: Int32, _ token: Int32, _ banned: Bool,
     _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    answer(error) { () throws(LLaDAError) in
-        try DecoderHandle.at(decoder).work { (decoder) throws(LLaDAError) in
-            try decoder.ban(token, at: position == -1 ? nil : Int(position), banned)
-        }
+    work(decoder, error) { (decoder) throws(LLaDAError) in
+        try decoder.ban(token, at: position == -1 ? nil : Int(position), banned)
     }
 }

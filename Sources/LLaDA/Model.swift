@@ -113,8 +113,7 @@ public final class Model: Sendable {
         }
         guard let base = out.baseAddress, tokens.count > 0 else { return }
         let sequence = try CachedSequence(transformer, blockLength: blockLength)
-        // Whole blocks at a time, so that activations stay bounded; earlier ones are in the pages.
-        let piece = max(blockLength, 512 / blockLength * blockLength)
+        let piece = CachedSequence.mostRows(blockLength: blockLength)
         for start in stride(from: 0, to: tokens.count, by: piece) {
             let active = start..<min(start + piece, tokens.count)
             _ = try sequence.logits(tokens, active: active, asOneBlock: false, into: base + start * config.vocabSize)

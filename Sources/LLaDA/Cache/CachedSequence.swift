@@ -16,8 +16,8 @@ package final class CachedSequence {
     private var windowPages: [Page] = []
     private var work: Workspace
 
-    /// Rows of a forward when many wait; whole blocks.
-    private static let mostRows = 512
+    /// Rows of a forward when many wait: whole blocks, so that activations stay bounded.
+    package static func mostRows(blockLength: Int) -> Int { max(blockLength, 512 / blockLength * blockLength) }
 
     package init(_ transformer: Transformer, blockLength: Int, cancellation: Cancellation? = nil) throws(LLaDAError) {
         self.transformer = transformer
@@ -43,7 +43,7 @@ package final class CachedSequence {
             pages.append(try Page(blockLength: blockLength, config: transformer.config))
         }
         // What is missing before the active positions goes first, in pieces, unless it fits into the same forward.
-        let piece = max(blockLength, Self.mostRows / blockLength * blockLength)
+        let piece = Self.mostRows(blockLength: blockLength)
         var ahead = 0
         while active.upperBound - start > piece, active.lowerBound - start > 0 {
             let end = min(start + piece, active.lowerBound)

@@ -68,13 +68,12 @@ struct Attention {
         let dim = config.headDim
         let group = config.numAttentionHeads / config.numKeyValueHeads
         let scale = 1 / Float(dim).squareRoot()
-        let runs = batch.runs
         let mostKeys = batch.rows.reduce(0) { max($0, $1.visibleEnd) }
         let tileSize = Self.queryTile * mostKeys
         let scores = try work.scores.reserve(compute.team.size * tileSize)  // [threads, queryTile, keys]
         let kernels = compute.kernels
-        compute.team.forEach(runs.count * config.numAttentionHeads) { task, worker in
-            let run = runs[task / config.numAttentionHeads]
+        compute.team.forEach(batch.runs.count * config.numAttentionHeads) { task, worker in
+            let run = batch.runs[task / config.numAttentionHeads]
             let head = task % config.numAttentionHeads
             let row = batch.rows[run.lowerBound]
             let keys = row.visibleEnd

@@ -23,19 +23,21 @@ package struct Row {
 /// Rows of a sequence stand together, by increasing position. A row's keys and values are written to its sequence's
 /// pages; whatever else it sees must have been written before, or be written by the same batch.
 package struct Batch {
-    package var rows: [Row]
+    package let rows: [Row]
     /// One list a sequence: page i holds positions i * blockLength ..< (i + 1) * blockLength.
-    package var pages: [[Page]]
-    package var blockLength: Int
+    package let pages: [[Page]]
+    package let blockLength: Int
+    /// Consecutive rows that see the same keys: usually one block each.
+    let runs: [Range<Int>]
 
     package init(rows: [Row], pages: [[Page]], blockLength: Int) {
         self.rows = rows
         self.pages = pages
         self.blockLength = blockLength
+        runs = Self.runs(of: rows)
     }
 
-    /// Consecutive rows that see the same keys: usually one block each.
-    var runs: [Range<Int>] {
+    private static func runs(of rows: [Row]) -> [Range<Int>] {
         var runs: [Range<Int>] = []
         var start = 0
         for index in rows.indices.dropFirst() + [rows.count] where index > start {

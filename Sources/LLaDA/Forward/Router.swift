@@ -23,10 +23,10 @@ struct Router {
         routing.experts.reserveCapacity(rows.count * k)
         routing.weights.reserveCapacity(rows.count * k)
         var choice = [Float](repeating: 0, count: experts)
+        for index in 0..<rows.count * experts { logits[index] = 1 / (1 + llk_expf(-logits[index])) }
         let pools = config.expertCapacity > 0 ? pools(logits, bias, rows) : []
         for row in rows.indices {
             let scores = logits + row * experts
-            if pools.isEmpty { sigmoid(scores) }
             for expert in 0..<experts { choice[expert] = scores[expert] + (bias?.base[expert] ?? 0) }
             if !pools.isEmpty {
                 for expert in 0..<experts where !pools[row][expert] { choice[expert] = -.infinity }
@@ -45,10 +45,6 @@ struct Router {
             }
         }
         return routing
-    }
-
-    private func sigmoid(_ scores: UnsafeMutablePointer<Float>) {
-        for expert in 0..<config.numExperts { scores[expert] = 1 / (1 + llk_expf(-scores[expert])) }
     }
 
     /// Keeps the `topkGroup` groups whose two best scores have the largest sum.
@@ -76,7 +72,7 @@ struct Router {
     /// 2.2: rows of one sequence in one aligned block of `blockSize` positions share a pool of `expertCapacity` experts,
     /// those that some row of the block scores highest. [rows][experts]
     private func pools(
-        _ logits: UnsafeMutablePointer<Float>, _ bias: Vector?, _ rows: [Row]
+        _ allScores: UnsafePointer<Float>, _ bias: Vector?, _ rows: [Row]
     ) -> [[Bool]] {
         let experts = config.numExperts
         var pools: [[Bool]] = []
@@ -88,8 +84,7 @@ struct Router {
             while end < rows.count, rows[end].sequence == rows[start].sequence,
                 rows[end].position / config.blockSize == block
             {
-                let scores = logits + end * experts
-                sigmoid(scores)
+                let scores = allScores + end * experts
                 for expert in 0..<experts { best[expert] = max(best[expert], scores[expert] + (bias?.base[expert] ?? 0)) }
                 end += 1
             }

@@ -8,6 +8,8 @@ struct WeightReader {
     private(set) var parameters = 0
     private(set) var bytes = 0
 
+    private static var kernels: llk_kernels { llk_get(llk_best_isa()).pointee }
+
     init(_ checkpoint: Checkpoint, dtype: llk_dtype?) {
         self.checkpoint = checkpoint
         self.dtype = dtype
@@ -25,7 +27,7 @@ struct WeightReader {
     mutating func vector(_ name: String, count: Int) throws(LLaDAError) -> Vector {
         let tensor = try checkpoint.tensor(name, shape: [count])
         let buffer = try Buffer<Float>(count: count)
-        llk_get(LLK_PORTABLE).pointee.to_f32(tensor.base, tensor.type.stored, count, buffer.pointer)
+        Self.kernels.to_f32(tensor.base, tensor.type.stored, count, buffer.pointer)
         withExtendedLifetime(tensor.owner) {}
         parameters += count
         bytes += count * 4
@@ -54,20 +56,20 @@ struct WeightReader {
     private static func convert(
         _ tensor: Tensor, _ count: Int, to type: llk_dtype
     ) throws(LLaDAError) -> (UnsafeRawPointer, AnyObject) {
-        let toFloat = llk_get(llk_best_isa()).pointee.to_f32
         defer { withExtendedLifetime(tensor.owner) {} }
         if type == LLK_F32 {
             let buffer = try Buffer<Float>(count: count)
-            toFloat?(tensor.base, tensor.type.stored, count, buffer.pointer)
+            kernels.to_f32(tensor.base, tensor.type.stored, count, buffer.pointer)
             return (UnsafeRawPointer(buffer.pointer), buffer)
         }
         let buffer = try Buffer<UInt16>(count: count)
         let piece = 4096
         let floats = try Buffer<Float>(count: piece)
+        defer { withExtendedLifetime(floats) {} }
         let width = Matrix.width(of: tensor.type.stored)
         for start in stride(from: 0, to: count, by: piece) {
             let n = min(piece, count - start)
-            toFloat?(tensor.base + start * width, tensor.type.stored, n, floats.pointer)
+            kernels.to_f32(tensor.base + start * width, tensor.type.stored, n, floats.pointer)
             llk_f32_to_bf16(floats.pointer, n, buffer.pointer + start)
         }
         return (UnsafeRawPointer(buffer.pointer), buffer)
