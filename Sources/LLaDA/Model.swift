@@ -116,7 +116,8 @@ public final class Model: Sendable {
         let piece = CachedSequence.mostRows(blockLength: blockLength)
         for start in stride(from: 0, to: tokens.count, by: piece) {
             let active = start..<min(start + piece, tokens.count)
-            _ = try sequence.logits(tokens, active: active, asOneBlock: false, into: base + start * config.vocabSize)
+            _ = try sequence.forward(tokens, active: active, asOneBlock: false)
+            sequence.allLogits(transformer.compute.team, into: base + start * config.vocabSize)
         }
     }
 }

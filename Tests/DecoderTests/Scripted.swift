@@ -10,28 +10,35 @@ final class Script: Denoiser {
     /// the probability it gives it.
     private let answer: ([Int32], Int, Bool) -> (token: Int32, probability: Double)
     private(set) var windows: [Range<Int>] = []
+    private var rows: [[Float]] = []
 
     init(vocabSize: Int, _ answer: @escaping ([Int32], Int, Bool) -> (Int32, Double)) {
         self.vocabSize = vocabSize
         self.answer = answer
     }
 
-    func logits(
-        _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool,
-        into logits: UnsafeMutablePointer<Float>
-    ) throws(LLaDAError) -> Int {
+    func forward(_ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool) throws(LLaDAError) -> Int {
         if asOneBlock { windows.append(active) }
         let seen = Array(tokens[..<active.upperBound])
-        for position in active {
+        rows = active.map { position in
             let (token, probability) = answer(seen, position, asOneBlock)
             let rest = log((1 - probability) / Double(vocabSize - 1))
-            let row = logits + (position - active.lowerBound) * vocabSize
-            for id in 0..<vocabSize { row[id] = Float(id == Int(token) ? log(probability) : rest) }
+            return (0..<vocabSize).map { Float($0 == Int(token) ? log(probability) : rest) }
         }
         return 0
     }
 
+    func logits(_ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int) {
+        copy(rows, vocabulary, out, stride)
+    }
+
     func reset() {}
+}
+
+private func copy(_ rows: [[Float]], _ vocabulary: Range<Int>, _ out: UnsafeMutablePointer<Float>, _ stride: Int) {
+    for (index, row) in rows.enumerated() {
+        for (column, id) in vocabulary.enumerated() { out[index * stride + column] = row[id] }
+    }
 }
 
 private let mask: Int32 = 15
@@ -68,19 +75,16 @@ private struct Units: Decodable {
     let steps: [Step]
 }
 
-private final class Fixed: Denoiser {
+final class Fixed: Denoiser {
     let vocabSize: Int
     let rows: [[Float]]
     init(_ rows: [[Float]]) {
         self.rows = rows
         vocabSize = rows[0].count
     }
-    func logits(
-        _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool,
-        into logits: UnsafeMutablePointer<Float>
-    ) throws(LLaDAError) -> Int {
-        for position in active { (logits + position * vocabSize).update(from: rows[position], count: vocabSize) }
-        return 0
+    func forward(_ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool) -> Int { 0 }
+    func logits(_ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int) {
+        copy(rows, vocabulary, out, stride)
     }
     func reset() {}
 }

@@ -31,8 +31,8 @@ import Testing
                 }
             }
             let logits = try Buffer<Float>(count: rows.count * vocab)
-            try transformer.forward(
-                Batch(rows: rows, pages: pages, blockLength: blockLength), &work, logits: logits.pointer)
+            let states = try transformer.forward(Batch(rows: rows, pages: pages, blockLength: blockLength), &work)
+            transformer.logits(states, 0..<vocab, into: logits.pointer, stride: vocab)
             for (index, row) in rows.enumerated() {
                 for token in 0..<vocab {
                     results[row.sequence][row.position * vocab + token] = logits.pointer[index * vocab + token].bitPattern
@@ -101,10 +101,9 @@ import Testing
             let tokens: [Int32] = try fixture.values(ids)
             var routings: [Int: Routing] = [:]
             let sequence = try CachedSequence(model.transformer, blockLength: block)
-            let out = try Buffer<Float>(count: tokens.count * model.config.vocabSize)
             try tokens.withUnsafeBufferPointer { buffer in
-                _ = try sequence.logits(
-                    buffer, active: 0..<tokens.count, asOneBlock: false, into: out.pointer, observe: { routings[$0] = $1 })
+                _ = try sequence.forward(
+                    buffer, active: 0..<tokens.count, asOneBlock: false, observe: { routings[$0] = $1 })
             }
             for layer in model.config.firstKDenseReplace..<model.config.numHiddenLayers {
                 let routing = try #require(routings[layer])

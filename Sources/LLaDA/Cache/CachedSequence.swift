@@ -15,6 +15,7 @@ package final class CachedSequence {
     /// Pages for a window that is run as one block: its keys and values are nobody else's.
     private var windowPages: [Page] = []
     private var work: Workspace
+    private var states: FinalStates?  // of the last forward
 
     /// Rows of a forward when many wait: whole blocks, so that activations stay bounded.
     package static func mostRows(blockLength: Int) -> Int { max(blockLength, 512 / blockLength * blockLength) }
@@ -29,12 +30,12 @@ package final class CachedSequence {
     /// Forgets all keys and values.
     package func reset() { computed = [] }
 
-    /// Logits of tokens[active], given all before. `asOneBlock` lets the active positions, of several blocks, see each
-    /// other (spec: decoding.md, section 7). logits: [active.count, vocab]. Returns how many forwards went ahead of it.
-    package func logits(
-        _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool,
-        into logits: UnsafeMutablePointer<Float>, observe: ((Int, Routing) -> Void)?
+    /// Runs the model over tokens[active], given all before. `asOneBlock` lets the active positions, of several blocks, see
+    /// each other (spec: decoding.md, section 7). Returns how many forwards went ahead of it.
+    package func forward(
+        _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool, observe: ((Int, Routing) -> Void)?
     ) throws(LLaDAError) -> Int {
+        states = nil
         let held = holding(tokens)
         var start = min(held, active.lowerBound)
         // A window leaves the pages of its blocks alone; a block that is run anew replaces its page.
@@ -47,18 +48,18 @@ package final class CachedSequence {
         var ahead = 0
         while active.upperBound - start > piece, active.lowerBound - start > 0 {
             let end = min(start + piece, active.lowerBound)
-            try run(tokens, start..<end, wanting: end..<end, nil, observe)
+            try run(tokens, start..<end, wanting: end..<end, observe)
             start = end
             ahead += 1
         }
         if asOneBlock {
             if start < active.lowerBound {
-                try run(tokens, start..<active.lowerBound, wanting: active.lowerBound..<active.lowerBound, nil, observe)
+                try run(tokens, start..<active.lowerBound, wanting: active.lowerBound..<active.lowerBound, observe)
                 ahead += 1
             }
-            try runWindow(tokens, active, logits)
+            try runWindow(tokens, active)
         } else {
-            try run(tokens, start..<active.upperBound, wanting: active, logits, observe)
+            try run(tokens, start..<active.upperBound, wanting: active, observe)
         }
         return ahead
     }
@@ -72,8 +73,7 @@ package final class CachedSequence {
     }
 
     private func run(
-        _ tokens: UnsafeBufferPointer<Int32>, _ range: Range<Int>, wanting: Range<Int>,
-        _ logits: UnsafeMutablePointer<Float>?, _ observe: ((Int, Routing) -> Void)?
+        _ tokens: UnsafeBufferPointer<Int32>, _ range: Range<Int>, wanting: Range<Int>, _ observe: ((Int, Routing) -> Void)?
     ) throws(LLaDAError) {
         let rows = range.map { position in
             Row(
@@ -82,13 +82,11 @@ package final class CachedSequence {
                 wantsLogits: wanting.contains(position))
         }
         let batch = Batch(rows: rows, pages: [pages], blockLength: blockLength)
-        try transformer.forward(batch, &work, logits: logits, cancellation: cancellation, observe: observe)
+        states = try transformer.forward(batch, &work, cancellation: cancellation, observe: observe)
         computed.append(contentsOf: tokens[range])
     }
 
-    private func runWindow(
-        _ tokens: UnsafeBufferPointer<Int32>, _ window: Range<Int>, _ logits: UnsafeMutablePointer<Float>
-    ) throws(LLaDAError) {
+    private func runWindow(_ tokens: UnsafeBufferPointer<Int32>, _ window: Range<Int>) throws(LLaDAError) {
         let first = window.lowerBound / blockLength
         while windowPages.count * blockLength < window.count {
             windowPages.append(try Page(blockLength: blockLength, config: transformer.config))
@@ -97,17 +95,20 @@ package final class CachedSequence {
             Row(position: position, token: tokens[position], visibleEnd: window.upperBound, wantsLogits: true)
         }
         let batch = Batch(rows: rows, pages: [Array(pages[..<first]) + windowPages], blockLength: blockLength)
-        try transformer.forward(batch, &work, logits: logits, cancellation: cancellation)
+        states = try transformer.forward(batch, &work, cancellation: cancellation)
     }
 }
 
 extension CachedSequence: Denoiser {
     package var vocabSize: Int { transformer.config.vocabSize }
 
-    package func logits(
-        _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool,
-        into logits: UnsafeMutablePointer<Float>
+    package func forward(
+        _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool
     ) throws(LLaDAError) -> Int {
-        try self.logits(tokens, active: active, asOneBlock: asOneBlock, into: logits, observe: nil)
+        try forward(tokens, active: active, asOneBlock: asOneBlock, observe: nil)
+    }
+
+    package func logits(_ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int) {
+        if let states { transformer.logits(states, vocabulary, into: out, stride: stride) }
     }
 }

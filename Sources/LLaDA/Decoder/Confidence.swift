@@ -5,6 +5,15 @@ struct Confidence {
     let compute: Compute
     let vocabSize: Int
 
+    private var tileScratch = Scratch<Float>()  // [threads, rows, tile]
+    private var peakScratch = Scratch<Peak>()  // [tiles, rows]
+    private var rowScratch = Scratch<Float>()  // [threads, vocab]
+
+    init(compute: Compute, vocabSize: Int) {
+        self.compute = compute
+        self.vocabSize = vocabSize
+    }
+
     /// What a row's logits go through before they are judged: tokens taken out, and one made less likely.
     struct Adjustment {
         var banned: [Int32] = []
@@ -12,35 +21,90 @@ struct Confidence {
 
         var isEmpty: Bool { banned.isEmpty && penalty == nil }
 
-        func apply(to row: UnsafeMutablePointer<Float>) {
-            if let penalty { row[Int(penalty.token)] -= penalty.amount }
-            for token in banned { row[Int(token)] = -.infinity }
+        /// row: logits of `vocabulary`
+        func apply(to row: UnsafeMutablePointer<Float>, _ vocabulary: Range<Int>) {
+            if let penalty, vocabulary.contains(Int(penalty.token)) {
+                row[Int(penalty.token) - vocabulary.lowerBound] -= penalty.amount
+            }
+            for token in banned where vocabulary.contains(Int(token)) { row[Int(token) - vocabulary.lowerBound] = -.infinity }
         }
     }
 
-    /// tokens, confidences: [rows];  logits: [rows, vocab];  scratch: [threads, vocab]
-    /// With a sampler, confidence is that of the token drawn in the distribution it was drawn from; `uniform` gives each
-    /// row its number.
-    func predict(
-        _ logits: UnsafePointer<Float>, rows: Int, adjust: [Adjustment], scratch: UnsafeMutablePointer<Float>,
-        sampler: Sampler?, uniform: (Int) -> Double,
+    /// The largest logit of a stretch of a row, and the sum of exp(logit - largest).
+    private struct Peak {
+        var token: Int32
+        var logit: Float
+        var sum: Float
+
+        /// Takes over the next stretch. Sums are rescaled in the order of stretches, so tiles are part of the result.
+        mutating func join(_ next: Peak) {
+            if next.sum == 0 { return }  // nothing but bans
+            if sum == 0 {
+                self = next
+            } else if next.logit > logit {
+                sum = next.sum + sum * llk_expf(logit - next.logit)
+                (token, logit) = (next.token, next.logit)
+            } else {
+                sum += next.sum * llk_expf(next.logit - logit)
+            }
+        }
+    }
+
+    /// The most likely token of each position of the last forward and its probability, without ever holding a row of
+    /// logits: each tile of them is judged where it was computed.  tokens, confidences: [adjust.count]
+    mutating func predict(
+        _ denoiser: any Denoiser, adjust: [Adjustment],
         tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
-    ) {
-        compute.team.forEach(rows) { index, worker in
+    ) throws(LLaDAError) {
+        let rows = adjust.count
+        let width = min(type(of: denoiser).tile, vocabSize)
+        let tiles = denoiser.tiles
+        let scratch = try tileScratch.reserve(compute.team.size * rows * width)
+        let peaks = try peakScratch.reserve(tiles * rows)
+        let kernels = compute.kernels
+        let compute = compute
+        compute.team.forEach(tiles) { index, worker in
+            let vocabulary = denoiser.vocabulary(ofTile: index)
+            let logits = scratch + worker * rows * width
+            denoiser.logits(vocabulary, into: logits, stride: width)
+            for row in 0..<rows {
+                let logits = logits + row * width
+                adjust[row].apply(to: logits, vocabulary)
+                var sum: Float = 0
+                let best = kernels.argmax_sum_exp(logits, vocabulary.count, &sum)
+                let logit = logits[best]
+                if !(logit > -.infinity) {  // all are -inf or NaN: if only bans did that, another tile may have better
+                    sum = (0..<vocabulary.count).contains { logits[$0].isNaN } ? .nan : 0
+                }
+                peaks[index * rows + row] = Peak(
+                    token: Int32(vocabulary.lowerBound + best), logit: logit > -.infinity ? logit : -.infinity, sum: sum)
+            }
+        }
+        for row in 0..<rows {
+            var peak = peaks[row]
+            for index in 1..<max(tiles, 1) { peak.join(peaks[index * rows + row]) }
+            tokens[row] = peak.logit > -.infinity ? peak.token : 0
+            confidences[row] = peak.logit > -.infinity ? 1 / peak.sum : .nan  // softmax at the arg-max
+        }
+    }
+
+    /// With a sampler, confidence is that of the token drawn in the distribution it was drawn from; `uniform` gives each
+    /// row its number.  logits: [adjust.count, vocab];  tokens, confidences: [adjust.count]
+    mutating func draw(
+        _ sampler: Sampler, logits: UnsafePointer<Float>, adjust: [Adjustment], uniform: (Int) -> Double,
+        tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
+    ) throws(LLaDAError) {
+        let scratch = try rowScratch.reserve(compute.team.size * vocabSize)
+        let vocabSize = vocabSize
+        compute.team.forEach(adjust.count) { index, worker in
             var row = logits + index * vocabSize
             if !adjust[index].isEmpty {
                 let copy = scratch + worker * vocabSize
                 copy.update(from: row, count: vocabSize)
-                adjust[index].apply(to: copy)
+                adjust[index].apply(to: copy, 0..<vocabSize)
                 row = UnsafePointer(copy)
             }
-            if let sampler {
-                (tokens[index], confidences[index]) = sampler.draw(row, vocab: vocabSize, uniform: uniform(index))
-            } else {
-                var sum: Float = 0
-                tokens[index] = Int32(compute.kernels.argmax_sum_exp(row, vocabSize, &sum))
-                confidences[index] = 1 / sum  // softmax at the arg-max
-            }
+            (tokens[index], confidences[index]) = sampler.draw(row, vocab: vocabSize, uniform: uniform(index))
         }
     }
 
@@ -48,7 +112,7 @@ struct Confidence {
     func candidates(_ logits: UnsafePointer<Float>, _ adjustment: Adjustment, count: Int) throws(LLaDAError) -> [Decoder.Candidate] {
         let copy = try Buffer<Float>(count: vocabSize)
         copy.pointer.update(from: logits, count: vocabSize)
-        adjustment.apply(to: copy.pointer)
+        adjustment.apply(to: copy.pointer, 0..<vocabSize)
         var sum: Float = 0
         let best = copy.pointer[compute.kernels.argmax_sum_exp(copy.pointer, vocabSize, &sum)]
         let row = UnsafeBufferPointer(start: copy.pointer, count: vocabSize)

@@ -48,8 +48,16 @@ extension Decoder {
                 .invalidArgument,
                 "position is \(position); expected one of the last forward, \(forwarded.lowerBound) to \(forwarded.upperBound - 1)")
         }
+        let row = try allLogits() + (position - forwarded.lowerBound) * denoiser.vocabSize
+        return UnsafeBufferPointer(start: row, count: denoiser.vocabSize)
+    }
+
+    /// Those of all positions of the last forward, made when first asked for: [forwarded.count, vocab]
+    func allLogits() throws(LLaDAError) -> UnsafePointer<Float> {
         let base = try logitScratch.reserve(forwarded.count * denoiser.vocabSize)
-        return UnsafeBufferPointer(start: base + (position - forwarded.lowerBound) * denoiser.vocabSize, count: denoiser.vocabSize)
+        if !holdsLogits { denoiser.allLogits(confidence.compute.team, into: base) }
+        holdsLogits = true
+        return UnsafePointer(base)
     }
 
     /// What `apply` will write; nil unless a proposal is at hand.

@@ -4,13 +4,12 @@ extension Decoder {
     public func forward() throws(LLaDAError) {
         try checkUnfinished("forward")
         try cancellation.check()
-        let logits = try logitScratch.reserve(active.count * denoiser.vocabSize)
         if !options.useCache { denoiser.reset() }
         let isNew = phase == .ready
         phase = .ready  // if it fails half-way, predictions are gone
         forwarded = 0..<0
-        let ahead = try denoiser.logits(
-            canvasStore.tokens, active: active, asOneBlock: isEditingBlocks, into: logits)
+        holdsLogits = false
+        let ahead = try denoiser.forward(canvasStore.tokens, active: active, asOneBlock: isEditingBlocks)
         if forwards == 0 { prefills += ahead } else { commits += ahead }
         forwards += 1
         forwarded = active
@@ -128,18 +127,20 @@ extension Decoder {
 
     /// Predictions of the last forward, bans and penalty applied.
     func predict() throws(LLaDAError) {
-        let count = forwarded.count
         adjustments = forwarded.map(adjustment(at:))
-        let logits = try logitScratch.reserve(count * denoiser.vocabSize)
-        let scratch = try rowScratch.reserve(confidence.compute.team.size * denoiser.vocabSize)
-        let sampler = policy.temperature > 0
-            ? Sampler(temperature: policy.temperature, topK: policy.topK, topP: policy.topP) : nil
-        let random = Philox(seed: policy.seed)
-        let (first, forward) = (forwarded.lowerBound, forwards)
-        confidence.predict(
-            logits, rows: count, adjust: adjustments, scratch: scratch, sampler: sampler,
-            uniform: { random.uniform(forward: forward, position: first + $0) },
-            tokens: predictedTokens.pointer, confidences: predictedConfidences.pointer)
+        if policy.temperature > 0 {
+            let sampler = Sampler(temperature: policy.temperature, topK: policy.topK, topP: policy.topP)
+            let random = Philox(seed: policy.seed)
+            let (first, forward) = (forwarded.lowerBound, forwards)
+            let logits = try allLogits()
+            try confidence.draw(
+                sampler, logits: logits, adjust: adjustments,
+                uniform: { random.uniform(forward: forward, position: first + $0) },
+                tokens: predictedTokens.pointer, confidences: predictedConfidences.pointer)
+        } else {
+            try confidence.predict(
+                denoiser, adjust: adjustments, tokens: predictedTokens.pointer, confidences: predictedConfidences.pointer)
+        }
     }
 
     private func adjustment(at position: Int) -> Confidence.Adjustment {

@@ -72,7 +72,7 @@ public final class Decoder {
     public internal(set) var events: [Event] = []
 
     let denoiser: any Denoiser
-    let confidence: Confidence
+    var confidence: Confidence
     let eosIDs: Set<Int32>
     var canvasStore: Canvas
     var progress = BlockProgress()
@@ -86,8 +86,8 @@ public final class Decoder {
     var forwarded = 0..<0
     /// What its predictions were made with.
     var adjustments: [Confidence.Adjustment] = []  // [forwarded.count]
-    var logitScratch = Scratch<Float>()  // [forwarded.count, vocab]
-    var rowScratch = Scratch<Float>()  // [threads, vocab]
+    var logitScratch = Scratch<Float>()  // [forwarded.count, vocab], if anybody asked
+    var holdsLogits = false
     let predictedTokens: Buffer<Int32>  // [mbeWindow * blockLength]
     let predictedConfidences: Buffer<Float>  // [mbeWindow * blockLength]
 

@@ -14,7 +14,7 @@ package final class OpenBLAS: Sendable {
     private static let asIs: Int32 = 111
     private static let transposed: Int32 = 112
     private static let tileRows = 32
-    private static let tileOutputs = 256
+    static let tileOutputs = 256
 
     private let sgemm: Sgemm
 
@@ -45,31 +45,29 @@ package final class OpenBLAS: Sendable {
         return unsafeBitCast(get, to: (@convention(c) () -> Int32).self)() == 1
     }
 
-    /// y = x W^T.  x: [rows, ldx];  y: [rows, ldy]
-    func product(
-        _ x: UnsafePointer<Float>, stride ldx: Int, rows: Int, _ weight: Matrix,
-        _ y: UnsafeMutablePointer<Float>, stride ldy: Int, _ team: ThreadTeam
+    /// Some outputs of y = x W^T, from a multiple of `tileOutputs` on.  x: [rows, ldx];  y: [rows, ldy]
+    func tile(
+        _ x: UnsafePointer<Float>, stride ldx: Int, rows: Int, _ weight: Matrix, _ outputs: Range<Int>,
+        _ y: UnsafeMutablePointer<Float>, stride ldy: Int
     ) {
         let inner = weight.inputs
-        let rowTiles = (rows + Self.tileRows - 1) / Self.tileRows
-        let outputTiles = (weight.outputs + Self.tileOutputs - 1) / Self.tileOutputs
-        team.forEach(rowTiles * outputTiles) { tile, _ in
-            let firstRow = tile % rowTiles * Self.tileRows
-            let count = min(Self.tileRows, rows - firstRow)
-            let first = tile / rowTiles * Self.tileOutputs
-            let outputs = min(Self.tileOutputs, weight.outputs - first)
-            // Both operands are packed, so that no stride of the caller's is part of the shape either.
-            withUnsafeTemporaryAllocation(of: Float.self, capacity: Self.tileRows * (inner + outputs)) { scratch in
-                guard let padded = scratch.baseAddress else { return }
-                let result = padded + Self.tileRows * inner
+        // Both operands are packed, so that no stride of the caller's is part of the shape either.
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: Self.tileRows * (inner + Self.tileOutputs)) { scratch in
+            guard let padded = scratch.baseAddress else { return }
+            let result = padded + Self.tileRows * inner
+            for firstRow in stride(from: 0, to: rows, by: Self.tileRows) {
+                let count = min(Self.tileRows, rows - firstRow)
                 for row in 0..<count { (padded + row * inner).update(from: x + (firstRow + row) * ldx, count: inner) }
                 (padded + count * inner).update(repeating: 0, count: (Self.tileRows - count) * inner)
-                sgemm(
-                    Self.rowMajor, Self.asIs, Self.transposed, Int32(Self.tileRows), Int32(outputs), Int32(inner), 1,
-                    padded, Int32(inner), weight.row(first).assumingMemoryBound(to: Float.self), Int32(inner), 0,
-                    result, Int32(outputs))
-                for row in 0..<count {
-                    (y + (firstRow + row) * ldy + first).update(from: result + row * outputs, count: outputs)
+                for first in stride(from: outputs.lowerBound, to: outputs.upperBound, by: Self.tileOutputs) {
+                    let width = min(Self.tileOutputs, outputs.upperBound - first)
+                    sgemm(
+                        Self.rowMajor, Self.asIs, Self.transposed, Int32(Self.tileRows), Int32(width), Int32(inner), 1,
+                        padded, Int32(inner), weight.row(first).assumingMemoryBound(to: Float.self), Int32(inner), 0,
+                        result, Int32(width))
+                    for row in 0..<count {
+                        (y + (firstRow + row) * ldy + first).update(from: result + row * width, count: width)
+                    }
                 }
             }
         }

@@ -24,15 +24,23 @@ extension Compute {
         _ y: UnsafeMutablePointer<Float>, stride ldy: Int
     ) {
         if rows == 0 { return }
-        if let blas, weight.type == LLK_F32 {
-            blas.product(x, stride: ldx, rows: rows, weight, y, stride: ldy, team)
-            return
+        let size = tileSize(weight.outputs)
+        team.forEach((weight.outputs + size - 1) / size) { index, _ in
+            let first = index * size
+            tile(x, stride: ldx, rows: rows, weight, first..<min(first + size, weight.outputs), y, stride: ldy)
         }
-        let tile = tileSize(weight.outputs)
-        team.forEach((weight.outputs + tile - 1) / tile) { index, _ in
-            let first = index * tile
+    }
+
+    /// Some outputs of the product, on the calling thread.
+    func tile(
+        _ x: UnsafePointer<Float>, stride ldx: Int, rows: Int, _ weight: Matrix, _ outputs: Range<Int>,
+        _ y: UnsafeMutablePointer<Float>, stride ldy: Int
+    ) {
+        if let blas, weight.type == LLK_F32 {
+            blas.tile(x, stride: ldx, rows: rows, weight, outputs, y, stride: ldy)
+        } else {
             kernels.matmul(
-                x, ldx, rows, weight.base, weight.type, weight.inputs, first, min(first + tile, weight.outputs), y, ldy)
+                x, ldx, rows, weight.base, weight.type, weight.inputs, outputs.lowerBound, outputs.upperBound, y, ldy)
         }
     }
 
@@ -52,6 +60,7 @@ extension Compute {
 
     /// Outputs a task: enough tasks to even out threads, enough work in each to be worth taking.
     private func tileSize(_ outputs: Int) -> Int {
+        if blas != nil { return OpenBLAS.tileOutputs }
         let share = outputs / (team.size * 4)
         return max(32, min(512, (share + 15) / 16 * 16))
     }

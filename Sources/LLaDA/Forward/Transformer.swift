@@ -1,6 +1,7 @@
 import Kernels
 
-/// The forward pass: rows in, keys and values to their pages, logits out (spec: model.md, section 1).
+/// The forward pass: rows in, keys and values to their pages, states out, of which logits are made on demand
+/// (spec: model.md, section 1).
 ///
 /// Immutable; any number of threads may run forwards, each with a workspace and pages of its own.
 package struct Transformer: Sendable {
@@ -16,12 +17,13 @@ package struct Transformer: Sendable {
         rotary = Rotary(config)
     }
 
-    /// Runs `batch`; logits: [rows that want them, vocab], in the order of the rows. Checks for cancellation at every
-    /// layer; then pages hold part of what they should. `observe` is told each mixture layer's routing.
+    /// Runs `batch` and returns what `logits` wants to know of the rows that want logits, in their order; valid until the
+    /// workspace's next forward. Checks for cancellation at every layer; then pages hold part of what they should.
+    /// `observe` is told each mixture layer's routing.
     package func forward(
-        _ batch: Batch, _ work: inout Workspace, logits: UnsafeMutablePointer<Float>?,
+        _ batch: Batch, _ work: inout Workspace,
         cancellation: Cancellation? = nil, observe: ((Int, Routing) -> Void)? = nil
-    ) throws(LLaDAError) {
+    ) throws(LLaDAError) -> FinalStates {
         let rows = batch.rows.count
         let hidden = config.hiddenSize
         let x = try work.residual.reserve(rows * hidden)
@@ -46,9 +48,16 @@ package struct Transformer: Sendable {
             }
             add(delta, rows, to: x)
         }
-        guard let logits else { return }
-        try cancellation?.check()
-        try head(x, batch.rows, &work, logits)
+        return try finalStates(x, batch.rows, &work)
+    }
+
+    /// out = logits of `states` for a stretch of the vocabulary;  out: [states.count, stride >= vocabulary.count]
+    package func logits(
+        _ states: FinalStates, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int
+    ) {
+        compute.tile(
+            states.base, stride: config.hiddenSize, rows: states.count, weights.head, vocabulary,
+            out - vocabulary.lowerBound, stride: stride)
     }
 
     /// x[r] = embedding[token of r]
@@ -60,10 +69,9 @@ package struct Transformer: Sendable {
         }
     }
 
-    /// The language-model head, for the rows that want logits.
-    private func head(
-        _ x: UnsafePointer<Float>, _ rows: [Row], _ work: inout Workspace, _ logits: UnsafeMutablePointer<Float>
-    ) throws(LLaDAError) {
+    private func finalStates(
+        _ x: UnsafePointer<Float>, _ rows: [Row], _ work: inout Workspace
+    ) throws(LLaDAError) -> FinalStates {
         let hidden = config.hiddenSize
         let wanted = rows.indices.filter { rows[$0].wantsLogits }
         let normed = try work.wanted.reserve(wanted.count * hidden)  // [wanted, hidden]
@@ -71,8 +79,7 @@ package struct Transformer: Sendable {
             compute.kernels.rms_norm(
                 x + row * hidden, weights.norm.base, hidden, Float(config.rmsNormEps), normed + index * hidden)
         }
-        compute.product(
-            normed, stride: hidden, rows: wanted.count, weights.head, logits, stride: config.vocabSize)
+        return FinalStates(base: UnsafePointer(normed), count: wanted.count)
     }
 
     private func norm(_ x: UnsafePointer<Float>, _ weight: Vector, _ rows: Int, _ y: UnsafeMutablePointer<Float>) {
@@ -85,4 +92,10 @@ package struct Transformer: Sendable {
     private func add(_ delta: UnsafePointer<Float>, _ rows: Int, to x: UnsafeMutablePointer<Float>) {
         compute.kernels.axpy(1, delta, rows * config.hiddenSize, x)
     }
+}
+
+/// The last layer's output, normed, for the rows that want logits.
+package struct FinalStates: @unchecked Sendable {  // read only
+    let base: UnsafePointer<Float>  // [count, hidden]
+    package let count: Int
 }
