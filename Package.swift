@@ -26,7 +26,8 @@ let package = Package(
                     "-Xlinker", "-z", "-Xlinker", "nodelete", "-Xlinker", "--gc-sections",
                 ] + (sanitizing ? [] : ["-Xlinker", "-z", "-Xlinker", "defs"]))
             ]),
-        .executableTarget(name: "llada-bench", dependencies: ["LLaDA"]),
+        .target(name: "Probes"),  // the machine's limits, for the benchmark
+        .executableTarget(name: "llada-bench", dependencies: ["LLaDA", "Kernels", "Probes"]),
         .executableTarget(name: "llada-example", dependencies: ["LLaDA"], path: "examples/swift"),
         .testTarget(name: "KernelsTests", dependencies: ["Kernels"]),
         .testTarget(name: "CheckpointTests", dependencies: ["LLaDA"]),

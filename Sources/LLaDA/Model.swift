@@ -62,25 +62,43 @@ public final class Model: Sendable {
 
     /// Opens the Hugging Face folder `path` of a `llada2_moe` checkpoint. `progress` is told the part done, 0 to 1;
     /// returning false ends the work with `.stopped`.
-    public init(
+    public convenience init(
         path: String, options: Options = Options(), progress: ((Double) -> Bool)? = nil
     ) throws(LLaDAError) {
-        func tell(_ part: Double) throws(LLaDAError) {
-            if let progress, !progress(part) { throw LLaDAError(.stopped, "loading \(path) was stopped by the progress callback") }
+        let progress = Progress(path: path, tell: progress)
+        let checkpoint = try Checkpoint.open(path, mapped: options.useMmap, progress: progress.part(0, 0.5))
+        try self.init(checkpoint, options: options, progress: progress)
+    }
+
+    /// Reading takes the first half of the time, laying out the second; with mapped files used in place both are quick.
+    package struct Progress {
+        let path: String
+        let tell: ((Double) -> Bool)?
+
+        package init(path: String, tell: ((Double) -> Bool)?) {
+            self.path = path
+            self.tell = tell
         }
-        // Reading takes the first half, laying out the second; with mapped files both are quick.
-        func telling(_ first: Double, _ share: Double) -> (Double) throws(LLaDAError) -> Void {
-            { (part) throws(LLaDAError) in try tell(first + share * part) }
+
+        func part(_ first: Double, _ share: Double) -> (Double) throws(LLaDAError) -> Void {
+            { (part) throws(LLaDAError) in
+                if let tell, !tell(first + share * part) {
+                    throw LLaDAError(.stopped, "loading \(path) was stopped by the progress callback")
+                }
+            }
         }
+    }
+
+    package init(_ source: any TensorSource, options: Options, progress: Progress) throws(LLaDAError) {
         guard 0...Self.mostThreads ~= options.threads else {
             throw LLaDAError(.invalidArgument, "threads is \(options.threads); expected 0 to \(Self.mostThreads)")
         }
-        let checkpoint = try Checkpoint.open(path, mapped: options.useMmap, progress: telling(0, 0.5))
-        config = checkpoint.config
-        let weights = try Weights(checkpoint, dtype: try options.dtype.held(), progress: telling(0.5, 0.4))
+        let path = source.directory
+        config = source.config
+        let team = ThreadTeam(threads: options.threads == 0 ? ThreadTeam.availableThreads : options.threads)
+        let weights = try Weights(source, options.dtype.precision, team: team, progress: progress.part(0.5, 0.4))
         numParameters = weights.parameters
         weightBytes = weights.byteCount
-        let team = ThreadTeam(threads: options.threads == 0 ? ThreadTeam.availableThreads : options.threads)
         let compute = Compute(team: team, blas: try options.blas.library())
         transformer = Transformer(config: config, weights: weights, compute: compute)
 
@@ -96,7 +114,7 @@ public final class Model: Sendable {
         let ids = SpecialTokens(config, tokenizer, options)
         maskTokenID = try ids.mask()
         eosTokenIDs = try ids.endOfSequence()
-        try tell(1)
+        try progress.part(1, 0)(1)
     }
 
     /// The logits of a whole sequence under the strict block-causal mask: the one at position i is about the token AT
@@ -123,12 +141,13 @@ public final class Model: Sendable {
 }
 
 extension Model.DType {
-    fileprivate func held() throws(LLaDAError) -> llk_dtype? {
+    fileprivate var precision: Precision {
         switch self {
-        case .auto: nil
-        case .f32: LLK_F32
-        case .bf16: LLK_BF16
-        case .int8, .int4: throw LLaDAError(.unsupported, "dtype \(self) is not in this version; expected auto, f32 or bf16")
+        case .auto: .rows(nil)
+        case .f32: .rows(LLK_F32)
+        case .bf16: .packed(LLK_PACKED_BF16)
+        case .int8: .packed(LLK_PACKED_INT8)
+        case .int4: .packed(LLK_PACKED_INT4)
         }
     }
 }

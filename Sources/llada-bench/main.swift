@@ -1,76 +1,82 @@
-// Times a checkpoint: loading, prefill, and a denoising step on top of a cached prefix.
+// Times the engine: a denoising step, its parts, and prefill, on a checkpoint or on random weights of a published shape.
 //
-//     swift run -c release llada-bench MODEL [--prefix 512] [--block 32] [--threads 0] [--rounds 9] [--blas on|off]
+//     swift run -c release llada-bench MODEL | --shape mini|flash [--layers N]
+//         [--precision auto|f32|bf16|int8|int4] [--prefix 512] [--block 32] [--threads 0] [--rounds 9]
+//         [--blas on|off] [--json FILE] [--plot FILE.svg]
 //
-// Medians over rounds. Prints what was run; comparisons belong into one run on a quiet machine.
+// Medians over rounds, with the machine's bandwidth and arithmetic probed in each. Compare within one run on a quiet machine.
 import Foundation
 import LLaDA
 
 struct Arguments {
-    var model = ""
+    var path: String?
+    var shape: Shape?
+    var layers: Int?
     var prefix = 512
     var block = 32
     var rounds = 9
+    var json: String?
+    var plot: String?
     var options = Model.Options()
+
+    static let precisions: [String: Model.DType] = ["auto": .auto, "f32": .f32, "bf16": .bf16, "int8": .int8, "int4": .int4]
 
     init(_ arguments: [String]) throws {
         var rest = arguments[...]
+        func wrong(_ text: String) -> LLaDAError { LLaDAError(.invalidArgument, text) }
         while let word = rest.popFirst() {
-            func value() throws -> Int {
-                guard let text = rest.popFirst(), let number = Int(text), number >= 0 else {
-                    throw LLaDAError(.invalidArgument, "\(word) wants a number")
-                }
+            func text() throws -> String {
+                guard let text = rest.popFirst() else { throw wrong("\(word) wants a value") }
+                return text
+            }
+            func number(_ least: Int) throws -> Int {
+                guard let number = Int(try text()), number >= least else { throw wrong("\(word) wants a number of at least \(least)") }
                 return number
             }
+            func oneOf<Value>(_ values: [String: Value]) throws -> Value {
+                guard let value = values[try text()] else { throw wrong("\(word) wants one of \(values.keys.sorted().joined(separator: ", "))") }
+                return value
+            }
             switch word {
-            case "--prefix": prefix = try value()
-            case "--block": block = max(1, try value())
-            case "--rounds": rounds = max(1, try value())
-            case "--threads": options.threads = try value()
-            case "--blas": options.blas = rest.popFirst() == "on" ? .on : .off
-            default: model = word
+            case "--shape": shape = try oneOf(Dictionary(uniqueKeysWithValues: Shape.allCases.map { ($0.rawValue, $0) }))
+            case "--layers": layers = try number(1)
+            case "--precision": options.dtype = try oneOf(Self.precisions)
+            case "--prefix": prefix = try number(1)
+            case "--block": block = try number(1)
+            case "--rounds": rounds = try number(1)
+            case "--threads": options.threads = try number(0)
+            case "--blas": options.blas = try oneOf(["on": .on, "off": .off])
+            case "--json": json = try text()
+            case "--plot": plot = try text()
+            default:
+                if word.hasPrefix("-") { throw wrong("\(word) is no option: see the head of Sources/llada-bench/main.swift") }
+                path = word
             }
         }
-        if model.isEmpty { throw LLaDAError(.invalidArgument, "usage: llada-bench MODEL [--prefix N] [--block N] [--threads N] [--rounds N] [--blas on|off]") }
+        if (path == nil) == (shape == nil) { throw wrong("say which MODEL, or --shape mini|flash") }
+        if prefix < block { throw wrong("--prefix must be at least --block") }
     }
-}
 
-func milliseconds(_ body: () throws -> Void) rethrows -> Double {
-    let start = DispatchTime.now().uptimeNanoseconds
-    try body()
-    return Double(DispatchTime.now().uptimeNanoseconds - start) / 1e6
-}
-
-func report(_ name: String, _ times: [Double], tokens: Int) {
-    let median = times.sorted()[times.count / 2]
-    let rate = Double(tokens) / median * 1000
-    print(String(format: "%@ %10.3f ms   %10.0f tokens/s", name.padding(toLength: 28, withPad: " ", startingAt: 0), median, rate))
+    func open() throws -> Model {
+        if let shape {
+            return try Model(
+                try SyntheticTensors(shape, layers: layers), options: options, progress: .init(path: "\(shape)", tell: nil))
+        }
+        return try Model(path: path ?? "", options: options)
+    }
 }
 
 do {
-    var arguments = try Arguments(Array(CommandLine.arguments.dropFirst()))
-    arguments.options.maskTokenID = 0  // any will do for timing
+    let arguments = try Arguments(Array(CommandLine.arguments.dropFirst()))
     var opened: Model?
-    let load = try milliseconds { opened = try Model(path: arguments.model, options: arguments.options) }
+    let load = try seconds { opened = try arguments.open() }
     guard let model = opened else { exit(1) }
-    print("\(arguments.model): \(model.numParameters) parameters, \(model.weightBytes >> 10) KiB, \(model.threads) threads, \(Model.kernelsName)")
-    print(String(format: "load %.1f ms", load))
-
-    let prefix = arguments.prefix / arguments.block * arguments.block
-    let prompt = (0..<prefix).map { Int32($0 * 31 % (model.config.vocabSize - 1) + 1) }
-    var options = Decoder.Options()
-    options.blockLength = arguments.block
-    options.genLength = arguments.block
-    options.eosEarlyStop = false
-    var first: [Double] = []
-    var step: [Double] = []
-    for _ in 0..<arguments.rounds {
-        let decoder = try Decoder(model, prompt: prompt, options: options)
-        first.append(try milliseconds { try decoder.forward() })
-        step.append(try milliseconds { try decoder.forward() })
-    }
-    report("prefill \(prefix) + \(arguments.block)", first, tokens: prefix + arguments.block)
-    report("step of \(arguments.block) on \(prefix)", step, tokens: arguments.block)
+    let timing = try Timing(
+        model, prefix: arguments.prefix, block: arguments.block, rounds: arguments.rounds, precision: arguments.options.dtype)
+    let report = Report(timing, load: load, arguments)
+    print(report.text)
+    if let file = arguments.json { try report.json.write(to: URL(fileURLWithPath: file)) }
+    if let file = arguments.plot { try Data(report.plot.utf8).write(to: URL(fileURLWithPath: file)) }
 } catch {
     FileHandle.standardError.write(Data("llada-bench: \(error)\n".utf8))
     exit(1)

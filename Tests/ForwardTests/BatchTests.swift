@@ -101,9 +101,9 @@ import Testing
             let tokens: [Int32] = try fixture.values(ids)
             var routings: [Int: Routing] = [:]
             let sequence = try CachedSequence(model.transformer, blockLength: block)
+            sequence.observer = Observer(routing: { routings[$0] = $1 })
             try tokens.withUnsafeBufferPointer { buffer in
-                _ = try sequence.forward(
-                    buffer, active: 0..<tokens.count, asOneBlock: false, observe: { routings[$0] = $1 })
+                _ = try sequence.forward(buffer, active: 0..<tokens.count, asOneBlock: false)
             }
             for layer in model.config.firstKDenseReplace..<model.config.numHiddenLayers {
                 let routing = try #require(routings[layer])

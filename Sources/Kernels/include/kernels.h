@@ -32,7 +32,7 @@
 typedef enum { LLK_F32 = 0, LLK_F16 = 1, LLK_BF16 = 2 } llk_dtype;
 
 /* Which implementation of the kernels to use. The caller takes the best once and hands it on. */
-typedef enum { LLK_PORTABLE = 0, LLK_AVX2 = 1, LLK_AVX512 = 2 } llk_isa;
+typedef enum { LLK_PORTABLE = 0, LLK_AVX2 = 1, LLK_AVX512 = 2, LLK_NEON = 3 } llk_isa;
 
 /* The best implementation this CPU (and the operating system) can run. AVX2 implies FMA and F16C. */
 llk_isa llk_best_isa(void);
@@ -61,8 +61,10 @@ typedef struct {
     void (*softmax)(float *x, size_t n, float scale);
 
     /* The arg-max of n >= 1 logits (ties: lowest index; NaN never wins; all NaN or -inf: index 0), and
-     * *sum_exp = lane-sum of exp(x[i] - x[argmax]), NaN where softmax is.  So softmax(x)[argmax] = 1 / *sum_exp. */
-    size_t (*argmax_sum_exp)(const float *x, size_t n, float *sum_exp);
+     * *sum_exp = lane-sum of exp(x[i] - x[argmax]), NaN where softmax is.  So softmax(x)[argmax] = 1 / *sum_exp.
+     * With `counts` [n], unless NULL, of fma(exp(x[i] - x[argmax]), counts[i], sum): x and counts are then what this
+     * found in the parts of a longer row, and *sum_exp is that of the row. */
+    size_t (*argmax_sum_exp)(const float *x, const float *counts, size_t n, float *sum_exp);
 
     /* y[i] = fma(a, x[i], y[i]) */
     void (*axpy)(float a, const float *x, size_t n, float *y);

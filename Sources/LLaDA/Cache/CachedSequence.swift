@@ -16,6 +16,7 @@ package final class CachedSequence {
     private var windowPages: [Page] = []
     private var work: Workspace
     private var states: FinalStates?  // of the last forward
+    package var observer: Observer?
 
     /// Rows of a forward when many wait: whole blocks, so that activations stay bounded.
     package static func mostRows(blockLength: Int) -> Int { max(blockLength, 512 / blockLength * blockLength) }
@@ -33,7 +34,7 @@ package final class CachedSequence {
     /// Runs the model over tokens[active], given all before. `asOneBlock` lets the active positions, of several blocks, see
     /// each other (spec: decoding.md, section 7). Returns how many forwards went ahead of it.
     package func forward(
-        _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool, observe: ((Int, Routing) -> Void)?
+        _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool
     ) throws(LLaDAError) -> Int {
         states = nil
         let held = holding(tokens)
@@ -48,18 +49,18 @@ package final class CachedSequence {
         var ahead = 0
         while active.upperBound - start > piece, active.lowerBound - start > 0 {
             let end = min(start + piece, active.lowerBound)
-            try run(tokens, start..<end, wanting: end..<end, observe)
+            try run(tokens, start..<end, wanting: end..<end)
             start = end
             ahead += 1
         }
         if asOneBlock {
             if start < active.lowerBound {
-                try run(tokens, start..<active.lowerBound, wanting: active.lowerBound..<active.lowerBound, observe)
+                try run(tokens, start..<active.lowerBound, wanting: active.lowerBound..<active.lowerBound)
                 ahead += 1
             }
             try runWindow(tokens, active)
         } else {
-            try run(tokens, start..<active.upperBound, wanting: active, observe)
+            try run(tokens, start..<active.upperBound, wanting: active)
         }
         return ahead
     }
@@ -73,7 +74,7 @@ package final class CachedSequence {
     }
 
     private func run(
-        _ tokens: UnsafeBufferPointer<Int32>, _ range: Range<Int>, wanting: Range<Int>, _ observe: ((Int, Routing) -> Void)?
+        _ tokens: UnsafeBufferPointer<Int32>, _ range: Range<Int>, wanting: Range<Int>
     ) throws(LLaDAError) {
         let rows = range.map { position in
             Row(
@@ -82,7 +83,7 @@ package final class CachedSequence {
                 wantsLogits: wanting.contains(position))
         }
         let batch = Batch(rows: rows, pages: [pages], blockLength: blockLength)
-        states = try transformer.forward(batch, &work, cancellation: cancellation, observe: observe)
+        states = try transformer.forward(batch, &work, cancellation: cancellation, observer: observer)
         computed.append(contentsOf: tokens[range])
     }
 
@@ -95,18 +96,12 @@ package final class CachedSequence {
             Row(position: position, token: tokens[position], visibleEnd: window.upperBound, wantsLogits: true)
         }
         let batch = Batch(rows: rows, pages: [Array(pages[..<first]) + windowPages], blockLength: blockLength)
-        states = try transformer.forward(batch, &work, cancellation: cancellation)
+        states = try transformer.forward(batch, &work, cancellation: cancellation, observer: observer)
     }
 }
 
 extension CachedSequence: Denoiser {
     package var vocabSize: Int { transformer.config.vocabSize }
-
-    package func forward(
-        _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool
-    ) throws(LLaDAError) -> Int {
-        try forward(tokens, active: active, asOneBlock: asOneBlock, observe: nil)
-    }
 
     package func logits(_ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int) {
         if let states { transformer.logits(states, vocabulary, into: out, stride: stride) }

@@ -3,6 +3,8 @@ import Synchronization
 /// The types of stored weights that the engine reads.
 package enum TensorType: Sendable {
     case f32, f16, bf16
+    /// Where the config says how it is scaled.
+    case f8E4M3
 }
 
 /// A tensor's bytes in an open checkpoint, row-major, little-endian.
@@ -154,6 +156,7 @@ package final class Checkpoint: Sendable {
         case .f32: type = .f32
         case .f16: type = .f16
         case .bf16: type = .bf16
+        case .f8E4M3 where config.blockFP8 != nil: type = .f8E4M3
         default: throw mismatch("dtype", found: entry.type.rawValue, expected: "F32, F16 or BF16")
         }
         // A file that holds a tensor is not empty, so its bytes have an address.

@@ -54,6 +54,8 @@ public struct ModelConfig: Sendable, Equatable {
     public let deleteTokenID: Int?
     public let splitTokenID: Int?
 
+    /// How matrices are stored that are not in a type of their own.
+    package let blockFP8: BlockFP8?
     /// The type the weights are said to be stored in, as it stands in the file ("bfloat16").
     public let torchDtype: String?
 
@@ -64,6 +66,7 @@ public struct ModelConfig: Sendable, Equatable {
         let fields = try ConfigFields(json, file: file)
         try Self.checkModelType(fields)
         try Self.refuseUnimplemented(fields)
+        blockFP8 = try BlockFP8(fields)
 
         let hiddenSize = try fields.requiredInteger("hidden_size", in: 1...65_536)
         let layers = try fields.requiredInteger("num_hidden_layers", in: 1...1024)
@@ -127,13 +130,6 @@ public struct ModelConfig: Sendable, Equatable {
     }
 
     private static func refuseUnimplemented(_ fields: ConfigFields) throws(LLaDAError) {
-        if let quantization = fields.value("quantization_config") {
-            var method = quantization.summary
-            if case .object(let object) = quantization, let name = object["quant_method"] { method = name.summary }
-            throw fields.error(
-                "quantization_config", found: method, expected: "none: quantised checkpoints are not implemented",
-                .unsupported)
-        }
         try fields.require("hidden_act", oneOf: ["silu"])
         try fields.require("score_function", oneOf: ["sigmoid"])
         try fields.require("router_dtype", oneOf: ["fp32", "float32"])

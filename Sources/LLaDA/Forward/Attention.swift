@@ -21,14 +21,15 @@ struct Attention {
         let rows = batch.rows.count
         let width = queryWidth + 2 * keyValueWidth
         let queryKeyValue = try work.queryKeyValue.reserve(rows * width)  // [rows, width]
-        compute.product(
-            x, stride: config.hiddenSize, rows: rows, weights.queryKeyValue, queryKeyValue, stride: width)
+        let operand = try compute.operand(
+            x, stride: config.hiddenSize, rows: rows, for: weights.queryKeyValue, &work.operand)
+        compute.product(operand, weights.queryKeyValue, queryKeyValue, stride: width)
         place(queryKeyValue, stride: width, layer, weights, batch, work.angles)
 
         let mixed = try work.mixed.reserve(rows * queryWidth)  // [rows, heads, headDim]
         try attend(queryKeyValue, stride: width, layer, batch, &work, mixed)
-        compute.product(
-            mixed, stride: queryWidth, rows: rows, weights.dense, out, stride: config.hiddenSize)
+        let heads = try compute.operand(mixed, stride: queryWidth, rows: rows, for: weights.dense, &work.operand)
+        compute.product(heads, weights.dense, out, stride: config.hiddenSize)
     }
 
     /// Norms and turns queries (in place) and keys, and writes keys and values to their pages.

@@ -7,20 +7,23 @@ struct Experts {
 
     /// out = sum of weight * expert(x) + shared(x);  x, out: [rows, hidden]
     func callAsFunction(
-        _ x: UnsafePointer<Float>, _ weights: MixtureWeights, _ batch: Batch, _ work: inout Workspace,
-        out: UnsafeMutablePointer<Float>, observe: ((Routing) -> Void)?
+        _ x: UnsafePointer<Float>, layer: Int, _ weights: MixtureWeights, _ batch: Batch, _ work: inout Workspace,
+        out: UnsafeMutablePointer<Float>, observer: Observer?
     ) throws(LLaDAError) {
         let rows = batch.rows.count
         let hidden = config.hiddenSize
         let scores = try work.router.reserve(rows * config.numExperts)  // [rows, experts]
-        compute.product(x, stride: hidden, rows: rows, weights.router, scores, stride: config.numExperts)
+        let exact = try compute.operand(x, stride: hidden, rows: rows, for: weights.router, &work.operand)
+        compute.product(exact, weights.router, scores, stride: config.numExperts)
         let routing = Router(config: config).route(scores, weights.expertBias, batch.rows)
-        observe?(routing)
+        observer?.routing?(layer, routing)
+        observer?.finished?(.router)
 
         let plan = Plan(routing, experts: config.numExperts)
-        let gathered = try work.gathered.reserve(rows * routing.k * hidden)  // [rows * k, hidden], by expert
+        let operand = try compute.operand(
+            x, stride: hidden, rows: rows, for: weights.experts[0].gate, &work.operand)
         let results = try work.expertResults.reserve(rows * routing.k * hidden)  // [rows * k, hidden], by expert
-        try run(x, weights, plan, &work, gathered, results)
+        try run(operand, weights, plan, &work, results)
 
         let kernels = compute.kernels
         compute.team.forEach(rows) { row, _ in
@@ -30,10 +33,12 @@ struct Experts {
                 kernels.axpy(routing.weights[slot], results + plan.place[slot] * hidden, hidden, y)
             }
         }
+        observer?.finished?(.experts)
         if let shared = weights.shared {
             let y = try work.shared.reserve(rows * hidden)  // [rows, hidden]
             try FeedForward(compute: compute)(x, rows: rows, shared, &work, out: y)
             compute.team.forEach(rows) { row, _ in kernels.axpy(1, y + row * hidden, hidden, out + row * hidden) }
+            observer?.finished?(.shared)
         }
     }
 
@@ -61,32 +66,40 @@ struct Experts {
         }
     }
 
-    /// Each active expert over its rows, one task each.
+    /// Rows of an expert that pass together: their activations stay in cache from gate to down.
+    private static let piece = 64
+
+    /// Each active expert over its rows.
     private func run(
-        _ x: UnsafePointer<Float>, _ weights: MixtureWeights, _ plan: Plan, _ work: inout Workspace,
-        _ gathered: UnsafeMutablePointer<Float>, _ results: UnsafeMutablePointer<Float>
+        _ x: Operand, _ weights: MixtureWeights, _ plan: Plan, _ work: inout Workspace,
+        _ results: UnsafeMutablePointer<Float>
     ) throws(LLaDAError) {
         let hidden = config.hiddenSize
         let width = config.moeIntermediateSize
-        let most = plan.active.reduce(0) { max($0, $1.places.count) }
-        let gates = try work.expertGate.reserve(compute.team.size * most * width * 2)  // [threads, 2, most, width]
-        let kernels = compute.kernels
-        compute.team.forEach(plan.active.count) { index, worker in
-            let (expert, places) = plan.active[index]
-            let weights = weights.experts[expert]
-            let count = places.count
-            let gate = gates + worker * most * width * 2
-            let up = gate + most * width
-            let input = gathered + places.lowerBound * hidden
-            for place in places {
-                (gathered + place * hidden).update(from: x + plan.rows[place] * hidden, count: hidden)
+        let piece = Self.piece
+        let down = weights.experts[0].down
+        let downStride = compute.stride(for: down)
+        let gates = try work.expertGate.reserve(compute.team.size * piece * width * 2)  // [threads, 2, piece, width]
+        let operandBytes = piece * (x.stride + downStride)
+        let operands = try work.expertOperands.reserve(compute.team.size * operandBytes)  // [threads, piece, both strides]
+        // The team takes the last task first: so it is the largest, and the one that ends last a small one.
+        let tasks = plan.active.flatMap { expert, places in
+            stride(from: places.lowerBound, to: places.upperBound, by: piece).map {
+                (expert: expert, places: $0..<min($0 + piece, places.upperBound))
             }
-            kernels.matmul(input, hidden, count, weights.gate.base, weights.gate.type, hidden, 0, width, gate, width)
-            kernels.matmul(input, hidden, count, weights.up.base, weights.up.type, hidden, 0, width, up, width)
-            kernels.silu_mul(gate, up, count * width)
-            kernels.matmul(
-                gate, width, count, weights.down.base, weights.down.type, width, 0, hidden,
-                results + places.lowerBound * hidden, hidden)
+        }.sorted { $0.places.count < $1.places.count }
+        compute.team.forEach(tasks.count) { index, worker in
+            let (expert, places) = tasks[index]
+            let weights = weights.experts[expert]
+            let gate = gates + worker * piece * width * 2
+            let up = gate + piece * width
+            let input = operands + worker * operandBytes
+            let gathered = x.gather(plan.rows[places], into: input)
+            compute.tile(gathered, weights.gate, 0..<width, gate, stride: width)
+            compute.tile(gathered, weights.up, 0..<width, up, stride: width)
+            compute.kernels.silu_mul(gate, up, places.count * width)
+            let h = compute.operand(gate, rows: places.count, for: weights.down, into: input + piece * x.stride)
+            compute.tile(h, weights.down, 0..<hidden, results + places.lowerBound * hidden, stride: hidden)
         }
     }
 }
@@ -103,7 +116,9 @@ struct FeedForward {
         let width = weights.gate.outputs
         let h = try work.gate.reserve(rows * width)  // [rows, intermediate]
         let up = try work.up.reserve(rows * width)  // [rows, intermediate]
-        compute.gatedProduct(x, rows: rows, weights, h, scratch: up)
-        compute.product(h, stride: width, rows: rows, weights.down, out, stride: weights.down.outputs)
+        let operand = try compute.operand(x, stride: weights.gate.inputs, rows: rows, for: weights.gate, &work.operand)
+        compute.gatedProduct(operand, weights, h, scratch: up)
+        let inner = try compute.operand(h, stride: width, rows: rows, for: weights.down, &work.operand)
+        compute.product(inner, weights.down, out, stride: weights.down.outputs)
     }
 }

@@ -3,65 +3,128 @@ import Kernels
 /// The arithmetic of a model and who does it: kernels, threads, and OpenBLAS if it was asked for.
 package struct Compute: Sendable {
     package let kernels: llk_kernels
+    /// By format.
+    private let packed: [llk_packed_kernels]
     package let team: ThreadTeam
     /// Serves dense products with f32 weights, if there.
     package let blas: OpenBLAS?
 
     package init(isa: llk_isa = llk_best_isa(), team: ThreadTeam, blas: OpenBLAS? = nil) {
         kernels = llk_get(isa).pointee
+        packed = [LLK_PACKED_BF16, LLK_PACKED_INT8, LLK_PACKED_INT4].map { llk_get_packed(isa, $0).pointee }
         self.team = team
         self.blas = blas
+    }
+
+    func kernels(_ format: llk_format) -> llk_packed_kernels { packed[Int(format.rawValue)] }
+}
+
+/// Activations as the matrices they are multiplied with want them: f32, or prepared for a packed format.
+struct Operand {
+    fileprivate(set) var base: UnsafeRawPointer  // [rows], each of `stride` bytes
+    fileprivate(set) var stride: Int
+    fileprivate(set) var rows: Int
+}
+
+extension Operand {
+    /// Some of the rows, one after another.  out: [indices.count] of `stride` bytes
+    func gather(_ indices: ArraySlice<Int>, into out: UnsafeMutablePointer<UInt8>) -> Operand {
+        var end = UnsafeMutableRawPointer(out)
+        for row in indices {
+            end.copyMemory(from: base + row * stride, byteCount: stride)
+            end += stride
+        }
+        return Operand(base: UnsafeRawPointer(out), stride: stride, rows: indices.count)
     }
 }
 
 extension Compute {
-    /// y = x W^T over all threads.  x: [rows, ldx >= inputs];  y: [rows, ldy >= outputs]
+    /// Bytes of a row of an operand of `weight`.
+    func stride(for weight: Matrix) -> Int {
+        switch weight.layout {
+        case .rows: weight.inputs * 4
+        case .packed(let format): llk_row_size(format, weight.inputs)
+        }
+    }
+
+    /// x as `weight` wants it, on the calling thread.  x: [rows, inputs];  out: [rows] of `stride(for:)` bytes, if needed
+    func operand(
+        _ x: UnsafePointer<Float>, rows: Int, for weight: Matrix, into out: UnsafeMutablePointer<UInt8>
+    ) -> Operand {
+        guard case .packed(let format) = weight.layout else {
+            return Operand(base: UnsafeRawPointer(x), stride: weight.inputs * 4, rows: rows)
+        }
+        kernels(format).prepare(x, weight.inputs, rows, weight.inputs, out)
+        return Operand(base: UnsafeRawPointer(out), stride: stride(for: weight), rows: rows)
+    }
+
+    /// x as `weight`, and any matrix held like it with as many inputs, wants it. x: [rows, ldx >= inputs]
+    /// Valid as long as x and what `scratch` holds are.
+    func operand(
+        _ x: UnsafePointer<Float>, stride ldx: Int, rows: Int, for weight: Matrix, _ scratch: inout Scratch<UInt8>
+    ) throws(LLaDAError) -> Operand {
+        guard case .packed(let format) = weight.layout else {
+            return Operand(base: UnsafeRawPointer(x), stride: ldx * 4, rows: rows)
+        }
+        let size = llk_row_size(format, weight.inputs)
+        let prepared = try scratch.reserve(rows * size)
+        let kernels = kernels(format)
+        let piece = 8
+        team.forEach((rows + piece - 1) / piece) { index, _ in
+            let first = index * piece
+            kernels.prepare(x + first * ldx, ldx, min(piece, rows - first), weight.inputs, prepared + first * size)
+        }
+        return Operand(base: UnsafeRawPointer(prepared), stride: size, rows: rows)
+    }
+
+    /// y = x W^T over all threads.  y: [rows, ldy >= outputs]
     ///
     /// Who computes an element depends on the matrix alone, never on the number of rows: so a row has the same bits in
     /// a prefill of 512 as in a step of 32.
-    func product(
-        _ x: UnsafePointer<Float>, stride ldx: Int, rows: Int, _ weight: Matrix,
-        _ y: UnsafeMutablePointer<Float>, stride ldy: Int
-    ) {
-        if rows == 0 { return }
-        let size = tileSize(weight.outputs)
+    func product(_ x: Operand, _ weight: Matrix, _ y: UnsafeMutablePointer<Float>, stride ldy: Int) {
+        if x.rows == 0 { return }
+        let size = tileSize(weight)
         team.forEach((weight.outputs + size - 1) / size) { index, _ in
             let first = index * size
-            tile(x, stride: ldx, rows: rows, weight, first..<min(first + size, weight.outputs), y, stride: ldy)
+            tile(x, weight, first..<min(first + size, weight.outputs), y, stride: ldy)
         }
     }
 
-    /// Some outputs of the product, on the calling thread.
-    func tile(
-        _ x: UnsafePointer<Float>, stride ldx: Int, rows: Int, _ weight: Matrix, _ outputs: Range<Int>,
-        _ y: UnsafeMutablePointer<Float>, stride ldy: Int
-    ) {
-        if let blas, weight.type == LLK_F32 {
-            blas.tile(x, stride: ldx, rows: rows, weight, outputs, y, stride: ldy)
-        } else {
+    /// Some outputs of the product, from a multiple of 256 on, on the calling thread.
+    func tile(_ x: Operand, _ weight: Matrix, _ outputs: Range<Int>, _ y: UnsafeMutablePointer<Float>, stride ldy: Int) {
+        switch weight.layout {
+        case .packed(let format):
+            let tile = Int(LLK_TILE)
+            // Rows in pieces, so that a piece's operands stay in cache while a tile of weights passes.
+            kernels(format).product(
+                x.base, x.rows, weight.base, weight.outputs, weight.inputs, outputs.lowerBound / tile,
+                (outputs.upperBound + tile - 1) / tile, y, ldy)
+        case .rows(LLK_F32) where blas != nil:
+            blas?.tile(
+                x.base.assumingMemoryBound(to: Float.self), stride: x.stride / 4, rows: x.rows, weight, outputs, y, stride: ldy)
+        case .rows(let type):
             kernels.matmul(
-                x, ldx, rows, weight.base, weight.type, weight.inputs, outputs.lowerBound, outputs.upperBound, y, ldy)
+                x.base.assumingMemoryBound(to: Float.self), x.stride / 4, x.rows, weight.base, type, weight.inputs,
+                outputs.lowerBound, outputs.upperBound, y, ldy)
         }
     }
 
-    /// h = silu(gate x) * up x over all threads.  x: [rows, hidden];  h, scratch: [rows, intermediate]
+    /// h = silu(gate x) * up x over all threads.  h, scratch: [rows, intermediate]
     func gatedProduct(
-        _ x: UnsafePointer<Float>, rows: Int, _ weights: FeedForwardWeights,
-        _ h: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>
+        _ x: Operand, _ weights: FeedForwardWeights, _ h: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>
     ) {
         let width = weights.gate.outputs
-        let inputs = weights.gate.inputs
-        product(x, stride: inputs, rows: rows, weights.gate, h, stride: width)
-        product(x, stride: inputs, rows: rows, weights.up, scratch, stride: width)
-        team.forEach(rows) { row, _ in
+        product(x, weights.gate, h, stride: width)
+        product(x, weights.up, scratch, stride: width)
+        team.forEach(x.rows) { row, _ in
             kernels.silu_mul(h + row * width, scratch + row * width, width)
         }
     }
 
     /// Outputs a task: enough tasks to even out threads, enough work in each to be worth taking.
-    private func tileSize(_ outputs: Int) -> Int {
-        if blas != nil { return OpenBLAS.tileOutputs }
-        let share = outputs / (team.size * 4)
-        return max(32, min(512, (share + 15) / 16 * 16))
+    private func tileSize(_ weight: Matrix) -> Int {
+        if blas != nil, weight.layout == .rows(LLK_F32) { return OpenBLAS.tileOutputs }
+        let share = weight.outputs / (team.size * 4)
+        return max(64, min(512, (share + 63) / 64 * 64))
     }
 }

@@ -11,11 +11,13 @@ package struct Workspace {
     var gate = Scratch<Float>()  // [rows, intermediate]
     var up = Scratch<Float>()  // [rows, intermediate]
     var router = Scratch<Float>()  // [rows, experts]
-    var gathered = Scratch<Float>()  // [rows * k, hidden]
-    var expertGate = Scratch<Float>()  // [threads, 2, rows, moeIntermediate]
+    var operand = Scratch<UInt8>()  // [rows, prepared row]
+    var expertOperands = Scratch<UInt8>()  // [threads, 2, piece, prepared row]
+    var expertGate = Scratch<Float>()  // [threads, 2, piece, moeIntermediate]
     var expertResults = Scratch<Float>()  // [rows * k, hidden]
     var shared = Scratch<Float>()  // [rows, hidden]
     var wanted = Scratch<Float>()  // [rows that want logits, hidden]
+    var wantedOperand = Scratch<UInt8>()  // [rows that want logits, prepared row]
     private var anglesScratch = Scratch<Float>()  // [rows, 2 (cosines, sines), rotaryDim / 2]
     private(set) var angles: UnsafePointer<Float>
 

@@ -1,28 +1,37 @@
 import Kernels
 
-/// A weight matrix, ready for the kernels: [outputs, inputs], row-major, in the type it is held in.
+/// A weight matrix, ready for the kernels: [outputs, inputs].
 package struct Matrix: @unchecked Sendable {  // never written after it is made
+    package enum Layout: Sendable, Equatable {
+        /// Row-major; multiplied with activations in f32.
+        case rows(llk_dtype)
+        /// Tiles of 64 outputs (packed.h); multiplied with activations rounded to match.
+        case packed(llk_format)
+    }
+
     package let base: UnsafeRawPointer
-    package let type: llk_dtype
+    package let layout: Layout
     package let outputs: Int
     package let inputs: Int
-    /// Keeps `base` valid: the mapped file, or a buffer of our own.
+    /// Keeps `base` valid: the mapped file, or memory of our own.
     private let owner: AnyObject
 
-    package init(base: UnsafeRawPointer, type: llk_dtype, outputs: Int, inputs: Int, owner: AnyObject) {
+    package init(base: UnsafeRawPointer, layout: Layout, outputs: Int, inputs: Int, owner: AnyObject) {
         self.base = base
-        self.type = type
+        self.layout = layout
         self.outputs = outputs
         self.inputs = inputs
         self.owner = owner
     }
 
+    package static func byteCount(_ layout: Layout, outputs: Int, inputs: Int) -> Int {
+        switch layout {
+        case .rows(let type): outputs * inputs * width(of: type)
+        case .packed(let format): llk_packed_size(format, outputs, inputs)
+        }
+    }
+
     package static func width(of type: llk_dtype) -> Int { type == LLK_F32 ? 4 : 2 }
-
-    package var byteCount: Int { outputs * inputs * Self.width(of: type) }
-
-    /// Row `index` as stored: [inputs].
-    package func row(_ index: Int) -> UnsafeRawPointer { base + index * inputs * Self.width(of: type) }
 }
 
 /// A small weight vector, held in f32.
@@ -33,4 +42,25 @@ package struct Vector: @unchecked Sendable {  // never written after it is made
 
     package var base: UnsafePointer<Float> { UnsafePointer(buffer.pointer) }
     package var count: Int { buffer.count }
+}
+
+/// Vectors one below the other, to be looked up: [count, width].
+package struct Table: @unchecked Sendable {  // never written after it is made
+    private let base: UnsafeRawPointer
+    private let type: llk_dtype
+    private let width: Int
+    private let owner: AnyObject
+
+    /// Of a row-major matrix.
+    init(base: UnsafeRawPointer, type: llk_dtype, width: Int, owner: AnyObject) {
+        self.base = base
+        self.type = type
+        self.width = width
+        self.owner = owner
+    }
+
+    /// out: [width]
+    func read(_ index: Int, _ kernels: llk_kernels, into out: UnsafeMutablePointer<Float>) {
+        kernels.to_f32(base + index * width * Matrix.width(of: type), type, width, out)
+    }
 }

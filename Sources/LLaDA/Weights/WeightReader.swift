@@ -1,87 +1,190 @@
 import Kernels
 
-/// Takes tensors from a checkpoint, checks their shapes and holds them as the caller wants them.
+/// Where tensors come from: a checkpoint, or something that stands in for one.
+package protocol TensorSource: AnyObject {
+    var directory: String { get }
+    var config: ModelConfig { get }
+    func has(_ name: String) -> Bool
+    /// The tensor of this name, which must have this shape and a type the engine reads.
+    func tensor(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor
+    /// The tensors nobody has asked for yet, sorted by name.
+    var unusedTensors: [String] { get }
+}
+
+extension Checkpoint: TensorSource {}
+
+/// Takes tensors from a source, checks their shapes and holds them as the caller wants them.
 struct WeightReader {
-    let checkpoint: Checkpoint
-    /// Nil: each as stored, in place.
-    let dtype: llk_dtype?
+    let source: any TensorSource
+    let team: ThreadTeam
+    private let arena = Arena()
     private(set) var parameters = 0
     private(set) var bytes = 0
 
     private static var kernels: llk_kernels { llk_get(llk_best_isa()).pointee }
 
-    init(_ checkpoint: Checkpoint, dtype: llk_dtype?) {
-        self.checkpoint = checkpoint
-        self.dtype = dtype
+    init(_ source: any TensorSource, team: ThreadTeam) {
+        self.source = source
+        self.team = team
     }
 
-    mutating func matrix(_ name: String, outputs: Int, inputs: Int) throws(LLaDAError) -> Matrix {
-        try matrices(name, shape: [outputs, inputs], outputs: outputs, inputs: inputs)[0]
+    mutating func matrix(_ name: String, outputs: Int, inputs: Int, _ precision: Precision) throws(LLaDAError) -> Matrix {
+        try matrices(name, shape: [outputs, inputs], outputs: outputs, inputs: inputs, precision)[0]
     }
 
     /// A stack of `count` matrices in one tensor: [count, outputs, inputs], as dFactory merges experts.
-    mutating func stack(_ name: String, count: Int, outputs: Int, inputs: Int) throws(LLaDAError) -> [Matrix] {
-        try matrices(name, shape: [count, outputs, inputs], outputs: outputs, inputs: inputs)
+    mutating func stack(
+        _ name: String, count: Int, outputs: Int, inputs: Int, _ precision: Precision
+    ) throws(LLaDAError) -> [Matrix] {
+        try matrices(name, shape: [count, outputs, inputs], outputs: outputs, inputs: inputs, precision)
     }
 
     mutating func vector(_ name: String, count: Int) throws(LLaDAError) -> Vector {
-        let tensor = try checkpoint.tensor(name, shape: [count])
-        let buffer = try Buffer<Float>(count: count)
-        Self.kernels.to_f32(tensor.base, tensor.type.stored, count, buffer.pointer)
-        withExtendedLifetime(tensor.owner) {}
         parameters += count
         bytes += count * 4
-        return Vector(buffer)
+        return Vector(try floats(name, shape: [count]))
+    }
+
+    private func floats(_ name: String, shape: [Int]) throws(LLaDAError) -> Buffer<Float> {
+        let tensor = try source.tensor(name, shape: shape)
+        let count = shape.reduce(1, *)
+        let buffer = try Buffer<Float>(count: count)
+        Self.kernels.to_f32(tensor.base, try storedType(tensor), count, buffer.pointer)
+        withExtendedLifetime(tensor.owner) {}
+        return buffer
+    }
+
+    /// Of a tensor that must not be float8: those have scales only where a matrix of a layer is expected.
+    private func storedType(_ tensor: Tensor) throws(LLaDAError) -> llk_dtype {
+        guard let type = tensor.type.stored else {
+            throw LLaDAError(.unsupported, "\(source.directory): tensor \"\(tensor.name)\" is F8_E4M3; expected F32, F16 or BF16 here")
+        }
+        return type
+    }
+
+    /// In place, whatever its type.
+    mutating func table(_ name: String, count: Int, width: Int) throws(LLaDAError) -> Table {
+        let tensor = try source.tensor(name, shape: [count, width])
+        let type = try storedType(tensor)
+        parameters += count * width
+        bytes += count * width * Matrix.width(of: type)
+        return Table(base: tensor.base, type: type, width: width, owner: tensor.owner)
     }
 
     private mutating func matrices(
-        _ name: String, shape: [Int], outputs: Int, inputs: Int
+        _ name: String, shape: [Int], outputs: Int, inputs: Int, _ precision: Precision
     ) throws(LLaDAError) -> [Matrix] {
-        let tensor = try checkpoint.tensor(name, shape: shape)
-        let elements = shape.reduce(1, *)  // cannot overflow: the tensor has this many
-        let type = dtype ?? tensor.type.stored
-        var base = tensor.base
-        var owner: AnyObject = tensor.owner
-        if type != tensor.type.stored {
-            (base, owner) = try Self.convert(tensor, elements, to: type)
+        let tensor = try source.tensor(name, shape: shape)
+        defer { withExtendedLifetime(tensor.owner) {} }
+        // What float8 is decoded to if it shall be held "as stored".
+        let stored = tensor.type.stored ?? LLK_BF16
+        let size = outputs * inputs  // cannot overflow: the tensor has this many
+        let count = shape.reduce(1, *) / max(size, 1)
+        let layout: Matrix.Layout =
+            switch precision {
+            case .rows(let type): .rows(type ?? stored)
+            case .packed(let format): .packed(format)
+            }
+        let width = Matrix.byteCount(layout, outputs: outputs, inputs: inputs)
+        parameters += count * size
+        bytes += count * width
+        if tensor.type.stored != nil, layout == .rows(stored) {
+            return (0..<count).map {
+                Matrix(base: tensor.base + $0 * width, layout: layout, outputs: outputs, inputs: inputs, owner: tensor.owner)
+            }
         }
-        let size = outputs * inputs
-        parameters += elements
-        bytes += elements * Matrix.width(of: type)
-        return (0..<elements / size).map { index in
-            Matrix(base: base + index * size * Matrix.width(of: type), type: type, outputs: outputs, inputs: inputs, owner: owner)
+        let decoded = try tensor.type.stored == nil ? Decoder(tensor, shape, outputs, inputs, self) : nil
+        var matrices: [Matrix] = []
+        for index in 0..<count {
+            let from: UnsafeRawPointer
+            var type = stored
+            if let decoded {
+                from = decoded.matrix(index)
+                type = LLK_F32
+            } else {
+                from = tensor.base + index * size * Matrix.width(of: stored)
+            }
+            let (base, owner) = try arena.take(width)
+            switch layout {
+            case .rows(let held): try convert(from, type, size, to: held, base)
+            case .packed(let format): pack(from, type, outputs, inputs, format, base)
+            }
+            matrices.append(
+                Matrix(base: UnsafeRawPointer(base), layout: layout, outputs: outputs, inputs: inputs, owner: owner))
+        }
+        return matrices
+    }
+
+    /// Float8 matrices as f32, one at a time.
+    private struct Decoder {
+        let tensor: Tensor
+        let scales: Buffer<Float>
+        let floats: Buffer<Float>  // [outputs, inputs]
+        let outputs: Int
+        let inputs: Int
+        let fp8: BlockFP8
+
+        init(_ tensor: Tensor, _ shape: [Int], _ outputs: Int, _ inputs: Int, _ reader: WeightReader) throws(LLaDAError) {
+            guard let fp8 = reader.source.config.blockFP8 else {
+                throw LLaDAError(.unsupported, "\(reader.source.directory): tensor \"\(tensor.name)\" is F8_E4M3, without a quantization_config")
+            }
+            self.tensor = tensor
+            self.fp8 = fp8
+            self.outputs = outputs
+            self.inputs = inputs
+            scales = try reader.floats("\(tensor.name)_scale_inv", shape: fp8.scales(of: shape))
+            floats = try Buffer(count: outputs * inputs)
+        }
+
+        /// Valid until the next is asked for.
+        func matrix(_ index: Int) -> UnsafeRawPointer {
+            let blocks = fp8.scales(of: [outputs, inputs]).reduce(1, *)
+            fp8.decode(
+                tensor.base + index * outputs * inputs, scales.pointer + index * blocks, outputs: outputs, inputs: inputs,
+                into: floats.pointer)
+            return UnsafeRawPointer(floats.pointer)
         }
     }
 
-    private static func convert(
-        _ tensor: Tensor, _ count: Int, to type: llk_dtype
-    ) throws(LLaDAError) -> (UnsafeRawPointer, AnyObject) {
-        defer { withExtendedLifetime(tensor.owner) {} }
-        if type == LLK_F32 {
-            let buffer = try Buffer<Float>(count: count)
-            kernels.to_f32(tensor.base, tensor.type.stored, count, buffer.pointer)
-            return (UnsafeRawPointer(buffer.pointer), buffer)
+    private func pack(
+        _ from: UnsafeRawPointer, _ type: llk_dtype, _ outputs: Int, _ inputs: Int, _ format: llk_format,
+        _ base: UnsafeMutableRawPointer
+    ) {
+        let kernels = llk_get_packed(llk_best_isa(), format).pointee
+        let tile = Int(LLK_TILE)
+        team.forEach((outputs + tile - 1) / tile) { index, _ in
+            kernels.pack(from, type, outputs, inputs, index, index + 1, base)
         }
-        let buffer = try Buffer<UInt16>(count: count)
+    }
+
+    private func convert(
+        _ from: UnsafeRawPointer, _ stored: llk_dtype, _ count: Int, to type: llk_dtype, _ base: UnsafeMutableRawPointer
+    ) throws(LLaDAError) {
+        let kernels = Self.kernels
+        if type == LLK_F32 {
+            kernels.to_f32(from, stored, count, base.assumingMemoryBound(to: Float.self))
+            return
+        }
         let piece = 4096
         let floats = try Buffer<Float>(count: piece)
         defer { withExtendedLifetime(floats) {} }
-        let width = Matrix.width(of: tensor.type.stored)
+        let bf16 = base.assumingMemoryBound(to: UInt16.self)
         for start in stride(from: 0, to: count, by: piece) {
             let n = min(piece, count - start)
-            kernels.to_f32(tensor.base + start * width, tensor.type.stored, n, floats.pointer)
-            llk_f32_to_bf16(floats.pointer, n, buffer.pointer + start)
+            kernels.to_f32(from + start * Matrix.width(of: stored), stored, n, floats.pointer)
+            llk_f32_to_bf16(floats.pointer, n, bf16 + start)
         }
-        return (UnsafeRawPointer(buffer.pointer), buffer)
     }
 }
 
 extension TensorType {
-    var stored: llk_dtype {
+    /// Nil: in no type the kernels know.
+    var stored: llk_dtype? {
         switch self {
         case .f32: LLK_F32
         case .f16: LLK_F16
         case .bf16: LLK_BF16
+        case .f8E4M3: nil
         }
     }
 }

@@ -35,35 +35,36 @@ package struct LayerWeights: Sendable {
 
 /// All tensors of a checkpoint under their roles (spec: model.md, section 2).
 package struct Weights: Sendable {
-    package let embedding: Matrix  // [vocab, hidden]
+    package let embedding: Table  // [vocab, hidden]
     package let layers: [LayerWeights]
     package let norm: Vector  // [hidden]
     package let head: Matrix  // [vocab, hidden]
     package let parameters: Int
     package let byteCount: Int
 
-    /// `dtype` nil holds each matrix as it is stored. `progress` is told the part done and ends the work by throwing.
+    /// `progress` is told the part done and ends the work by throwing.
     package init(
-        _ checkpoint: Checkpoint, dtype: llk_dtype?, progress: ((Double) throws(LLaDAError) -> Void)? = nil
+        _ source: any TensorSource, _ precision: Precision, team: ThreadTeam,
+        progress: ((Double) throws(LLaDAError) -> Void)? = nil
     ) throws(LLaDAError) {
-        let config = checkpoint.config
-        var reader = WeightReader(checkpoint, dtype: dtype)
-        embedding = try reader.matrix(
-            "model.word_embeddings.weight", outputs: config.vocabSize, inputs: config.hiddenSize)
+        let config = source.config
+        var reader = WeightReader(source, team: team)
+        embedding = try reader.table("model.word_embeddings.weight", count: config.vocabSize, width: config.hiddenSize)
         var layers: [LayerWeights] = []
         for index in 0..<config.numHiddenLayers {
             try progress?(Double(index) / Double(config.numHiddenLayers))
-            layers.append(try Self.layer(index, config, &reader))
+            layers.append(try Self.layer(index, config, precision, &reader))
         }
         self.layers = layers
         norm = try reader.vector("model.norm.weight", count: config.hiddenSize)
-        head = try reader.matrix("lm_head.weight", outputs: config.vocabSize, inputs: config.hiddenSize)
+        head = try reader.matrix(
+            "lm_head.weight", outputs: config.vocabSize, inputs: config.hiddenSize, precision.head())
         parameters = reader.parameters
         byteCount = reader.bytes
         // A tensor nobody asked for would be a part of the model that is not computed.
-        if let unknown = checkpoint.unusedTensors.first(where: { !Self.isIgnored($0) }) {
+        if let unknown = source.unusedTensors.first(where: { !Self.isIgnored($0) }) {
             throw LLaDAError(
-                .unsupported, "\(checkpoint.directory): tensor \"\(unknown)\" has no place in a llada2_moe model of this config")
+                .unsupported, "\(source.directory): tensor \"\(unknown)\" has no place in a llada2_moe model of this config")
         }
         try progress?(1)
     }
@@ -74,7 +75,7 @@ package struct Weights: Sendable {
     }
 
     private static func layer(
-        _ index: Int, _ config: ModelConfig, _ reader: inout WeightReader
+        _ index: Int, _ config: ModelConfig, _ precision: Precision, _ reader: inout WeightReader
     ) throws(LLaDAError) -> LayerWeights {
         let prefix = "model.layers.\(index)"
         let hidden = config.hiddenSize
@@ -84,54 +85,55 @@ package struct Weights: Sendable {
             inputNorm: try reader.vector("\(prefix).input_layernorm.weight", count: hidden),
             attention: AttentionWeights(
                 queryKeyValue: try reader.matrix(
-                    "\(prefix).attention.query_key_value.weight", outputs: width, inputs: hidden),
+                    "\(prefix).attention.query_key_value.weight", outputs: width, inputs: hidden, precision),
                 queryNorm: try reader.vector("\(prefix).attention.query_layernorm.weight", count: config.headDim),
                 keyNorm: try reader.vector("\(prefix).attention.key_layernorm.weight", count: config.headDim),
                 dense: try reader.matrix(
-                    "\(prefix).attention.dense.weight", outputs: hidden, inputs: heads * config.headDim)),
+                    "\(prefix).attention.dense.weight", outputs: hidden, inputs: heads * config.headDim, precision)),
             postAttentionNorm: try reader.vector("\(prefix).post_attention_layernorm.weight", count: hidden),
             feedForward: index < config.firstKDenseReplace
-                ? .dense(try feedForward("\(prefix).mlp", config.intermediateSize, config, &reader))
-                : .mixture(try mixture("\(prefix).mlp", config, &reader)))
+                ? .dense(try feedForward("\(prefix).mlp", config.intermediateSize, config, precision, &reader))
+                : .mixture(try mixture("\(prefix).mlp", config, precision, &reader)))
     }
 
     private static func feedForward(
-        _ prefix: String, _ intermediate: Int, _ config: ModelConfig, _ reader: inout WeightReader
+        _ prefix: String, _ intermediate: Int, _ config: ModelConfig, _ precision: Precision, _ reader: inout WeightReader
     ) throws(LLaDAError) -> FeedForwardWeights {
         FeedForwardWeights(
-            gate: try reader.matrix("\(prefix).gate_proj.weight", outputs: intermediate, inputs: config.hiddenSize),
-            up: try reader.matrix("\(prefix).up_proj.weight", outputs: intermediate, inputs: config.hiddenSize),
-            down: try reader.matrix("\(prefix).down_proj.weight", outputs: config.hiddenSize, inputs: intermediate))
+            gate: try reader.matrix("\(prefix).gate_proj.weight", outputs: intermediate, inputs: config.hiddenSize, precision),
+            up: try reader.matrix("\(prefix).up_proj.weight", outputs: intermediate, inputs: config.hiddenSize, precision),
+            down: try reader.matrix("\(prefix).down_proj.weight", outputs: config.hiddenSize, inputs: intermediate, precision))
     }
 
     private static func mixture(
-        _ prefix: String, _ config: ModelConfig, _ reader: inout WeightReader
+        _ prefix: String, _ config: ModelConfig, _ precision: Precision, _ reader: inout WeightReader
     ) throws(LLaDAError) -> MixtureWeights {
         let intermediate = config.moeIntermediateSize
         var experts: [FeedForwardWeights] = []
-        if reader.checkpoint.has("\(prefix).experts.gate_proj") {
+        if reader.source.has("\(prefix).experts.gate_proj") {
             let count = config.numExperts
             let gate = try reader.stack(
-                "\(prefix).experts.gate_proj", count: count, outputs: intermediate, inputs: config.hiddenSize)
+                "\(prefix).experts.gate_proj", count: count, outputs: intermediate, inputs: config.hiddenSize, precision)
             let up = try reader.stack(
-                "\(prefix).experts.up_proj", count: count, outputs: intermediate, inputs: config.hiddenSize)
+                "\(prefix).experts.up_proj", count: count, outputs: intermediate, inputs: config.hiddenSize, precision)
             let down = try reader.stack(
-                "\(prefix).experts.down_proj", count: count, outputs: config.hiddenSize, inputs: intermediate)
+                "\(prefix).experts.down_proj", count: count, outputs: config.hiddenSize, inputs: intermediate, precision)
             for index in 0..<count {
                 experts.append(FeedForwardWeights(gate: gate[index], up: up[index], down: down[index]))
             }
         } else {
             for index in 0..<config.numExperts {
-                experts.append(try feedForward("\(prefix).experts.\(index)", intermediate, config, &reader))
+                experts.append(try feedForward("\(prefix).experts.\(index)", intermediate, config, precision, &reader))
             }
         }
         return MixtureWeights(
-            router: try reader.matrix("\(prefix).gate.weight", outputs: config.numExperts, inputs: config.hiddenSize),
+            router: try reader.matrix(
+                "\(prefix).gate.weight", outputs: config.numExperts, inputs: config.hiddenSize, .rows(LLK_F32)),
             expertBias: config.moeRouterEnableExpertBias
                 ? try reader.vector("\(prefix).gate.expert_bias", count: config.numExperts) : nil,
             experts: experts,
             shared: config.numSharedExperts > 0
                 ? try feedForward(
-                    "\(prefix).shared_experts", intermediate * config.numSharedExperts, config, &reader) : nil)
+                    "\(prefix).shared_experts", intermediate * config.numSharedExperts, config, precision, &reader) : nil)
     }
 }

@@ -1,0 +1,47 @@
+import Foundation
+import LLaDA
+import Probes
+
+/// What the machine can do at most, measured as near to the run as can be: shared machines change from second to second.
+struct Machine {
+    private let memory: UnsafeMutableRawPointer
+    private let owner: AnyObject
+    private let bytes = 512 << 20
+    let team: ThreadTeam
+
+    init(team: ThreadTeam) throws {
+        self.team = team
+        (memory, owner) = try Arena().take(bytes)
+        memory.initializeMemory(as: UInt8.self, repeating: 1, count: bytes)
+    }
+
+    /// GB/s that all threads read together, from memory no cache holds.
+    func bandwidth() -> Double {
+        let pieces = team.size * 8
+        let piece = bytes / pieces
+        let time = seconds { team.forEach(pieces) { index, _ in _ = probe_read(memory + index * piece, piece) } }
+        return Double(bytes) / time / 1e9
+    }
+
+    /// G(FL)OP/s of all threads in registers.
+    func arithmetic(_ kind: probe_kind) -> Double {
+        let operations = probe_arithmetic(kind, 1)
+        guard operations > 0 else { return 0 }
+        let rounds = 200_000
+        let time = seconds { team.forEach(team.size) { _, _ in _ = probe_arithmetic(kind, rounds) } }
+        return operations * Double(rounds * team.size) / time / 1e9
+    }
+
+    /// The most memory this process has held, in bytes.
+    static var peakMemory: Int {
+        var usage = rusage()
+        getrusage(RUSAGE_SELF, &usage)
+        return usage.ru_maxrss << 10
+    }
+}
+
+func seconds(_ body: () throws -> Void) rethrows -> Double {
+    let start = DispatchTime.now().uptimeNanoseconds
+    try body()
+    return Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9
+}
