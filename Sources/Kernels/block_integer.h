@@ -29,13 +29,14 @@ VEC_FN void add_scaled(v16 t[ROWS][VECTORS], const char *x, size_t ldx, const in
 }
 
 /* sums[rows, 64] += x w;  x: an int8_row_block every ldx bytes */
-VEC_FN void block_int8(const char *x, size_t ldx, const int rows, const char *w, bool fetch, float *sums) {
+VEC_FN void block_int8(const char *x, size_t ldx, const int rows, const char *w, const char *next,
+                       unsigned lines, float *sums) {
     for (size_t o = 0; o < TILE; o += 16 * VECTORS) {
         v16i acc[ROWS][VECTORS];
         EACH_ROW EACH_VECTOR acc[r][v] = v16i_set1(llk_load_int(x + ldx * r + offsetof(int8_row_block, offset8)));
         for (size_t quad = 0; quad < QUADS; quad++) {
             const char *step = w + STEP * quad + 4 * o;
-            if (fetch) fetch_ahead(step, 64 * VECTORS);
+            fetch(next + (step - w), lines >> o / 16, VECTORS);
             w_int8 b[VECTORS];
             EACH_VECTOR b[v] = load_int8(step + 64 * v);
             EACH_ROW {
@@ -45,16 +46,17 @@ VEC_FN void block_int8(const char *x, size_t ldx, const int rows, const char *w,
         }
         v16 t[ROWS][VECTORS];
         EACH_VECTOR {
-            v16 scale = w_scale(w + INT8_SCALES, o + 16 * v);
+            v16 scale = w_scale(w + offsetof(int8_block, scales), o + 16 * v);
             EACH_ROW t[r][v] = v16_mul(v16_from_int(acc[r][v]), scale);
         }
         add_scaled(t, x, ldx, rows, o, sums);
     }
-    if (fetch) fetch_ahead(w + INT8_SCALES, block_size(LLK_PACKED_INT8) - INT8_SCALES);
+    fetch(next + offsetof(int8_block, scales), lines, 2);
 }
 
 /* The same. */
-VEC_FN void block_int4(const char *x, size_t ldx, const int rows, const char *w, bool fetch, float *sums) {
+VEC_FN void block_int4(const char *x, size_t ldx, const int rows, const char *w, const char *next,
+                       unsigned lines, float *sums) {
     for (size_t o = 0; o < TILE; o += 16 * VECTORS) {
         v16 t[ROWS][VECTORS];
         UNROLL for (size_t half = 0; half < 2; half++) {
@@ -63,7 +65,7 @@ VEC_FN void block_int4(const char *x, size_t ldx, const int rows, const char *w,
             EACH_ROW EACH_VECTOR acc[r][v] = v16i_set1(llk_load_int(x + ldx * r + offset4));
             for (size_t octet = half * OCTETS / 2; octet < (half + 1) * OCTETS / 2; octet++) {
                 const char *step = w + STEP * octet + 4 * o;
-                if (fetch) fetch_ahead(step, 64 * VECTORS);
+                fetch(next + (step - w), lines >> o / 16, VECTORS);
                 w_int4 b[VECTORS];
                 EACH_VECTOR b[v] = low_int4(step + 64 * v);
                 EACH_ROW {
@@ -77,7 +79,7 @@ VEC_FN void block_int4(const char *x, size_t ldx, const int rows, const char *w,
                 }
             }
             EACH_VECTOR {
-                v16 scale = w_scale(w + INT4_SCALES, TILE * half + o + 16 * v);
+                v16 scale = w_scale(w + offsetof(int4_block, scales), TILE * half + o + 16 * v);
                 EACH_ROW {
                     v16 d = v16_from_int(acc[r][v]);
                     t[r][v] = half == 0 ? v16_mul(d, scale) : v16_fma(d, scale, t[r][v]);
@@ -86,7 +88,7 @@ VEC_FN void block_int4(const char *x, size_t ldx, const int rows, const char *w,
         }
         add_scaled(t, x, ldx, rows, o, sums);
     }
-    if (fetch) fetch_ahead(w + INT4_SCALES, block_size(LLK_PACKED_INT4) - INT4_SCALES);
+    fetch(next + offsetof(int4_block, scales), lines, 4);
 }
 
 #endif

@@ -12,29 +12,40 @@ enum {
     PAIRS = BLOCK / 2,
     QUADS = BLOCK / 4,
     OCTETS = BLOCK / 8,
-    STEP = 4 * TILE, /* bytes of a pair, a quad or an octet of all outputs */
-    /* where the scales are */
-    INT8_SCALES = QUADS * STEP,
-    INT4_SCALES = OCTETS * STEP,
+    STEP = 4 * TILE, /* bytes of a pair, a quad or an octet of each output */
 };
 
-/* A block of a row that was prepared for int8 and int4. */
 typedef struct {
-    int8_t q[BLOCK];
-    float scale;
-    /* What the weights' being stored as unsigned takes off their products: -128 sum q; -8 sum q over either half. */
-    int32_t offset8, offset4[2];
-} int8_row_block;
+    uint32_t pairs[PAIRS][TILE];
+} bf16_block;
+
+typedef struct {
+    uint32_t quads[QUADS][TILE];
+    uint16_t scales[TILE];
+} int8_block;
+
+typedef struct {
+    uint32_t octets[OCTETS][TILE];
+    uint16_t scales[2][TILE];
+} int4_block;
 
 typedef struct {
     uint16_t x[BLOCK];
 } bf16_row_block;
 
+/* For int8 and for int4. */
+typedef struct {
+    int8_t q[BLOCK];
+    float scale;
+    /* What must be taken off because weights are stored unsigned: -128 sum q; -8 sum q over either half. */
+    int32_t offset8, offset4[2];
+} int8_row_block;
+
 static inline size_t block_size(llk_format format) {
     switch (format) {
-    case LLK_PACKED_BF16: return PAIRS * STEP;
-    case LLK_PACKED_INT8: return INT8_SCALES + 2 * TILE;
-    case LLK_PACKED_INT4: return INT4_SCALES + 2 * 2 * TILE;
+    case LLK_PACKED_BF16: return sizeof(bf16_block);
+    case LLK_PACKED_INT8: return sizeof(int8_block);
+    case LLK_PACKED_INT4: return sizeof(int4_block);
     }
     return 0;
 }

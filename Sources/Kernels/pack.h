@@ -1,55 +1,81 @@
-/* pack.h - packing weights and preparing rows: plain C, compiled for each implementation, whose compiler vectorises
- * it. Every step is one IEEE operation or exact, so all give the same bytes. A file includes it after it has defined
- * TARGET, KERNELS and BIAS8, what dot_int8 finds added to int8 weights. */
+/* pack.h - packing weights and preparing rows of x. A file includes it after it has defined TARGET, KERNELS (the
+ * llk_kernels of the implementation) and BIAS8, what its dot_int8 takes to be added to int8 weights. */
 #ifndef LLADA_KERNELS_PACK_H
 #define LLADA_KERNELS_PACK_H
 
 #include "blocks.h"
 #include "quantise.h"
 
-/* Puts output o, 64 inputs v, into its block. */
-VEC_FN void pack_output(const llk_format format, const float *v, size_t o, char *block) {
-    switch (format) {
-    case LLK_PACKED_BF16: {
-        uint16_t h[BLOCK];
-        for (int k = 0; k < BLOCK; k++) h[k] = llk_to_bf16(v[k]);
-        for (int p = 0; p < PAIRS; p++) llk_copy(block + STEP * p + 4 * o, h + 2 * p, 4);
-        break;
+/* The bits of four inputs of an output, as they lie in a step. */
+VEC_FN uint32_t quad(uint32_t a, uint32_t b, uint32_t c, uint32_t d) { return a | b << 8 | c << 16 | d << 24; }
+
+VEC_FN void pack_block_bf16(const float v[BLOCK][TILE], bf16_block *to) {
+    for (size_t p = 0; p < PAIRS; p++)
+        EACH_OUTPUT to->pairs[p][o] = llk_to_bf16(v[2 * p][o]) | (uint32_t)llk_to_bf16(v[2 * p + 1][o]) << 16;
+}
+
+VEC_FN void pack_block_int8(const float v[BLOCK][TILE], int8_block *to) {
+    uint8_t c[BLOCK][TILE];
+    quantise_int8(v, c, to->scales);
+    for (size_t i = 0; i < QUADS; i++)
+        EACH_OUTPUT to->quads[i][o] = quad(c[4 * i][o], c[4 * i + 1][o], c[4 * i + 2][o], c[4 * i + 3][o]);
+}
+
+VEC_FN void pack_block_int4(const float v[BLOCK][TILE], int4_block *to) {
+    uint8_t c[BLOCK][TILE];
+    for (size_t half = 0; half < 2; half++) quantise_int4(v + HALF * half, c + HALF * half, to->scales[half]);
+    for (size_t i = 0; i < OCTETS; i++) {
+        const uint8_t(*low)[TILE] = (const uint8_t(*)[TILE])(c + 8 * i), (*high)[TILE] = low + 4;
+        EACH_OUTPUT to->octets[i][o] = quad(low[0][o], low[1][o], low[2][o], low[3][o]) |
+                                       quad(high[0][o], high[1][o], high[2][o], high[3][o]) << 4;
     }
-    case LLK_PACKED_INT8: {
-        uint8_t codes[BLOCK];
-        uint16_t scale = quantise_to_int8(v, codes);
-        for (int i = 0; i < QUADS; i++) llk_copy(block + STEP * i + 4 * o, codes + 4 * i, 4);
-        llk_copy(block + INT8_SCALES + 2 * o, &scale, 2);
-        break;
+}
+
+typedef float four __attribute__((vector_size(16)));
+
+VEC_FN void transpose4(const float from[4][BLOCK], size_t k, float to[BLOCK][TILE], size_t o) {
+    four a[4];
+    for (size_t i = 0; i < 4; i++) llk_copy(&a[i], &from[i][k], sizeof a[i]);
+    const four b[4] = {
+        __builtin_shufflevector(a[0], a[2], 0, 4, 1, 5), __builtin_shufflevector(a[1], a[3], 0, 4, 1, 5),
+        __builtin_shufflevector(a[0], a[2], 2, 6, 3, 7), __builtin_shufflevector(a[1], a[3], 2, 6, 3, 7)};
+    for (size_t i = 0; i < 2; i++) {
+        a[2 * i] = __builtin_shufflevector(b[2 * i], b[2 * i + 1], 0, 4, 1, 5);
+        a[2 * i + 1] = __builtin_shufflevector(b[2 * i], b[2 * i + 1], 2, 6, 3, 7);
     }
-    case LLK_PACKED_INT4: {
-        uint8_t codes[BLOCK];
-        for (size_t half = 0; half < 2; half++) {
-            uint16_t scale = quantise_to_int4(v + HALF * half, codes + HALF * half);
-            llk_copy(block + INT4_SCALES + 2 * (TILE * half + o), &scale, 2);
-        }
-        for (size_t i = 0; i < OCTETS; i++)
-            for (size_t j = 0; j < 4; j++)
-                block[STEP * i + 4 * o + j] = (char)(codes[8 * i + j] | codes[8 * i + 4 + j] << 4);
-        break;
-    }
+    for (size_t i = 0; i < 4; i++) llk_copy(&to[k + i][o], &a[i], sizeof a[i]);
+}
+
+/* A block of row-major w, with zeros for what is not there. */
+VEC_FN void read_block(const char *w, llk_dtype dtype, size_t outputs, size_t inputs, size_t t, size_t b,
+                       float v[BLOCK][TILE]) {
+    const size_t size = llk_size_of(dtype), k = BLOCK * b;
+    for (size_t o = 0; o < TILE; o += 4) {
+        float rows[4][BLOCK] = {0};
+        for (size_t i = 0; i < 4; i++)
+            if (TILE * t + o + i < outputs)
+                KERNELS.to_f32(w + ((TILE * t + o + i) * inputs + k) * size, dtype, llk_min(BLOCK, inputs - k), rows[i]);
+        for (size_t i = 0; i < BLOCK; i += 4) transpose4(rows, i, v, o);
     }
 }
 
 VEC_FN void pack(const llk_format format, const char *w, llk_dtype dtype, size_t outputs, size_t inputs, size_t first,
                  size_t last, char *packed) {
-    const size_t size = llk_size_of(dtype);
     for (size_t t = first; t < last; t++)
         for (size_t b = 0; b < blocks_of(inputs); b++) {
-            char *block = packed + (t * blocks_of(inputs) + b) * block_size(format);
-            for (size_t o = 0; o < TILE; o++) {
-                float v[BLOCK] = {0};
-                const size_t row = TILE * t + o, k = BLOCK * b;
-                if (row < outputs)
-                    KERNELS.to_f32(w + (row * inputs + k) * size, dtype, llk_min(BLOCK, inputs - k), v);
-                pack_output(format, v, o, block);
+            float v[BLOCK][TILE];
+            read_block(w, dtype, outputs, inputs, t, b, v);
+            union {
+                bf16_block bf16;
+                int8_block int8;
+                int4_block int4;
+            } block;
+            switch (format) {
+            case LLK_PACKED_BF16: pack_block_bf16(v, &block.bf16); break;
+            case LLK_PACKED_INT8: pack_block_int8(v, &block.int8); break;
+            case LLK_PACKED_INT4: pack_block_int4(v, &block.int4); break;
             }
+            llk_copy(packed + (t * blocks_of(inputs) + b) * block_size(format), &block, block_size(format));
         }
 }
 

@@ -6,12 +6,6 @@
 
 #include <math.h>
 
-static float load_bf16(const char *p, size_t i) {
-    uint16_t h;
-    llk_copy(&h, p + 2 * i, sizeof h);
-    return llk_from_bf16(h);
-}
-
 static float flush(float f) { return fabsf(f) < 0x1p-126f ? copysignf(0, f) : f; }
 
 /* fma(a, b, c) where what is tiny once rounded to 24 bits, however small, becomes zero. */
@@ -24,43 +18,56 @@ static float flushing_fma(float a, float b, float c) {
     return fabsf(scaled) < 0x1p-78f ? copysignf(0, sum) : sum;
 }
 
-static void block_bf16(const char *x, size_t ldx, int rows, const char *w, bool fetch, float *sums) {
-    (void)fetch;
-    for (int r = 0; r < rows; r++, x += ldx, sums += TILE)
+static void block_bf16(const char *x, size_t ldx, int rows, const char *w, const char *next, unsigned lines, float *sums) {
+    (void)next, (void)lines;
+    bf16_block weights;
+    llk_copy(&weights, w, sizeof weights);
+    for (int r = 0; r < rows; r++) {
+        bf16_row_block row;
+        llk_copy(&row, x + r * ldx, sizeof row);
         for (size_t o = 0; o < TILE; o++)
-            for (size_t k = 0; k < BLOCK; k++) {
-                const size_t i = k ^ 1; /* of a pair, the second first */
-                const char *pair = w + STEP * (i / 2) + 4 * o;
-                sums[o] = flushing_fma(load_bf16(x, i), load_bf16(pair, i % 2), sums[o]);
+            for (size_t p = 0; p < PAIRS; p++) {
+                const uint32_t pair = weights.pairs[p][o];
+                float *sum = sums + TILE * r + o;
+                *sum = flushing_fma(llk_from_bf16(row.x[2 * p + 1]), llk_from_bf16((uint16_t)(pair >> 16)), *sum);
+                *sum = flushing_fma(llk_from_bf16(row.x[2 * p]), llk_from_bf16((uint16_t)pair), *sum);
             }
+    }
 }
 
-static void block_int8(const char *x, size_t ldx, int rows, const char *w, bool fetch, float *sums) {
-    (void)fetch;
-    for (int r = 0; r < rows; r++, x += ldx, sums += TILE) {
+static void block_int8(const char *x, size_t ldx, int rows, const char *w, const char *next, unsigned lines, float *sums) {
+    (void)next, (void)lines;
+    int8_block weights;
+    llk_copy(&weights, w, sizeof weights);
+    for (int r = 0; r < rows; r++) {
         int8_row_block row;
-        llk_copy(&row, x, sizeof row);
+        llk_copy(&row, x + r * ldx, sizeof row);
         for (size_t o = 0; o < TILE; o++) {
-            int32_t d = 0;
-            for (size_t k = 0; k < BLOCK; k++) d += row.q[k] * ((uint8_t)w[STEP * (k / 4) + 4 * o + k % 4] - 128);
-            sums[o] = fmaf((float)d * load_bf16(w + INT8_SCALES, o), row.scale, sums[o]);
+            int d = 0;
+            for (size_t k = 0; k < BLOCK; k++)
+                d += row.q[k] * ((int)(weights.quads[k / 4][o] >> 8 * (k % 4) & 255) - 128);
+            float *sum = sums + TILE * r + o;
+            *sum = fmaf((float)d * llk_from_bf16(weights.scales[o]), row.scale, *sum);
         }
     }
 }
 
-static void block_int4(const char *x, size_t ldx, int rows, const char *w, bool fetch, float *sums) {
-    (void)fetch;
-    for (int r = 0; r < rows; r++, x += ldx, sums += TILE) {
+static void block_int4(const char *x, size_t ldx, int rows, const char *w, const char *next, unsigned lines, float *sums) {
+    (void)next, (void)lines;
+    int4_block weights;
+    llk_copy(&weights, w, sizeof weights);
+    for (int r = 0; r < rows; r++) {
         int8_row_block row;
-        llk_copy(&row, x, sizeof row);
+        llk_copy(&row, x + r * ldx, sizeof row);
         for (size_t o = 0; o < TILE; o++) {
-            int32_t d[2] = {0};
+            int d[2] = {0};
             for (size_t k = 0; k < BLOCK; k++) {
-                const uint8_t byte = (uint8_t)w[STEP * (k / 8) + 4 * o + k % 4];
-                d[k / HALF] += row.q[k] * ((k % 8 < 4 ? byte & 15 : byte >> 4) - 8);
+                const size_t shift = 8 * (k % 4) + 4 * (k / 4 % 2);
+                d[k / HALF] += row.q[k] * ((int)(weights.octets[k / 8][o] >> shift & 15) - 8);
             }
-            const float first = (float)d[0] * load_bf16(w + INT4_SCALES, o);
-            sums[o] = fmaf(fmaf((float)d[1], load_bf16(w + INT4_SCALES, TILE + o), first), row.scale, sums[o]);
+            const float first = (float)d[0] * llk_from_bf16(weights.scales[0][o]);
+            float *sum = sums + TILE * r + o;
+            *sum = fmaf(fmaf((float)d[1], llk_from_bf16(weights.scales[1][o]), first), row.scale, *sum);
         }
     }
 }

@@ -68,15 +68,16 @@ VEC_FN void quantise_int4(const float v[HALF][TILE], uint8_t codes[HALF][TILE], 
     float extreme[TILE] = {0}, least[TILE], inverse[TILE];
     for (size_t k = 0; k < HALF; k++)
         EACH_OUTPUT {
+            const float f = v[k][o], so_far = extreme[o];
             const uint32_t before = bits[o];
-            bits[o] = larger(before, v[k][o]);
-            extreme[o] = bits[o] > before ? v[k][o] : extreme[o];
+            bits[o] = larger(before, f);
+            extreme[o] = bits[o] > before ? f : so_far;
         }
     EACH_OUTPUT {
         const float max = magnitude(bits[o]);
         extreme[o] = max > 0 ? extreme[o] : max;
+        scales[o] = llk_to_bf16(extreme[o] / levels[0]);
         least[o] = __builtin_inff();
-        scales[o] = 0;
     }
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
         float scale[TILE], loss[TILE] = {0};
@@ -95,7 +96,13 @@ VEC_FN void quantise_int4(const float v[HALF][TILE], uint8_t codes[HALF][TILE], 
             scales[o] = better ? (uint16_t)(llk_bits(scale[o]) >> 16) : scales[o];
         }
     }
-    XX
+    EACH_OUTPUT {
+        const float scale = llk_from_bf16(scales[o]);
+        inverse[o] = scale > 0 || scale < 0 ? 1 / scale : 0;
+    }
+    for (size_t k = 0; k < HALF; k++)
+        EACH_OUTPUT codes[k][o] =
+            (uint8_t)(8 + (inverse[o] > 0 || inverse[o] < 0 ? nearest_int(clamp_int4(v[k][o] * inverse[o])) : 0));
 }
 
 #endif

@@ -9,25 +9,31 @@
 /* Rows that share a tile's way through the cache: their sums must fit L1 beside a block of weights. */
 enum { PANEL = 64 };
 
-/* sums[rows, 64] += x w over one block, rows <= ROWS. Constant, and therefore inlined, wherever it is a parameter. */
-typedef void block_fn(const char *x, size_t ldx, int rows, const char *w, bool fetch, float *sums);
+/* How far ahead of its use a weight is fetched, in bytes. What the second group of rows fetches must lie beyond the block
+ * that the first one has already seen. */
+enum { AHEAD_OF_ONE = 3072, AHEAD_OF_MORE = 8192 };
 
-/* sums[rows, 64] = x w over all blocks of a tile, rows <= PANEL. Weights come from memory with the first rows. */
-VEC_FN void tile(block_fn *block, const llk_format format, const char *x, size_t ldx, size_t rows, const char *w, size_t blocks,
-                 bool from_memory, float *sums) {
+/* sums[rows, 64] += x w over one block, rows <= ROWS. Constant, and therefore inlined, wherever it is a parameter. */
+typedef void block_fn(const char *x, size_t ldx, int rows, const char *w, const char *next, unsigned lines, float *sums);
+
+/* sums[rows, 64] = x w over all blocks of a tile, rows <= PANEL. The groups of rows share in fetching weights, so that
+ * memory and arithmetic are busy at the same time. */
+VEC_FN void tile(block_fn *block, const llk_format format, const char *x, size_t ldx, size_t rows, const char *w,
+                 size_t blocks, bool from_memory, float *sums) {
+    const size_t groups = (rows + ROWS - 1) / ROWS;
     __builtin_memset(sums, 0, sizeof(float) * TILE * rows);
     for (size_t b = 0; b < blocks; b++, x += row_block_size(format), w += block_size(format)) {
-        size_t r = 0;
-        for (size_t groups = (rows + ROWS - 1) / ROWS; groups > 0; groups--) { /* as even as can be */
-            const size_t n = (rows - r + groups - 1) / groups;
+        const char *next = w + (groups == 1 ? AHEAD_OF_ONE : AHEAD_OF_MORE);
+        for (size_t g = 0, r = 0; g < groups; g++) {
+            const unsigned lines = from_memory ? (1u << 4 * (g + 1) / groups) - (1u << 4 * g / groups) : 0;
+            const size_t n = rows * (g + 1) / groups - r;
             const char *xr = x + r * ldx;
             float *to = sums + TILE * r;
-            bool fetch = from_memory && r == 0;
             switch (n) { /* so that the number of rows is a constant in each */
-            case 1: block(xr, ldx, 1, w, fetch, to); break;
-            case 2: block(xr, ldx, 2, w, fetch, to); break;
-            case 3: block(xr, ldx, 3, w, fetch, to); break;
-            case 4: block(xr, ldx, 4, w, fetch, to); break;
+            case 1: block(xr, ldx, 1, w, next, lines, to); break;
+            case 2: block(xr, ldx, 2, w, next, lines, to); break;
+            case 3: block(xr, ldx, 3, w, next, lines, to); break;
+            case 4: block(xr, ldx, 4, w, next, lines, to); break;
             }
             r += n;
         }

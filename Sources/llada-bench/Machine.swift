@@ -35,7 +35,7 @@ struct Machine {
     /// The most memory this process has held, in bytes.
     static var peakMemory: Int {
         var usage = rusage()
-        getrusage(RUSAGE_SELF, &usage)
+        getrusage(RUSAGE_SELF.rawValue, &usage)
         return usage.ru_maxrss << 10
     }
 }

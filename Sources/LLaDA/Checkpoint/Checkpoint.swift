@@ -17,6 +17,17 @@ package struct Tensor: @unchecked Sendable {  // the bytes behind `base` are nev
     package let byteCount: Int
     /// Keeps `base` valid; whoever keeps `base` keeps this.
     package let owner: MappedFile
+
+    package init(
+        name: String, type: TensorType, shape: [Int], base: UnsafeRawPointer, byteCount: Int, owner: MappedFile
+    ) {
+        self.name = name
+        self.type = type
+        self.shape = shape
+        self.base = base
+        self.byteCount = byteCount
+        self.owner = owner
+    }
 }
 
 /// An open checkpoint folder as Hugging Face lays it out: the configuration and every tensor, all checked.

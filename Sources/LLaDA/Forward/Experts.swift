@@ -15,7 +15,7 @@ struct Experts {
         let scores = try work.router.reserve(rows * config.numExperts)  // [rows, experts]
         let exact = try compute.operand(x, stride: hidden, rows: rows, for: weights.router, &work.operand)
         compute.product(exact, weights.router, scores, stride: config.numExperts)
-        let routing = Router(config: config).route(scores, weights.expertBias, batch.rows)
+        let routing = Router(config: config, team: compute.team).route(scores, weights.expertBias, batch.rows)
         observer?.routing?(layer, routing)
         observer?.finished?(.router)
 

@@ -51,6 +51,7 @@ package final class OpenBLAS: Sendable {
         _ y: UnsafeMutablePointer<Float>, stride ldy: Int
     ) {
         let inner = weight.inputs
+        let weights = weight.base.assumingMemoryBound(to: Float.self)
         // Both operands are packed, so that no stride of the caller's is part of the shape either.
         withUnsafeTemporaryAllocation(of: Float.self, capacity: Self.tileRows * (inner + Self.tileOutputs)) { scratch in
             guard let padded = scratch.baseAddress else { return }
@@ -63,7 +64,7 @@ package final class OpenBLAS: Sendable {
                     let width = min(Self.tileOutputs, outputs.upperBound - first)
                     sgemm(
                         Self.rowMajor, Self.asIs, Self.transposed, Int32(Self.tileRows), Int32(width), Int32(inner), 1,
-                        padded, Int32(inner), weight.row(first).assumingMemoryBound(to: Float.self), Int32(inner), 0,
+                        padded, Int32(inner), weights + first * inner, Int32(inner), 0,
                         result, Int32(width))
                     for row in 0..<count {
                         (y + (firstRow + row) * ldy + first).update(from: result + row * width, count: width)

@@ -12,6 +12,7 @@ package struct Routing: Equatable, Sendable {
 /// (spec: model.md, sections 1 and 1.1). Ties go to the lower id.
 struct Router {
     let config: ModelConfig
+    let team: ThreadTeam
 
     /// logits: [rows, experts], the gate's products; they become scores.
     func route(
@@ -19,32 +20,48 @@ struct Router {
     ) -> Routing {
         let experts = config.numExperts
         let k = config.numExpertsPerTok
-        var routing = Routing(experts: [], weights: [], k: k)
-        routing.experts.reserveCapacity(rows.count * k)
-        routing.weights.reserveCapacity(rows.count * k)
-        var choice = [Float](repeating: 0, count: experts)
-        for index in 0..<rows.count * experts { logits[index] = 1 / (1 + llk_expf(-logits[index])) }
+        var routing = Routing(
+            experts: [Int32](repeating: 0, count: rows.count * k), weights: [Float](repeating: 0, count: rows.count * k), k: k)
+        team.forEach(rows.count) { row, _ in
+            for index in row * experts..<(row + 1) * experts { logits[index] = 1 / (1 + llk_expf(-logits[index])) }
+        }
         let pools = config.expertCapacity > 0 ? pools(logits, bias, rows) : []
-        for row in rows.indices {
-            let scores = logits + row * experts
-            for expert in 0..<experts { choice[expert] = scores[expert] + (bias?.base[expert] ?? 0) }
-            if !pools.isEmpty {
-                for expert in 0..<experts where !pools[row][expert] { choice[expert] = -.infinity }
-            } else if config.nGroup > 1 {
-                dropGroups(&choice)
-            }
-            var chosen = Self.largest(k, of: choice)
-            chosen.sort()
-            var sum: Float = 0
-            for expert in chosen { sum += scores[expert] }
-            // A lone expert is not normalised.
-            let divisor = k > 1 ? sum + 1e-20 : 1
-            for expert in chosen {
-                routing.experts.append(Int32(expert))
-                routing.weights.append(scores[expert] / divisor * Float(config.routedScalingFactor))
+        routing.experts.withUnsafeMutableBufferPointer { chosen in
+            routing.weights.withUnsafeMutableBufferPointer { weights in
+                // Each row writes its own places.
+                nonisolated(unsafe) let (chosen, weights) = (chosen, weights)
+                team.forEach(rows.count) { row, _ in
+                    let scores = logits + row * experts
+                    let slots = row * k..<(row + 1) * k
+                    choose(
+                        scores, bias, pools.isEmpty ? nil : pools[row], UnsafeMutableBufferPointer(rebasing: chosen[slots]),
+                        UnsafeMutableBufferPointer(rebasing: weights[slots]))
+                }
             }
         }
         return routing
+    }
+
+    /// The experts of one row.  scores: [experts];  chosen, weights: [k]
+    private func choose(
+        _ scores: UnsafePointer<Float>, _ bias: Vector?, _ pool: [Bool]?, _ chosen: UnsafeMutableBufferPointer<Int32>,
+        _ weights: UnsafeMutableBufferPointer<Float>
+    ) {
+        var choice = (0..<config.numExperts).map { scores[$0] + (bias?.base[$0] ?? 0) }
+        if let pool {
+            for expert in choice.indices where !pool[expert] { choice[expert] = -.infinity }
+        } else if config.nGroup > 1 {
+            dropGroups(&choice)
+        }
+        let best = Self.largest(chosen.count, of: choice).sorted()
+        var sum: Float = 0
+        for expert in best { sum += scores[expert] }
+        // A lone expert is not normalised.
+        let divisor = best.count > 1 ? sum + 1e-20 : 1
+        for (slot, expert) in best.enumerated() {
+            chosen[slot] = Int32(expert)
+            weights[slot] = scores[expert] / divisor * Float(config.routedScalingFactor)
+        }
     }
 
     /// Keeps the `topkGroup` groups whose two best scores have the largest sum.
