@@ -135,14 +135,16 @@ LLADA_API const char *llada_status_name(llada_status status);
 /* An opened checkpoint: weights, config and, where the folder has one, the tokenizer. Immutable. */
 typedef struct llada_model llada_model;
 
-/* How weights are held. Arithmetic is f32 throughout. */
+/* How the matrices of the layers and of the head are held, and multiplied. Norms, biases and routers are always f32, the
+ * embedding as stored. F32 arithmetic is exact to its rounding; the packed formats are 2 to 5 times as fast, and copies of
+ * the weights in memory. README, "Precision", has what each costs. FP8 checkpoints (blocks with scales) load as any. */
 typedef int32_t llada_dtype;
 enum {
-    LLADA_DTYPE_AUTO = 0, /* each tensor as stored: F32, F16 or BF16, used in place */
-    LLADA_DTYPE_F32 = 1,
-    LLADA_DTYPE_BF16 = 2, /* rounded to nearest even where stored wider */
-    LLADA_DTYPE_INT8 = 3, /* not in this version: LLADA_ERROR_UNSUPPORTED */
-    LLADA_DTYPE_INT4 = 4  /* not in this version: LLADA_ERROR_UNSUPPORTED */
+    LLADA_DTYPE_AUTO = 0, /* each tensor as stored: F32, F16 or BF16, used in place; activations f32 */
+    LLADA_DTYPE_F32 = 1,  /* weights and activations f32 */
+    LLADA_DTYPE_BF16 = 2, /* packed; weights and activations rounded to bf16 (nearest even), sums f32 */
+    LLADA_DTYPE_INT8 = 3, /* packed; integers with a scale for every 64 inputs, activations likewise */
+    LLADA_DTYPE_INT4 = 4  /* packed; 4 bits with a scale for every 32 inputs, activations int8; the head int8 */
 };
 
 /* Who multiplies f32 weights. The two differ in rounding, so choose one and stay with it to compare results. */
@@ -165,6 +167,9 @@ typedef struct llada_model_options {
     int32_t eos_token_id;  /* -1: generation_config.json, config.json, <|endoftext|> of the tokenizer, or 156892 */
     llada_blas blas;
     bool use_mmap;         /* true: weights used in place are mapped; false: read into memory */
+    int32_t expert_capacity; /* 0: as the config says. Else the tokens of a block of 32 positions share so many experts of
+                                a layer, those that some token of the block scores highest: LLaDA2.2's block routing, for
+                                any model. Fewer bytes a step, other results. num_experts_per_tok to num_experts. */
     llada_progress_callback progress; /* may be NULL */
     void *progress_user;
 } llada_model_options;

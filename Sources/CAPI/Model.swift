@@ -66,6 +66,7 @@ private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LL
         }
     }
     if let threads = fields[\.threads] { options.threads = Int(threads) }
+    if let capacity = fields[\.expert_capacity] { options.expertCapacity = Int(capacity) }
     // -1 has the engine look for one.
     options.maskTokenID = fields[\.mask_token_id].flatMap { $0 == -1 ? nil : $0 }
     options.eosTokenID = fields[\.eos_token_id].flatMap { $0 == -1 ? nil : $0 }

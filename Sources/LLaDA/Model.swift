@@ -30,6 +30,9 @@ public final class Model: Sendable {
         /// Nil: likewise, `<|endoftext|>` and 156892.
         public var eosTokenID: Int32?
         public var blas = BLAS.auto
+        /// LLaDA2.2's block routing for any model: the tokens of a block share so many experts of a layer. 0: as the config
+        /// says.
+        public var expertCapacity = 0
         /// False reads weights into memory instead of mapping their file.
         public var useMmap = true
 
@@ -94,7 +97,7 @@ public final class Model: Sendable {
             throw LLaDAError(.invalidArgument, "threads is \(options.threads); expected 0 to \(Self.mostThreads)")
         }
         let path = source.directory
-        config = source.config
+        config = try source.config.withExpertCapacity(options.expertCapacity)
         let team = ThreadTeam(threads: options.threads == 0 ? ThreadTeam.availableThreads : options.threads)
         let weights = try Weights(source, options.dtype.precision, team: team, progress: progress.part(0.5, 0.4))
         numParameters = weights.parameters
@@ -198,6 +201,17 @@ private struct SpecialTokens {
 }
 
 extension ModelConfig {
+    fileprivate func withExpertCapacity(_ capacity: Int) throws(LLaDAError) -> ModelConfig {
+        if capacity == 0 { return self }
+        guard numExpertsPerTok...max(numExpertsPerTok, numExperts) ~= capacity, numExperts > 0 else {
+            throw LLaDAError(
+                .invalidArgument, "expert_capacity is \(capacity); expected 0, or \(numExpertsPerTok) to \(numExperts)")
+        }
+        var config = self
+        config.expertCapacity = capacity
+        return config
+    }
+
     /// Whether this model can run a canvas of so many positions in blocks of that length.
     func check(blockLength: Int, canvas: Int) throws(LLaDAError) {
         guard 1...maxPositionEmbeddings ~= blockLength else {

@@ -19,6 +19,7 @@ AT(llada_model_options, mask_token_id, 12);
 AT(llada_model_options, eos_token_id, 16);
 AT(llada_model_options, blas, 20);
 AT(llada_model_options, use_mmap, 24);
+AT(llada_model_options, expert_capacity, 28);
 AT(llada_model_options, progress, 32);
 AT(llada_model_options, progress_user, 40);
 
@@ -146,7 +147,7 @@ static void init_gives_the_defaults(void) {
     memset(&m, 0xA5, sizeof m);
     CHECK_STATUS(llada_model_options_init(&m, sizeof m), LLADA_OK);
     CHECK(m.struct_size == sizeof m && m.dtype == LLADA_DTYPE_AUTO && m.threads == 0 && m.mask_token_id == -1 &&
-          m.eos_token_id == -1 && m.blas == LLADA_BLAS_AUTO && m.use_mmap && !m.progress && !m.progress_user);
+          m.eos_token_id == -1 && m.blas == LLADA_BLAS_AUTO && m.use_mmap && !m.expert_capacity && !m.progress && !m.progress_user);
     llada_decoder_options d;
     memset(&d, 0xA5, sizeof d);
     CHECK_STATUS(llada_decoder_options_init(&d, sizeof d), LLADA_OK);

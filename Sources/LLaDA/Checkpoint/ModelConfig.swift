@@ -40,7 +40,7 @@ public struct ModelConfig: Sendable, Equatable {
     public let routedScalingFactor: Double
     public let moeRouterEnableExpertBias: Bool
     /// LLaDA2.2: how many experts the tokens of one routing block may use together; 0 means no such limit.
-    public let expertCapacity: Int
+    public package(set) var expertCapacity: Int
     /// Tokens of a routing block; of meaning only when `expertCapacity` is not 0.
     public let blockSize: Int
 

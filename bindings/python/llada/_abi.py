@@ -68,6 +68,7 @@ class ModelOptions(_Sized):
         ("eos_token_id", c_int32),
         ("blas", c_int32),
         ("use_mmap", c_bool),
+        ("expert_capacity", c_int32),
         ("progress", ProgressCallback),
         ("progress_user", c_void_p),
     ]

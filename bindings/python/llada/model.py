@@ -65,16 +65,20 @@ class Model:
     def load(
         cls, path: str | os.PathLike, dtype: str = "auto", threads: int | None = None,
         mask_token_id: int | None = None, eos_token_id: int | None = None, *, blas: str = "auto",
-        use_mmap: bool = True, progress: Progress = None,
+        use_mmap: bool = True, expert_capacity: int = 0, progress: Progress = None,
     ) -> Model:
         """Opens the Hugging Face folder of a `llada2_moe` checkpoint.
 
-        dtype      how weights are held: "auto" (as stored), "f32", "bf16", "int8", "int4"; arithmetic is f32
+        dtype      how matrices are held and multiplied: "auto" (as stored, in place) and "f32" exactly; "bf16", "int8" and
+                   "int4" packed, faster, with activations rounded to match
         threads    None: as many as the process may use. Results do not depend on it, bit for bit.
         mask_token_id, eos_token_id
                    None: (generation_)config.json, else the tokenizer, else LLaDA2's own
         blas       who multiplies f32 weights: "auto", "off" (own kernels), "on" (OpenBLAS)
         use_mmap   False reads the weights into memory: for files that may change while they are open
+        expert_capacity
+                   0: as the config says. Else the tokens of a block of 32 positions share so many experts of a layer
+                   (LLaDA2.2's block routing): fewer bytes a step, other results
         progress   None: a bar if stderr is a terminal; True or False; or a function of the fraction loaded, which
                    stops the loading (Stopped) by returning True. What it raises is raised here.
 
@@ -89,6 +93,7 @@ class Model:
         options.dtype = choice(dtype, "dtype", _abi.DTYPES)
         options.blas = choice(blas, "blas", _abi.BLAS)
         options.use_mmap = bool(use_mmap)
+        options.expert_capacity = integer(expert_capacity, "expert_capacity", low=0)
         if threads is not None:
             options.threads = integer(threads, "threads", low=1)
         if mask_token_id is not None:
