@@ -47,8 +47,21 @@ import Testing
         options.threads = 2
         options.blas = blas
         let model = try Model(path: Fixture(name).folder, options: options)
+        #expect((model.transformer.compute.blas != nil) == (blas == .on))
+        try expectNoTraceOfCompany(model)
+    }
+
+    @Test(arguments: Fixture.names, [Model.DType.bf16, .int8, .int4]) func norDoesItInPackedFormats(
+        _ name: String, _ dtype: Model.DType
+    ) throws {
+        var options = Model.Options()
+        options.threads = 2
+        options.dtype = dtype
+        try expectNoTraceOfCompany(try Model(path: Fixture(name).folder, options: options))
+    }
+
+    private func expectNoTraceOfCompany(_ model: Model) throws {
         let transformer = model.transformer
-        #expect((transformer.compute.blas != nil) == (blas == .on))
         let block = 8
         let vocab = Int32(model.config.vocabSize)
         // 40, 24 and 29 tokens: the last one's last block is cut short.

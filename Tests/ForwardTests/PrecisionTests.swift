@@ -1,0 +1,62 @@
+import Foundation
+import Kernels
+import LLaDA
+import Testing
+
+/// What packed formats cost: held against exact arithmetic on the same weights, rounded the same way.
+@Suite struct PrecisionTests {
+    /// Experts are chosen anew where a row's scores are close, so rows are judged by their median error.
+    @Test(arguments: Fixture.names, [(Model.DType.bf16, 0.02), (.int8, 0.04), (.int4, 0.35)]) func formatsAreAsGoodAsTheirBits(
+        _ name: String, _ format: (dtype: Model.DType, tolerance: Double)
+    ) throws {
+        let folder = try Fixture(name).folder
+        var options = Model.Options()
+        options.dtype = .f32
+        let exact = try Model(path: folder, options: options)
+        options.dtype = format.dtype
+        let packed = try Model(path: folder, options: options)
+        let ids = (0..<64).map { Int32($0 * 13 % exact.config.vocabSize) }
+        let block = exact.config.expertCapacity > 0 ? exact.config.blockSize : 8
+        let ours = try logits(packed, ids, blockLength: block)
+        let theirs = try logits(exact, ids, blockLength: block)
+        let errors = zip(ours, theirs).map { Double(abs($0 - $1)) }.sorted()
+        let sizes = theirs.map { Double(abs($0)) }.sorted()
+        let relative = errors[errors.count / 2] / sizes[sizes.count / 2]
+        #expect(relative > 0 && relative < format.tolerance, "\(name) \(format.dtype): \(relative)")
+        if format.dtype != .bf16 { #expect(packed.weightBytes < exact.weightBytes) }
+    }
+
+    /// The same bits whatever the number of threads.
+    @Test(arguments: [Model.DType.bf16, .int8, .int4]) func threadsDoNotShow(_ dtype: Model.DType) throws {
+        var options = Model.Options()
+        options.dtype = dtype
+        let all = try [1, 2, 3].map { threads in
+            options.threads = threads
+            let model = try Model(path: try Fixture("gqa_group").folder, options: options)
+            return try logits(model, (0..<48).map { Int32($0 * 5 % 120) }, blockLength: 16).map(\.bitPattern)
+        }
+        #expect(all[0] == all[1] && all[0] == all[2])
+    }
+
+    /// A pool of all experts is the group-free routing of 2.2; a smaller one changes what is computed, and touches no more.
+    @Test func expertCapacityBoundsTheExpertsOfABlock() throws {
+        let folder = try Fixture("gqa_group").folder
+        var options = Model.Options()
+        let k = try Model(path: folder).config.numExpertsPerTok
+        for capacity in [k, k + 2] {
+            options.expertCapacity = capacity
+            let model = try Model(path: folder, options: options)
+            let sequence = try CachedSequence(model.transformer, blockLength: 32)
+            var used: [Int: [Set<Int32>]] = [:]  // by layer, of each block
+            sequence.observer = Observer(routing: { layer, routing in
+                used[layer] = [0, 32].map { Set(routing.experts[$0 * routing.k..<($0 + 32) * routing.k]) }
+            })
+            let ids = (0..<64).map { Int32($0 * 13 % model.config.vocabSize) }
+            _ = try ids.withUnsafeBufferPointer { try sequence.forward($0, active: 0..<64, asOneBlock: false) }
+            #expect(!used.isEmpty)
+            for experts in used.values.joined() { #expect(experts.count <= capacity) }
+        }
+        options.expertCapacity = k - 1
+        #expect(throws: LLaDAError.self) { _ = try Model(path: folder, options: options) }
+    }
+}
