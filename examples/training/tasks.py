@@ -68,6 +68,7 @@ LEGS = {
     "spider": 8, "hen": 2, "cow": 4, "ant": 6, "snake": 0, "crab": 10, "dog": 4, "bee": 6, "duck": 2, "horse": 4, "scorpion": 8, "worm": 0,
     "cat": 4, "fly": 6, "owl": 2, "lobster": 10, "goat": 4, "moth": 6, "swan": 2, "tick": 8,
 }
+FOODS = ("soup", "rice", "bread", "cheese", "fish", "cake")
 JOBS = ("cook", "nurse", "pilot", "baker", "judge", "clown", "guard", "miner")
 PETS = ("dog", "cat", "horse", "snake", "goat", "duck")
 
@@ -104,7 +105,7 @@ ORDERING_ASK = {
 LEGS_ASK = ("How many legs do {list} have together?", "How many legs do {list} have in all?", "Count the legs of {list}.")
 CAPITALS_ASK = ("What are the capitals of {list}?", "Name the capitals of {list}.", "Give the capitals of {list}.")
 JSON_ASK = ("Write JSON with the keys {keys}: {person}", "Give JSON with keys {keys}. {person}", "{person} Write that as JSON with the keys {keys}.")
-PERSON = {"age": "is {age} years old", "city": "lives in {city}", "job": "works as a {job}", "pet": "has a {pet}"}
+PERSON = {"age": "is {age} years old", "city": "lives in {city}", "job": "works as a {job}", "pet": "has a {pet}", "food": "likes {food}"}
 COUNTING_ASK = (
     "Write the word {a} {n} times and then {b} {m} times.", "Write {a} {n} times, then {b} {m} times.", "Say {a} {n} times and {b} {m} times.",
 )
@@ -157,19 +158,19 @@ def columns(a, b, sign):
 
 
 def addition(rng):
-    a, b = (number(rng, d) for d in rng.choice(((2, 2), (2, 2), (3, 2), (2, 3), (3, 3), (3, 3))))
+    a, b = (number(rng, d) for d in rng.choice(((2, 2), (3, 2), (2, 3), (3, 3), (3, 3), (4, 3), (3, 4), (4, 4))))
     return f"{min(a, b)}+{max(a, b)}", dressed(rng, rng.choice(ADD), a=a, b=b), columns(a, b, "+"), str(a + b)
 
 
 def subtraction(rng):
-    a, b = sorted((number(rng, d) for d in rng.choice(((2, 2), (2, 2), (3, 2), (3, 3), (3, 3)))), reverse=True)
+    a, b = sorted((number(rng, d) for d in rng.choice(((2, 2), (3, 2), (3, 3), (3, 3), (4, 3), (4, 4)))), reverse=True)
     return f"{a}-{b}", dressed(rng, rng.choice(SUBTRACT), a=a, b=b), columns(a, b, "-"), str(a - b)
 
 
 def story(rng):
     name, things, total = rng.choice(NAMES), rng.choice(THINGS), rng.randint(3, 20)
     text, steps, content = [rng.choice(STORY_START).format(name=name, n=total, things=things)], [], [f"story {total}"]
-    for event in rng.choice((("buy", "lose"), ("buy", "get"), ("get", "lose"), ("lose", "buy"), ("get", "buy"), ("lose", "get"))):
+    for event in rng.sample(("buy", "get", "lose"), rng.choice((2, 3))):
         k, m = rng.randint(2, 5), rng.randint(2, 5)
         if event != "buy":
             k = rng.randint(2, min(9, total - 1) if event == "lose" else 9)
@@ -194,8 +195,8 @@ def output(rng):
     values = {first: rng.randint(2, 9)}
     code, steps = [f"{first} = {values[first]}"], [f"{first} gets {values[first]}"]
     target, source = second, first
-    for _ in range(rng.choice((2, 2, 3))):
-        sign = rng.choice("++-*") if values[source] < 25 else rng.choice("+-")
+    for _ in range(rng.choice((2, 3, 3, 4))):
+        sign = rng.choice("+" if values[source] < 1 else "++-*" if values[source] < 25 else "+-")
         k = rng.randint(2, 3) if sign == "*" else rng.randint(1, 9 if sign == "+" else min(9, max(1, values[source])))
         before = values[source]
         values[target] = {"+": before + k, "-": before - k, "*": before * k}[sign]
@@ -212,8 +213,8 @@ def output(rng):
 def program(rng):
     x = value = rng.randint(2, 9)
     asked, steps, code, content = [], [], [], []
-    for sign in rng.choice(("+*", "*+", "*-", "-*", "+-*", "+*-", "*+-", "*+*", "-+*", "+*+")):
-        k = rng.randint(2, 3) if sign == "*" else rng.randint(1, 9 if sign == "+" else min(9, value))
+    for sign in rng.choice(("+*", "*+", "*-", "-*", "+-*", "+*-", "*+-", "-+*", "-*+", "+*-+", "*+-+", "+-*-", "-+*+", "-*+-")):
+        k = rng.randint(2, 3) if sign == "*" else rng.randint(1, 9 if sign == "+" else max(1, min(9, value)))
         result = {"+": value + k, "-": value - k, "*": value * k}[sign]
         asked.append(rng.choice(OPERATIONS[sign]).format(k=k))
         steps.append(f"{value}{sign}{k} gives {result}")
@@ -224,12 +225,12 @@ def program(rng):
 
 
 def implication(rng):
-    name, kinds = rng.choice(NAMES), rng.sample(KINDS, 6)
-    length = rng.choice((2, 3, 3))
+    name, length = rng.choice(NAMES), rng.choice((2, 3, 4))
+    kinds = rng.sample(KINDS, length + 3)
     chain = kinds[:length + 1]
-    rules = list(zip(chain, chain[1:])) + [(kinds[4], kinds[5])]
+    rules = list(zip(chain, chain[1:])) + [(kinds[-2], kinds[-1])]
     true = rng.random() < 0.5
-    asked = chain[-1] if true else rng.choice(kinds[4:])
+    asked = chain[-1] if true else rng.choice(kinds[-2:])
     facts = [rng.choice(IMPLICATION_RULE).format(a=a, b=b) for a, b in rules] + [IMPLICATION_FACT[0].format(name=name, a=chain[0])]
     rng.shuffle(facts)
     text = " ".join(facts) + " " + rng.choice(IMPLICATION_ASK).format(name=name, b=asked)
@@ -238,7 +239,7 @@ def implication(rng):
 
 
 def ordering(rng):
-    people = rng.sample(NAMES, rng.choice((3, 4, 4)))
+    people = rng.sample(NAMES, rng.choice((3, 4, 5)))
     facts = [rng.choice((TALLER, SHORTER))[0].format(a=a, b=b) for a, b in zip(people, people[1:])]
     rng.shuffle(facts)
     ask = rng.choice(list(ORDERING_ASK))
@@ -249,14 +250,14 @@ def ordering(rng):
 
 def facts(rng):
     if rng.random() < 0.5:
-        animals = rng.sample(sorted(LEGS), rng.choice((2, 3)))
+        animals = rng.sample(sorted(LEGS), rng.choice((2, 3, 4)))
         text = dressed(rng, rng.choice(LEGS_ASK), list=listed([("an " if a[0] in "aeiou" else "a ") + a for a in animals]))
         steps, total = "First " + ", then ".join(f"a {a} has {LEGS[a]}" for a in animals), LEGS[animals[0]]
         for animal in animals[1:]:
             steps += f", then {total}+{LEGS[animal]} gives {total + LEGS[animal]}"
             total += LEGS[animal]
         return f"legs {sorted(animals)}", text, steps, str(total)
-    countries = rng.sample(sorted(CAPITALS), 3)
+    countries = rng.sample(sorted(CAPITALS), rng.choice((3, 4, 5)))
     text = dressed(rng, rng.choice(CAPITALS_ASK), list=listed(countries))
     steps = "First " + ", then ".join(f"{c} has {CAPITALS[c]}" for c in countries)
     return f"capitals {sorted(countries)}", text, steps, ", ".join(CAPITALS[c] for c in countries)
@@ -264,8 +265,8 @@ def facts(rng):
 
 def json_object(rng):
     person = {"name": rng.choice(NAMES), "age": rng.randint(20, 79), "city": rng.choice(list(CAPITALS.values())), "job": rng.choice(JOBS),
-              "pet": rng.choice(PETS)}
-    keys = rng.sample(sorted(PERSON), rng.choice((2, 3)))
+              "pet": rng.choice(PETS), "food": rng.choice(FOODS)}
+    keys = rng.sample(sorted(PERSON), rng.choice((2, 3, 4)))
     said = f"{person['name']} " + listed([PERSON[k].format(**person) for k in keys]) + "."
     keys.insert(0, "name")
     rng.shuffle(keys)
@@ -277,7 +278,7 @@ def json_object(rng):
 
 def counting(rng):
     a, b = rng.sample(COLOURS, 2)
-    n, m = rng.randint(2, 6), rng.randint(1, 5)
+    n, m = rng.randint(2, 7), rng.randint(1, 6)
     text = dressed(rng, rng.choice(COUNTING_ASK), a=a, b=b, n=n, m=m)
     numbered = [f"{i + 1} {a if i < n else b}" for i in range(n + m)]
     return f"{a} {n} {b} {m}", text, "First " + ", ".join(numbered), " ".join([a] * n + [b] * m)
