@@ -20,6 +20,16 @@ extern LLK_HIDDEN const llk_kernels llk_table_avx512;
 #pragma GCC optimize("fp-contract=off")
 #endif
 
+/* A loop over compile-time bounds that must vanish, so that arrays of accumulators become registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* A file that uses SIMD defines TARGET, the attribute that lets a function do so. */
+#define VEC_FN static inline __attribute__((always_inline)) TARGET
+
 static inline size_t llk_size_of(llk_dtype dtype) { return dtype == LLK_F32 ? 4 : 2; }
 
 static inline size_t llk_min(size_t a, size_t b) { return a < b ? a : b; }
@@ -36,7 +46,35 @@ static inline float llk_load(const float *p, size_t i) {
     return f;
 }
 
+static inline int32_t llk_load_int(const void *p) {
+    int32_t i;
+    llk_copy(&i, p, sizeof i);
+    return i;
+}
+
 static inline void llk_store(float *p, size_t i, float f) { llk_copy((char *)p + 4 * i, &f, sizeof f); }
+
+static inline uint32_t llk_bits(float f) {
+    uint32_t bits;
+    llk_copy(&bits, &f, sizeof bits);
+    return bits;
+}
+
+static inline float llk_float(uint32_t bits) {
+    float f;
+    llk_copy(&f, &bits, sizeof f);
+    return f;
+}
+
+static inline float llk_from_bf16(uint16_t h) { return llk_float((uint32_t)h << 16); }
+
+/* To nearest, ties to even; NaN stays NaN. */
+static inline uint16_t llk_to_bf16(float f) {
+    const uint32_t bits = llk_bits(f);
+    const uint32_t even = bits + 0x7fff + (bits >> 16 & 1); /* half up, less one if the kept part is even */
+    const bool nan = (bits & 0x7fffffff) > 0x7f800000;
+    return (uint16_t)((nan ? bits | 0x400000 : even) >> 16);
+}
 
 /* exp(x) = 2^n e^r, n = x log2(e) to the nearest integer, r = x - n ln 2 with ln 2 in two parts;
  * e^r = 1 + r + r^2 q(r), q interpolating at the Chebyshev nodes of |r| <= ln(2) / 2: relative error 1.1e-8. */

@@ -23,21 +23,12 @@
 
 #include <math.h>
 
-/* A loop over compile-time bounds that must vanish, so that arrays of accumulators become registers. */
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
-#define LANE_FN static inline __attribute__((always_inline)) TARGET
-
 /* i-th group of 16 out of n: whole, or what is left. */
-LANE_FN v16 load_group(const float *x, size_t i, size_t n, float fill) {
+VEC_FN v16 load_group(const float *x, size_t i, size_t n, float fill) {
     return n - i >= 16 ? v16_load(x + i) : v16_load_part(x + i, n - i, fill);
 }
 
-LANE_FN void store_group(float *x, size_t i, size_t n, v16 v) {
+VEC_FN void store_group(float *x, size_t i, size_t n, v16 v) {
     if (n - i >= 16)
         v16_store(x + i, v);
     else
@@ -45,7 +36,7 @@ LANE_FN void store_group(float *x, size_t i, size_t n, v16 v) {
 }
 
 /* llk_expf, lane by lane. Where x is out of range the polynomial gives nonsense that is then replaced; NaN stays. */
-LANE_FN v16 v16_exp(v16 x) {
+VEC_FN v16 v16_exp(v16 x) {
     v16 n = v16_round(v16_mul(x, v16_set1(EXP_LOG2E)));
     v16 r = v16_fnma(n, v16_set1(EXP_LN2_HIGH), x);
     r = v16_fnma(n, v16_set1(EXP_LN2_LOW), r);
@@ -61,7 +52,7 @@ LANE_FN v16 v16_exp(v16 x) {
 }
 
 /* The largest lane; lanes hold no NaN, so the order does not matter. */
-LANE_FN float largest(v16 v) {
+VEC_FN float largest(v16 v) {
     float lanes[16];
     v16_store(lanes, v);
     float max = lanes[0];
@@ -138,7 +129,7 @@ TARGET static void axpy(float a, const float *x, size_t n, float *y) {
         store_group(y, i, n, v16_fma(v16_set1(a), load_group(x, i, n, 0), load_group(y, i, n, 0)));
 }
 
-LANE_FN void widen_all(const void *in, llk_dtype dtype, size_t n, float *out) {
+VEC_FN void widen_all(const void *in, llk_dtype dtype, size_t n, float *out) {
     size_t i = 0;
     for (; n - i >= 16; i += 16) v16_store(out + i, v16_widen(in, dtype, i));
     if (i < n) v16_store_part(out + i, n - i, v16_widen_part(in, dtype, i, n - i));
@@ -153,7 +144,7 @@ TARGET static void to_f32(const void *in, llk_dtype dtype, size_t n, float *out)
 }
 
 /* out[0 .. queries) x [0 .. 16 vectors) += p v over a run of keys; count < 16 only with one vector. */
-LANE_FN void sum_tile(const float *p, size_t ldp, const int queries, const float *v, size_t ldv, size_t keys,
+VEC_FN void sum_tile(const float *p, size_t ldp, const int queries, const float *v, size_t ldv, size_t keys,
                       const int vectors, size_t count, float *out, size_t ldo, bool accumulate) {
     v16 acc[WS_QUERIES][WS_VECTORS];
     UNROLL for (int q = 0; q < queries; q++)
@@ -173,7 +164,7 @@ LANE_FN void sum_tile(const float *p, size_t ldp, const int queries, const float
 }
 
 /* A stripe of out, all queries: the run of v it reads stays in L1 meanwhile. */
-LANE_FN void sum_stripe(const float *p, size_t ldp, size_t queries, const float *v, size_t ldv, size_t keys,
+VEC_FN void sum_stripe(const float *p, size_t ldp, size_t queries, const float *v, size_t ldv, size_t keys,
                         const int vectors, size_t count, float *out, size_t ldo, bool accumulate) {
     size_t q = 0;
     for (; queries - q >= WS_QUERIES; q += WS_QUERIES)

@@ -4,34 +4,26 @@
 
 #include <math.h>
 
-static float float_of(uint32_t bits) {
-    float f;
-    llk_copy(&f, &bits, sizeof f);
-    return f;
-}
-
-static float from_bf16(uint16_t h) { return float_of((uint32_t)h << 16); }
-
 /* sign(1) exponent(5, bias 15) fraction(10) -> sign(1) exponent(8, bias 127) fraction(23); always exact. */
 static float from_f16(uint16_t h) {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16;
     uint32_t exponent = (h >> 10) & 31, fraction = h & 1023;
     if (exponent == 31) {
         uint32_t quiet = fraction ? 0x400000 : 0; /* a signalling NaN becomes quiet, as in hardware */
-        return float_of(sign | 0x7f800000 | quiet | fraction << 13);
+        return llk_float(sign | 0x7f800000 | quiet | fraction << 13);
     }
     if (exponent == 0) { /* zero or subnormal: fraction * 2^-24 */
         float magnitude = (float)fraction * 0x1p-24f;
         return sign ? -magnitude : magnitude;
     }
-    return float_of(sign | (exponent + 127 - 15) << 23 | fraction << 13);
+    return llk_float(sign | (exponent + 127 - 15) << 23 | fraction << 13);
 }
 
 static float load(const void *p, llk_dtype dtype, size_t i) {
     if (dtype == LLK_F32) return llk_load(p, i);
     uint16_t h;
     llk_copy(&h, (const char *)p + 2 * i, sizeof h);
-    return dtype == LLK_F16 ? from_f16(h) : from_bf16(h);
+    return dtype == LLK_F16 ? from_f16(h) : llk_from_bf16(h);
 }
 
 /* The tree over the 16 lanes. */
@@ -142,16 +134,12 @@ float llk_expf(float x) {
     p = fmaf(p, r, 1);
     /* 2^n alone may not be a float (n goes to 128): two factors that are, so that only the last step rounds. */
     int whole = (int)n, half = whole / 2;
-    return p * float_of((uint32_t)(127 + half) << 23) * float_of((uint32_t)(127 + whole - half) << 23);
+    return p * llk_float((uint32_t)(127 + half) << 23) * llk_float((uint32_t)(127 + whole - half) << 23);
 }
 
 void llk_f32_to_bf16(const float *in, size_t n, uint16_t *out) {
     for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        llk_copy(&bits, (const char *)in + 4 * i, sizeof bits);
-        uint32_t even = bits + 0x7fff + (bits >> 16 & 1); /* half up, less one if the kept part is even */
-        bool nan = (bits & 0x7fffffff) > 0x7f800000;
-        uint16_t h = (uint16_t)((nan ? bits | 0x400000 : even) >> 16);
+        uint16_t h = llk_to_bf16(llk_load(in, i));
         llk_copy((char *)out + 2 * i, &h, sizeof h);
     }
 }
