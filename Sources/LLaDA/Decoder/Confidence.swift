@@ -38,7 +38,7 @@ struct Confidence {
                 (tokens[index], confidences[index]) = sampler.draw(row, vocab: vocabSize, uniform: uniform(index))
             } else {
                 var sum: Float = 0
-                tokens[index] = Int32(compute.kernels.argmax_sum_exp(row, vocabSize, &sum))
+                tokens[index] = Int32(compute.kernels.argmax_sum_exp(row, nil, vocabSize, &sum))
                 confidences[index] = 1 / sum  // softmax at the arg-max
             }
         }
@@ -50,7 +50,7 @@ struct Confidence {
         copy.pointer.update(from: logits, count: vocabSize)
         adjustment.apply(to: copy.pointer)
         var sum: Float = 0
-        let best = copy.pointer[compute.kernels.argmax_sum_exp(copy.pointer, vocabSize, &sum)]
+        let best = copy.pointer[compute.kernels.argmax_sum_exp(copy.pointer, nil, vocabSize, &sum)]
         let row = UnsafeBufferPointer(start: copy.pointer, count: vocabSize)
         return withExtendedLifetime(copy) {
             let ids = count > 64 ? row.indices.sorted { row[$0] != row[$1] ? row[$0] > row[$1] : $0 < $1 } : Router.largest(count, of: Array(row))
