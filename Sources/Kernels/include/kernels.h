@@ -1,7 +1,7 @@
 /*
  * kernels.h - the arithmetic of the forward pass, on plain arrays. Knows shapes, no model.
  *
- * One contract for every implementation (portable, AVX2, AVX-512): THE SAME BITS. Each output element is
+ * One contract for every implementation (portable, AVX2, AVX-512, NEON): THE SAME BITS. Each output element is
  * computed by one fixed sequence of IEEE operations that depends only on the element's own inputs:
  *
  *   - a dot product keeps 16 lane accumulators; lane j takes the products of the elements k with k % 16 == j,
@@ -32,7 +32,7 @@
 typedef enum { LLK_F32 = 0, LLK_F16 = 1, LLK_BF16 = 2 } llk_dtype;
 
 /* Which implementation of the kernels to use. The caller takes the best once and hands it on. */
-typedef enum { LLK_PORTABLE = 0, LLK_AVX2 = 1, LLK_AVX512 = 2 } llk_isa;
+typedef enum { LLK_PORTABLE = 0, LLK_AVX2 = 1, LLK_AVX512 = 2, LLK_NEON = 3 } llk_isa;
 
 /* The best implementation this CPU (and the operating system) can run. AVX2 implies FMA and F16C. */
 llk_isa llk_best_isa(void);
