@@ -1,0 +1,70 @@
+/*
+ * packed.h - products with weights packed for the dot-product instructions of CPUs, in bf16, int8 or int4.
+ *
+ * A matrix w [outputs, inputs] is cut into tiles of 64 outputs, a tile into blocks of 64 inputs; what the last ones
+ * lack is zeros. The blocks of a tile lie one after another, the tiles likewise: a product reads one stream, and any
+ * tile can be computed by itself. Every block is a multiple of 64 bytes and holds no address: a packed matrix can be
+ * written to a file and mapped. One block, o being the output within the tile:
+ *
+ *   bf16   u16 [32, 64, 2]   pair p of output o: inputs 2 p, 2 p + 1                                      8192 bytes
+ *   int8   u8  [16, 64, 4]   quad i of output o: 128 + q of inputs 4 i .. 4 i + 3
+ *          bf16 [64]         scale of each output:  w = q * scale,  -127 <= q <= 127                      4224 bytes
+ *   int4   for each half, of 32 inputs:
+ *          u8  [4, 64, 4]    byte j of octet i: 8 + q of input 8 i + j, and as high bits that of input 8 i + 4 + j
+ *          bf16 [64]         scale of each output:  w = q * scale,  -8 <= q <= 7                      2 x 1152 bytes
+ *
+ * The rows of x are prepared once, for any number of products: rounded to bf16, or (for int8 and int4, alike) to
+ * integers of -127..127 with a scale for every 64 inputs. A prepared row is opaque, but a row like any other: rows can
+ * be copied one by one, and in any order.
+ *
+ * THE SAME BITS, as in kernels.h, from every implementation, whatever the rows and tiles of a call. One sequence of
+ * IEEE operations for each output, over increasing inputs, beginning at y = +0:
+ *
+ *   bf16   for each pair: y = fma(x1, w1, y); y = fma(x0, w0, y), where denormal operands and results become zero,
+ *          as in VDPBF16PS
+ *   int8   for each block: y = fma(d * w_scale, x_scale, y),  d the exact sum of the products of the integers
+ *   int4   for each block: y = fma(fma(d1, w_scale1, d0 * w_scale0), x_scale, y),  d0 and d1 those of its halves
+ *
+ * On aarch64 a bf16 product differs where a result is tiny before it is rounded and normal afterwards.
+ *
+ * Integers: 64 values (in int4 weights, 32) of which the largest magnitude is below 2^-100 count as zeros; if one of
+ * them is infinite or NaN, all are NaN.
+ */
+#ifndef LLADA_PACKED_H
+#define LLADA_PACKED_H
+
+#include "kernels.h"
+
+typedef enum { LLK_PACKED_BF16 = 0, LLK_PACKED_INT8 = 1, LLK_PACKED_INT4 = 2 } llk_format;
+
+/* Outputs of a tile. */
+enum { LLK_TILE = 64 };
+
+/* Bytes of a packed matrix, and of a prepared row of x. */
+size_t llk_packed_size(llk_format format, size_t outputs, size_t inputs);
+size_t llk_row_size(llk_format format, size_t inputs);
+
+typedef struct {
+    /* Packs tiles first <= t < last of w: dtype [outputs, inputs], row-major, into their places in `packed`. */
+    void (*pack)(const void *w, llk_dtype dtype, size_t outputs, size_t inputs, size_t first, size_t last,
+                 void *packed);
+
+    /* x: f32 [rows, ldx >= inputs] -> prepared: [rows, llk_row_size]. For this implementation alone. */
+    void (*prepare)(const float *x, size_t ldx, size_t rows, size_t inputs, void *prepared);
+
+    /* y[r, o] = sum_k x[r, k] w[o, k]   for r < rows, o in tiles first <= t < last
+     * x: prepared [rows];  w: the whole packed matrix;  y: f32 [rows, ldy >= outputs]. */
+    void (*product)(const void *x, size_t rows, const void *w, size_t outputs, size_t inputs, size_t first,
+                    size_t last, float *y, size_t ldy);
+
+    /* The largest y of each row and tile: max[r, t], its output best[r, t] and sum_exp[r, t], all of them as
+     * argmax_sum_exp finds them in the tile, for r < rows, first <= t < last;  max, sum_exp, best: [rows, ld >= last].
+     * What argmax_sum_exp makes of max and sum_exp of all tiles is the row's. */
+    void (*largest)(const void *x, size_t rows, const void *w, size_t outputs, size_t inputs, size_t first,
+                    size_t last, float *max, float *sum_exp, uint32_t *best, size_t ld);
+} llk_packed_kernels;
+
+/* The kernels of an implementation; NULL where llk_get is. AVX-512 without the instructions for a format: as AVX2. */
+const llk_packed_kernels *llk_get_packed(llk_isa isa, llk_format format);
+
+#endif
