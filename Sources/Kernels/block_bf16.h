@@ -11,16 +11,16 @@
 
 #include "steps.h"
 
-/* sums[rows, 64] += x w;  x: a bf16_row_block every ldx bytes;  next, lines: as in fetch, for each step */
-VEC_FN void block_bf16(const char *x, size_t ldx, const int rows, const char *w, const char *next,
-                       unsigned lines, float *sums) {
+/* sums[rows, 64] += x w;  x: a bf16_row_block every ldx bytes;  next, lines: see tiles.h */
+VEC_FN void block_bf16(const char *x, size_t ldx, const int rows, const char *w, const char *next, size_t lines,
+                       float *sums) {
     const fp_state state = flush_denormals();
     for (size_t o = 0; o < TILE; o += 16 * VECTORS) {
         v16 acc[ROWS][VECTORS];
         EACH_ROW EACH_VECTOR acc[r][v] = v16_load(sums + TILE * r + o + 16 * v);
         for (size_t pair = 0; pair < PAIRS; pair++) {
             const char *step = w + STEP * pair + 4 * o;
-            fetch(next + (step - w), lines >> o / 16, VECTORS);
+            if (o == 0) next = fetch(next, lines);
             w_bf16 b[VECTORS];
             EACH_VECTOR b[v] = load_bf16(step + 64 * v);
             EACH_ROW {

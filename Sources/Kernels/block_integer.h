@@ -14,9 +14,6 @@
 
 VEC_FN float x_scale(const char *x) { return llk_load((const float *)(x + offsetof(int8_row_block, scale)), 0); }
 
-/* The 16 scales from output o on. */
-VEC_FN v16 w_scale(const char *scales, size_t o) { return v16_widen(scales, LLK_BF16, o); }
-
 /* sums[r, o ..] += t x_scale */
 VEC_FN void add_scaled(v16 t[ROWS][VECTORS], const char *x, size_t ldx, const int rows, size_t o, float *sums) {
     EACH_ROW {
@@ -28,15 +25,15 @@ VEC_FN void add_scaled(v16 t[ROWS][VECTORS], const char *x, size_t ldx, const in
     }
 }
 
-/* sums[rows, 64] += x w;  x: an int8_row_block every ldx bytes */
-VEC_FN void block_int8(const char *x, size_t ldx, const int rows, const char *w, const char *next,
-                       unsigned lines, float *sums) {
+/* sums[rows, 64] += x w;  x: an int8_row_block every ldx bytes;  next, lines: see tiles.h */
+VEC_FN void block_int8(const char *x, size_t ldx, const int rows, const char *w, const char *next, size_t lines,
+                       float *sums) {
     for (size_t o = 0; o < TILE; o += 16 * VECTORS) {
         v16i acc[ROWS][VECTORS];
         EACH_ROW EACH_VECTOR acc[r][v] = v16i_set1(llk_load_int(x + ldx * r + offsetof(int8_row_block, offset8)));
         for (size_t quad = 0; quad < QUADS; quad++) {
             const char *step = w + STEP * quad + 4 * o;
-            fetch(next + (step - w), lines >> o / 16, VECTORS);
+            if (o == 0) next = fetch(next, lines);
             w_int8 b[VECTORS];
             EACH_VECTOR b[v] = load_int8(step + 64 * v);
             EACH_ROW {
@@ -46,40 +43,38 @@ VEC_FN void block_int8(const char *x, size_t ldx, const int rows, const char *w,
         }
         v16 t[ROWS][VECTORS];
         EACH_VECTOR {
-            v16 scale = w_scale(w + offsetof(int8_block, scales), o + 16 * v);
+            v16 scale = v16_widen(w + offsetof(int8_block, scales), LLK_BF16, o + 16 * v);
             EACH_ROW t[r][v] = v16_mul(v16_from_int(acc[r][v]), scale);
         }
         add_scaled(t, x, ldx, rows, o, sums);
     }
-    fetch(next + offsetof(int8_block, scales), lines, 2);
+    fetch(next, lines);
 }
 
 /* The same. */
-VEC_FN void block_int4(const char *x, size_t ldx, const int rows, const char *w, const char *next,
-                       unsigned lines, float *sums) {
+VEC_FN void block_int4(const char *x, size_t ldx, const int rows, const char *w, const char *next, size_t lines,
+                       float *sums) {
     for (size_t o = 0; o < TILE; o += 16 * VECTORS) {
         v16 t[ROWS][VECTORS];
         UNROLL for (size_t half = 0; half < 2; half++) {
-            const size_t offset4 = offsetof(int8_row_block, offset4) + 4 * half;
+            const char *w_half = w + sizeof(int4_block) / 2 * half, *x_half = x + HALF * half;
             v16i acc[ROWS][VECTORS];
-            EACH_ROW EACH_VECTOR acc[r][v] = v16i_set1(llk_load_int(x + ldx * r + offset4));
-            for (size_t octet = half * OCTETS / 2; octet < (half + 1) * OCTETS / 2; octet++) {
-                const char *step = w + STEP * octet + 4 * o;
-                fetch(next + (step - w), lines >> o / 16, VECTORS);
-                w_int4 b[VECTORS];
-                EACH_VECTOR b[v] = low_int4(step + 64 * v);
-                EACH_ROW {
-                    x_int4 a = set1_int4(x + ldx * r + 8 * octet);
-                    EACH_VECTOR acc[r][v] = dot_int4(acc[r][v], b[v], a);
-                }
-                EACH_VECTOR b[v] = high_int4(step + 64 * v);
-                EACH_ROW {
-                    x_int4 a = set1_int4(x + ldx * r + 8 * octet + 4);
-                    EACH_VECTOR acc[r][v] = dot_int4(acc[r][v], b[v], a);
+            EACH_ROW EACH_VECTOR acc[r][v] =
+                v16i_set1(llk_load_int(x + ldx * r + offsetof(int8_row_block, offset4) + 4 * half));
+            for (size_t octet = 0; octet < OCTETS; octet++) {
+                const char *step = w_half + STEP * octet + 4 * o;
+                if (o == 0) next = fetch(next, lines);
+                UNROLL for (size_t part = 0; part < 2; part++) {
+                    w_int4 b[VECTORS];
+                    EACH_VECTOR b[v] = part == 0 ? low_int4(step + 64 * v) : high_int4(step + 64 * v);
+                    EACH_ROW {
+                        x_int4 a = set1_int4(x_half + ldx * r + 8 * octet + 4 * part);
+                        EACH_VECTOR acc[r][v] = dot_int4(acc[r][v], b[v], a);
+                    }
                 }
             }
             EACH_VECTOR {
-                v16 scale = w_scale(w + offsetof(int4_block, scales), TILE * half + o + 16 * v);
+                v16 scale = v16_widen(w_half + STEP * OCTETS, LLK_BF16, o + 16 * v);
                 EACH_ROW {
                     v16 d = v16_from_int(acc[r][v]);
                     t[r][v] = half == 0 ? v16_mul(d, scale) : v16_fma(d, scale, t[r][v]);
@@ -88,7 +83,7 @@ VEC_FN void block_int4(const char *x, size_t ldx, const int rows, const char *w,
         }
         add_scaled(t, x, ldx, rows, o, sums);
     }
-    fetch(next + offsetof(int4_block, scales), lines, 4);
+    fetch(next, lines);
 }
 
 #endif

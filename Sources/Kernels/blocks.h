@@ -11,7 +11,7 @@ enum {
     HALF = BLOCK / 2,
     PAIRS = BLOCK / 2,
     QUADS = BLOCK / 4,
-    OCTETS = BLOCK / 8,
+    OCTETS = HALF / 8,
     STEP = 4 * TILE, /* bytes of a pair, a quad or an octet of each output */
 };
 
@@ -25,8 +25,10 @@ typedef struct {
 } int8_block;
 
 typedef struct {
-    uint32_t octets[OCTETS][TILE];
-    uint16_t scales[2][TILE];
+    struct {
+        uint32_t octets[OCTETS][TILE];
+        uint16_t scales[TILE];
+    } halves[2];
 } int4_block;
 
 typedef struct {

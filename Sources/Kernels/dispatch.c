@@ -4,6 +4,7 @@
 llk_isa llk_best_isa(void) {
     if (llk_get(LLK_AVX512)) return LLK_AVX512;
     if (llk_get(LLK_AVX2)) return LLK_AVX2;
+    if (llk_get(LLK_NEON)) return LLK_NEON;
     return LLK_PORTABLE;
 }
 
@@ -25,6 +26,8 @@ const llk_kernels *llk_get(llk_isa isa) {
 #if defined(__x86_64__)
     case LLK_AVX2: return has_avx2() ? &llk_table_avx2 : NULL;
     case LLK_AVX512: return has_avx512() ? &llk_table_avx512 : NULL;
+#elif defined(__aarch64__)
+    case LLK_NEON: return &llk_table_neon;
 #endif
     default: return NULL;
     }

@@ -10,6 +10,8 @@ extern LLK_HIDDEN const llk_kernels llk_table_portable;
 #if defined(__x86_64__)
 extern LLK_HIDDEN const llk_kernels llk_table_avx2;
 extern LLK_HIDDEN const llk_kernels llk_table_avx512;
+#elif defined(__aarch64__)
+extern LLK_HIDDEN const llk_kernels llk_table_neon;
 #endif
 
 /* A fused multiply-add rounds differently from a product and a sum. We say which one is meant; the compiler

@@ -1,5 +1,5 @@
-/* lanes.h - every kernel but the matrix product, written once over "16 lanes". avx2.c and avx512.c include it after
- * they have defined:
+/* lanes.h - every kernel but the matrix product, written once over "16 lanes". A file for an instruction set
+ * includes it after it has defined:
  *
  *   v16                                16 floats: one register, or two
  *   v16_set1, _add, _sub, _mul, _div

@@ -22,17 +22,20 @@ VEC_FN void pack_block_int8(const float v[BLOCK][TILE], int8_block *to) {
 }
 
 VEC_FN void pack_block_int4(const float v[BLOCK][TILE], int4_block *to) {
-    uint8_t c[BLOCK][TILE];
-    for (size_t half = 0; half < 2; half++) quantise_int4(v + HALF * half, c + HALF * half, to->scales[half]);
-    for (size_t i = 0; i < OCTETS; i++) {
-        const uint8_t(*low)[TILE] = (const uint8_t(*)[TILE])(c + 8 * i), (*high)[TILE] = low + 4;
-        EACH_OUTPUT to->octets[i][o] = quad(low[0][o], low[1][o], low[2][o], low[3][o]) |
-                                       quad(high[0][o], high[1][o], high[2][o], high[3][o]) << 4;
+    for (size_t half = 0; half < 2; half++) {
+        uint8_t c[HALF][TILE];
+        quantise_int4(v + HALF * half, c, to->halves[half].scales);
+        for (size_t i = 0; i < OCTETS; i++) {
+            const uint8_t(*low)[TILE] = (const uint8_t(*)[TILE])(c + 8 * i), (*high)[TILE] = low + 4;
+            EACH_OUTPUT to->halves[half].octets[i][o] = quad(low[0][o], low[1][o], low[2][o], low[3][o]) |
+                                                        quad(high[0][o], high[1][o], high[2][o], high[3][o]) << 4;
+        }
     }
 }
 
 typedef float four __attribute__((vector_size(16)));
 
+/* to[k + i, o + j] = from[j, k + i]   for i, j < 4 */
 VEC_FN void transpose4(const float from[4][BLOCK], size_t k, float to[BLOCK][TILE], size_t o) {
     four a[4];
     for (size_t i = 0; i < 4; i++) llk_copy(&a[i], &from[i][k], sizeof a[i]);
@@ -50,11 +53,11 @@ VEC_FN void transpose4(const float from[4][BLOCK], size_t k, float to[BLOCK][TIL
 VEC_FN void read_block(const char *w, llk_dtype dtype, size_t outputs, size_t inputs, size_t t, size_t b,
                        float v[BLOCK][TILE]) {
     const size_t size = llk_size_of(dtype), k = BLOCK * b;
+    w += (TILE * t * inputs + k) * size;
     for (size_t o = 0; o < TILE; o += 4) {
         float rows[4][BLOCK] = {0};
-        for (size_t i = 0; i < 4; i++)
-            if (TILE * t + o + i < outputs)
-                KERNELS.to_f32(w + ((TILE * t + o + i) * inputs + k) * size, dtype, llk_min(BLOCK, inputs - k), rows[i]);
+        for (size_t i = 0; i < 4 && TILE * t + o + i < outputs; i++)
+            KERNELS.to_f32(w + (o + i) * inputs * size, dtype, llk_min(BLOCK, inputs - k), rows[i]);
         for (size_t i = 0; i < BLOCK; i += 4) transpose4(rows, i, v, o);
     }
 }

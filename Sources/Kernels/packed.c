@@ -8,13 +8,15 @@ size_t llk_packed_size(llk_format format, size_t outputs, size_t inputs) {
 
 size_t llk_row_size(llk_format format, size_t inputs) { return blocks_of(inputs) * row_block_size(format); }
 
-#define EXTERN_TABLES(isa) \
-    extern LLK_HIDDEN const llk_packed_kernels llk_packed_##isa##_bf16, llk_packed_##isa##_int8, llk_packed_##isa##_int4;
+#define EXTERN_TABLES(isa)                                                                      \
+    extern LLK_HIDDEN const llk_packed_kernels llk_packed_##isa##_bf16, llk_packed_##isa##_int8, \
+        llk_packed_##isa##_int4;
 
-#define TABLE_OF(isa, format)                                       \
-    ((format) == LLK_PACKED_BF16   ? &llk_packed_##isa##_bf16       \
-     : (format) == LLK_PACKED_INT8 ? &llk_packed_##isa##_int8       \
-     : (format) == LLK_PACKED_INT4 ? &llk_packed_##isa##_int4 : NULL)
+#define TABLE_OF(isa, format)                                 \
+    ((format) == LLK_PACKED_BF16   ? &llk_packed_##isa##_bf16 \
+     : (format) == LLK_PACKED_INT8 ? &llk_packed_##isa##_int8 \
+     : (format) == LLK_PACKED_INT4 ? &llk_packed_##isa##_int4 \
+                                   : NULL)
 
 EXTERN_TABLES(portable)
 #if defined(__x86_64__)
@@ -26,6 +28,10 @@ static bool has_avx512_for(llk_format format) {
 }
 #elif defined(__aarch64__)
 EXTERN_TABLES(neon)
+
+#include <sys/auxv.h>
+
+static bool has_dotprod(void) { return getauxval(AT_HWCAP) & HWCAP_ASIMDDP; }
 #endif
 
 const llk_packed_kernels *llk_get_packed(llk_isa isa, llk_format format) {
@@ -36,7 +42,7 @@ const llk_packed_kernels *llk_get_packed(llk_isa isa, llk_format format) {
     case LLK_AVX2: return TABLE_OF(avx2, format);
     case LLK_AVX512: return has_avx512_for(format) ? TABLE_OF(avx512, format) : TABLE_OF(avx2, format);
 #elif defined(__aarch64__)
-    case LLK_NEON: return TABLE_OF(neon, format);
+    case LLK_NEON: return has_dotprod() ? TABLE_OF(neon, format) : TABLE_OF(portable, format);
 #endif
     default: return NULL;
     }

@@ -18,11 +18,12 @@ static float flushing_fma(float a, float b, float c) {
     return fabsf(scaled) < 0x1p-78f ? copysignf(0, sum) : sum;
 }
 
-static void block_bf16(const char *x, size_t ldx, int rows, const char *w, const char *next, unsigned lines, float *sums) {
+static void block_bf16(const char *x, size_t ldx, int rows, const char *w, const char *next, size_t lines,
+                       float *sums) {
     (void)next, (void)lines;
     bf16_block weights;
     llk_copy(&weights, w, sizeof weights);
-    for (int r = 0; r < rows; r++) {
+    for (size_t r = 0; r < (size_t)rows; r++) {
         bf16_row_block row;
         llk_copy(&row, x + r * ldx, sizeof row);
         for (size_t o = 0; o < TILE; o++)
@@ -35,11 +36,12 @@ static void block_bf16(const char *x, size_t ldx, int rows, const char *w, const
     }
 }
 
-static void block_int8(const char *x, size_t ldx, int rows, const char *w, const char *next, unsigned lines, float *sums) {
+static void block_int8(const char *x, size_t ldx, int rows, const char *w, const char *next, size_t lines,
+                       float *sums) {
     (void)next, (void)lines;
     int8_block weights;
     llk_copy(&weights, w, sizeof weights);
-    for (int r = 0; r < rows; r++) {
+    for (size_t r = 0; r < (size_t)rows; r++) {
         int8_row_block row;
         llk_copy(&row, x + r * ldx, sizeof row);
         for (size_t o = 0; o < TILE; o++) {
@@ -52,22 +54,27 @@ static void block_int8(const char *x, size_t ldx, int rows, const char *w, const
     }
 }
 
-static void block_int4(const char *x, size_t ldx, int rows, const char *w, const char *next, unsigned lines, float *sums) {
+static void block_int4(const char *x, size_t ldx, int rows, const char *w, const char *next, size_t lines,
+                       float *sums) {
     (void)next, (void)lines;
     int4_block weights;
     llk_copy(&weights, w, sizeof weights);
-    for (int r = 0; r < rows; r++) {
+    for (size_t r = 0; r < (size_t)rows; r++) {
         int8_row_block row;
         llk_copy(&row, x + r * ldx, sizeof row);
         for (size_t o = 0; o < TILE; o++) {
-            int d[2] = {0};
-            for (size_t k = 0; k < BLOCK; k++) {
-                const size_t shift = 8 * (k % 4) + 4 * (k / 4 % 2);
-                d[k / HALF] += row.q[k] * ((int)(weights.octets[k / 8][o] >> shift & 15) - 8);
+            float t = 0;
+            for (size_t half = 0; half < 2; half++) {
+                int d = 0;
+                for (size_t k = 0; k < HALF; k++) {
+                    const size_t shift = 8 * (k % 4) + 4 * (k / 4 % 2);
+                    d += row.q[HALF * half + k] * ((int)(weights.halves[half].octets[k / 8][o] >> shift & 15) - 8);
+                }
+                const float scale = llk_from_bf16(weights.halves[half].scales[o]);
+                t = half == 0 ? (float)d * scale : fmaf((float)d, scale, t);
             }
-            const float first = (float)d[0] * llk_from_bf16(weights.scales[0][o]);
             float *sum = sums + TILE * r + o;
-            *sum = fmaf(fmaf((float)d[1], llk_from_bf16(weights.scales[1][o]), first), row.scale, *sum);
+            *sum = fmaf(t, row.scale, *sum);
         }
     }
 }

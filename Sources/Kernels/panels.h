@@ -1,4 +1,4 @@
-/* panels.h - the matrix product around its tile, which avx2.c and avx512.c define before they include this:
+/* panels.h - the matrix product around its tile, which a file defines before it includes this:
  *
  *   tile(x, ldx, rows, w, dtype, inner, outs, next, y, ldy)
  *       y[rows, outs] for rows <= TILE_ROWS (a constant) and outs <= TILE_OUTS. `next`, unless NULL, is as far ahead in

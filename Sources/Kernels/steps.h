@@ -10,10 +10,10 @@ enum { ROWS = 4 };
 #define EACH_ROW UNROLL for (size_t r = 0; r < (size_t)rows; r++)
 #define EACH_VECTOR UNROLL for (size_t v = 0; v < VECTORS; v++)
 
-/* Of the `count` cache lines from `next` on, line i is fetched into L1 if bit i of `lines` is set. */
-VEC_FN void fetch(const char *next, unsigned lines, const size_t count) {
-    UNROLL for (size_t i = 0; i < count; i++)
-        if (lines >> i & 1) __builtin_prefetch(next + 64 * i);
+/* Fetches so many cache lines into L2; returns where they end. */
+VEC_FN const char *fetch(const char *next, size_t lines) {
+    for (size_t i = 0; i < lines; i++) __builtin_prefetch(next + 64 * i, 0, 2);
+    return next + 64 * lines;
 }
 
 #endif

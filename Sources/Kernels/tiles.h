@@ -9,25 +9,27 @@
 /* Rows that share a tile's way through the cache: their sums must fit L1 beside a block of weights. */
 enum { PANEL = 64 };
 
-/* How far ahead of its use a weight is fetched, in bytes. What the second group of rows fetches must lie beyond the block
- * that the first one has already seen. */
-enum { AHEAD_OF_ONE = 3072, AHEAD_OF_MORE = 8192 };
+/* How far ahead of their use weights are fetched, in bytes: no less than a block. Past the end is no harm in a hint. */
+enum { AHEAD = 8192 };
 
-/* sums[rows, 64] += x w over one block, rows <= ROWS. Constant, and therefore inlined, wherever it is a parameter. */
-typedef void block_fn(const char *x, size_t ldx, int rows, const char *w, const char *next, unsigned lines, float *sums);
+/* sums[rows, 64] += x w over one block, rows <= ROWS. At each step, and once more for the scales, so many lines of the
+ * cache are fetched, one after another from `next` on. A constant, and therefore inlined, wherever it is a parameter. */
+typedef void block_fn(const char *x, size_t ldx, int rows, const char *w, const char *next, size_t lines,
+                      float *sums);
 
-/* sums[rows, 64] = x w over all blocks of a tile, rows <= PANEL. The groups of rows share in fetching weights, so that
- * memory and arithmetic are busy at the same time. */
+/* sums[rows, 64] = x w over all blocks of a tile, rows <= PANEL. */
 VEC_FN void tile(block_fn *block, const llk_format format, const char *x, size_t ldx, size_t rows, const char *w,
                  size_t blocks, bool from_memory, float *sums) {
     const size_t groups = (rows + ROWS - 1) / ROWS;
+    /* One group of rows waits for memory, and the CPU sees by itself what comes next. Of more groups all but the first
+     * find the weights in the cache; so that memory is not idle then, each fetches some quarters of a block to come. */
+    const size_t quarters = from_memory && groups > 1 ? 4 : 0;
     __builtin_memset(sums, 0, sizeof(float) * TILE * rows);
-    for (size_t b = 0; b < blocks; b++, x += row_block_size(format), w += block_size(format)) {
-        const char *next = w + (groups == 1 ? AHEAD_OF_ONE : AHEAD_OF_MORE);
-        for (size_t g = 0, r = 0; g < groups; g++) {
-            const unsigned lines = from_memory ? (1u << 4 * (g + 1) / groups) - (1u << 4 * g / groups) : 0;
-            const size_t n = rows * (g + 1) / groups - r;
-            const char *xr = x + r * ldx;
+    for (size_t b = 0; b < blocks; b++, x += row_block_size(format), w += block_size(format))
+        for (size_t g = 0; g < groups; g++) {
+            const size_t r = rows * g / groups, n = rows * (g + 1) / groups - r;
+            const size_t quarter = quarters * g / groups, lines = quarters * (g + 1) / groups - quarter;
+            const char *next = w + AHEAD + quarter * block_size(format) / 4, *xr = x + r * ldx;
             float *to = sums + TILE * r;
             switch (n) { /* so that the number of rows is a constant in each */
             case 1: block(xr, ldx, 1, w, next, lines, to); break;
@@ -35,40 +37,43 @@ VEC_FN void tile(block_fn *block, const llk_format format, const char *x, size_t
             case 3: block(xr, ldx, 3, w, next, lines, to); break;
             case 4: block(xr, ldx, 4, w, next, lines, to); break;
             }
-            r += n;
         }
-    }
 }
 
-VEC_FN void product(block_fn *block, const llk_format format, const char *x, size_t rows, const char *w, size_t outputs, size_t inputs,
-                    size_t first, size_t last, float *y, size_t ldy) {
+VEC_FN void product(block_fn *block, const llk_format format, const char *x, size_t rows, const char *w,
+                    size_t outputs, size_t inputs, size_t first, size_t last, float *y, size_t ldy) {
     const size_t blocks = blocks_of(inputs), ldx = llk_row_size(format, inputs);
     _Alignas(64) float sums[PANEL * TILE];
-    for (size_t t = first; t < last; t++)
+    for (size_t t = first; t < last; t++) {
+        const size_t count = llk_min(TILE, outputs - TILE * t);
         for (size_t p = 0; p < rows; p += PANEL) {
             const size_t n = llk_min(PANEL, rows - p);
             tile(block, format, x + p * ldx, ldx, n, w + t * blocks * block_size(format), blocks, p == 0, sums);
             for (size_t r = 0; r < n; r++)
-                llk_copy(y + (p + r) * ldy + TILE * t, sums + TILE * r, sizeof(float) * llk_min(TILE, outputs - TILE * t));
+                llk_copy(y + (p + r) * ldy + TILE * t, sums + TILE * r, sizeof(float) * count);
         }
+    }
 }
 
-VEC_FN void largest(block_fn *block, const llk_format format, const char *x, size_t rows, const char *w, size_t outputs, size_t inputs,
-                    size_t first, size_t last, float *max, float *sum_exp, uint32_t *best, size_t ld) {
+VEC_FN void largest(block_fn *block, const llk_format format, const char *x, size_t rows, const char *w,
+                    size_t outputs, size_t inputs, size_t first, size_t last, float *max, float *sum_exp,
+                    uint32_t *best, size_t ld) {
     const size_t blocks = blocks_of(inputs), ldx = llk_row_size(format, inputs);
     _Alignas(64) float sums[PANEL * TILE];
-    for (size_t t = first; t < last; t++)
+    for (size_t t = first; t < last; t++) {
+        const size_t count = llk_min(TILE, outputs - TILE * t);
         for (size_t p = 0; p < rows; p += PANEL) {
             const size_t n = llk_min(PANEL, rows - p);
             tile(block, format, x + p * ldx, ldx, n, w + t * blocks * block_size(format), blocks, p == 0, sums);
             for (size_t r = 0; r < n; r++) {
                 const size_t at = (p + r) * ld + t;
                 const float *logits = sums + TILE * r;
-                const size_t o = KERNELS.argmax_sum_exp(logits, NULL, llk_min(TILE, outputs - TILE * t), sum_exp + at);
+                const size_t o = KERNELS.argmax_sum_exp(logits, NULL, count, sum_exp + at);
                 max[at] = logits[o];
                 best[at] = (uint32_t)(TILE * t + o);
             }
         }
+    }
 }
 
 /* The kernels of a format: functions of which `format` and the block are constants, in a table. */

@@ -12,11 +12,13 @@ import Kernels
 /// An implementation this machine can run.
 struct Implementation: CustomStringConvertible, Sendable {
     let isa: llk_isa
-    var description: String { ["portable", "AVX2", "AVX-512"][Int(isa.rawValue)] }
+    var description: String { ["portable", "AVX2", "AVX-512", "NEON"][Int(isa.rawValue)] }
     var k: llk_kernels { llk_get(isa)!.pointee }
+    func packed(_ format: llk_format) -> llk_packed_kernels { llk_get_packed(isa, format)!.pointee }
 
     static let portable = Implementation(isa: LLK_PORTABLE)
-    static let all = [LLK_PORTABLE, LLK_AVX2, LLK_AVX512].filter { llk_get($0) != nil }.map(Implementation.init)
+    static let all = [LLK_PORTABLE, LLK_NEON, LLK_AVX2, LLK_AVX512]
+        .filter { llk_get($0) != nil }.map(Implementation.init)
     static let fast = all.filter { $0.isa != LLK_PORTABLE }
 }
 

@@ -100,7 +100,7 @@ class MoE(nn.Module):
         parts = []
         for e, rows in enumerate(flat[token].split(counts)):
             parts.append(F.linear(F.silu(F.linear(rows, self.gate_proj[e])) * F.linear(rows, self.up_proj[e]), self.down_proj[e]))
-        routed = torch.zeros_like(flat).index_add(0, token, torch.cat(parts) * weights.flatten()[order, None])
+        routed = torch.zeros_like(flat).index_add(0, token, torch.cat(parts).float() * weights.flatten()[order, None])
         return (routed + self.shared_experts(flat)).view_as(x)
 
 

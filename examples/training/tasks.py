@@ -1,19 +1,31 @@
-"""The questions: four families asked in words, each with worked steps and one right answer.
+"""The questions: ten families over the reports' five areas, asked in words, each with worked steps and an answer a program checks.
 
 A question is drawn as *content* (for example the operands of a sum), then dressed in one of many phrasings. Training and held-out
 questions are told apart by a hash of the content, never of the phrasing: no way of asking can carry a held-out question into training.
 
-Every answer is one line, worked steps first where the family has any, then `Answer: ...`. The steps are there to be checked
-(strict score) and edited: a parallel draft gets some of them wrong, and token-to-token editing has something to repair.
+Every answer ends with `Answer: ...`; most work up to it in steps. The steps are there to be checked (strict score) and edited: a parallel
+draft gets some of them wrong, and token-to-token editing has something to repair. Their wording is free, as in any natural text: at each
+`then` the answer may as well say `next` (WORDINGS). Whoever fills masks by confidence has to settle each such choice before going on.
+
+    python tasks.py            # a few questions of each family
 """
 import hashlib
+import itertools
 import json
 import random
 import re
 from dataclasses import dataclass
 
-FAMILIES = ("addition", "subtraction", "sorting", "extremes")
+AREAS = {
+    "math": ("addition", "subtraction", "story"),
+    "coding": ("output", "program"),
+    "reasoning": ("implication", "ordering"),
+    "knowledge": ("facts",),
+    "instructions": ("json", "counting"),
+}
+FAMILIES = tuple(itertools.chain(*AREAS.values()))
 HELD_OUT_SHARE = 16  # one content in sixteen is held out
+MODE = 0.6           # how often the first of two wordings is chosen
 
 
 @dataclass(frozen=True)
@@ -21,171 +33,301 @@ class Question:
     family: str
     content: str  # what the split is decided on
     text: str     # as a user would type it
-    worked: str   # the whole expected answer
+    worked: str   # the whole expected answer, in one of its wordings
     final: str    # what stands after `Answer: `
 
 
-# --- Phrasings. A field in braces is payload; everything else is the small language the model reads. -------------------------------
+# --- Wording: words that may stand for each other. All are one token, so that a choice moves nothing behind it. ---------------------
 
-ADD_TWO = (
+WORDINGS = {"First": "Start", "then": "next", "gives": "makes", "so": "thus", "gets": "takes", "has": "owns", "Here": "Below"}
+PLAIN = {other: word for word, other in WORDINGS.items()}
+
+
+def worded(rng, text):
+    """Each word of WORDINGS in `text` becomes its other form two times in five, each on its own."""
+    return re.sub(r"[A-Za-z]+", lambda m: WORDINGS[m[0]] if m[0] in WORDINGS and rng.random() > MODE else m[0], text)
+
+
+def plain(text):
+    """The one wording that stands for all."""
+    return re.sub(r"[A-Za-z]+", lambda m: PLAIN.get(m[0], m[0]), text)
+
+
+# --- The small world the questions are about ----------------------------------------------------------------------------------------
+
+NAMES = ("Ann", "Bob", "Carl", "Dora", "Emil", "Fay", "Gus", "Hana", "Ivan", "Jill", "Kim", "Leo", "Mia", "Ned", "Olga", "Paul")
+THINGS = ("apples", "coins", "books", "pens", "cards", "shells")
+KINDS = ("wug", "dax", "fep", "lom", "zib", "tov", "mip", "gorp", "blick", "quon", "sarn", "yalt")
+COLOURS = ("red", "blue", "green", "pink", "black", "white", "gold", "grey")
+CAPITALS = {
+    "France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Germany": "Berlin", "Poland": "Warsaw", "Greece": "Athens", "Norway": "Oslo",
+    "Austria": "Vienna", "Egypt": "Cairo", "Kenya": "Nairobi", "Japan": "Tokyo", "China": "Beijing", "Peru": "Lima", "Cuba": "Havana",
+    "Chile": "Santiago", "Canada": "Ottawa", "Portugal": "Lisbon", "Hungary": "Budapest", "Ireland": "Dublin", "Iraq": "Baghdad",
+}
+LEGS = {
+    "spider": 8, "hen": 2, "cow": 4, "ant": 6, "snake": 0, "crab": 10, "dog": 4, "bee": 6, "duck": 2, "horse": 4, "scorpion": 8, "worm": 0,
+    "cat": 4, "fly": 6, "owl": 2, "lobster": 10, "goat": 4, "moth": 6, "swan": 2, "tick": 8,
+}
+FOODS = ("soup", "rice", "bread", "cheese", "fish", "cake")
+JOBS = ("cook", "nurse", "pilot", "baker", "judge", "clown", "guard", "miner")
+PETS = ("dog", "cat", "horse", "snake", "goat", "duck")
+
+# --- Phrasings. A field in braces is payload; everything else is the language the model reads. --------------------------------------
+
+ADD = (
     "What is {a} plus {b}?", "What is {a} + {b}?", "Add {a} and {b}.", "Calculate {a} + {b}.", "How much is {a} plus {b}?",
-    "Find the sum of {a} and {b}.", "{a} + {b} = ?", "{a}+{b}", "{a} plus {b}", "What do {a} and {b} add up to?", "What is the sum of {a} and {b}?",
-    "Compute {a} + {b}.", "I have {a} apples and get {b} more. How many apples do I have?",
-    "There are {a} birds in a tree and {b} more come. How many birds are there?", "What's {a}+{b}?",
-)
-ADD_THREE = (
-    "What is {a} plus {b} plus {c}?", "What is {a} + {b} + {c}?", "Add {a}, {b} and {c}.", "Calculate {a} + {b} + {c}.",
-    "Find the sum of {a}, {b} and {c}.", "{a} + {b} + {c} = ?", "{a}+{b}+{c}", "What is the sum of {a}, {b} and {c}?", "What do {a}, {b} and {c} add up to?",
+    "Find the sum of {a} and {b}.", "{a} + {b} = ?", "{a}+{b}", "{a} plus {b}", "What is the sum of {a} and {b}?", "Compute {a} + {b}.",
+    "What's {a}+{b}?", "What's {a} plus {b}?",
 )
 SUBTRACT = (
     "What is {a} minus {b}?", "What is {a} - {b}?", "Subtract {b} from {a}.", "Calculate {a} - {b}.", "How much is {a} minus {b}?",
     "Take {b} away from {a}.", "{a} - {b} = ?", "{a}-{b}", "{a} minus {b}", "What is the difference between {a} and {b}?", "Compute {a} - {b}.",
-    "I have {a} coins and spend {b}. How many coins are left?", "There are {a} birds in a tree and {b} fly away. How many birds are left?",
-    "What's {a}-{b}?",
+    "What's {a}-{b}?", "What's {a} minus {b}?",
 )
-SORT_UP = (
-    "Sort these numbers: {list}", "Sort the numbers {list}.", "Sort {list}", "Put these numbers in order: {list}", "Arrange {list} in ascending order.",
-    "Can you sort {list}?",
+STORY_START = ("{name} has {n} {things}.", "{name} starts with {n} {things}.")
+STORY_EVENTS = {
+    "buy": ("{name} buys {k} bags of {m} {things}.", "{name} gets {k} bags of {m} {things}."),
+    "get": ("{name} finds {k} more.", "A friend gives {name} {k} more."),
+    "lose": ("{name} loses {k}.", "{name} gives away {k}."),
+}
+STORY_ASK = ("How many {things} does {name} have now?", "How many {things} are there now?", "How many {things} does {name} have in the end?")
+OUTPUT = ("What does this program print? {code}", "What is the output of {code}?", "Run this program: {code}", "What does {code} print?")
+PROGRAM = ("Write a program that {ops}. Try it with x = {x}.", "Write code that {ops}. Test it with x = {x}.", "Program x: {ops}. Try it with x = {x}.")
+OPERATIONS = {"+": ("adds {k}", "adds {k} to x"), "-": ("subtracts {k}", "takes away {k}"), "*": ("multiplies by {k}", "multiplies x by {k}")}
+IMPLICATION_RULE = ("Every {a} is a {b}.", "All {a}s are {b}s.")
+IMPLICATION_FACT = ("{name} is a {a}.",)
+IMPLICATION_ASK = ("Is {name} a {b}?", "Is it true that {name} is a {b}?")
+TALLER, SHORTER = ("{a} is taller than {b}.",), ("{b} is shorter than {a}.",)
+ORDERING_ASK = {
+    "first": ("Who is the tallest?", "Who is tallest?"), "last": ("Who is the shortest?", "Who is shortest?"),
+    "second": ("Who is the second tallest?",),
+}
+LEGS_ASK = ("How many legs do {list} have together?", "How many legs do {list} have in all?", "Count the legs of {list}.")
+CAPITALS_ASK = ("What are the capitals of {list}?", "Name the capitals of {list}.", "Give the capitals of {list}.")
+JSON_ASK = ("Write JSON with the keys {keys}: {person}", "Give JSON with keys {keys}. {person}", "{person} Write that as JSON with the keys {keys}.")
+PERSON = {"age": "is {age} years old", "city": "lives in {city}", "job": "works as a {job}", "pet": "has a {pet}", "food": "likes {food}"}
+COUNTING_ASK = (
+    "Write the word {a} {n} times and then {b} {m} times.", "Write {a} {n} times, then {b} {m} times.", "Say {a} {n} times and {b} {m} times.",
 )
-SORT_DOWN = (
-    "Sort these numbers backwards: {list}", "Put these numbers in descending order: {list}", "Arrange {list} in descending order.",
-    "Sort {list} in reverse order.",
-)
-LARGEST = (
-    "Which number is the largest: {list}?", "What is the largest of {list}?", "Find the maximum of {list}.", "What is the maximum of {list}?",
-    "Which is the biggest: {list}?", "Which of these is the largest: {list}?", "Largest number: {list}",
-)
-SMALLEST = (
-    "Which number is the smallest: {list}?", "What is the smallest of {list}?", "Find the minimum of {list}.", "What is the minimum of {list}?",
-    "Which of these is the smallest: {list}?", "Smallest number: {list}",
-)
-LARGER = ("Which is larger, {a} or {b}?", "Which number is bigger: {a} or {b}?", "Is {a} or {b} larger?", "What is more, {a} or {b}?")
-SMALLER = ("Which is smaller, {a} or {b}?", "Which number is smaller: {a} or {b}?", "Is {a} or {b} smaller?", "What is less, {a} or {b}?")
-PHRASINGS = (ADD_TWO + ADD_THREE + SUBTRACT + SORT_UP + SORT_DOWN + LARGEST + SMALLEST + LARGER + SMALLER)
 GREETINGS = ("Please ", "Hello! ", "Hi, ")  # "Please" only before an imperative
-IMPERATIVES = ("Add", "Calculate", "Find", "Compute", "Subtract", "Take", "Sort", "Put", "Order", "Arrange")
+IMPERATIVES = ("Add", "Calculate", "Find", "Compute", "Subtract", "Take", "Run", "Write", "Count", "Name", "Give", "Say")
 
 
 def is_held_out(content):
     return int.from_bytes(hashlib.sha256(content.encode()).digest()[:4], "big") % HELD_OUT_SHARE == 0
 
 
-# --- Worked answers ------------------------------------------------------------------------------------------------------------------
-
-def columns(numbers, join):
-    """Column arithmetic from the right: `347, 86` -> `7?6=13, 4?8?1=13, 3?1=4`, the carry (or borrow) written as the last term."""
-    steps, carry = [], 0
-    for place in range(len(str(max(numbers)))):
-        digits = [int(str(n)[-1 - place]) for n in numbers if place < len(str(n))]
-        terms = digits + ([carry] if carry else [])
-        if join == "+":
-            total = sum(terms)
-            shown, carry = terms, total // 10
-        else:
-            total = terms[0] - sum(terms[1:])
-            carry = 1 if total < 0 else 0
-            shown, total = [terms[0] + 10 * carry] + terms[1:], total + 10 * carry
-        steps.append(join.join(map(str, shown)) + f"={total}")
-    return ", ".join(steps)
-
-
-def running_best(numbers, sign):
-    """`34, 71, 25` -> `34<71, 71>25`: the best so far stands on the left of each comparison."""
-    best, steps = numbers[0], []
-    for n in numbers[1:]:
-        steps.append(f"{best}{'<' if best < n else '>'}{n}")
-        best = max(best, n) if sign > 0 else min(best, n)
-    return ", ".join(steps), best
-
-
-# --- Generators, one per family: draw content, phrase it, solve it ------------------------------------------------------------------
-
 def dressed(rng, phrasing, **payload):
     """Fill a phrasing in and type it the way people do: sometimes a greeting, a small first letter, no full stop."""
-    greetings = GREETINGS if phrasing.split()[0] in IMPERATIVES else GREETINGS[1:]
-    if rng.random() < 0.3:
-        phrasing = phrasing[0].lower() + phrasing[1:]
-    if rng.random() < 0.15 and phrasing[-1] in ".?" and not phrasing.endswith("= ?"):
+    word = phrasing.split()[0]
+    greetings = GREETINGS if word in IMPERATIVES else GREETINGS[1:]
+    if word[0] != "{":
+        greeting = rng.choice(greetings) if rng.random() < 0.1 else ""
+        if greeting == "Please " or rng.random() < 0.2:
+            phrasing = phrasing[0].lower() + phrasing[1:]
+        phrasing = greeting + phrasing
+    if rng.random() < 0.1 and phrasing[-1] in ".?" and not phrasing.endswith("= ?"):
         phrasing = phrasing[:-1]
-    if rng.random() < 0.1:
-        phrasing = rng.choice(greetings) + phrasing
     return phrasing.format(**payload)
 
 
-def listed(rng, numbers):
-    style = rng.random()
-    if style < 0.6:
-        return ", ".join(map(str, numbers))
-    if style < 0.85:
-        return ", ".join(map(str, numbers[:-1])) + f" and {numbers[-1]}"
-    return " ".join(map(str, numbers))
+def listed(items):
+    return f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def number(rng, digits):
     return rng.randrange(10 ** (digits - 1), 10 ** digits)
 
 
+# --- Generators, one per family: draw content, phrase it, solve it ------------------------------------------------------------------
+
+def columns(a, b, sign):
+    """Column arithmetic from the right: `347, 86` -> `First 7+6 gives 13, then 4+8+1 gives 13, ...`, carry or borrow as the last term."""
+    steps, carry = [], 0
+    for place in range(len(str(max(a, b)))):
+        digits = [int(str(n)[-1 - place]) for n in (a, b) if place < len(str(n))] + ([carry] if carry else [])
+        if sign == "+":
+            result = sum(digits)
+            carry = result // 10
+        else:
+            result = digits[0] - sum(digits[1:])
+            carry = 1 if result < 0 else 0
+            digits[0], result = digits[0] + 10 * carry, result + 10 * carry
+        steps.append(f"{sign.join(map(str, digits))} gives {result}")
+    return "First " + ", then ".join(steps)
+
+
 def addition(rng):
-    if rng.random() < 0.15:
-        numbers = [number(rng, 2) for _ in range(3)]
-        text = dressed(rng, rng.choice(ADD_THREE), **dict(zip("abc", numbers)))
-    else:
-        numbers = [number(rng, d) for d in rng.choice(((1, 2), (2, 1), (2, 2), (2, 2), (2, 2), (2, 2), (3, 3), (3, 3)))]
-        text = dressed(rng, rng.choice(ADD_TWO), **dict(zip("ab", numbers)))
-    content = "+".join(map(str, sorted(numbers)))
-    return Question("addition", content, text, f"{columns(numbers, '+')}. Answer: {sum(numbers)}", str(sum(numbers)))
+    a, b = (number(rng, d) for d in rng.choice(((2, 2), (3, 2), (2, 3), (3, 3), (3, 3), (4, 3), (3, 4), (4, 4))))
+    return f"{min(a, b)}+{max(a, b)}", dressed(rng, rng.choice(ADD), a=a, b=b), columns(a, b, "+"), str(a + b)
 
 
 def subtraction(rng):
-    a, b = sorted((number(rng, d) for d in rng.choice(((2, 1), (2, 2), (2, 2), (2, 2), (3, 3)))), reverse=True)
-    text = dressed(rng, rng.choice(SUBTRACT), a=a, b=b)
-    return Question("subtraction", f"{a}-{b}", text, f"{columns([a, b], '-')}. Answer: {a - b}", str(a - b))
+    a, b = sorted((number(rng, d) for d in rng.choice(((2, 2), (3, 2), (3, 3), (3, 3), (4, 3), (4, 4)))), reverse=True)
+    return f"{a}-{b}", dressed(rng, rng.choice(SUBTRACT), a=a, b=b), columns(a, b, "-"), str(a - b)
 
 
-def sorting(rng):
-    """Single digits: one token each, so that the order is all there is to learn."""
-    items = rng.sample("0123456789", rng.randint(3, 7))
-    down = rng.random() < 0.4
-    text = dressed(rng, rng.choice(SORT_DOWN if down else SORT_UP), list=listed(rng, items))
-    final = ", ".join(sorted(items, reverse=down))
-    return Question("sorting", f"sort {items}", text, f"Answer: {final}", final)
+def story(rng):
+    name, things, total = rng.choice(NAMES), rng.choice(THINGS), rng.randint(3, 20)
+    text, steps, content = [rng.choice(STORY_START).format(name=name, n=total, things=things)], [], [f"story {total}"]
+    for event in rng.sample(("buy", "get", "lose"), rng.choice((2, 3))):
+        k, m = rng.randint(2, 5), rng.randint(2, 5)
+        if event != "buy":
+            k = rng.randint(2, min(9, total - 1) if event == "lose" else 9)
+        text.append(rng.choice(STORY_EVENTS[event]).format(name=rng.choice((name, "He" if NAMES.index(name) in BOYS else "She")), k=k, m=m, things=things)
+                    if event != "get" else rng.choice(STORY_EVENTS[event]).format(name=name, k=k))
+        change = {"buy": k * m, "get": k, "lose": -k}[event]
+        if event == "buy":
+            steps.append(f"{k}*{m} gives {k * m}")
+        steps.append(f"{total}{'+' if change > 0 else '-'}{abs(change)} gives {total + change}")
+        total += change
+        content.append(f"{event} {k} {m if event == 'buy' else ''}")
+    text.append(rng.choice(STORY_ASK).format(name=name, things=things))
+    return " ".join(content), " ".join(text), "First " + ", then ".join(steps), str(total)
 
 
-def extremes(rng):
-    sign = rng.choice((1, -1))
-    if rng.random() < 0.4:
-        numbers = rng.sample(range(10, 100), 2)
-        if rng.random() < 0.3:  # close neighbours are the interesting ones
-            numbers[1] = min(10 ** len(str(numbers[0])) - 1, numbers[0] + rng.choice((1, 2, 9, 10)))
-            if numbers[0] == numbers[1]:
-                numbers[1] -= 1
-            rng.shuffle(numbers)
-        text = dressed(rng, rng.choice(LARGER if sign > 0 else SMALLER), a=numbers[0], b=numbers[1])
-    else:
-        numbers = rng.sample(range(10, 100), rng.randint(3, 4))
-        text = dressed(rng, rng.choice(LARGEST if sign > 0 else SMALLEST), list=listed(rng, numbers))
-    steps, best = running_best(numbers, sign)
-    return Question("extremes", f"extremes {sorted(numbers)}", text, f"{steps}. Answer: {best}", str(best))
+BOYS = {NAMES.index(n) for n in ("Bob", "Carl", "Emil", "Gus", "Ivan", "Leo", "Ned", "Paul")}
 
 
-GENERATORS = {f.__name__: f for f in (addition, subtraction, sorting, extremes)}
+def output(rng):
+    """Straight-line programs of two variables, each traced statement by statement."""
+    first, second = rng.sample("xyab", 2)
+    values = {first: rng.randint(2, 9)}
+    code, steps = [f"{first} = {values[first]}"], [f"{first} gets {values[first]}"]
+    target, source = second, first
+    for _ in range(rng.choice((2, 3, 3, 4))):
+        sign = rng.choice("+" if values[source] < 1 else "++-*" if values[source] < 25 else "+-")
+        k = rng.randint(2, 3) if sign == "*" else rng.randint(1, 9 if sign == "+" else min(9, max(1, values[source])))
+        before = values[source]
+        values[target] = {"+": before + k, "-": before - k, "*": before * k}[sign]
+        code.append(f"{target} = {source} {sign} {k}")
+        steps.append(f"{target} gets {before}{sign}{k}, so {values[target]}")
+        source = target
+        target = rng.choice((first, second))
+    if rng.random() < 0.25:
+        source = second if source == first else first
+    code = "; ".join(code) + f"; print {source}"
+    return code, dressed(rng, rng.choice(OUTPUT), code=code), "First " + ", then ".join(steps), str(values[source])
+
+
+def program(rng):
+    x = value = rng.randint(2, 9)
+    asked, steps, code, content = [], [], [], []
+    for sign in rng.choice(("+*", "*+", "*-", "-*", "+-*", "+*-", "*+-", "-+*", "-*+", "+*-+", "*+-+", "+-*-", "-+*+", "-*+-")):
+        k = rng.randint(2, 3) if sign == "*" else rng.randint(1, 9 if sign == "+" else max(1, min(9, value)))
+        result = {"+": value + k, "-": value - k, "*": value * k}[sign]
+        asked.append(rng.choice(OPERATIONS[sign]).format(k=k))
+        steps.append(f"{value}{sign}{k} gives {result}")
+        code.append(f"x {sign}= {k}")
+        value = result
+    code = "; ".join(code)
+    return f"{code} at {x}", dressed(rng, rng.choice(PROGRAM), ops=", then ".join(asked), x=x), "First " + ", then ".join(steps), code
+
+
+def implication(rng):
+    name, length = rng.choice(NAMES), rng.choice((2, 3, 4))
+    kinds = rng.sample(KINDS, length + 3)
+    chain = kinds[:length + 1]
+    rules = list(zip(chain, chain[1:])) + [(kinds[-2], kinds[-1])]
+    true = rng.random() < 0.5
+    asked = chain[-1] if true else rng.choice(kinds[-2:])
+    facts = [rng.choice(IMPLICATION_RULE).format(a=a, b=b) for a, b in rules] + [IMPLICATION_FACT[0].format(name=name, a=chain[0])]
+    rng.shuffle(facts)
+    text = " ".join(facts) + " " + rng.choice(IMPLICATION_ASK).format(name=name, b=asked)
+    steps = f"First {name} is a {chain[0]}, " + ", ".join(f"so a {kind}" for kind in chain[1:])
+    return f"{name} {chain} {asked}", text, steps, "yes" if true else "no"
+
+
+def ordering(rng):
+    people = rng.sample(NAMES, rng.choice((3, 4, 5)))
+    facts = [rng.choice((TALLER, SHORTER))[0].format(a=a, b=b) for a, b in zip(people, people[1:])]
+    rng.shuffle(facts)
+    ask = rng.choice(list(ORDERING_ASK))
+    final = {"first": people[0], "last": people[-1], "second": people[1]}[ask]
+    text = " ".join(facts) + " " + rng.choice(ORDERING_ASK[ask])
+    return f"{people} {ask}", text, "First " + ", then ".join(people), final
+
+
+def facts(rng):
+    if rng.random() < 0.5:
+        animals = rng.sample(sorted(LEGS), rng.choice((2, 3, 4)))
+        text = dressed(rng, rng.choice(LEGS_ASK), list=listed([("an " if a[0] in "aeiou" else "a ") + a for a in animals]))
+        steps, total = "First " + ", then ".join(f"a {a} has {LEGS[a]}" for a in animals), LEGS[animals[0]]
+        for animal in animals[1:]:
+            steps += f", then {total}+{LEGS[animal]} gives {total + LEGS[animal]}"
+            total += LEGS[animal]
+        return f"legs {sorted(animals)}", text, steps, str(total)
+    countries = rng.sample(sorted(CAPITALS), rng.choice((3, 4, 5)))
+    text = dressed(rng, rng.choice(CAPITALS_ASK), list=listed(countries))
+    steps = "First " + ", then ".join(f"{c} has {CAPITALS[c]}" for c in countries)
+    return f"capitals {sorted(countries)}", text, steps, ", ".join(CAPITALS[c] for c in countries)
+
+
+def json_object(rng):
+    person = {"name": rng.choice(NAMES), "age": rng.randint(20, 79), "city": rng.choice(list(CAPITALS.values())), "job": rng.choice(JOBS),
+              "pet": rng.choice(PETS), "food": rng.choice(FOODS)}
+    keys = rng.sample(sorted(PERSON), rng.choice((2, 3, 4)))
+    said = f"{person['name']} " + listed([PERSON[k].format(**person) for k in keys]) + "."
+    keys.insert(0, "name")
+    rng.shuffle(keys)
+    text = dressed(rng, rng.choice(JSON_ASK), keys=listed(keys), person=said)
+    wanted = {k: person[k] for k in keys}
+    steps = "Here the keys are " + ", then ".join(keys)
+    return f"json {wanted}", text, steps, json.dumps(wanted)
+
+
+def counting(rng):
+    a, b = rng.sample(COLOURS, 2)
+    n, m = rng.randint(2, 7), rng.randint(1, 6)
+    text = dressed(rng, rng.choice(COUNTING_ASK), a=a, b=b, n=n, m=m)
+    numbered = [f"{i + 1} {a if i < n else b}" for i in range(n + m)]
+    return f"{a} {n} {b} {m}", text, "First " + ", ".join(numbered), " ".join([a] * n + [b] * m)
+
+
+GENERATORS = {f.__name__.removesuffix("_object"): f for f in (
+    addition, subtraction, story, output, program, implication, ordering, facts, json_object, counting)}
 
 
 def draw(rng, held_out, family=None):
-    """One question of the wanted side of the split. Families come up in proportion to how long they took to learn."""
-    family = family or rng.choices(FAMILIES, (3, 3, 3, 2))[0]
+    """One question of the wanted side of the split, of a family drawn evenly unless given."""
+    family = family or rng.choice(FAMILIES)
     while True:
-        question = GENERATORS[family](rng)
-        if is_held_out(question.content) == held_out:
-            return question
+        content, text, steps, final = GENERATORS[family](rng)
+        if is_held_out(content) == held_out:
+            return Question(family, content, text, worded(rng, f"{steps}. Answer: {final}"), final)
 
 
 # --- Checking ------------------------------------------------------------------------------------------------------------------------
 
+def run(code, x):
+    """The tiny language of `program`: statements `x OP= NUMBER`, divided by `; `. None if it isn't one."""
+    for statement in code.split("; "):
+        match = re.fullmatch(r"x ([-+*])= (\d{1,3})", statement)
+        if not match:
+            return None
+        k = int(match[2])
+        x = {"+": x + k, "-": x - k, "*": x * k}[match[1]]
+    return x
+
+
+def parsed(text):
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
 def check(question, answer):
-    """(final, strict): is the answer right; is every worked step right too. The worked form of a question is unique."""
-    match = re.search(r"Answer: (.*)$", answer)
-    return bool(match) and match[1] == question.final, answer == question.worked
+    """(final, strict): is the answer right; is every worked step right too, in whatever wording."""
+    final = answer.rpartition("Answer: ")[2].strip()
+    if question.family == "program":
+        right = all(run(final, x) == run(question.final, x) for x in range(-3, 12))
+    elif question.family == "json":
+        found, wanted = parsed(final), json.loads(question.final)
+        right = isinstance(found, dict) and list(found.items()) == list(wanted.items())
+    else:
+        right = final == question.final
+    return "Answer: " in answer and right, plain(answer.strip()) == plain(question.worked)
 
 
 def held_out_set(per_family, seed=2026):
@@ -207,9 +349,14 @@ def write_jsonl(path, questions):
             f.write(json.dumps({"family": q.family, "question": q.text, "final": q.final, "worked": q.worked}) + "\n")
 
 
+def read_jsonl(path):
+    with open(path) as f:
+        return [Question(d["family"], d["question"], d["question"], d["worked"], d["final"]) for d in map(json.loads, f)]
+
+
 if __name__ == "__main__":
     shown = random.Random(1)
     for family in FAMILIES:
-        for _ in range(4):
+        for _ in range(3):
             q = draw(shown, False, family)
             print(f"{q.family:12} {q.text}\n{'':12} {q.worked}")

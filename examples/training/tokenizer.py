@@ -1,9 +1,10 @@
 """Builds tokenizer.json: byte-level BPE laid out as Ling and LLaDA2 ship it (spec/tokenizer.md), with a small vocabulary.
 
-Merges are trained on the phrasings with the payload taken out, so each word of the questions' language becomes one token, while digits
-are single tokens by the pre-tokeniser's pattern: the tasks are about digits, the model has to see them.
+Merges are trained on questions and answers until each word of their language is one token; digits are single tokens by the
+pre-tokeniser's pattern: many tasks are about digits, the model has to see them.
 """
 import json
+import random
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import tasks
 # Ling's pattern, with the possessive quantifiers of spec/tokenizer.md.
 PATTERN = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
 SPECIALS = ("<|startoftext|>", "<|endoftext|>", "<|mask|>", "<role>", "</role>", "<|role_end|>")
-VOCAB_SIZE = 640  # an upper bound: training stops when every word is one token
+VOCAB_SIZE = 1024  # an upper bound: training stops when every word is one token
 
 CHAT_TEMPLATE = (
     "<role>SYSTEM</role>"
@@ -35,13 +36,14 @@ def chat(question):
 
 
 def corpus():
-    """The phrasings without payload, in both cases of the first letter, and the fixed words of answers and prompt."""
-    for phrasing in tasks.PHRASINGS:
-        bare = re.sub(r"\{\w+\}", "0", phrasing)
-        yield bare
-        yield bare[0].lower() + bare[1:]
-    yield from tasks.GREETINGS
-    yield from ("Answer: 0", "0. Answer: 0", "detailed thinking off", "SYSTEM", "HUMAN", "ASSISTANT")
+    """Questions and answers of every family, digits aside, and the fixed words of the prompt."""
+    rng = random.Random(0)
+    for family in tasks.FAMILIES:
+        for _ in range(3000):
+            question = tasks.draw(rng, False, family)
+            for text in (question.text, question.worked):
+                yield re.sub(r"\d", "0", text)
+    yield from ("detailed thinking off", "SYSTEM", "HUMAN", "ASSISTANT")
 
 
 def empty_tokenizer(bpe):

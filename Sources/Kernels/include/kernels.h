@@ -1,7 +1,7 @@
 /*
  * kernels.h - the arithmetic of the forward pass, on plain arrays. Knows shapes, no model.
  *
- * One contract for every implementation (portable, AVX2, AVX-512): THE SAME BITS. Each output element is
+ * One contract for every implementation (portable, AVX2, AVX-512, NEON): THE SAME BITS. Each output element is
  * computed by one fixed sequence of IEEE operations that depends only on the element's own inputs:
  *
  *   - a dot product keeps 16 lane accumulators; lane j takes the products of the elements k with k % 16 == j,

@@ -9,8 +9,9 @@
  *   bf16   u16 [32, 64, 2]   pair p of output o: inputs 2 p, 2 p + 1                                      8192 bytes
  *   int8   u8  [16, 64, 4]   quad i of output o: 128 + q of inputs 4 i .. 4 i + 3
  *          bf16 [64]         scale of each output:  w = q * scale,  -127 <= q <= 127                      4224 bytes
- *   int4   u8  [8, 64, 4]    byte j of octet i: 8 + q of input 8 i + j, and in the high half of input 8 i + 4 + j
- *          bf16 [2, 64]      scale of inputs 0..31 and of 32..63:  w = q * scale,  -8 <= q <= 7           2304 bytes
+ *   int4   for each half, of 32 inputs:
+ *          u8  [4, 64, 4]    byte j of octet i: 8 + q of input 8 i + j, and as high bits that of input 8 i + 4 + j
+ *          bf16 [64]         scale of each output:  w = q * scale,  -8 <= q <= 7                      2 x 1152 bytes
  *
  * The rows of x are prepared once, for any number of products: rounded to bf16, or (for int8 and int4, alike) to
  * integers of -127..127 with a scale for every 64 inputs. A prepared row is opaque, but a row like any other: rows can

@@ -1,0 +1,232 @@
+// Packed weights: the formats, the products, the largest logits.
+import Kernels
+import Testing
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
+struct PackedTests {
+    /// What is stored stands for what was given, as nearly as the format allows.
+    @Test(arguments: Format.allCases)
+    func packing(_ format: Format) {
+        var g = Generator(21)
+        for (outputs, inputs) in [(1, 1), (64, 64), (65, 33), (3, 200), (130, 96)] {
+            let w = Weights(outputs * inputs, LLK_F32, .plain, spare: 0, &g)
+            let packed = Packed(w.memory, LLK_F32, outputs, inputs, format, .portable)
+            for o in 0..<outputs {
+                for k in 0..<inputs {
+                    let value = w.values[o * inputs + k]
+                    if format == .bf16 {
+                        #expect(packed.weight(o, k) == rounded(value))
+                        continue
+                    }
+                    let run = format == .int8 ? 64 : 32, first = k / run * run
+                    let largest = (first..<min(first + run, inputs)).map { abs(w.values[o * inputs + $0]) }.max()!
+                    let (q, scale) = packed.element(o, k)
+                    #expect(abs(scale) <= largest / (format == .int8 ? 127 : 7) * 1.008)
+                    #expect(format == .int8 ? abs(q) <= 127 : (-8...7).contains(q))
+                    // Half a step; more only where int4 cuts off what lies beyond its range.
+                    let clipped = format == .int4 && (q == -8 || q == 7)
+                    #expect(abs(value - Float(q) * scale) <= abs(scale) * (clipped ? 1.6 : 0.5001))
+                }
+            }
+        }
+    }
+
+    /// The same bytes from all implementations, from all types that can hold the weights, and tile by tile.
+    @Test(arguments: Implementation.all)
+    func packingIsTheSameEverywhere(_ implementation: Implementation) {
+        var g = Generator(22)
+        for round in 0..<60 {
+            let format = Format.allCases[round % 3], dtype = dtypes[round / 3 % 3], kind = Kind.allCases[round / 9 % 3]
+            let outputs = g.size(1...140), inputs = g.size(1...200)
+            let w = Weights(outputs * inputs, dtype, kind, spare: round % 4, &g)
+            let expected = Packed(w.memory, dtype, outputs, inputs, format, .portable)
+            #expect(Packed(w.memory, dtype, outputs, inputs, format, implementation).bytes == expected.bytes)
+            let wide = Guarded(w.values)
+            let pieces = Packed(outputs, inputs, format)
+            for tile in (0..<tiles(outputs)).reversed() {
+                pieces.fill(wide, LLK_F32, tiles: tile..<tile + 1, implementation)
+            }
+            #expect(pieces.bytes == expected.bytes, "\(format), \(kind)")
+        }
+    }
+
+    /// Every product is the sequence of operations that packed.h describes.
+    @Test(arguments: Implementation.all)
+    func productIsAsDefined(_ implementation: Implementation) {
+        var g = Generator(23)
+        for (rows, inputs, outputs) in [(1, 1, 1), (3, 64, 70), (5, 200, 9), (7, 33, 65), (2, 512, 3)] {
+            for format in Format.allCases {
+                let w = Weights(outputs * inputs, LLK_F32, .plain, spare: 0, &g)
+                let packed = Packed(w.memory, LLK_F32, outputs, inputs, format, implementation)
+                let x = random(rows * inputs, .plain, &g)
+                let y = product(x, rows, packed, implementation)
+                let expected = (0..<rows * outputs).map {
+                    let row = $0 / outputs
+                    return packed.product(x[row * inputs..<(row + 1) * inputs], $0 % outputs)
+                }
+                #expect(difference(expected, y) == nil, "\(format) \(rows)x\(inputs)x\(outputs)")
+            }
+        }
+    }
+
+    @Test(arguments: Implementation.fast)
+    func productIsTheSameEverywhere(_ implementation: Implementation) {
+        var g = Generator(24)
+        for round in 0..<180 {
+            let format = Format.allCases[round % 3], kind = Kind.allCases[round / 3 % 3]
+            let rows = g.size(1...(round % 10 == 0 ? 70 : 12)), inputs = g.size(0...300), outputs = g.size(1...140)
+            let w = Weights(outputs * inputs, LLK_F32, round % 4 == 0 ? kind : .plain, spare: 0, &g)
+            let packed = Packed(w.memory, LLK_F32, outputs, inputs, format, .portable)
+            let x = random(rows * inputs, kind, &g)
+            let found = difference(product(x, rows, packed, .portable), product(x, rows, packed, implementation))
+            #expect(found == nil, "\(format) \(rows)x\(inputs)x\(outputs), \(kind)")
+        }
+    }
+
+    /// Sums and factors around the smallest normal number, which VDPBF16PS flushes.
+    @Test(arguments: Implementation.fast)
+    func denormalsAreFlushedEverywhere(_ implementation: Implementation) {
+        var g = Generator(25)
+        func tiny() -> Float {
+            Float(sign: g.next() & 1 == 0 ? .plus : .minus, exponent: g.size(-67 ... -60), significand: 1.5)
+        }
+        for _ in 0..<20 {
+            let w = Guarded((0..<64 * 64).map { _ in tiny() })
+            let packed = Packed(w, LLK_F32, 64, 64, .bf16, implementation)
+            let x = (0..<9 * 64).map { _ in tiny() }
+            let y = product(x, 9, packed, implementation)
+            #expect(difference(product(x, 9, packed, .portable), y) == nil)
+            #expect(!y.contains { $0.isSubnormal })
+        }
+    }
+
+    /// Rows in any company and order, tiles by any hand.
+    @Test(arguments: Implementation.all)
+    func splittingChangesNothing(_ implementation: Implementation) {
+        var g = Generator(26)
+        for round in 0..<30 {
+            let format = Format.allCases[round % 3]
+            let rows = g.size(1...70), inputs = g.size(1...200), outputs = g.size(1...300)
+            let w = Weights(outputs * inputs, LLK_BF16, .plain, spare: 0, &g)
+            let packed = Packed(w.memory, LLK_BF16, outputs, inputs, format, implementation)
+            let x = random(rows * inputs, .wild, &g)
+            let whole = product(x, rows, packed, implementation)
+            let order = (0..<rows).shuffled(using: &g)
+            let moved = Rows(Rows(x, rows, inputs, format, implementation), order: order)
+            let ldy = outputs + 3, y = Guarded([Float](repeating: 7, count: rows * ldy))
+            var row = 0
+            while row < rows {
+                let nextRow = g.size(row + 1...rows)
+                var tile = 0
+                while tile < tiles(outputs) {
+                    let next = g.size(tile + 1...tiles(outputs))
+                    packed.multiply(moved, row..<nextRow, tiles: tile..<next, y, stride: ldy, implementation)
+                    tile = next
+                }
+                row = nextRow
+            }
+            let pieces = y.read(rows * ldy)
+            for (to, from) in order.enumerated() {
+                let found = difference(
+                    Array(whole[from * outputs..<(from + 1) * outputs]), Array(pieces[to * ldy..<to * ldy + outputs]))
+                #expect(found == nil, "\(format) \(rows)x\(inputs)x\(outputs)")
+                #expect(pieces[to * ldy + outputs..<(to + 1) * ldy].allSatisfy { $0 == 7 })
+            }
+        }
+    }
+
+    /// How far products are from those of the numbers before they were packed, relative to their size.
+    @Test(arguments: Format.allCases)
+    func error(_ format: Format) {
+        var g = Generator(27)
+        let (rows, inputs, outputs) = (16, 2048, 128)
+        func normal() -> Float {
+            let (a, b) = (Double.random(in: 1e-12...1, using: &g), Double.random(in: 0...1, using: &g))
+            return Float((-2 * log(a)).squareRoot() * cos(2 * .pi * b))
+        }
+        let best = Implementation(isa: llk_best_isa())
+        let w = (0..<outputs * inputs).map { _ in 0.02 * normal() }
+        let packed = Packed(Guarded(w), LLK_F32, outputs, inputs, format, best)
+        let x = (0..<rows * inputs).map { _ in normal() }
+        let y = product(x, rows, packed, best)
+        var square = 0.0, lost = 0.0
+        for r in 0..<rows {
+            for o in 0..<outputs {
+                let exact = (0..<inputs).reduce(0.0) {
+                    $0 + Double(x[r * inputs + $1]) * Double(w[o * inputs + $1])
+                }
+                square += exact * exact
+                lost += (Double(y[r * outputs + o]) - exact) * (Double(y[r * outputs + o]) - exact)
+            }
+        }
+        let error = (lost / square).squareRoot()
+        print("\(format): products of normally distributed numbers are \(error) off")
+        #expect(error < [.bf16: 0.003, .int8: 0.01, .int4: 0.086][format]!)
+    }
+
+    /// An infinite or NaN weight spoils its output, a row its products, and nothing else. What is tiny counts as 0.
+    @Test(arguments: Implementation.all)
+    func specialValues(_ implementation: Implementation) {
+        for format in Format.allCases {
+            for bad in [Float.nan, .infinity, -.infinity] {
+                var w = [Float](repeating: 1, count: 3 * 70), x = [Float](repeating: 1, count: 2 * 70)
+                w[70 + 5] = bad
+                let packed = Packed(Guarded(w), LLK_F32, 3, 70, format, implementation)
+                func spoilt() -> [Bool] { product(x, 2, packed, implementation).map { !$0.isFinite } }
+                #expect(spoilt() == [false, true, false, false, true, false])
+                x[3] = bad
+                #expect(spoilt() == [true, true, true, false, true, false])
+            }
+            let tiny = Guarded([Float](repeating: 1e-31, count: 64))
+            let packed = Packed(tiny, LLK_F32, 1, 64, format, implementation)
+            let y = product([Float](repeating: 1e31, count: 64), 1, packed, implementation)[0]
+            #expect(format == .bf16 ? abs(y - 64) < 1 : y == 0)
+        }
+    }
+
+    /// The same as looking at the logits of each tile.
+    @Test(arguments: Implementation.all)
+    func largest(_ implementation: Implementation) {
+        var g = Generator(28)
+        for round in 0..<24 {
+            let format = Format.allCases[round % 3], kernels = implementation.k
+            let rows = g.size(1...(round < 3 ? 70 : 9)), inputs = g.size(1...200), outputs = g.size(1...300)
+            let w = Weights(outputs * inputs, LLK_F32, .plain, spare: 0, &g)
+            let packed = Packed(w.memory, LLK_F32, outputs, inputs, format, implementation)
+            let x = random(rows * inputs, round % 4 == 3 ? .special : .plain, &g)
+            let logits = product(x, rows, packed, implementation)
+            let count = tiles(outputs)
+            var max = [Float](repeating: 7, count: rows * count), sum = max
+            var best = [UInt32](repeating: 7, count: rows * count)
+            let prepared = Rows(x, rows, inputs, format, implementation)
+            withExtendedLifetime((prepared, packed)) {
+                for tile in (0..<count).reversed() {
+                    implementation.packed(format.llk).largest(
+                        prepared[0], rows, packed.memory.start, outputs, inputs, tile, tile + 1, &max, &sum, &best,
+                        count)
+                }
+            }
+            for at in 0..<rows * count {
+                let (row, tile) = (at / count, at % count)
+                let part = Array(logits[row * outputs..<(row + 1) * outputs][(row * outputs + 64 * tile)...].prefix(64))
+                var expected: Float = 7
+                let index = kernels.argmax_sum_exp(part, nil, part.count, &expected)
+                #expect(Int(best[at]) == 64 * tile + index)
+                #expect(difference([part[index], expected], [max[at], sum[at]]) == nil, "\(format)")
+            }
+        }
+    }
+
+    @Test func formatsThatAreNotThere() {
+        #expect(llk_get_packed(LLK_PORTABLE, llk_format(rawValue: 99)) == nil)
+        #expect(llk_get_packed(llk_isa(rawValue: 99), LLK_PACKED_INT8) == nil)
+        #expect(llk_packed_size(LLK_PACKED_INT4, 0, 64) == 0)
+    }
+}

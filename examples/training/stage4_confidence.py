@@ -1,0 +1,32 @@
+"""Stage 4: confidence-aware training -> 2.0-CAP. `L_SFT + lambda L_conf`, where L_conf is the mean entropy over the masked positions that are
+predicted right (spec/training.md, "CAP"): the model is taught to be sure where it may be, so that more tokens pass the threshold at once.
+
+    python stage4_confidence.py --start runs/3-sft/model --out runs/4-cap
+"""
+import torch
+import torch.nn.functional as F
+
+import training
+from stage3_sft import SFT
+
+LAMBDA = 2.0  # dFactory's recommended confidence_beta; the value behind the release is unpublished
+
+
+class Confidence(SFT):
+    name, title = "2.0-cap", "Stage 4: confidence-aware training"
+    steps, lr, decay = 700, 2e-3, 0.5
+
+    def loss(self, model, batch):
+        logits, targets, weights = self.masked(model, batch)
+        log_p = logits.log_softmax(-1)
+        losses, entropy = F.nll_loss(log_p, targets, reduction="none"), -(log_p.exp() * log_p).sum(-1)
+        right = (logits.argmax(-1) == targets) * weights
+        confidence = (entropy * right).sum() / right.sum().clamp(min=1)
+        answer = weights == 1
+        count = answer.sum()
+        return (losses * weights).sum() / weights.sum() + LAMBDA * confidence, {
+            "masked": (losses.detach()[answer].sum(), count), "entropy": (entropy.detach()[answer].sum(), count)}
+
+
+if __name__ == "__main__":
+    training.main(Confidence())
