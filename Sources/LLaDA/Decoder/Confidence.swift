@@ -104,13 +104,7 @@ struct Confidence {
                 adjust[index].apply(to: copy, 0..<vocabSize)
                 row = UnsafePointer(copy)
             }
-            if let sampler {
-                (tokens[index], confidences[index]) = sampler.draw(row, vocab: vocabSize, uniform: uniform(index))
-            } else {
-                var sum: Float = 0
-                tokens[index] = Int32(compute.kernels.argmax_sum_exp(row, nil, vocabSize, &sum))
-                confidences[index] = 1 / sum  // softmax at the arg-max
-            }
+            (tokens[index], confidences[index]) = sampler.draw(row, vocab: vocabSize, uniform: uniform(index))
         }
     }
 
