@@ -277,7 +277,7 @@ def json_object(rng):
 
 
 def counting(rng):
-    a, b = rng.sample(COLOURS, 2)
+    a, b = rng.sample(COLOURS + FOODS + PETS, 2)
     n, m = rng.randint(2, 7), rng.randint(1, 6)
     text = dressed(rng, rng.choice(COUNTING_ASK), a=a, b=b, n=n, m=m)
     numbered = [f"{i + 1} {a if i < n else b}" for i in range(n + m)]
