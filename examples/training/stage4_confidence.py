@@ -14,7 +14,7 @@ LAMBDA = 2.0  # dFactory's recommended confidence_beta; the value behind the rel
 
 class Confidence(SFT):
     name, title = "2.0-cap", "Stage 4: confidence-aware training"
-    steps, lr, decay = 700, 2e-3, 0.5
+    steps, lr, decay = 400, 2e-3, 0.5
 
     def loss(self, model, batch):
         logits, targets, weights = self.masked(model, batch)

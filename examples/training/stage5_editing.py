@@ -31,7 +31,7 @@ def noise(rng):
 
 class Editing(training.Stage):
     name, title = "2.1", "Stage 5: M2T + T2T with multi-turn forward"
-    steps, lr, decay = 2000, 3e-3, 0.5
+    steps, lr, decay = 1500, 3e-3, 0.5
 
     def prepare(self, corpus):
         super().prepare(corpus)
@@ -41,9 +41,10 @@ class Editing(training.Stage):
         self.thresholds = torch.zeros(self.rows, 2)
         self.synonym = torch.arange(training.CONFIG["vocab_size"])
         for word, other in tasks.WORDINGS.items():
-            for space in ("", " "):
-                a, b = (corpus.tokenizer.encode(space + w).ids[-1] for w in (word, other))
-                self.synonym[a], self.synonym[b] = b, a
+            if word != ", ":  # which also stands in answers, where it has no other form
+                for text in {(word, other), (f" {word}", f" {other}")}:
+                    a, b = (corpus.tokenizer.encode(t.rstrip()).ids[-1] for t in text)
+                    self.synonym[a], self.synonym[b] = b, a
 
     def source(self):
         document, rng = self.corpus.draw(), self.corpus.rng
