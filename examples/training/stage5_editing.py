@@ -42,9 +42,10 @@ class Editing(training.Stage):
         self.synonym = torch.arange(training.CONFIG["vocab_size"])
         for word, other in tasks.WORDINGS.items():
             if word != ", ":  # which also stands in answers, where it has no other form
-                for text in {(word, other), (f" {word}", f" {other}")}:
-                    a, b = (corpus.tokenizer.encode(t.rstrip()).ids[-1] for t in text)
-                    self.synonym[a], self.synonym[b] = b, a
+                for space in ("", " "):
+                    a, b = (corpus.tokenizer.encode(space + w.strip()).ids for w in (word, other))
+                    if len(a) == len(b) == 1:
+                        self.synonym[a[0]], self.synonym[b[0]] = b[0], a[0]
 
     def source(self):
         document, rng = self.corpus.draw(), self.corpus.rng
