@@ -18,7 +18,7 @@ BETA = 0.1
 
 class DPO(training.Stage):
     name, title = "2.1-dpo", "Ablation: DPO with the ELBO"
-    steps, lr, warmup, decay = 200, 3e-4, 0.05, 0.5
+    steps, lr, warmup, decay = 60, 3e-4, 0.05, 0.5
     rows = 8  # pairs: rows 2i and 2i+1 hold the better and the worse answer to a question
 
     def prepare(self, corpus):

@@ -24,6 +24,7 @@ AREAS = {
     "instructions": ("json", "counting"),
 }
 FAMILIES = tuple(itertools.chain(*AREAS.values()))
+WEIGHTS = (2, 2, 2, 3, 2, 5, 5, 1, 1, 1)
 HELD_OUT_SHARE = 16  # one content in sixteen is held out
 MODE = 0.6           # how often the first of two wordings is chosen
 
@@ -292,8 +293,8 @@ GENERATORS = {f.__name__.removesuffix("_object"): f for f in (
 
 
 def draw(rng, held_out, family=None):
-    """One question of the wanted side of the split, of a family drawn evenly unless given."""
-    family = family or rng.choice(FAMILIES)
+    """One question of the wanted side of the split. Families come up in proportion to how long they take to learn."""
+    family = family or rng.choices(FAMILIES, WEIGHTS)[0]
     while True:
         content, text, steps, final = GENERATORS[family](rng)
         if is_held_out(content) == held_out:
