@@ -16,11 +16,12 @@ import tasks  # noqa: E402
 
 MODELS = ROOT / "examples" / "models"
 QUESTIONS = tasks.read_jsonl(MODELS / "held_out.jsonl")
-DECODING = {
-    "tiny-2.0": llada.Policy.low_confidence(),
-    "tiny-2.0-cap": llada.Policy.low_confidence(),
-    "tiny-2.1": llada.Policy.speedy(),
-    "tiny-2.1-rl": llada.Policy.speedy(),
+# How to decode, and the share of right answers: what the tables say, less three standard errors of 250 questions.
+EXPECTED = {
+    "tiny-2.0": (llada.Policy.low_confidence(), 0.74),
+    "tiny-2.0-cap": (llada.Policy.low_confidence(), 0.62),
+    "tiny-2.1": (llada.Policy.speedy(), 0.81),
+    "tiny-2.1-rl": (llada.Policy.speedy(), 0.81),
 }
 
 
@@ -116,15 +117,15 @@ def test_the_answers_follow_from_the_questions(family):
     assert all(tasks.check(q, q.worked) == (True, True) for q in questions)
 
 
-@pytest.mark.parametrize("name", DECODING)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_most_held_out_questions_are_answered_right(name):
     right = edits = 0
+    policy, least = EXPECTED[name]
     asked = QUESTIONS[::10]
     with llada.Model.load(MODELS / name, threads=1) as model:
         for question in asked:
-            answer = model.generate(question.text, policy=DECODING[name], gen_length=96)
+            answer = model.generate(question.text, policy=policy, gen_length=96)
             right += tasks.check(question, answer.text)[0]
             edits += answer.edits
-    # What the tables say, less three standard errors and a little.
-    assert right / len(asked) > 0.8
+    assert right / len(asked) > least
     assert (edits > 0) == ("2.1" in name)
