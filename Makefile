@@ -7,7 +7,7 @@ PYTHON ?= python3
 PREFIX ?= /usr/local
 DESTDIR ?=
 # The checkpoint of the examples and the demo.
-MODEL ?= $(firstword $(patsubst %/config.json,%,$(wildcard examples/models/*/config.json)))
+MODEL ?= examples/models/tiny-2.1
 BENCH ?= $(MODEL)
 
 BUILD := .build

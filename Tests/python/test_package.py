@@ -126,23 +126,17 @@ def test_nothing_is_printed():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-trained = [path.parent for path in sorted((ROOT / "examples" / "models").glob("*/config.json"))]
-needs_model = pytest.mark.skipif(not trained, reason="no model in examples/models")
-
-
-@needs_model
 def test_the_readme_works_when_pasted(capsys):
     text = (ROOT / "bindings" / "python" / "README.md").read_text()
     snippets = re.findall(r"```python\n(.*?)```", text, re.S)
     assert len(snippets) >= 3
     for snippet in snippets:
-        pasted, count = re.subn(r'examples/models/[^"]+', str(trained[0]), snippet)
+        pasted, count = re.subn(r'"examples/models/', f'"{ROOT}/examples/models/', snippet)
         assert count == 1
         exec(pasted, {})
     assert capsys.readouterr().out
 
 
-@needs_model
 @pytest.mark.parametrize("name", ["generate.py", "step.py"])
 def test_examples(name):
     done = subprocess.run(

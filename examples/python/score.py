@@ -1,60 +1,137 @@
-"""How often a model answers its held-out questions right, in each mode, and at what price.
+"""How often checkpoints answer the held-out questions right, in which mode, and at what price.
 
-    python3 examples/python/score.py examples/models/tiny-2.1
+    python3 examples/python/score.py examples/models/tiny-2.0 examples/models/tiny-2.1
+    python3 examples/python/score.py examples/models/tiny-2.1 --modes S@0.3 S@0.7 --per-family 50
 
-`final`: the answer is right, with the standard error; `strict`: every worked step as well; TPF: tokens per forward.
+`final`: the answer is right; `strict`: every worked step as well, in whatever wording; both with the standard error.
+TPF: tokens per forward. A checkpoint goes by the name of its folder. Results go to results.json after each mode, in place
+of that mode's earlier ones: a long evaluation may be done in parts. effects.py and tradeoff.py read them.
 """
 
+from __future__ import annotations
+
 import argparse
-import json
+import signal
 import sys
-from collections import defaultdict
-from math import sqrt
+import time
+from collections import Counter
+from functools import cache
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 checkout = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(checkout / "bindings" / "python"))  # not needed after: pip install ./bindings/python
+sys.path.insert(0, str(checkout / "examples" / "training"))
 
 import llada
+import modes
+import results
+import tasks
+from llada.progress import bar_for
+from results import Outcome
 
-MODES = {
-    "2.0, threshold 0.95": llada.Policy.low_confidence(),
-    "S": llada.Policy.speedy(),
-    "S without editing": llada.Policy.joint_threshold(threshold=0.5, editing_threshold=1.0),
-    "Q": llada.Policy.quality(),
-    "Q with MBE": llada.Policy.quality(mbe_window=2),
-}
+GEN_LENGTH = 96
+BLOCK_LENGTH = 32
+
+Job = tuple[Path, str, tasks.Question]  # checkpoint, mode
 
 
-def row(mode: str, family: str, results: list) -> str:
-    n = len(results)
-    final = sum(r[0] for r in results) / n
-    strict = sum(r[1] for r in results) / n
-    tpf = sum(r[2] for r in results) / sum(r[3] for r in results)
-    edits = sum(r[4] for r in results) / n
-    error = 100 * sqrt(final * (1 - final) / n)
-    return f"| {mode} | {family} | {100 * final:.1f} ± {error:.1f} | {100 * strict:.1f} | {tpf:.2f} | {edits:.2f} |"
+@cache  # once in each process
+def opened(checkpoint: Path) -> llada.Model:
+    # A tiny model gains nothing from threads; the processes are what keeps the cores busy.
+    return llada.Model.load(checkpoint, threads=1, progress=False)
+
+
+def answered(job: Job) -> Outcome:
+    checkpoint, mode, question = job
+    model = opened(checkpoint)
+    prompt = model.encode_prompt(question.text)
+    answer = model.generate(prompt, llada.Policy(**modes.fields(mode)), BLOCK_LENGTH, GEN_LENGTH)
+    final, strict = tasks.check(question, answer.text)
+    last = len(prompt) + len(answer.tokens) - 1
+    return Outcome(
+        question.text, question.family, final, strict, len(answer.tokens), answer.forwards, answer.edits,
+        blocks=last // BLOCK_LENGTH - len(prompt) // BLOCK_LENGTH + 1, text=None if strict else answer.text,
+    )
+
+
+def default_modes(checkpoint: Path) -> list[str]:
+    """What effects.py asks of a checkpoint: those before 2.1 have not learnt to edit."""
+    return ["S", "Q", "S-noedit", "S-mbe"] if "2.1" in checkpoint.name else ["2.0"]
+
+
+def chosen(questions: list[tasks.Question], per_family: int) -> list[tasks.Question]:
+    """The first `per_family` of each family."""
+    taken: Counter[str] = Counter()
+    picked = []
+    for question in questions:
+        taken[question.family] += 1
+        if taken[question.family] <= per_family:
+            picked.append(question)
+    return picked
+
+
+def run(pool: Pool, checkpoint: Path, mode: str, questions: list[tasks.Question]) -> list[Outcome]:
+    started, label = time.monotonic(), f"{checkpoint.name} {mode}"
+    bar = bar_for(None, label)
+    outcomes = []
+    for outcome in pool.imap(answered, [(checkpoint, mode, q) for q in questions], chunksize=5):
+        outcomes.append(outcome)
+        if bar:
+            bar(len(outcomes) / len(questions))
+    if bar:
+        bar.close()
+    print(f"{label}: {len(outcomes)} questions in {time.monotonic() - started:.0f} s", file=sys.stderr)
+    return outcomes
+
+
+def row(mode: str, family: str, outcomes: list[Outcome]) -> str:
+    final, final_error = results.percent([o.final for o in outcomes])
+    strict, strict_error = results.percent([o.strict for o in outcomes])
+    edits = sum(o.edits for o in outcomes) / len(outcomes)
+    forwards = sum(o.forwards for o in outcomes) / len(outcomes)
+    return (
+        f"| {mode} | {family} | {final:.1f} ± {final_error:.1f} | {strict:.1f} ± {strict_error:.1f} "
+        f"| {results.tpf(outcomes):.2f} | {edits:.2f} | {forwards:.2f} |"
+    )
+
+
+def table(by_mode: dict[str, list[Outcome]]) -> str:
+    lines = ["| mode | family | final % | strict % | TPF | edits an answer | forwards an answer |", "|---" * 7 + "|"]
+    for mode, outcomes in by_mode.items():
+        lines += [row(mode, family, part) for family, part in results.by_family(outcomes).items()]
+        lines.append(row(mode, "all", outcomes))
+    return "\n".join(lines)
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    options.add_argument("model", type=Path, help="a checkpoint with a held_out.jsonl")
+    options.add_argument("models", metavar="MODEL", type=Path, nargs="+", help="a checkpoint")
+    options.add_argument("--modes", nargs="+", metavar="MODE", help=f"{', '.join(modes.MODES)}, S@0.3 (threshold)")
+    options.add_argument("--questions", type=Path, default=checkout / "examples" / "models" / "held_out.jsonl")
+    options.add_argument("--per-family", type=int, default=sys.maxsize, metavar="N", help="so many of each at most")
+    options.add_argument("--out", type=Path, default=Path("results.json"))
+    options.add_argument("--processes", type=int, default=2)
     choice = options.parse_args()
-    questions = [json.loads(line) for line in (choice.model / "held_out.jsonl").read_text().splitlines()]
-    print(f"{len(questions)} questions\n\n| mode | family | final % | strict % | TPF | edits an answer |\n|---|---|---|---|---|---|")
-    with llada.Model.load(choice.model) as model:
-        for mode, policy in MODES.items():
-            results = defaultdict(list)
-            for question in questions:
-                answer = model.generate(question["question"], policy=policy, gen_length=96)
-                text = answer.text.strip()
-                final = text.rpartition("Answer: ")[2] == question["final"]
-                outcome = (final, text == question["worked"], len(answer.tokens), answer.forwards, answer.edits)
-                results[question["family"]].append(outcome)
-                results["all"].append(outcome)
-            for family, outcomes in sorted(results.items(), key=lambda item: item[0] == "all"):
-                print(row(mode, family, outcomes))
+    try:
+        for mode in choice.modes or ():
+            modes.fields(mode)
+        questions = chosen(tasks.read_jsonl(choice.questions), choice.per_family)
+    except (OSError, ValueError) as problem:
+        options.error(str(problem))
+
+    # Ctrl-C is for the parent to see, which ends the others.
+    with Pool(choice.processes, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        for checkpoint in map(Path.absolute, choice.models):
+            by_mode = {}
+            for mode in choice.modes or default_modes(checkpoint):
+                by_mode[mode] = run(pool, checkpoint, mode, questions)
+                results.add(choice.out, {checkpoint.name: {mode: by_mode[mode]}})
+            print(f"### {checkpoint.name}\n\n{table(by_mode)}\n", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (llada.Error, OSError, KeyboardInterrupt) as problem:
+        sys.exit(str(problem) or "stopped")

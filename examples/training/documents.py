@@ -45,15 +45,16 @@ class Corpus:
         self.eos, self.mask = (tokenizer.token_to_id(t) for t in ("<|endoftext|>", "<|mask|>"))
         self.digits = [tokenizer.token_to_id(c) for c in "0123456789"]
 
-    def encode(self, question, answer):
+    def document(self, question, answer):
+        """Of a question and the tokens of an answer, without the end of text."""
         prompt = self.tokenizer.encode(tok.chat(question.text)).ids
-        ids = prompt + self.tokenizer.encode(answer).ids + [self.eos]
+        ids = prompt + answer + [self.eos]
         return Document(question, ids + [self.eos] * (-len(ids) % BLOCK), len(prompt), len(ids))
 
     def draw(self):
         while True:
             question = tasks.draw(self.rng, held_out=False)
-            document = self.encode(question, question.worked)
+            document = self.document(question, self.tokenizer.encode(question.worked).ids)
             if len(document.ids) <= LONGEST:
                 return document
 
@@ -104,7 +105,8 @@ class Row:
             self.put(w.ids, w.targets, w.weights, w.start, False)
         self.documents += 1
 
-    def tokens(self, document, windows):
+    @staticmethod
+    def tokens(document, windows):
         return max(w.start for w in windows) + sum(len(w.ids) for w in windows)
 
 
@@ -144,12 +146,12 @@ class Packer:
     def row(self):
         row = Row(self.width)
         for item in list(self.waiting):
-            if row.fits(row.tokens(*item)):
+            if row.fits(Row.tokens(*item)):
                 row.add(*item, self.block)
                 self.waiting.remove(item)
         while len(self.waiting) < 4:
             item = self.source()
-            if row.fits(row.tokens(*item)):
+            if row.fits(Row.tokens(*item)):
                 row.add(*item, self.block)
             else:
                 self.waiting.append(item)

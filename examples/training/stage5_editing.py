@@ -31,7 +31,8 @@ def noise(rng):
 
 class Editing(training.Stage):
     name, title = "2.1", "Stage 5: M2T + T2T with multi-turn forward"
-    steps, lr, decay = 2000, 3e-3, 0.5
+    steps, lr, decay = 2400, 3e-3, 0.5
+    rows = 8
 
     def prepare(self, corpus):
         super().prepare(corpus)
@@ -40,10 +41,14 @@ class Editing(training.Stage):
         self.turns = torch.zeros(self.rows, dtype=torch.long)
         self.thresholds = torch.zeros(self.rows, 2)
         self.synonym = torch.arange(training.CONFIG["vocab_size"])
+        # A comma has another form only before these: it also stands in answers.
+        self.after_comma = torch.tensor([corpus.tokenizer.token_to_id(f"Ġ{word}") for word in ("then", "next", "so", "thus")])
+        self.comma = torch.tensor([corpus.tokenizer.token_to_id(sign) for sign in ",;"])
         for word, other in tasks.WORDINGS.items():
             for space in ("", " "):
-                a, b = (corpus.tokenizer.encode(space + w).ids[-1] for w in (word, other))
-                self.synonym[a], self.synonym[b] = b, a
+                a, b = (corpus.tokenizer.encode(space + w.strip()).ids for w in (word, other))
+                if len(a) == len(b) == 1:
+                    self.synonym[a[0]], self.synonym[b[0]] = b[0], a[0]
 
     def source(self):
         document, rng = self.corpus.draw(), self.corpus.rng
@@ -91,7 +96,9 @@ class Editing(training.Stage):
         t2t = wanted & ~masked & (confidence > self.thresholds[:, 1:])
         batch.ids = torch.where(m2t | t2t, prediction, batch.ids)
         # Of two wordings the one the draft has is as right as the one the document had.
-        batch.targets = torch.where(wanted & (batch.ids == self.synonym[batch.targets]), batch.ids, batch.targets)
+        free = ~torch.isin(batch.targets, self.comma) | torch.isin(batch.targets.roll(-1, 1), self.after_comma)
+        other = wanted & free & (batch.ids == self.synonym[batch.targets])
+        batch.targets = torch.where(other, batch.ids, batch.targets)
         self.turns -= 1
 
 

@@ -24,6 +24,7 @@ AREAS = {
     "instructions": ("json", "counting"),
 }
 FAMILIES = tuple(itertools.chain(*AREAS.values()))
+WEIGHTS = (2, 2, 2, 3, 2, 5, 5, 1, 1, 1)
 HELD_OUT_SHARE = 16  # one content in sixteen is held out
 MODE = 0.6           # how often the first of two wordings is chosen
 
@@ -37,20 +38,23 @@ class Question:
     final: str    # what stands after `Answer: `
 
 
-# --- Wording: words that may stand for each other. All are one token, so that a choice moves nothing behind it. ---------------------
+# --- Wording: words and signs that may stand for each other. Each is one token, so that a choice moves nothing behind it. -----------
 
-WORDINGS = {"First": "Start", "then": "next", "gives": "makes", "so": "thus", "gets": "takes", "has": "owns", "Here": "Below"}
+WORDINGS = {"First": "Start", "then": "next", "gives": "makes", "so": "thus", "gets": "takes", "has": "owns", "Here": "Below",
+            " + ": " plus ", " - ": " minus ", " * ": " times ", ", ": "; "}
 PLAIN = {other: word for word, other in WORDINGS.items()}
+CHOICE = re.compile(r"[A-Za-z]+|(?<=\d) [-+*] (?=\d)|, (?=then|so)")
+CHOSEN = re.compile(r" (?:plus|minus|times) |[A-Za-z]+|; ")
 
 
-def worded(rng, text):
-    """Each word of WORDINGS in `text` becomes its other form two times in five, each on its own."""
-    return re.sub(r"[A-Za-z]+", lambda m: WORDINGS[m[0]] if m[0] in WORDINGS and rng.random() > MODE else m[0], text)
+def worded(rng, steps):
+    """Each word and sign of WORDINGS becomes its other form two times in five, each on its own."""
+    return CHOICE.sub(lambda m: WORDINGS[m[0]] if m[0] in WORDINGS and rng.random() > MODE else m[0], steps)
 
 
 def plain(text):
     """The one wording that stands for all."""
-    return re.sub(r"[A-Za-z]+", lambda m: PLAIN.get(m[0], m[0]), text)
+    return CHOSEN.sub(lambda m: PLAIN.get(m[0], m[0]), text)
 
 
 # --- The small world the questions are about ----------------------------------------------------------------------------------------
@@ -142,7 +146,7 @@ def number(rng, digits):
 # --- Generators, one per family: draw content, phrase it, solve it ------------------------------------------------------------------
 
 def columns(a, b, sign):
-    """Column arithmetic from the right: `347, 86` -> `First 7+6 gives 13, then 4+8+1 gives 13, ...`, carry or borrow as the last term."""
+    """Column arithmetic from the right: `347, 86` -> `First 7 + 6 gives 13, then 4 + 8 + 1 gives 13, ...`, carry or borrow as the last term."""
     steps, carry = [], 0
     for place in range(len(str(max(a, b)))):
         digits = [int(str(n)[-1 - place]) for n in (a, b) if place < len(str(n))] + ([carry] if carry else [])
@@ -153,7 +157,7 @@ def columns(a, b, sign):
             result = digits[0] - sum(digits[1:])
             carry = 1 if result < 0 else 0
             digits[0], result = digits[0] + 10 * carry, result + 10 * carry
-        steps.append(f"{sign.join(map(str, digits))} gives {result}")
+        steps.append(f"{f' {sign} '.join(map(str, digits))} gives {result}")
     return "First " + ", then ".join(steps)
 
 
@@ -178,8 +182,8 @@ def story(rng):
                     if event != "get" else rng.choice(STORY_EVENTS[event]).format(name=name, k=k))
         change = {"buy": k * m, "get": k, "lose": -k}[event]
         if event == "buy":
-            steps.append(f"{k}*{m} gives {k * m}")
-        steps.append(f"{total}{'+' if change > 0 else '-'}{abs(change)} gives {total + change}")
+            steps.append(f"{k} * {m} gives {k * m}")
+        steps.append(f"{total} {'+' if change > 0 else '-'} {abs(change)} gives {total + change}")
         total += change
         content.append(f"{event} {k} {m if event == 'buy' else ''}")
     text.append(rng.choice(STORY_ASK).format(name=name, things=things))
@@ -217,7 +221,7 @@ def program(rng):
         k = rng.randint(2, 3) if sign == "*" else rng.randint(1, 9 if sign == "+" else max(1, min(9, value)))
         result = {"+": value + k, "-": value - k, "*": value * k}[sign]
         asked.append(rng.choice(OPERATIONS[sign]).format(k=k))
-        steps.append(f"{value}{sign}{k} gives {result}")
+        steps.append(f"{value} {sign} {k} gives {result}")
         code.append(f"x {sign}= {k}")
         value = result
     code = "; ".join(code)
@@ -254,7 +258,7 @@ def facts(rng):
         text = dressed(rng, rng.choice(LEGS_ASK), list=listed([("an " if a[0] in "aeiou" else "a ") + a for a in animals]))
         steps, total = "First " + ", then ".join(f"a {a} has {LEGS[a]}" for a in animals), LEGS[animals[0]]
         for animal in animals[1:]:
-            steps += f", then {total}+{LEGS[animal]} gives {total + LEGS[animal]}"
+            steps += f", then {total} + {LEGS[animal]} gives {total + LEGS[animal]}"
             total += LEGS[animal]
         return f"legs {sorted(animals)}", text, steps, str(total)
     countries = rng.sample(sorted(CAPITALS), rng.choice((3, 4, 5)))
@@ -277,7 +281,7 @@ def json_object(rng):
 
 
 def counting(rng):
-    a, b = rng.sample(COLOURS, 2)
+    a, b = rng.sample(COLOURS + FOODS + PETS, 2)
     n, m = rng.randint(2, 7), rng.randint(1, 6)
     text = dressed(rng, rng.choice(COUNTING_ASK), a=a, b=b, n=n, m=m)
     numbered = [f"{i + 1} {a if i < n else b}" for i in range(n + m)]
@@ -289,12 +293,12 @@ GENERATORS = {f.__name__.removesuffix("_object"): f for f in (
 
 
 def draw(rng, held_out, family=None):
-    """One question of the wanted side of the split, of a family drawn evenly unless given."""
-    family = family or rng.choice(FAMILIES)
+    """One question of the wanted side of the split. Families come up in proportion to how long they take to learn."""
+    family = family or rng.choices(FAMILIES, WEIGHTS)[0]
     while True:
         content, text, steps, final = GENERATORS[family](rng)
         if is_held_out(content) == held_out:
-            return Question(family, content, text, worded(rng, f"{steps}. Answer: {final}"), final)
+            return Question(family, content, text, f"{worded(rng, steps)}. Answer: {final}", final)
 
 
 # --- Checking ------------------------------------------------------------------------------------------------------------------------
@@ -327,7 +331,8 @@ def check(question, answer):
         right = isinstance(found, dict) and list(found.items()) == list(wanted.items())
     else:
         right = final == question.final
-    return "Answer: " in answer and right, plain(answer.strip()) == plain(question.worked)
+    right = right and "Answer: " in answer
+    return right, right and plain(answer.strip()) == plain(question.worked)
 
 
 def held_out_set(per_family, seed=2026):

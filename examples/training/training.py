@@ -84,9 +84,9 @@ def balance(model, processes):
         gate.expert_bias += BIAS_STEP * torch.sign(gate.load.mean() - gate.load)
 
 
-def export(model, tokenizer, folder):
+def export(model, tokenizer, folder, dtype=torch.bfloat16):
     folder = Path(folder)
-    save_hf(model, folder)
+    save_hf(model, folder, dtype)
     tok.save(tokenizer, folder)
     ids = {f"{name}_token_id": tokenizer.token_to_id(t) for name, t in (("eos", "<|endoftext|>"), ("pad", "<|endoftext|>"), ("mask", "<|mask|>"))}
     (folder / "config.json").write_text(json.dumps({**CONFIG, **ids}, indent=1) + "\n")

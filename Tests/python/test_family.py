@@ -1,0 +1,200 @@
+"""The held-out questions, and the scripts that score a family of checkpoints on them: what they add up must be true."""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+sys.path[:0] = [str(ROOT / "examples" / "python"), str(ROOT / "examples" / "training")]
+
+import effects  # noqa: E402
+import llada  # noqa: E402
+import modes  # noqa: E402
+import paired  # noqa: E402
+import results  # noqa: E402
+import tasks  # noqa: E402
+
+HELD_OUT = tasks.held_out_set(per_family=30)
+
+
+def outcome(number: int = 0, family: str = "story", **known) -> results.Outcome:
+    defaults = {"final": True, "strict": True, "tokens": 30, "forwards": 6, "edits": 1, "blocks": 1, "text": None}
+    return results.Outcome(f"{family} {number}", family, **{**defaults, **known})
+
+
+def some_run(seed: int, questions: int = 400) -> list[results.Outcome]:
+    rng = np.random.default_rng(seed)
+    return [
+        outcome(n, final=bool(rng.random() < 0.8), tokens=int(rng.integers(20, 60)), forwards=int(rng.integers(3, 20)))
+        for n in range(questions)
+    ]
+
+
+# -- The questions
+
+
+ALWAYS_THE_OTHER = SimpleNamespace(random=lambda: 1.0)
+
+
+@pytest.mark.parametrize("family", tasks.FAMILIES)
+def test_an_answer_is_judged_by_what_it_says_and_not_by_its_wording(family):
+    for question in (q for q in HELD_OUT if q.family == family):
+        steps, final = question.worked.split(" Answer: ")
+        assert final == question.final
+        plain = tasks.plain(steps)
+        other = tasks.worded(ALWAYS_THE_OTHER, plain)
+        assert plain != other
+        for right in (steps, plain, other):
+            assert tasks.check(question, f"{right} Answer: {final}") == (True, True)
+
+        wrong_step = re.sub(r"\w+\.$", "nonsense.", steps)
+        assert tasks.check(question, f"{wrong_step} Answer: {final}") == (True, False)
+        wrong_final = {"program": f"{final}; x += 1", "json": "{}"}.get(family, f"{final}1")
+        assert tasks.check(question, f"{steps} Answer: {wrong_final}") == (False, False)
+        assert tasks.check(question, f"{steps} {final}") == (False, False)
+
+
+def test_a_program_is_judged_by_what_it_computes():
+    question = tasks.Question("program", "", "", worked="Answer: x += 2; x += 3", final="x += 2; x += 3")
+    assert tasks.check(question, "Answer: x += 5") == (True, False)
+    assert tasks.check(question, "Answer: x += 6") == (False, False)
+    assert tasks.check(question, "Answer: print(x + 5)") == (False, False)
+
+
+def test_nothing_that_is_held_out_is_trained_on():
+    rng = random.Random(0)
+    trained = [tasks.draw(rng, held_out=False, family=family) for family in tasks.FAMILIES for _ in range(200)]
+    assert not {q.content for q in trained} & {q.content for q in HELD_OUT}
+
+    # Nor in other words, as far as the question's own numbers tell.
+    def operands(questions: list) -> set:
+        sums = [q for q in questions if q.family in ("addition", "subtraction")]
+        return {(q.family, *sorted(re.findall(r"\d+", q.text))) for q in sums}
+
+    assert not operands(trained) & operands(HELD_OUT)
+
+
+def test_held_out_questions_are_told_apart_by_their_text():
+    # Runs are paired by it.
+    assert len({q.text for q in HELD_OUT}) == len(HELD_OUT) == 30 * len(tasks.FAMILIES)
+
+
+def test_questions_survive_their_file(tmp_path):
+    tasks.write_jsonl(tmp_path / "questions.jsonl", HELD_OUT)
+    back = tasks.read_jsonl(tmp_path / "questions.jsonl")
+    assert [(q.family, q.text, q.worked, q.final) for q in back] == [
+        (q.family, q.text, q.worked, q.final) for q in HELD_OUT
+    ]
+
+
+# -- Modes and results
+
+
+def test_modes_are_the_presets():
+    policy = {mode: llada.Policy(**modes.fields(mode)) for mode in modes.MODES}
+    assert policy["2.0"] == llada.Policy.low_confidence()
+    assert policy["S"] == llada.Policy.speedy()
+    assert policy["Q"] == llada.Policy.quality()
+    assert policy["S-noedit"] == llada.Policy.speedy(editing_threshold=1.0)
+    assert policy["S-mbe"] == llada.Policy.speedy(mbe_window=2)
+    assert policy["Q-mbe"] == llada.Policy.quality(mbe_window=2)
+
+
+def test_a_mode_may_name_its_threshold():
+    assert llada.Policy(**modes.fields("S@0.3")) == llada.Policy.speedy(threshold=0.3)
+    assert llada.Policy(**modes.fields("2.0@0.8")) == llada.Policy.low_confidence(threshold=0.8)
+    assert modes.fields("S")["threshold"] == 0.5
+    for wrong in ("T", "S@", "S@high"):
+        with pytest.raises(ValueError, match=re.escape(repr(wrong))):
+            modes.fields(wrong)
+
+
+def test_results_are_added_and_replaced_mode_by_mode(tmp_path):
+    path = tmp_path / "results.json"
+    first, second, third = ([outcome(n)] for n in range(3))
+    results.add(path, {"a": {"S": first, "Q": first}})
+    results.add(path, {"a": {"S": second}})
+    results.add(path, {"b": {"S": third}})
+    assert results.read(path) == {"a": {"S": second, "Q": first}, "b": {"S": third}}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_score_writes_what_the_model_answers(tmp_path):
+    folder, questions, out = ROOT / "examples" / "models" / "tiny-2.1", tmp_path / "q.jsonl", tmp_path / "results.json"
+    tasks.write_jsonl(questions, HELD_OUT)
+    script = [sys.executable, str(ROOT / "examples" / "python" / "score.py"), str(folder)]
+    more = ["--modes", "S@0.3", "--questions", str(questions), "--per-family", "1", "--out", str(out)]
+    printed = subprocess.run(script + more, capture_output=True, text=True, check=True).stdout
+    assert "| S@0.3 | all |" in printed
+
+    scored = results.read(out)["tiny-2.1"]["S@0.3"]
+    assert [o.family for o in scored] == list(tasks.FAMILIES)
+    with llada.Model.load(folder, threads=1) as model:
+        for o in scored:
+            prompt = model.encode_prompt(o.question)
+            answer = model.generate(prompt, llada.Policy.speedy(threshold=0.3), gen_length=96)
+            assert (o.tokens, o.forwards, o.edits) == (len(answer.tokens), answer.forwards, answer.edits)
+            assert o.text == (None if o.strict else answer.text)
+            places = np.arange(len(answer.tokens)) + len(prompt)
+            assert o.blocks == len(set(places // 32))
+
+
+# -- Statistics
+
+
+def test_runs_are_paired_by_question():
+    after, before = [outcome(n, edits=1) for n in (3, 1, 2)], [outcome(n, edits=2) for n in (1, 2, 4)]
+    assert paired.pairs(after, before) == [(after[1], before[0]), (after[2], before[1])]
+
+
+def test_the_error_of_a_paired_difference():
+    both = paired.pairs(some_run(1), some_run(2))
+    # From the two counts of questions on which the runs disagree.
+    gained = sum(a.final and not b.final for a, b in both)
+    lost = sum(b.final and not a.final for a, b in both)
+    n = len(both)
+    variance = (gained + lost - (gained - lost) ** 2 / n) / (n - 1)
+    assert paired.points(both, "final") == pytest.approx((100 * (gained - lost) / n, 100 * (variance / n) ** 0.5))
+
+
+def test_the_error_of_a_ratio_of_tokens_per_forward():
+    both = paired.pairs(some_run(1), some_run(2))
+    ratio, error = paired.tpf_ratio(both)
+    assert ratio == pytest.approx(results.tpf(a for a, _ in both) / results.tpf(b for _, b in both))
+    # The logarithm of the ratio, to first order in what one question adds to the four means.
+    counts = np.array([(a.tokens, a.forwards, b.tokens, b.forwards) for a, b in both], dtype=float)
+    influence = (counts / counts.mean(axis=0)) @ (1, -1, -1, 1)
+    assert error == pytest.approx(ratio * influence.std(ddof=1) / len(both) ** 0.5, rel=0.1)
+
+
+def test_a_ratio_that_is_the_same_for_every_question_has_no_error():
+    before = some_run(1)
+    after = [outcome(n, tokens=b.tokens, forwards=2 * b.forwards) for n, b in enumerate(before)]
+    assert paired.tpf_ratio(paired.pairs(after, before)) == pytest.approx((0.5, 0))
+
+
+def test_block_editing_is_asked_of_families_that_span_blocks():
+    def runs(**known) -> list:
+        short = [outcome(n, "short", blocks=1 + n % 2, **known) for n in range(10)]
+        return short + [outcome(n, "long", blocks=1 + (n > 2), **known) for n in range(10)]
+
+    assert effects.spanning(runs()) == {"long": 0.7}
+    scored = {"tiny-2.1": {"S": runs(), "S-mbe": runs(forwards=7)}}
+    assert {after.family for after, _ in effects.compared(effects.MBE, scored)} == {"long"}
+
+
+@pytest.mark.parametrize(
+    "right_after, met",
+    [({"story": 60, "json": 50}, "yes"), ({"story": 50, "json": 50}, "no"), ({"story": 60, "json": 48}, "no")],
+)
+def test_reinforcement_is_judged_family_by_family(right_after, met):
+    before = [outcome(n, family, final=n < 50) for family in right_after for n in range(100)]
+    after = [outcome(n, family, final=n < right) for family, right in right_after.items() for n in range(100)]
+    assert effects.families_table(paired.pairs(after, before)).endswith(f"Met: {met}.")
