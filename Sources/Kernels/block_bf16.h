@@ -1,10 +1,9 @@
 /* block_bf16.h - rows times one block of bf16 weights. A file includes it after it has defined, beside v16:
  *
- *   VECTORS             as many times 16 outputs go together; with ROWS rows of them the registers are full
+ *   VECTORS                 so many times 16 outputs go together with ROWS rows: accumulators that fit the registers
  *   w_bf16 load_bf16(p)     a pair of inputs of each of 16 outputs
  *   x_bf16 set1_bf16(p)     a pair of one row
- *   dot_bf16(acc, w, x)     as packed.h has it
- *   flush_denormals() and restore(state)   around it
+ *   dot_bf16(acc, w, x)     as packed.h has it, between fp_state flush_denormals() and restore(state)
  */
 #ifndef LLADA_KERNELS_BLOCK_BF16_H
 #define LLADA_KERNELS_BLOCK_BF16_H

@@ -1,6 +1,6 @@
 /* block_integer.h - rows times one block of int8 or int4 weights. A file includes it after it has defined, beside v16:
  *
- *   VECTORS                 as many times 16 outputs go together; with ROWS rows of them the registers are full
+ *   VECTORS                 so many times 16 outputs go together with ROWS rows: accumulators that fit the registers
  *   v16i, v16i_set1, v16_from_int       16 int32
  *   w_int8 load_int8(p), x_int8 set1_int8(p), dot_int8(acc, w, x)
  *                           a quad of inputs of each of 16 outputs, a quad of one row, and acc + their products

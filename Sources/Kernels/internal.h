@@ -1,4 +1,4 @@
-/* internal.h - what the implementations share: their tables, and the constants that define exp. */
+/* internal.h - what the implementations share: their tables, bits and bytes, and the constants that define exp. */
 #ifndef LLADA_KERNELS_INTERNAL_H
 #define LLADA_KERNELS_INTERNAL_H
 
@@ -22,11 +22,14 @@ extern LLK_HIDDEN const llk_kernels llk_table_neon;
 #pragma GCC optimize("fp-contract=off")
 #endif
 
-/* A loop over compile-time bounds that must vanish, so that arrays of accumulators become registers. */
+/* A loop over compile-time bounds that must vanish, so that arrays of accumulators become registers; and one that goes
+ * round so seldom that unrolling it costs time. */
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define NO_UNROLL _Pragma("clang loop unroll(disable)")
 #else
 #define UNROLL _Pragma("GCC unroll 16")
+#define NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
 /* A file that uses SIMD defines TARGET, the attribute that lets a function do so. */

@@ -13,7 +13,7 @@ enum { PANEL = 64 };
 enum { AHEAD = 8192 };
 
 /* sums[rows, 64] += x w over one block, rows <= ROWS. At each step, and once more for the scales, so many lines of the
- * cache are fetched, one after another from `next` on. A constant, and therefore inlined, wherever it is a parameter. */
+ * cache are fetched, one after another from `next` on. Constant, and therefore inlined, wherever it is a parameter. */
 typedef void block_fn(const char *x, size_t ldx, int rows, const char *w, const char *next, size_t lines,
                       float *sums);
 

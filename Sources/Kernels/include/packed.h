@@ -4,7 +4,9 @@
  * A matrix w [outputs, inputs] is cut into tiles of 64 outputs, a tile into blocks of 64 inputs; what the last ones
  * lack is zeros. The blocks of a tile lie one after another, the tiles likewise: a product reads one stream, and any
  * tile can be computed by itself. Every block is a multiple of 64 bytes and holds no address: a packed matrix can be
- * written to a file and mapped. One block, o being the output within the tile:
+ * written to a file and mapped. An address that is a multiple of 64 is quicker, 2 MB pages quicker still.
+ *
+ * One block, o being the output within the tile:
  *
  *   bf16   u16 [32, 64, 2]   pair p of output o: inputs 2 p, 2 p + 1                                      8192 bytes
  *   int8   u8  [16, 64, 4]   quad i of output o: 128 + q of inputs 4 i .. 4 i + 3
