@@ -28,7 +28,8 @@ enum Shape: String, CaseIterable {
     }
 }
 
-/// Random weights of a shape. All tensors are stretches of one random one: for timing, values matter little.
+/// Random weights of a shape. Matrices are stretches of one random tensor. Norms are ones, biases zeros, and what is added to
+/// the residual is small, so that rows stay different and spread over the experts as those of a trained model do.
 final class SyntheticTensors: TensorSource {
     let config: ModelConfig
     let directory: String
@@ -37,22 +38,32 @@ final class SyntheticTensors: TensorSource {
     init(_ shape: Shape, layers: Int?) throws {
         config = try shape.config(layers: layers)
         directory = "synthetic \(shape)"
-        // The largest tensor is the head.
-        file = try Self.random(count: config.vocabSize * config.hiddenSize)
+        // The largest tensor is the head; the largest that writes to the residual, the dense layer's down projection.
+        random = config.vocabSize * config.hiddenSize
+        small = config.intermediateSize * config.hiddenSize
+        file = try Self.file(random: random, small: small)
     }
 
-    /// bf16 numbers of about a normal distribution's spread, 1 / sqrt(hidden).
-    private static func random(count: Int) throws -> MappedFile {
+    // Numbers of each kind, in this order.
+    private let random: Int
+    private let small: Int
+    private static let constants = 1 << 16  // ones, and zeros
+
+    /// bf16: numbers of a spread of about 1 / sqrt(hidden), of a 64th of that, ones, and zeros.
+    private static func file(random: Int, small: Int) throws -> MappedFile {
         let path = NSTemporaryDirectory() + "llada-bench-\(UUID().uuidString)"
         defer { unlink(path) }  // the mapping stays
         var state: UInt64 = 88_172_645_463_325_252
-        var values = [UInt16](repeating: 0, count: count)
-        for index in values.indices {
+        let count = random + small
+        var values = [UInt16](repeating: 0, count: count + 2 * constants)
+        for index in count..<count + constants { values[index] = 0x3F80 }
+        for index in 0..<count {
             state ^= state << 13
             state ^= state >> 7
             state ^= state << 17
-            // Sign and mantissa at random, exponents of 2^-7 to 2^-5.
-            values[index] = UInt16(truncatingIfNeeded: state) & 0x807F | UInt16(120 + state >> 32 % 3) << 7
+            // Sign and mantissa at random, and one of three exponents.
+            let exponent = (index < random ? 120 : 114) + (state >> 32) % 3
+            values[index] = UInt16(truncatingIfNeeded: state) & 0x807F | UInt16(exponent) << 7
         }
         try values.withUnsafeBytes { try Data($0).write(to: URL(fileURLWithPath: path)) }
         return try MappedFile(path)
@@ -64,8 +75,12 @@ final class SyntheticTensors: TensorSource {
         guard let base = file.bytes.baseAddress else { throw LLaDAError(.io, "no random numbers") }
         let bytes = shape.reduce(2, *)
         // Different tensors begin at different places.
-        let room = (file.bytes.count - bytes) / 64
-        let start = room > 0 ? abs(name.hashValue) % room * 64 : 0
+        func place(_ room: Int) -> Int { abs(name.hashValue) % ((2 * room - bytes) / 64 + 1) * 64 }
+        let start =
+            if name.hasSuffix("norm.weight") { 2 * (random + small) }
+            else if name.hasSuffix("bias") { 2 * (random + small + Self.constants) }
+            else if name.hasSuffix("dense.weight") || name.hasSuffix("down_proj.weight") { 2 * random + place(small) }
+            else { place(random) }
         return Tensor(name: name, type: .bf16, shape: shape, base: base + start, byteCount: bytes, owner: file)
     }
 
