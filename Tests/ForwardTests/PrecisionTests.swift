@@ -3,29 +3,8 @@ import Kernels
 import LLaDA
 import Testing
 
-/// What packed formats cost: held against exact arithmetic on the same weights, rounded the same way.
+/// Packed formats and pools of experts. What they cost is measured on trained models: Tests/python/test_trained_models.py.
 @Suite struct PrecisionTests {
-    /// Experts are chosen anew where a row's scores are close, so rows are judged by their median error.
-    @Test(arguments: Fixture.names, [(Model.DType.bf16, 0.02), (.int8, 0.04), (.int4, 0.35)]) func formatsAreAsGoodAsTheirBits(
-        _ name: String, _ format: (dtype: Model.DType, tolerance: Double)
-    ) throws {
-        let folder = try Fixture(name).folder
-        var options = Model.Options()
-        options.dtype = .f32
-        let exact = try Model(path: folder, options: options)
-        options.dtype = format.dtype
-        let packed = try Model(path: folder, options: options)
-        let ids = (0..<64).map { Int32($0 * 13 % exact.config.vocabSize) }
-        let block = exact.config.expertCapacity > 0 ? exact.config.blockSize : 8
-        let ours = try logits(packed, ids, blockLength: block)
-        let theirs = try logits(exact, ids, blockLength: block)
-        let errors = zip(ours, theirs).map { Double(abs($0 - $1)) }.sorted()
-        let sizes = theirs.map { Double(abs($0)) }.sorted()
-        let relative = errors[errors.count / 2] / sizes[sizes.count / 2]
-        #expect(relative > 0 && relative < format.tolerance, "\(name) \(format.dtype): \(relative)")
-        if format.dtype != .bf16 { #expect(packed.weightBytes < exact.weightBytes) }
-    }
-
     /// The same bits whatever the number of threads.
     @Test(arguments: [Model.DType.bf16, .int8, .int4]) func threadsDoNotShow(_ dtype: Model.DType) throws {
         var options = Model.Options()

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 
+import numpy as np
 import pytest
 from conftest import ROOT
 
@@ -129,3 +130,31 @@ def test_most_held_out_questions_are_answered_right(name):
             edits += answer.edits
     assert right / len(asked) > least
     assert (edits > 0) == ("2.1" in name)
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    logits = logits.astype(np.float64) - logits.max(-1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
+def half_masked(model: llada.Model) -> list:
+    """(prompt length, tokens) of some questions with every other token of the answer masked."""
+    found = []
+    for question in QUESTIONS[::50]:
+        prompt = list(model.encode_prompt(question.text))
+        answer = list(model.encode_prompt(question.worked, chat=False))
+        answer[::2] = [model.info.mask_token_id] * len(answer[::2])
+        found.append((len(prompt), prompt + answer))
+    return found
+
+
+@pytest.mark.parametrize("dtype, divergence, agreement", [("bf16", 5e-4, 0.995), ("int8", 1e-3, 0.99), ("int4", 3e-2, 0.97)])
+def test_packed_formats_cost_little(dtype, divergence, agreement):
+    with llada.Model.load(MODELS / "tiny-2.1", "f32") as exact, llada.Model.load(MODELS / "tiny-2.1", dtype) as packed:
+        kl, same = [], []
+        for start, tokens in half_masked(exact):
+            p, q = (log_softmax(np.array(model.logits(tokens, block_length=32)))[start:] for model in (exact, packed))
+            kl += list((np.exp(p) * (p - q)).sum(-1))
+            same += list(p.argmax(-1) == q.argmax(-1))
+    assert 0 < np.mean(kl) < divergence
+    assert np.mean(same) > agreement
