@@ -52,6 +52,38 @@ static void known_answer(void) {
     llada_model_free(model);
 }
 
+/* Decoding in each packed format comes to an end, and to the same one again. */
+static void packed_formats(void) {
+    llada_error error = LLADA_ERROR_INIT;
+    for (llada_dtype dtype = LLADA_DTYPE_BF16; dtype <= LLADA_DTYPE_INT4; dtype++) {
+        int32_t tokens[2][GEN];
+        for (int time = 0; time < 2; time++) {
+            llada_model_options options = usual_options();
+            options.dtype = dtype;
+            options.threads = time + 1;
+            options.expert_capacity = 4;
+            options.eos_token_id = -1;
+            llada_model *model = NULL;
+            CHECK_REFUSED(llada_model_open(checkpoint(), &options, &model, &error), LLADA_OK);
+            NEED(model);
+            llada_policy policy;
+            llada_decoder_options decoding;
+            llada_decoder *decoder = NULL;
+            llada_policy_init(&policy, sizeof policy, LLADA_PRESET_SPEEDY);
+            llada_decoder_options_init(&decoding, sizeof decoding);
+            decoding.policy = &policy;
+            decoding.gen_length = GEN;
+            CHECK_REFUSED(llada_decoder_create(model, prompt, PROMPT, &decoding, &decoder, &error), LLADA_OK);
+            NEED(decoder);
+            CHECK_EQUAL(run_out(decoder, tokens[time], GEN), GEN);
+            llada_decoder_free(decoder);
+            llada_model_free(model);
+        }
+        CHECK(!memcmp(tokens[0], tokens[1], sizeof tokens[0]));
+        for (int i = 0; i < GEN; i++) CHECK(tokens[0][i] >= 0 && tokens[0][i] < VOCAB);
+    }
+}
+
 static void outlives_the_model(void) {
     llada_model *model = open_model(2), *other = open_model(2);
     llada_decoder *decoder = make_decoder(model, LLADA_PRESET_QUALITY, GEN), *second = make_decoder(model, LLADA_PRESET_SPEEDY, GEN);
@@ -654,6 +686,7 @@ static void progress(void) {
 int main(void) {
     static const test tests[] = {
         {"a known answer", known_answer},
+        {"packed formats", packed_formats},
         {"a decoder outlives its model", outlives_the_model},
         {"arguments are copied", policy_is_copied},
         {"the order of calls", order_of_calls},
