@@ -106,7 +106,7 @@ TARGET static void softmax(float *x, size_t n, float scale) {
     for (size_t i = 0; i < n; i += 16) store_group(x, i, n, v16_mul(load_group(x, i, n, 0), inverse));
 }
 
-TARGET static size_t argmax_sum_exp(const float *x, const float *counts, size_t n, float *sum_exp) {
+TARGET static size_t argmax_sum_exp(const float *x, size_t n, float *sum_exp) {
     float max = maximum(x, n);
     size_t best = 0;
     if (max > -INFINITY)
@@ -118,10 +118,8 @@ TARGET static size_t argmax_sum_exp(const float *x, const float *counts, size_t 
             }
         }
     v16 sum = v16_set1(0);
-    for (size_t i = 0; i < n; i += 16) {
-        v16 e = v16_exp(v16_sub(load_group(x, i, n, -INFINITY), v16_set1(max)));
-        sum = counts ? v16_fma(e, load_group(counts, i, n, 0), sum) : v16_add(sum, e);
-    }
+    for (size_t i = 0; i < n; i += 16)
+        sum = v16_add(sum, v16_exp(v16_sub(load_group(x, i, n, -INFINITY), v16_set1(max))));
     llk_store(sum_exp, 0, v16_sum(sum));
     return best;
 }

@@ -88,7 +88,7 @@ static void softmax(float *x, size_t n, float scale) {
     for (size_t i = 0; i < n; i++) llk_store(x, i, llk_load(x, i) * inverse);
 }
 
-static size_t argmax_sum_exp(const float *x, const float *counts, size_t n, float *sum_exp) {
+static size_t argmax_sum_exp(const float *x, size_t n, float *sum_exp) {
     size_t best = 0;
     float max = -INFINITY;
     for (size_t i = 0; i < n; i++)
@@ -97,8 +97,7 @@ static size_t argmax_sum_exp(const float *x, const float *counts, size_t n, floa
             best = i;
         }
     float lanes[16] = {0};
-    for (size_t i = 0; i < n; i++)
-        lanes[i % 16] = fmaf(llk_expf(llk_load(x, i) - max), counts ? llk_load(counts, i) : 1, lanes[i % 16]);
+    for (size_t i = 0; i < n; i++) lanes[i % 16] += llk_expf(llk_load(x, i) - max);
     llk_store(sum_exp, 0, sum_of_lanes(lanes));
     return best;
 }

@@ -55,27 +55,6 @@ VEC_FN void product(block_fn *block, const llk_format format, const char *x, siz
     }
 }
 
-VEC_FN void largest(block_fn *block, const llk_format format, const char *x, size_t rows, const char *w,
-                    size_t outputs, size_t inputs, size_t first, size_t last, float *max, float *sum_exp,
-                    uint32_t *best, size_t ld) {
-    const size_t blocks = blocks_of(inputs), ldx = llk_row_size(format, inputs);
-    _Alignas(64) float sums[PANEL * TILE];
-    for (size_t t = first; t < last; t++) {
-        const size_t count = llk_min(TILE, outputs - TILE * t);
-        for (size_t p = 0; p < rows; p += PANEL) {
-            const size_t n = llk_min(PANEL, rows - p);
-            tile(block, format, x + p * ldx, ldx, n, w + t * blocks * block_size(format), blocks, p == 0, sums);
-            for (size_t r = 0; r < n; r++) {
-                const size_t at = (p + r) * ld + t;
-                const float *logits = sums + TILE * r;
-                const size_t o = KERNELS.argmax_sum_exp(logits, NULL, count, sum_exp + at);
-                max[at] = logits[o];
-                best[at] = (uint32_t)(TILE * t + o);
-            }
-        }
-    }
-}
-
 /* The kernels of a format: functions of which `format` and the block are constants, in a table. */
 #define PACKED_KERNELS(table, name, format)                                                                           \
     TARGET static void pack_##name(const void *w, llk_dtype dtype, size_t outputs, size_t inputs, size_t first,       \
@@ -89,11 +68,6 @@ VEC_FN void largest(block_fn *block, const llk_format format, const char *x, siz
                                       size_t first, size_t last, float *y, size_t ldy) {                              \
         product(block_##name, format, x, rows, w, outputs, inputs, first, last, y, ldy);                              \
     }                                                                                                                 \
-    TARGET static void largest_##name(const void *x, size_t rows, const void *w, size_t outputs, size_t inputs,       \
-                                      size_t first, size_t last, float *max, float *sum_exp, uint32_t *best,          \
-                                      size_t ld) {                                                                    \
-        largest(block_##name, format, x, rows, w, outputs, inputs, first, last, max, sum_exp, best, ld);              \
-    }                                                                                                                 \
-    const llk_packed_kernels table = {pack_##name, prepare_##name, product_##name, largest_##name};
+    const llk_packed_kernels table = {pack_##name, prepare_##name, product_##name};
 
 #endif

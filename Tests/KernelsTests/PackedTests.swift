@@ -1,4 +1,4 @@
-// Packed weights: the formats, the products, the largest logits.
+// Packed weights: the formats, the products.
 import Kernels
 import Testing
 
@@ -188,39 +188,6 @@ struct PackedTests {
             let packed = Packed(tiny, LLK_F32, 1, 64, format, implementation)
             let y = product([Float](repeating: 1e31, count: 64), 1, packed, implementation)[0]
             #expect(format == .bf16 ? abs(y - 64) < 1 : y == 0)
-        }
-    }
-
-    /// The same as looking at the logits of each tile.
-    @Test(arguments: Implementation.all)
-    func largest(_ implementation: Implementation) {
-        var g = Generator(28)
-        for round in 0..<24 {
-            let format = Format.allCases[round % 3], kernels = implementation.k
-            let rows = g.size(1...(round < 3 ? 70 : 9)), inputs = g.size(1...200), outputs = g.size(1...300)
-            let w = Weights(outputs * inputs, LLK_F32, .plain, spare: 0, &g)
-            let packed = Packed(w.memory, LLK_F32, outputs, inputs, format, implementation)
-            let x = random(rows * inputs, round % 4 == 3 ? .special : .plain, &g)
-            let logits = product(x, rows, packed, implementation)
-            let count = tiles(outputs)
-            var max = [Float](repeating: 7, count: rows * count), sum = max
-            var best = [UInt32](repeating: 7, count: rows * count)
-            let prepared = Rows(x, rows, inputs, format, implementation)
-            withExtendedLifetime((prepared, packed)) {
-                for tile in (0..<count).reversed() {
-                    implementation.packed(format.llk).largest(
-                        prepared[0], rows, packed.memory.start, outputs, inputs, tile, tile + 1, &max, &sum, &best,
-                        count)
-                }
-            }
-            for at in 0..<rows * count {
-                let (row, tile) = (at / count, at % count)
-                let part = Array(logits[row * outputs..<(row + 1) * outputs][(row * outputs + 64 * tile)...].prefix(64))
-                var expected: Float = 7
-                let index = kernels.argmax_sum_exp(part, nil, part.count, &expected)
-                #expect(Int(best[at]) == 64 * tile + index)
-                #expect(difference([part[index], expected], [max[at], sum[at]]) == nil, "\(format)")
-            }
         }
     }
 

@@ -61,10 +61,8 @@ typedef struct {
     void (*softmax)(float *x, size_t n, float scale);
 
     /* The arg-max of n >= 1 logits (ties: lowest index; NaN never wins; all NaN or -inf: index 0), and
-     * *sum_exp = lane-sum of exp(x[i] - x[argmax]), NaN where softmax is.  So softmax(x)[argmax] = 1 / *sum_exp.
-     * With `counts` [n], unless NULL, of fma(exp(x[i] - x[argmax]), counts[i], sum): x and counts are then what this
-     * found in the parts of a longer row, and *sum_exp is that of the row. */
-    size_t (*argmax_sum_exp)(const float *x, const float *counts, size_t n, float *sum_exp);
+     * *sum_exp = lane-sum of exp(x[i] - x[argmax]), NaN where softmax is.  So softmax(x)[argmax] = 1 / *sum_exp. */
+    size_t (*argmax_sum_exp)(const float *x, size_t n, float *sum_exp);
 
     /* y[i] = fma(a, x[i], y[i]) */
     void (*axpy)(float a, const float *x, size_t n, float *y);

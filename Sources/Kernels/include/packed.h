@@ -58,12 +58,6 @@ typedef struct {
      * x: prepared [rows];  w: the whole packed matrix;  y: f32 [rows, ldy >= outputs]. */
     void (*product)(const void *x, size_t rows, const void *w, size_t outputs, size_t inputs, size_t first,
                     size_t last, float *y, size_t ldy);
-
-    /* The largest y of each row and tile: max[r, t], its output best[r, t] and sum_exp[r, t], all of them as
-     * argmax_sum_exp finds them in the tile, for r < rows, first <= t < last;  max, sum_exp, best: [rows, ld >= last].
-     * What argmax_sum_exp makes of max and sum_exp of all tiles is the row's. */
-    void (*largest)(const void *x, size_t rows, const void *w, size_t outputs, size_t inputs, size_t first,
-                    size_t last, float *max, float *sum_exp, uint32_t *best, size_t ld);
 } llk_packed_kernels;
 
 /* The kernels of an implementation; NULL where llk_get is. AVX-512 without the instructions for a format: as AVX2. */

@@ -71,7 +71,7 @@ struct Confidence {
                 let logits = logits + row * width
                 adjust[row].apply(to: logits, vocabulary)
                 var sum: Float = 0
-                let best = kernels.argmax_sum_exp(logits, nil, vocabulary.count, &sum)
+                let best = kernels.argmax_sum_exp(logits, vocabulary.count, &sum)
                 let logit = logits[best]
                 if !(logit > -.infinity) {  // all are -inf or NaN: if only bans did that, another tile may have better
                     sum = (0..<vocabulary.count).contains { logits[$0].isNaN } ? .nan : 0
@@ -114,7 +114,7 @@ struct Confidence {
         copy.pointer.update(from: logits, count: vocabSize)
         adjustment.apply(to: copy.pointer, 0..<vocabSize)
         var sum: Float = 0
-        let best = copy.pointer[compute.kernels.argmax_sum_exp(copy.pointer, nil, vocabSize, &sum)]
+        let best = copy.pointer[compute.kernels.argmax_sum_exp(copy.pointer, vocabSize, &sum)]
         let row = UnsafeBufferPointer(start: copy.pointer, count: vocabSize)
         return withExtendedLifetime(copy) {
             let ids = count > 64 ? row.indices.sorted { row[$0] != row[$1] ? row[$0] > row[$1] : $0 < $1 } : Router.largest(count, of: Array(row))
