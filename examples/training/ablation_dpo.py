@@ -17,7 +17,7 @@ BETA = 0.1
 
 
 class DPO(training.Stage):
-    name, title = "2.1-dpo", "Ablation: DPO with the ELBO"
+    title = "Ablation: DPO with the ELBO"
     steps, lr, warmup, decay = 60, 3e-4, 0.05, 0.5
     rows = 8  # pairs: rows 2i and 2i+1 hold the better and the worse answer to a question
 
@@ -41,10 +41,8 @@ class DPO(training.Stage):
 
     def elbo(self, model, batch):
         """[rows]"""
-        wanted = batch.wanted()
-        log_p = model(batch.ids, batch.positions, batch.attention(), wanted).log_softmax(-1)
-        log_p = log_p.gather(1, batch.targets[wanted][:, None])[:, 0] * batch.weights[wanted]
-        return torch.zeros(batch.rows).index_add(0, wanted.nonzero()[:, 0], log_p)
+        log_p, wanted = batch.log_likelihoods(model)
+        return torch.zeros(batch.rows).index_add(0, wanted.nonzero()[:, 0], log_p * batch.weights[wanted])
 
     def loss(self, model, _):
         shown = {}

@@ -136,6 +136,12 @@ class Batch:
     def wanted(self):
         return self.weights > 0
 
+    def log_likelihoods(self, model):
+        """(log p of the targets, their places): [wanted], [rows, width] bool."""
+        wanted = self.wanted()
+        log_p = model(self.ids, self.positions, self.attention(), wanted).log_softmax(-1)
+        return log_p.gather(1, self.targets[wanted][:, None])[:, 0], wanted
+
 
 class Packer:
     """Rows filled from an endless source of (document, windows); what does not fit waits for the next row."""

@@ -11,7 +11,7 @@ PROMPT = 0.1  # weight of the prompt's tokens: mostly random names and numbers
 
 
 class Autoregressive(training.Stage):
-    name, title = "ar", "Stage 1: autoregressive base"
+    title = "Stage 1: autoregressive base"
     steps, decay = 900, 0.0
 
     def batch(self, step):

@@ -22,7 +22,7 @@ def block_size(progress):
 
 
 class BlockDiffusion(training.Stage):
-    name, title = "base", "Stage 2: block diffusion base (WSD)"
+    title = "Stage 2: block diffusion base (WSD)"
     steps, decay = 1500, 0.0
 
     def prepare(self, corpus):

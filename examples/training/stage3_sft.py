@@ -12,7 +12,7 @@ ALL_MASKED = 0.3  # share of documents whose blocks are wholly masked
 
 
 class SFT(training.Stage):
-    name, title = "2.0", "Stage 3: supervised fine-tuning"
+    title = "Stage 3: supervised fine-tuning"
     steps, decay = 3000, 0.5
     rows = 8
 

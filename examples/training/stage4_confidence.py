@@ -3,7 +3,6 @@ predicted right (spec/training.md, "CAP"): the model is taught to be sure where 
 
     python stage4_confidence.py --start runs/3-sft/model --out runs/4-cap
 """
-import torch
 import torch.nn.functional as F
 
 import training
@@ -16,7 +15,7 @@ LAMBDA = 4.5
 
 
 class Confidence(SFT):
-    name, title = "2.0-cap", "Stage 4: confidence-aware training"
+    title = "Stage 4: confidence-aware training"
     steps, lr, decay = 600, 2e-3, 0.6
 
     def loss(self, model, batch):

@@ -30,7 +30,7 @@ def noise(rng):
 
 
 class Editing(training.Stage):
-    name, title = "2.1", "Stage 5: M2T + T2T with multi-turn forward"
+    title = "Stage 5: M2T + T2T with multi-turn forward"
     steps, lr, decay = 2400, 3e-3, 0.5
     rows = 8
 

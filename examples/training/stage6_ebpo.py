@@ -19,7 +19,7 @@ EPS_LOW, EPS_HIGH = 0.1, 0.15   # of the clipping; rho is a mean per token, so i
 
 
 class EBPO(training.Stage):
-    name, title = "2.1-rl", "Stage 6: EBPO"
+    title = "Stage 6: EBPO"
     steps, lr, warmup, decay = 120, 3e-4, 0.05, 0.5
     rows = 16
 
@@ -73,9 +73,7 @@ class EBPO(training.Stage):
 
     def log_likelihood(self, model, batch):
         """[rollouts]: the mean over time steps and masked tokens of log p(token | its block's noisy rest, the clean blocks before)."""
-        wanted = batch.wanted()
-        log_p = model(batch.ids, batch.positions, batch.attention(), wanted).log_softmax(-1)
-        log_p = log_p.gather(1, batch.targets[wanted][:, None])[:, 0]
+        log_p, wanted = batch.log_likelihoods(model)
         zeros, owner = torch.zeros(len(batch.advantages)), batch.rollout[wanted]
         return zeros.index_add(0, owner, log_p) / zeros.index_add(0, owner, torch.ones_like(log_p)).clamp(min=1)
 

@@ -109,7 +109,7 @@ def draw_curve(history, path, title):
 
 class Stage:
     """One stage of the recipe. A subclass says what a batch is and what is lost on it."""
-    name, title = "", ""
+    title = ""
     steps, lr, warmup, decay = 1000, 5e-3, 0.01, 0.4  # shares of the steps for warming up from zero and for going back to zero
     rows, width = 12, 256                             # of a batch, for each process
 

@@ -95,7 +95,6 @@ extension Compute {
         switch weight.layout {
         case .packed(let format):
             let tile = Int(LLK_TILE)
-            // Rows in pieces, so that a piece's operands stay in cache while a tile of weights passes.
             kernels(format).product(
                 x.base, x.rows, weight.base, weight.outputs, weight.inputs, outputs.lowerBound / tile,
                 (outputs.upperBound + tile - 1) / tile, y, ldy)
