@@ -16,7 +16,7 @@
  *   v16_sum(v)                         the tree of kernels.h
  *   v16_widen(p, dtype, i), v16_widen_part(p, dtype, i, count)
  *   TARGET                             the attribute that lets a function use these
- *   WS_QUERIES, WS_VECTORS             the tile of weighted_sum: accumulators that fit the registers
+ *   WS_QUERIES, WS_VECTORS (even)      the tile of weighted_sum: accumulators that fit the registers
  */
 #ifndef LLADA_KERNELS_LANES_H
 #define LLADA_KERNELS_LANES_H
@@ -93,16 +93,20 @@ TARGET static void silu_mul(float *gate, const float *up, size_t n) {
     }
 }
 
-TARGET static void softmax(float *x, size_t n, float scale) {
+TARGET static void softmax(float *x, size_t n, float scale, float *max, float *sum) {
     for (size_t i = 0; i < n; i += 16) store_group(x, i, n, v16_mul(load_group(x, i, n, 0), v16_set1(scale)));
-    v16 max = v16_set1(maximum(x, n));
-    v16 sum = v16_set1(0);
+    const float most = maximum(x, n);
+    v16 total = v16_set1(0);
     for (size_t i = 0; i < n; i += 16) {
-        v16 e = v16_exp(v16_sub(load_group(x, i, n, -INFINITY), max)); /* absent lanes: 0 (or all is NaN anyway) */
+        /* absent lanes: 0 (or all is NaN anyway) */
+        v16 e = v16_exp(v16_sub(load_group(x, i, n, -INFINITY), v16_set1(most)));
         store_group(x, i, n, e);
-        sum = v16_add(sum, e);
+        total = v16_add(total, e);
     }
-    v16 inverse = v16_set1(1.0f / v16_sum(sum));
+    const float all = v16_sum(total);
+    llk_store(max, 0, most);
+    llk_store(sum, 0, all);
+    v16 inverse = v16_set1(1.0f / all);
     for (size_t i = 0; i < n; i += 16) store_group(x, i, n, v16_mul(load_group(x, i, n, 0), inverse));
 }
 
@@ -146,7 +150,7 @@ TARGET static void to_f32(const void *in, llk_dtype dtype, size_t n, float *out)
 /* out[0 .. queries) x [0 .. 16 vectors) += p v over a run of keys; count < 16 only with one vector. */
 VEC_FN void sum_tile(const float *p, size_t ldp, const int queries, const float *v, size_t ldv, size_t keys,
                       const int vectors, size_t count, float *out, size_t ldo, bool accumulate) {
-    v16 acc[WS_QUERIES][WS_VECTORS];
+    v16 acc[2 * WS_QUERIES][WS_VECTORS];
     UNROLL for (int q = 0; q < queries; q++)
         UNROLL for (int d = 0; d < vectors; d++)
             acc[q][d] = accumulate ? load_group(out + (size_t)q * ldo, 16 * (size_t)d, count, 0) : v16_set1(0);
@@ -164,25 +168,28 @@ VEC_FN void sum_tile(const float *p, size_t ldp, const int queries, const float 
 }
 
 /* A stripe of out, all queries: the run of v it reads stays in L1 meanwhile. */
-VEC_FN void sum_stripe(const float *p, size_t ldp, size_t queries, const float *v, size_t ldv, size_t keys,
-                        const int vectors, size_t count, float *out, size_t ldo, bool accumulate) {
+VEC_FN void sum_stripe(const float *p, size_t ldp, size_t queries, const int at_once, const float *v, size_t ldv,
+                       size_t keys, const int vectors, size_t count, float *out, size_t ldo, bool accumulate) {
     size_t q = 0;
-    for (; queries - q >= WS_QUERIES; q += WS_QUERIES)
-        sum_tile(p + q * ldp, ldp, WS_QUERIES, v, ldv, keys, vectors, count, out + q * ldo, ldo, accumulate);
+    for (; queries - q >= (size_t)at_once; q += (size_t)at_once)
+        sum_tile(p + q * ldp, ldp, at_once, v, ldv, keys, vectors, count, out + q * ldo, ldo, accumulate);
     for (; q < queries; q++)
         sum_tile(p + q * ldp, ldp, 1, v, ldv, keys, vectors, count, out + q * ldo, ldo, accumulate);
 }
 
 TARGET static void weighted_sum(const float *p, size_t ldp, size_t queries, const float *v, size_t ldv, size_t keys,
                                 size_t dim, float *out, size_t ldo, bool accumulate) {
-    enum { RUN = 64, WIDE = 16 * WS_VECTORS };
+    enum { RUN = 64, WIDE = 16 * WS_VECTORS, HALF = WS_VECTORS / 2 };
     for (size_t t = 0; t == 0 || t < keys; t += RUN) { /* once even without keys: out is set to 0 */
         size_t run = llk_min(RUN, keys - t), d = 0;
         bool onward = accumulate || t > 0;
         for (; dim - d >= WIDE; d += WIDE)
-            sum_stripe(p + t, ldp, queries, v + t * ldv + d, ldv, run, WS_VECTORS, WIDE, out + d, ldo, onward);
+            sum_stripe(p + t, ldp, queries, WS_QUERIES, v + t * ldv + d, ldv, run, WS_VECTORS, WIDE, out + d, ldo, onward);
+        for (; dim - d >= 16 * HALF; d += 16 * HALF) /* half as wide, for twice as many queries */
+            sum_stripe(p + t, ldp, queries, 2 * WS_QUERIES, v + t * ldv + d, ldv, run, HALF, 16 * HALF, out + d, ldo, onward);
         for (; d < dim; d += 16)
-            sum_stripe(p + t, ldp, queries, v + t * ldv + d, ldv, run, 1, llk_min(16, dim - d), out + d, ldo, onward);
+            sum_stripe(p + t, ldp, queries, WS_QUERIES, v + t * ldv + d, ldv, run, 1, llk_min(16, dim - d), out + d, ldo,
+                       onward);
     }
 }
 

@@ -71,20 +71,22 @@ static void silu_mul(float *gate, const float *up, size_t n) {
     }
 }
 
-static void softmax(float *x, size_t n, float scale) {
-    float max = -INFINITY;
+static void softmax(float *x, size_t n, float scale, float *max, float *sum) {
+    float largest = -INFINITY;
     for (size_t i = 0; i < n; i++) {
         float scaled = llk_load(x, i) * scale;
         llk_store(x, i, scaled);
-        if (scaled > max) max = scaled;
+        if (scaled > largest) largest = scaled;
     }
     float lanes[16] = {0};
     for (size_t i = 0; i < n; i++) {
-        float e = llk_expf(llk_load(x, i) - max);
+        float e = llk_expf(llk_load(x, i) - largest);
         llk_store(x, i, e);
         lanes[i % 16] += e;
     }
-    float inverse = 1.0f / sum_of_lanes(lanes);
+    llk_store(max, 0, largest);
+    llk_store(sum, 0, sum_of_lanes(lanes));
+    float inverse = 1.0f / llk_load(sum, 0);
     for (size_t i = 0; i < n; i++) llk_store(x, i, llk_load(x, i) * inverse);
 }
 

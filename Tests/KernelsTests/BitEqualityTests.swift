@@ -150,7 +150,11 @@ struct BitEqualityTests {
             compare("silu_mul") { $0.silu_mul($1.floats, $2.floats, n) }
             compare("axpy") { $0.axpy(factor, $1.floats, n, $2.floats) }
             if n > 0 {
-                compare("softmax") { k, x, _ in k.softmax(x.floats, n, round % 5 == 0 ? factor : 0.0883883) }
+                compare("softmax") { k, x, y in
+                    var (largest, sum): (Float, Float) = (0, 0)
+                    k.softmax(x.floats, n, round % 5 == 0 ? factor : 0.0883883, &largest, &sum)
+                    y.start.storeBytes(of: round % 2 == 0 ? largest + 0 : sum, as: Float.self)  // zero: of either sign
+                }
                 compare("argmax_sum_exp") { k, x, y in
                     let best = k.argmax_sum_exp(x.floats, n, y.floats)
                     x.start.storeBytes(of: UInt32(best), as: UInt32.self)
@@ -167,8 +171,9 @@ struct BitEqualityTests {
             let x = [0] + (0..<4000).map { _ in Float.random(in: -110...0, using: &g) }
             let up = [Float](repeating: 1.25, count: x.count)
             var a = x, b = x
-            Implementation.portable.k.softmax(&a, a.count, 1)
-            implementation.k.softmax(&b, b.count, 1)
+            var (largest, sum): (Float, Float) = (0, 0)
+            Implementation.portable.k.softmax(&a, a.count, 1, &largest, &sum)
+            implementation.k.softmax(&b, b.count, 1, &largest, &sum)
             #expect(difference(a, b) == nil)
             (a, b) = (x, x)
             Implementation.portable.k.silu_mul(&a, up, a.count)

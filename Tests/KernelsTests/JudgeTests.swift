@@ -103,16 +103,19 @@ struct JudgeTests {
         var g = Generator(16)
         let x = (0..<1234).map { _ in Float.random(in: -200...200, using: &g) }
         var p = x
-        implementation.k.softmax(&p, p.count, 0.125)
+        var (largest, total): (Float, Float) = (0, 0)
+        implementation.k.softmax(&p, p.count, 0.125, &largest, &total)
         let max = Double(x.max()!) * 0.125
         let sum = x.reduce(0.0) { $0 + exp(Double($1) * 0.125 - max) }
+        #expect(largest == Float(max) && abs(Double(total) - sum) <= 200 * unit * sum)
         for i in x.indices {
             let exact = exp(Double(x[i]) * 0.125 - max) / sum
             #expect(abs(Double(p[i]) - exact) <= 200 * unit * exact)
         }
         func of(_ x: [Float]) -> [Float] {
             var p = x
-            implementation.k.softmax(&p, p.count, 1)
+            var (largest, sum): (Float, Float) = (0, 0)
+            implementation.k.softmax(&p, p.count, 1, &largest, &sum)
             return p
         }
         #expect(of([3]) == [1])

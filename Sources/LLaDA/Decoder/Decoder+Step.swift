@@ -127,7 +127,8 @@ extension Decoder {
 
     /// Predictions of the last forward, bans and penalty applied.
     func predict() throws(LLaDAError) {
-        adjustments = forwarded.map(adjustment(at:))
+        let everywhere = Array(bans.everywhere)
+        adjustments = forwarded.map { adjustment(at: $0, banned: everywhere) }
         if policy.temperature > 0 {
             let sampler = Sampler(temperature: policy.temperature, topK: policy.topK, topP: policy.topP)
             let random = Philox(seed: policy.seed)
@@ -143,9 +144,9 @@ extension Decoder {
         }
     }
 
-    private func adjustment(at position: Int) -> Confidence.Adjustment {
-        var adjustment = Confidence.Adjustment()
-        adjustment.banned = Array(bans.everywhere) + (bans.at[position] ?? [])
+    private func adjustment(at position: Int, banned everywhere: [Int32]) -> Confidence.Adjustment {
+        var adjustment = Confidence.Adjustment(banned: everywhere)  // shared by all positions that add nothing
+        if let here = bans.at[position] { adjustment.banned += here }
         if progress.isStuck || progress.isGoingRound { adjustment.banned.append(canvasStore.maskID) }
         // SGLang's penalty, within the block (spec: decoding.md, section 3).
         if policy.kind == .jointThreshold, policy.penaltyLambda != 0, position % options.blockLength > 0 {

@@ -41,7 +41,7 @@ package struct Sampler {
 
     /// The token drawn by `uniform` from one row of logits, and its probability in the distribution it was drawn from.
     package func draw(_ logits: UnsafePointer<Float>, vocab: Int, uniform: Double) -> (token: Int32, confidence: Float) {
-        // Token ids with their tempered logits, best first, ties by lower id.
+        // Token ids with their tempered logits.
         var kept: [(id: Int32, logit: Float)] = []
         kept.reserveCapacity(vocab)
         let floor = topK > 0 && topK < vocab ? kthLargest(logits, vocab) : -Float.infinity
@@ -49,8 +49,10 @@ package struct Sampler {
             kept.append((Int32(id), logits[id] / temperature))
         }
         guard !kept.isEmpty else { return (0, .nan) }
-        kept.sort { $0.logit != $1.logit ? $0.logit > $1.logit : $0.id < $1.id }
-        let largest = kept[0].logit
+        if topP < 1 {  // best first, ties by lower id
+            kept.sort { $0.logit != $1.logit ? $0.logit > $1.logit : $0.id < $1.id }
+        }
+        let largest = kept.reduce(-Float.infinity) { max($0, $1.logit) }
         var weights = kept.map { Double(llk_expf($0.logit - largest)) }
         var sum = weights.reduce(0, +)
         if topP < 1 {

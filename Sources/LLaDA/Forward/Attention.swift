@@ -7,8 +7,10 @@ struct Attention {
     let compute: Compute
     let rotary: Rotary
 
-    /// Scores are computed for this many queries at a time, which bounds their memory at long contexts.
+    /// Scores are computed for this many queries and about this many keys at a time: they, and the keys and values they
+    /// are of, stay in the cache of a core however long the context is.
     static let queryTile = 32
+    static let keyTile = 512
 
     private var queryWidth: Int { config.numAttentionHeads * config.headDim }
     private var keyValueWidth: Int { config.numKeyValueHeads * config.headDim }
@@ -43,7 +45,7 @@ struct Attention {
         compute.team.forEach(batch.rows.count) { index, _ in
             let row = batch.rows[index]
             let page = batch.pages[row.sequence][row.position / batch.blockLength]
-            let slot = row.position % batch.blockLength * dim
+            let slot = row.position % batch.blockLength
             let cosines = angles + index * 2 * half
             let base = queryKeyValue + index * stride
             for head in 0..<config.numAttentionHeads {
@@ -52,49 +54,51 @@ struct Attention {
                 rotary.apply(query, cosines, cosines + half)
             }
             for head in 0..<config.numKeyValueHeads {
-                let key = page.keys(layer: layer, head: head) + slot
-                compute.kernels.rms_norm(base + queryWidth + head * dim, weights.keyNorm.base, dim, eps, key)
+                let key = base + queryWidth + head * dim
+                compute.kernels.rms_norm(key, weights.keyNorm.base, dim, eps, key)
                 rotary.apply(key, cosines, cosines + half)
+                let column = page.keys(layer: layer, head: head) + slot
+                for index in 0..<dim { column[index * batch.blockLength] = key[index] }
                 let value = base + queryWidth + keyValueWidth + head * dim
-                (page.values(layer: layer, head: head) + slot).update(from: value, count: dim)
+                (page.values(layer: layer, head: head) + slot * dim).update(from: value, count: dim)
             }
         }
     }
 
     /// mixed = softmax(q k^T / sqrt(headDim)) v for each head of each run of rows.
+    ///
+    /// Over tiles of keys, whose softmaxes are joined as one goes along (Milakov and Gimelshein, Online normalizer calculation
+    /// for softmax, 2018). Where tiles begin depends on positions alone, so results do not depend on what else is computed.
     private func attend(
         _ queries: UnsafePointer<Float>, stride: Int, _ layer: Int, _ batch: Batch, _ work: inout Workspace,
         _ mixed: UnsafeMutablePointer<Float>
     ) throws(LLaDAError) {
-        let dim = config.headDim
         let group = config.numAttentionHeads / config.numKeyValueHeads
-        let scale = 1 / Float(dim).squareRoot()
-        let mostKeys = batch.rows.reduce(0) { max($0, $1.visibleEnd) }
-        let tileSize = Self.queryTile * mostKeys
-        let scores = try work.scores.reserve(compute.team.size * tileSize)  // [threads, queryTile, keys]
-        let kernels = compute.kernels
-        compute.team.forEach(batch.runs.count * config.numAttentionHeads) { task, worker in
-            let run = batch.runs[task / config.numAttentionHeads]
-            let head = task % config.numAttentionHeads
+        // The heads that share keys go together, so that those are read once; with many threads, each alone.
+        let heads = batch.runs.count * config.numKeyValueHeads >= 2 * compute.team.size ? group : 1
+        let tasks = config.numAttentionHeads / heads
+        let keyTile = max(1, Self.keyTile / batch.blockLength) * batch.blockLength
+        let longest = batch.runs.reduce(0) { max($0, $1.count) }
+        let size = SoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: heads * longest)
+        let scratch = try work.attention.reserve(compute.team.size * size)  // [threads, size]
+        compute.team.forEach(batch.runs.count * tasks) { task, worker in
+            let run = batch.runs[task / tasks]
+            let firstHead = task % tasks * heads
             let row = batch.rows[run.lowerBound]
-            let keys = row.visibleEnd
-            let pages = batch.pages[row.sequence]
-            let tile = scores + worker * tileSize
-            for start in Swift.stride(from: run.lowerBound, to: run.upperBound, by: Self.queryTile) {
-                let count = min(Self.queryTile, run.upperBound - start)
-                let query = queries + start * stride + head * dim
-                let result = mixed + start * queryWidth + head * dim
-                for first in Swift.stride(from: 0, to: keys, by: batch.blockLength) {
-                    let keyPage = pages[first / batch.blockLength].keys(layer: layer, head: head / group)
-                    kernels.matmul(
-                        query, stride, count, keyPage, LLK_F32, dim, 0, min(batch.blockLength, keys - first), tile + first, keys)
-                }
-                for index in 0..<count { kernels.softmax(tile + index * keys, keys, scale) }
-                for first in Swift.stride(from: 0, to: keys, by: batch.blockLength) {
-                    let valuePage = pages[first / batch.blockLength].values(layer: layer, head: head / group)
-                    kernels.weighted_sum(
-                        tile + first, keys, count, valuePage, dim, min(batch.blockLength, keys - first), dim,
-                        result, queryWidth, first > 0)
+            let sum = SoftmaxSum(
+                kernels: compute.kernels, headDim: config.headDim, layer: layer, kvHead: firstHead / group,
+                pages: batch.pages[row.sequence], blockLength: batch.blockLength, keyTile: keyTile,
+                scratch: scratch + worker * size)
+            for first in Swift.stride(from: 0, to: row.visibleEnd, by: keyTile) {
+                let keys = first..<min(first + keyTile, row.visibleEnd)
+                for head in firstHead..<firstHead + heads {
+                    for start in Swift.stride(from: run.lowerBound, to: run.upperBound, by: Self.queryTile) {
+                        sum.add(
+                            keys, queries + start * stride + head * config.headDim, stride: stride,
+                            rows: min(Self.queryTile, run.upperBound - start),
+                            index: (head - firstHead) * run.count + start - run.lowerBound,
+                            to: mixed + start * queryWidth + head * config.headDim, stride: queryWidth)
+                    }
                 }
             }
         }

@@ -7,7 +7,7 @@ package struct Workspace {
     var delta = Scratch<Float>()  // [rows, hidden]
     var queryKeyValue = Scratch<Float>()  // [rows, (heads + 2 kvHeads) * headDim]
     var mixed = Scratch<Float>()  // [rows, heads * headDim]
-    var scores = Scratch<Float>()  // [threads, queryTile, keys]
+    var attention = Scratch<Float>()  // [threads, see Attention.attend]
     var gate = Scratch<Float>()  // [rows, intermediate]
     var up = Scratch<Float>()  // [rows, intermediate]
     var router = Scratch<Float>()  // [rows, experts]
