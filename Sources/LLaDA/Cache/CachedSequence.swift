@@ -54,11 +54,7 @@ package final class CachedSequence {
             ahead += 1
         }
         if asOneBlock {
-            if start < active.lowerBound {
-                try run(tokens, start..<active.lowerBound, wanting: active.lowerBound..<active.lowerBound)
-                ahead += 1
-            }
-            try runWindow(tokens, active)
+            try runWindow(tokens, active, from: start)
         } else {
             try run(tokens, start..<active.upperBound, wanting: active)
         }
@@ -76,26 +72,35 @@ package final class CachedSequence {
     private func run(
         _ tokens: UnsafeBufferPointer<Int32>, _ range: Range<Int>, wanting: Range<Int>
     ) throws(LLaDAError) {
-        let rows = range.map { position in
+        try run(Batch(rows: rows(tokens, range, wanting: wanting), pages: [pages], blockLength: blockLength))
+        computed.append(contentsOf: tokens[range])
+    }
+
+    /// The window, and with it what is missing before it: two sequences that share the pages up to the window.
+    private func runWindow(_ tokens: UnsafeBufferPointer<Int32>, _ window: Range<Int>, from start: Int) throws(LLaDAError) {
+        while windowPages.count * blockLength < window.count {
+            windowPages.append(try Page(blockLength: blockLength, config: transformer.config))
+        }
+        let missing = start..<window.lowerBound
+        let rows = rows(tokens, missing, wanting: missing.upperBound..<missing.upperBound) + window.map { position in
+            Row(sequence: 1, position: position, token: tokens[position], visibleEnd: window.upperBound, wantsLogits: true)
+        }
+        let windowed = Array(pages[..<(window.lowerBound / blockLength)]) + windowPages
+        try run(Batch(rows: rows, pages: [pages, windowed], blockLength: blockLength))
+        computed.append(contentsOf: tokens[missing])
+    }
+
+    /// Of positions under the strict mask.
+    private func rows(_ tokens: UnsafeBufferPointer<Int32>, _ range: Range<Int>, wanting: Range<Int>) -> [Row] {
+        range.map { position in
             Row(
                 position: position, token: tokens[position],
                 visibleEnd: BlockCausalMask.visibleEnd(of: position, blockLength: blockLength, length: range.upperBound),
                 wantsLogits: wanting.contains(position))
         }
-        let batch = Batch(rows: rows, pages: [pages], blockLength: blockLength)
-        states = try transformer.forward(batch, &work, cancellation: cancellation, observer: observer)
-        computed.append(contentsOf: tokens[range])
     }
 
-    private func runWindow(_ tokens: UnsafeBufferPointer<Int32>, _ window: Range<Int>) throws(LLaDAError) {
-        let first = window.lowerBound / blockLength
-        while windowPages.count * blockLength < window.count {
-            windowPages.append(try Page(blockLength: blockLength, config: transformer.config))
-        }
-        let rows = window.map { position in
-            Row(position: position, token: tokens[position], visibleEnd: window.upperBound, wantsLogits: true)
-        }
-        let batch = Batch(rows: rows, pages: [Array(pages[..<first]) + windowPages], blockLength: blockLength)
+    private func run(_ batch: Batch) throws(LLaDAError) {
         states = try transformer.forward(batch, &work, cancellation: cancellation, observer: observer)
     }
 }

@@ -9,7 +9,7 @@ extension Decoder {
         phase = .ready  // if it fails half-way, predictions are gone
         forwarded = 0..<0
         holdsLogits = false
-        let ahead = try denoiser.forward(canvasStore.tokens, active: active, asOneBlock: isEditingBlocks)
+        let ahead = try denoiser.forward(canvasStore.tokens, active: active, asOneBlock: active.count > options.blockLength)
         if forwards == 0 { prefills += ahead } else { commits += ahead }
         forwards += 1
         forwarded = active
@@ -106,10 +106,11 @@ extension Decoder {
     private func tokenToToken() -> [Edit] {
         guard policy.kind == .jointThreshold else { return [] }
         let reason = canvasStore.openMasks(in: active).isEmpty ? Reason.postEdit : .edit
-        return changes().map { edit($0, reason) }
+        let own = canvasStore.block(progress.block)
+        return changes().filter { own.contains($0) }.map { edit($0, reason) } + blockEdits().filter { !own.contains($0.position) }
     }
 
-    /// Token-to-token alone, over the window. A finished block is not opened again: the mask is no edit here.
+    /// Token-to-token over the window. A finished block is not opened again: the mask is no edit here.
     private func blockEdits() -> [Edit] {
         changes().filter { prediction(at: $0) != canvasStore.maskID }.map { edit($0, .blockEdit) }
     }
