@@ -14,22 +14,36 @@ struct Attention {
 
     private var queryWidth: Int { config.numAttentionHeads * config.headDim }
     private var keyValueWidth: Int { config.numKeyValueHeads * config.headDim }
+    private var width: Int { queryWidth + 2 * keyValueWidth }
 
-    /// out = attention(x);  x, out: [rows, hidden]
-    func callAsFunction(
-        _ x: UnsafePointer<Float>, layer: Int, _ weights: AttentionWeights, _ batch: Batch, _ work: inout Workspace,
-        out: UnsafeMutablePointer<Float>
+    /// Queries of x, into `work.queryKeyValue`, and keys and values of x, into their pages.  x: [rows, hidden]
+    func project(
+        _ x: UnsafePointer<Float>, layer: Int, _ weights: AttentionWeights, _ batch: Batch, _ work: inout Workspace
     ) throws(LLaDAError) {
         let rows = batch.rows.count
-        let width = queryWidth + 2 * keyValueWidth
         let queryKeyValue = try work.queryKeyValue.reserve(rows * width)  // [rows, width]
         let operand = try compute.operand(
             x, stride: config.hiddenSize, rows: rows, for: weights.queryKeyValue, &work.operand)
         compute.product(operand, weights.queryKeyValue, queryKeyValue, stride: width)
         place(queryKeyValue, stride: width, layer, weights, batch, work.angles)
+    }
 
+    /// Leaves only some of the rows that were projected, given in increasing order.
+    func keep(_ indices: [Int], _ work: inout Workspace) throws(LLaDAError) {
+        let queryKeyValue = try work.queryKeyValue.reserve(indices.count * width)
+        for (place, row) in indices.enumerated() where place != row {
+            (queryKeyValue + place * width).update(from: queryKeyValue + row * width, count: queryWidth)
+        }
+    }
+
+    /// out = attention of the rows that were projected;  out: [rows, hidden]
+    func mix(
+        layer: Int, _ weights: AttentionWeights, _ batch: Batch, _ work: inout Workspace, out: UnsafeMutablePointer<Float>
+    ) throws(LLaDAError) {
+        let rows = batch.rows.count
+        let queries = try work.queryKeyValue.reserve(rows * width)
         let mixed = try work.mixed.reserve(rows * queryWidth)  // [rows, heads, headDim]
-        try attend(queryKeyValue, stride: width, layer, batch, &work, mixed)
+        try attend(queries, stride: width, layer, batch, &work, mixed)
         let heads = try compute.operand(mixed, stride: queryWidth, rows: rows, for: weights.dense, &work.operand)
         compute.product(heads, weights.dense, out, stride: config.hiddenSize)
     }

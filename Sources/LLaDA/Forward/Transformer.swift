@@ -23,7 +23,8 @@ package struct Transformer: Sendable {
         _ batch: Batch, _ work: inout Workspace,
         cancellation: Cancellation? = nil, observer: Observer? = nil
     ) throws(LLaDAError) -> FinalStates {
-        let rows = batch.rows.count
+        var batch = batch
+        var rows = batch.rows.count
         let hidden = config.hiddenSize
         let x = try work.residual.reserve(rows * hidden)
         let normed = try work.normed.reserve(rows * hidden)
@@ -35,7 +36,13 @@ package struct Transformer: Sendable {
         for (index, layer) in weights.layers.enumerated() {
             try cancellation?.check()
             add(index > 0 ? delta : nil, rows, to: x, norm: layer.inputNorm, normed)
-            try attention(normed, layer: index, layer.attention, batch, &work, out: delta)
+            try attention.project(normed, layer: index, layer.attention, batch, &work)
+            if index == weights.layers.count - 1 {
+                batch = try dropUnwanted(batch, x, attention, &work)
+                rows = batch.rows.count
+                if rows == 0 { break }
+            }
+            try attention.mix(layer: index, layer.attention, batch, &work, out: delta)
             add(delta, rows, to: x, norm: layer.postAttentionNorm, normed)
             observer?.finished?(.attention)
             switch layer.feedForward {
@@ -48,6 +55,20 @@ package struct Transformer: Sendable {
             }
         }
         return try finalStates(x, delta, batch.rows, &work)
+    }
+
+    /// After the last keys and values nothing is wanted of most rows of a prefill: they go.  x: [rows, hidden]
+    private func dropUnwanted(
+        _ batch: Batch, _ x: UnsafeMutablePointer<Float>, _ attention: Attention, _ work: inout Workspace
+    ) throws(LLaDAError) -> Batch {
+        if config.expertCapacity > 0 { return batch }  // rows of a block choose their experts together
+        let wanted = batch.rows.indices.filter { batch.rows[$0].wantsLogits }
+        if wanted.count == batch.rows.count { return batch }
+        try attention.keep(wanted, &work)
+        for (place, row) in wanted.enumerated() where place != row {
+            (x + place * config.hiddenSize).update(from: x + row * config.hiddenSize, count: config.hiddenSize)
+        }
+        return Batch(rows: wanted.map { batch.rows[$0] }, pages: batch.pages, blockLength: batch.blockLength)
     }
 
     /// out = logits of `states` for a stretch of the vocabulary;  out: [states.count, stride >= vocabulary.count]
