@@ -22,13 +22,13 @@ VERSION := $(MAJOR).$(call version_of,MINOR).$(call version_of,PATCH)
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
-.PHONY: build lib tools demo demo-packages test test-packages test-swift test-abi test-install test-python test-asan \
+.PHONY: build lib tools demo demo-packages test test-packages test-swift test-aarch64 test-abi test-install test-python test-asan \
         install bench clean help
 
 help:
 	@echo 'build     libllada.so and the C examples (the default)'
 	@echo 'demo      build, then let the model answer in the terminal; MODEL=folder for another one'
-	@echo 'test      all tests; test-swift, test-abi, test-install, test-python for one kind'
+	@echo 'test      all tests; test-swift, test-abi, test-aarch64, test-install, test-python for one kind'
 	@echo 'test-asan the C tests and the library under AddressSanitizer'
 	@echo 'install   PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'bench     the benchmark'
@@ -65,7 +65,7 @@ demo: demo-packages
 
 # ---- Tests
 
-TEST_SUITES ?= swift abi install python
+TEST_SUITES ?= swift abi aarch64 install python
 
 test: test-packages
 	@Tests/run.sh $(TEST_SUITES)
@@ -78,6 +78,11 @@ test-packages: tools
 # A scratch folder of its own: tests build with other flags, and sharing one would build everything anew each time.
 test-swift: tools
 	@$(SWIFT) test -c release --disable-xctest --scratch-path $(BUILD)/tests
+
+# Other processors' kernels cannot run here; that they compile can be seen.
+test-aarch64: tools
+	@.ci/packages libc6-dev-arm64-cross
+	@Tests/abi/aarch64.sh
 
 test-abi: lib
 	@Tests/abi/run.sh
