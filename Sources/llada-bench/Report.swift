@@ -10,14 +10,13 @@ struct Report {
 
     init(_ bench: Bench, load: Double, _ arguments: Arguments) {
         let model = bench.model
-        let gib = Double(1 << 30)
         runs = bench.runs
         config = model.config
         head = String(
-            format: "%@, %d layers, %@, %@: %.2f G parameters, weights %.2f GiB, peak memory %.2f GiB, load %.1f s",
+            format: "%@, %d layers, %@, %@: %.1f M parameters, weights %.1f MiB, peak memory %.1f MiB, load %.1f s",
             arguments.path ?? "random weights of \(arguments.shape!)", config.numHiddenLayers, "\(arguments.options.dtype)",
-            Model.kernelsName, Double(model.numParameters) / 1e9, Double(model.weightBytes) / gib,
-            Double(Machine.peakMemory) / gib, load)
+            Model.kernelsName, Double(model.numParameters) / 1e6, Double(model.weightBytes) / 0x1p20,
+            Double(Machine.peakMemory) / 0x1p20, load)
         facts = [
             "model": arguments.path ?? "\(arguments.shape!)", "layers": config.numHiddenLayers, "block": arguments.block,
             "precision": "\(arguments.options.dtype)", "kernels": Model.kernelsName, "parameters": model.numParameters,

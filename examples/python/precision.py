@@ -92,7 +92,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("model", metavar="MODEL", type=Path, help="a checkpoint")
     options.add_argument("--dtype", nargs="+", default=["bf16", "int8", "int4"], choices=["auto", "bf16", "int8", "int4"])
-    options.add_argument("--expert-capacity", nargs="+", type=int, default=[], metavar="N", help="of f32: experts a block may use")
+    options.add_argument("--expert-capacity", nargs="+", type=int, default=[], metavar="N", help="of f32: experts for a block")
     options.add_argument("--mode", default="S", help=f"{', '.join(modes.MODES)}, S@0.3 (threshold)")
     score.add_common(options)
     choice = options.parse_args()
@@ -103,7 +103,8 @@ def main() -> None:
         options.error(str(problem))
 
     checkpoint, exact = choice.model.absolute(), Variant()
-    packed, shared = [Variant(dtype) for dtype in choice.dtype], [Variant(expert_capacity=n) for n in choice.expert_capacity]
+    packed = [Variant(dtype) for dtype in choice.dtype]
+    shared = [Variant(expert_capacity=n) for n in choice.expert_capacity]
     found: dict[Variant, list[Measured]] = {}
     print(f"### {checkpoint.name}, {choice.mode}, {len(questions)} questions\n\n| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
     with score.workers(choice.processes) as pool:
