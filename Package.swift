@@ -27,7 +27,7 @@ let package = Package(
                 ] + (sanitizing ? [] : ["-Xlinker", "-z", "-Xlinker", "defs"]))
             ]),
         .target(name: "Probes"),  // the machine's limits, for the benchmark
-        .executableTarget(name: "llada-bench", dependencies: ["LLaDA", "Kernels", "Probes"]),
+        .executableTarget(name: "llada-bench", dependencies: ["LLaDA", "Kernels", "Probes"], exclude: ["peers"]),
         .executableTarget(name: "llada-example", dependencies: ["LLaDA"], path: "examples/swift"),
         .testTarget(name: "KernelsTests", dependencies: ["Kernels"]),
         .testTarget(name: "CheckpointTests", dependencies: ["LLaDA"]),

@@ -7,24 +7,22 @@ struct Machine {
     private let memory: UnsafeMutableRawPointer
     private let owner: AnyObject
     private let bytes = 512 << 20
-    let team: ThreadTeam
 
-    init(team: ThreadTeam) throws {
-        self.team = team
+    init() throws {
         (memory, owner) = try Arena().take(bytes)
         memory.initializeMemory(as: UInt8.self, repeating: 1, count: bytes)
     }
 
-    /// GB/s that all threads read together, from memory no cache holds.
-    func bandwidth() -> Double {
+    /// GB/s that all threads of the team read together, from memory no cache holds.
+    func bandwidth(_ team: ThreadTeam) -> Double {
         let pieces = team.size * 8
         let piece = bytes / pieces
         let time = seconds { team.forEach(pieces) { index, _ in _ = probe_read(memory + index * piece, piece) } }
         return Double(bytes) / time / 1e9
     }
 
-    /// G(FL)OP/s of all threads in registers.
-    func arithmetic(_ kind: probe_kind) -> Double {
+    /// G(FL)OP/s of all threads of the team in registers.
+    func arithmetic(_ team: ThreadTeam, _ kind: probe_kind) -> Double {
         let operations = probe_arithmetic(kind, 1)
         guard operations > 0 else { return 0 }
         let rounds = 200_000
@@ -44,4 +42,9 @@ func seconds(_ body: () throws -> Void) rethrows -> Double {
     let start = DispatchTime.now().uptimeNanoseconds
     try body()
     return Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9
+}
+
+func median(_ values: [Double]) -> Double {
+    let sorted = values.sorted()
+    return sorted.isEmpty ? 0 : sorted[sorted.count / 2]
 }

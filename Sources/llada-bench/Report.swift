@@ -1,89 +1,140 @@
 import Foundation
 import LLaDA
 
-/// What a timing says, as text, JSON and a picture.
+/// What the timings say, as text and JSON; Plot.swift has the picture.
 struct Report {
-    private let lines: [Line]
-    private let head: String
-    private let values: [String: Any]
+    let head: String
+    let runs: [Bench.Run]
+    private let config: ModelConfig
+    private let facts: [String: Any]
 
-    private struct Line {
-        let name: String
-        let milliseconds: Double
-        /// What bounds it, the rate reached and the machine's.
-        var limit: (name: String, unit: String, reached: Double, most: Double)?
-
-        var text: String {
-            let time = String(format: "%@ %9.2f ms", name.padding(toLength: 26, withPad: " ", startingAt: 0), milliseconds)
-            guard let limit else { return time }
-            return time + String(
-                format: "   %6.1f of %6.1f %@, %3.0f %% of the %@", limit.reached, limit.most, limit.unit,
-                100 * limit.reached / limit.most, limit.name)
-        }
-    }
-
-    init(_ timing: Timing, load: Double, _ arguments: Arguments) {
-        let model = timing.model
-        let step = median(timing.step)
-        let prefill = median(timing.prefill)
-        let bandwidth = median(timing.bandwidth)
-        let arithmetic = median(timing.arithmetic)
-        var lines = [
-            Line(name: "step of \(timing.block) on \(timing.prefix)", milliseconds: 1e3 * step),
-            Line(name: "prefill of \(timing.prefix)", milliseconds: 1e3 * prefill),
-        ]
-        for part in Observer.Part.allCases {
-            guard let times = timing.parts[part] else { continue }
-            let time = median(times)
-            var line = Line(name: "  \(part)", milliseconds: 1e3 * time)
-            switch part {
-            case .experts: line.limit = ("memory", "GB/s", median(timing.expertBytes) / time / 1e9, bandwidth)
-            case .head where arithmetic > 0: line.limit = ("arithmetic", "GOP/s", timing.headOperations / time / 1e9, arithmetic)
-            default: break
-            }
-            lines.insert(line, at: lines.count - 1)
-        }
-        self.lines = lines
-        let gib = Double(1 << 30)
+    init(_ bench: Bench, load: Double, _ arguments: Arguments) {
+        let model = bench.model
+        runs = bench.runs
+        config = model.config
         head = String(
-            format: "%@, %d layers, %@, %d threads, %@: %.2f G parameters, weights %.2f GiB, peak memory %.2f GiB, load %.1f s\nmachine: reads %.1f GB/s (%.1f to %.1f), multiplies %.0f GOP/s",
-            arguments.path ?? "random weights of \(arguments.shape!)", model.config.numHiddenLayers, "\(arguments.options.dtype)",
-            model.threads, Model.kernelsName, Double(model.numParameters) / 1e9, Double(model.weightBytes) / gib,
-            Double(Machine.peakMemory) / gib, load, bandwidth, timing.bandwidth.min() ?? 0, timing.bandwidth.max() ?? 0, arithmetic)
-        values = [
-            "model": arguments.path ?? "\(arguments.shape!)", "layers": model.config.numHiddenLayers,
-            "precision": "\(arguments.options.dtype)", "threads": model.threads, "kernels": Model.kernelsName,
-            "prefix": timing.prefix, "block": timing.block, "weight_bytes": model.weightBytes,
-            "peak_memory_bytes": Machine.peakMemory, "load_ms": 1e3 * load, "bandwidth_gb_s": timing.bandwidth,
-            "arithmetic_gop_s": timing.arithmetic, "step_ms": timing.step.map { 1e3 * $0 },
-            "prefill_ms": timing.prefill.map { 1e3 * $0 },
-            "parts_ms": Dictionary(uniqueKeysWithValues: timing.parts.map { ($0.key.rawValue, $0.value.map { 1e3 * $0 }) }),
+            format: "%@, %d layers, %@, %@: %.1f M parameters, weights %.1f MiB, peak memory %.1f MiB, load %.1f s",
+            arguments.path ?? "random weights of \(arguments.shape!)", config.numHiddenLayers, "\(arguments.options.dtype)",
+            Model.kernelsName, Double(model.numParameters) / 1e6, Double(model.weightBytes) / 0x1p20,
+            Double(Machine.peakMemory) / 0x1p20, load)
+        facts = [
+            "model": arguments.path ?? "\(arguments.shape!)", "layers": config.numHiddenLayers, "block": arguments.block,
+            "precision": "\(arguments.options.dtype)", "kernels": Model.kernelsName, "parameters": model.numParameters,
+            "weight_bytes": model.weightBytes, "peak_memory_bytes": Machine.peakMemory, "load_ms": 1e3 * load,
         ]
     }
 
-    var text: String { ([head] + lines.map(\.text)).joined(separator: "\n") }
+    // MARK: Text
 
-    var json: Data { get throws { try JSONSerialization.data(withJSONObject: values, options: [.prettyPrinted, .sortedKeys]) } }
+    var text: String {
+        ([head] + runs.map(machineText) + ["", table(stepRows)] + speedups
+            + (runs[0].generations.isEmpty ? [] : ["", table(generationRows)])).joined(separator: "\n")
+    }
 
-    /// Horizontal bars of time, and beside them the share of the machine's limit.
-    var plot: String {
-        let (left, width, row) = (190.0, 420.0, 26.0)
-        let longest = lines.map(\.milliseconds).max() ?? 1
-        var svg = ["<svg xmlns='http://www.w3.org/2000/svg' width='860' height='\(Int(row) * lines.count + 64)' font-family='sans-serif' font-size='13'>",
-                   "<rect width='100%' height='100%' fill='white'/>"]
-        for (index, text) in head.split(separator: "\n").enumerated() {
-            svg.append("<text x='10' y='\(18 + 16 * index)' font-size='11' fill='#555'>\(text)</text>")
+    func machineText(_ run: Bench.Run) -> String {
+        String(
+            format: "machine, %@: reads %.1f GB/s (%.1f to %.1f), multiplies %.0f GOP/s", run.threads, median(run.bandwidth),
+            run.bandwidth.min() ?? 0, run.bandwidth.max() ?? 0, median(run.arithmetic))
+    }
+
+    /// A line for each count of threads and prefix, in ms, with the share of what bounds a part.
+    private var stepRows: [[String]] {
+        let parts = Observer.Part.allCases.filter { runs[0].steps[0].parts[$0] != nil }
+        var rows = [["threads", "prefix", "step, ms"] + parts.map { "\($0)" } + ["prefill, ms"]]
+        for run in runs {
+            for timing in run.steps {
+                let cells = parts.map { part in
+                    milliseconds(timing.parts[part] ?? []) + (limit(of: part, timing, run).map { " " + $0.text } ?? "")
+                }
+                rows.append(
+                    ["\(run.team.size)", "\(timing.prefix)", milliseconds(timing.step)] + cells + [milliseconds(timing.prefill)])
+            }
         }
-        for (index, line) in lines.enumerated() {
-            let y = 48 + row * Double(index)
-            let length = max(1, width * line.milliseconds / longest)
-            let colour = line.name.hasPrefix(" ") ? "#7aa6d9" : "#2c5f9e"
-            svg.append("<text x='\(left - 8)' y='\(y + 15)' text-anchor='end'>\(line.name)</text>")
-            svg.append("<rect x='\(left)' y='\(y)' width='\(length)' height='\(row - 6)' fill='\(colour)'/>")
-            var label = String(format: "%.1f ms", line.milliseconds)
-            if let limit = line.limit { label += String(format: ", %.0f %% of the %@", 100 * limit.reached / limit.most, limit.name) }
-            svg.append("<text x='\(left + length + 6)' y='\(y + 15)' fill='#333'>\(label)</text>")
+        return rows
+    }
+
+    private var generationRows: [[String]] {
+        [["threads", "policy", "prompt", "tokens", "forwards", "tokens per forward", "edits", "s", "tokens/s"]]
+            + runs.flatMap { run in
+                run.generations.map {
+                    ["\(run.team.size)", $0.policy, "\($0.prompt.count)", "\($0.tokens)", "\($0.forwards)",
+                     String(format: "%.2f", $0.tokensPerForward), "\($0.edits)", String(format: "%.2f", median($0.seconds)),
+                     String(format: "%.2f", $0.tokensPerSecond)]
+                }
+            }
+    }
+
+    /// What more threads are worth, beside what they are worth to the machine's own limits: medians of the rounds' ratios.
+    private var speedups: [String] {
+        let one = runs[0]
+        return runs.dropFirst().flatMap { run in
+            func ratio(_ more: [Double], _ fewer: [Double]) -> Double { median(zip(more, fewer).map { $0 / $1 }) }
+            return zip(one.steps, run.steps).map { fewer, more in
+                String(
+                    format: "%@ against %d on %d: step %.2f times as fast, prefill %.2f; bandwidth %.2f, arithmetic %.2f",
+                    run.threads, one.team.size, more.prefix, ratio(fewer.step, more.step), ratio(fewer.prefill, more.prefill),
+                    ratio(run.bandwidth, one.bandwidth), ratio(run.arithmetic, one.arithmetic))
+            }
         }
-        return (svg + ["</svg>"]).joined(separator: "\n") + "\n"
+    }
+
+    private func milliseconds(_ times: [Double]) -> String { String(format: "%.2f", 1e3 * median(times)) }
+
+    private func table(_ rows: [[String]]) -> String {
+        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+        return rows.map { row in
+            zip(row, widths).map { String(repeating: " ", count: $1 - $0.count) + $0 }.joined(separator: "  ")
+        }.joined(separator: "\n")
+    }
+
+    // MARK: Roofline
+
+    struct Limit {
+        let name: String
+        let share: Double
+        var text: String { String(format: "(%.0f %% of %@)", 100 * share, name) }
+    }
+
+    /// How much of the machine's bandwidth or arithmetic a part reaches, if one of them bounds it.
+    func limit(of part: Observer.Part, _ timing: StepTiming, _ run: Bench.Run) -> Limit? {
+        guard let times = timing.parts[part] else { return nil }
+        switch part {
+        case .experts:
+            return Limit(name: "bandwidth", share: timing.expertBytes / median(times) / 1e9 / median(run.bandwidth))
+        case .head where median(run.arithmetic) > 0:
+            let operations = 2 * Double(timing.block * config.hiddenSize) * Double(config.vocabSize)
+            return Limit(name: "arithmetic", share: operations / median(times) / 1e9 / median(run.arithmetic))
+        default: return nil
+        }
+    }
+
+    // MARK: JSON
+
+    var json: Data {
+        get throws {
+            let values = facts.merging(["runs": runs.map(fields)]) { $1 }
+            return try JSONSerialization.data(withJSONObject: values, options: [.prettyPrinted, .sortedKeys])
+        }
+    }
+
+    /// Timings of all rounds, in their order.
+    private func fields(_ run: Bench.Run) -> [String: Any] {
+        func milliseconds(_ times: [Double]) -> [Double] { times.map { 1e3 * $0 } }
+        return [
+            "threads": run.team.size, "bandwidth_gb_s": run.bandwidth, "arithmetic_gop_s": run.arithmetic,
+            "steps": run.steps.map { timing -> [String: Any] in
+                [
+                    "prefix": timing.prefix, "step_ms": milliseconds(timing.step), "prefill_ms": milliseconds(timing.prefill),
+                    "parts_ms": Dictionary(uniqueKeysWithValues: timing.parts.map { ($0.key.rawValue, milliseconds($0.value)) }),
+                    "experts_used": timing.expertsUsed,
+                ]
+            },
+            "generations": run.generations.map { timing -> [String: Any] in
+                [
+                    "policy": timing.policy, "prompt": timing.prompt.count, "tokens": timing.tokens, "forwards": timing.forwards,
+                    "edits": timing.edits, "tokens_per_forward": timing.tokensPerForward, "ms": milliseconds(timing.seconds),
+                ]
+            },
+        ]
     }
 }

@@ -38,8 +38,9 @@ final class SyntheticTensors: TensorSource {
     init(_ shape: Shape, layers: Int?) throws {
         config = try shape.config(layers: layers)
         directory = "synthetic \(shape)"
-        // The largest tensor is the head; the largest that writes to the residual, the dense layer's down projection.
-        random = config.vocabSize * config.hiddenSize
+        // The largest tensors are embedding and head, which must not be the same: tokens would predict themselves. The largest
+        // that writes to the residual is the dense layer's down projection.
+        random = (config.vocabSize + config.hiddenSize) * config.hiddenSize
         small = config.intermediateSize * config.hiddenSize
         file = try Self.file(random: random, small: small)
     }
@@ -74,8 +75,9 @@ final class SyntheticTensors: TensorSource {
     func tensor(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor {
         guard let base = file.bytes.baseAddress else { throw LLaDAError(.io, "no random numbers") }
         let bytes = shape.reduce(2, *)
-        // Different tensors begin at different places.
-        func place(_ room: Int) -> Int { abs(name.hashValue) % ((2 * room - bytes) / 64 + 1) * 64 }
+        // Different tensors begin at different places, the same in every process.
+        let hash = name.utf8.reduce(14_695_981_039_346_656_037 as UInt64) { ($0 ^ UInt64($1)) &* 1_099_511_628_211 }
+        func place(_ room: Int) -> Int { Int(hash % UInt64((2 * room - bytes) / 64 + 1)) * 64 }
         let start =
             if name.hasSuffix("norm.weight") { 2 * (random + small) }
             else if name.hasSuffix("bias") { 2 * (random + small + Self.constants) }

@@ -15,9 +15,11 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import cache
 from multiprocessing.pool import Pool
 from pathlib import Path
+from typing import TypeVar
 
 checkout = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(checkout / "bindings" / "python"))  # not needed after: pip install ./bindings/python
@@ -34,17 +36,21 @@ GEN_LENGTH = 96
 BLOCK_LENGTH = 32
 
 Job = tuple[Path, str, tasks.Question]  # checkpoint, mode
+AnyJob, Result = TypeVar("AnyJob"), TypeVar("Result")
 
 
 @cache  # once in each process
-def opened(checkpoint: Path) -> llada.Model:
+def opened(checkpoint: Path, dtype: str = "auto", expert_capacity: int = 0) -> llada.Model:
     # A tiny model gains nothing from threads; the processes are what keeps the cores busy.
-    return llada.Model.load(checkpoint, threads=1, progress=False)
+    return llada.Model.load(checkpoint, dtype, threads=1, expert_capacity=expert_capacity, progress=False)
 
 
 def answered(job: Job) -> Outcome:
     checkpoint, mode, question = job
-    model = opened(checkpoint)
+    return outcome(opened(checkpoint), mode, question)
+
+
+def outcome(model: llada.Model, mode: str, question: tasks.Question) -> Outcome:
     prompt = model.encode_prompt(question.text)
     answer = model.generate(prompt, llada.Policy(**modes.fields(mode)), BLOCK_LENGTH, GEN_LENGTH)
     final, strict = tasks.check(question, answer.text)
@@ -71,18 +77,24 @@ def chosen(questions: list[tasks.Question], per_family: int) -> list[tasks.Quest
     return picked
 
 
-def run(pool: Pool, checkpoint: Path, mode: str, questions: list[tasks.Question]) -> list[Outcome]:
-    started, label = time.monotonic(), f"{checkpoint.name} {mode}"
+def run(pool: Pool, work: Callable[[AnyJob], Result], jobs: Sequence[AnyJob], label: str) -> list[Result]:
+    """What comes of each job, a job a question."""
+    started = time.monotonic()
     bar = bar_for(None, label)
-    outcomes = []
-    for outcome in pool.imap(answered, [(checkpoint, mode, q) for q in questions], chunksize=5):
-        outcomes.append(outcome)
+    done = []
+    for result in pool.imap(work, jobs, chunksize=5):
+        done.append(result)
         if bar:
-            bar(len(outcomes) / len(questions))
+            bar(len(done) / len(jobs))
     if bar:
         bar.close()
-    print(f"{label}: {len(outcomes)} questions in {time.monotonic() - started:.0f} s", file=sys.stderr)
-    return outcomes
+    print(f"{label}: {len(done)} questions in {time.monotonic() - started:.0f} s", file=sys.stderr)
+    return done
+
+
+def workers(count: int) -> Pool:
+    # Ctrl-C is for the parent to see, which ends the others.
+    return Pool(count, signal.signal, (signal.SIGINT, signal.SIG_IGN))
 
 
 def row(mode: str, family: str, outcomes: list[Outcome]) -> str:
@@ -104,14 +116,18 @@ def table(by_mode: dict[str, list[Outcome]]) -> str:
     return "\n".join(lines)
 
 
+def add_common(options: argparse.ArgumentParser) -> None:
+    options.add_argument("--questions", type=Path, default=checkout / "examples" / "models" / "held_out.jsonl")
+    options.add_argument("--per-family", type=int, default=sys.maxsize, metavar="N", help="so many of each at most")
+    options.add_argument("--processes", type=int, default=2)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("models", metavar="MODEL", type=Path, nargs="+", help="a checkpoint")
     options.add_argument("--modes", nargs="+", metavar="MODE", help=f"{', '.join(modes.MODES)}, S@0.3 (threshold)")
-    options.add_argument("--questions", type=Path, default=checkout / "examples" / "models" / "held_out.jsonl")
-    options.add_argument("--per-family", type=int, default=sys.maxsize, metavar="N", help="so many of each at most")
     options.add_argument("--out", type=Path, default=Path("results.json"))
-    options.add_argument("--processes", type=int, default=2)
+    add_common(options)
     choice = options.parse_args()
     try:
         for mode in choice.modes or ():
@@ -120,12 +136,12 @@ def main() -> None:
     except (OSError, ValueError) as problem:
         options.error(str(problem))
 
-    # Ctrl-C is for the parent to see, which ends the others.
-    with Pool(choice.processes, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+    with workers(choice.processes) as pool:
         for checkpoint in map(Path.absolute, choice.models):
             by_mode = {}
             for mode in choice.modes or default_modes(checkpoint):
-                by_mode[mode] = run(pool, checkpoint, mode, questions)
+                jobs = [(checkpoint, mode, question) for question in questions]
+                by_mode[mode] = run(pool, answered, jobs, f"{checkpoint.name} {mode}")
                 results.add(choice.out, {checkpoint.name: {mode: by_mode[mode]}})
             print(f"### {checkpoint.name}\n\n{table(by_mode)}\n", flush=True)
 

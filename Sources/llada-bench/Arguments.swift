@@ -1,0 +1,74 @@
+import LLaDA
+
+/// The command line; main.swift has its manual.
+struct Arguments {
+    var path: String?
+    var shape: Shape?
+    var layers: Int?
+    var threads = [0]
+    var prefixes = [512]
+    var block = 32
+    var rounds = 9
+    /// Tokens to generate; 0: no generation is timed.
+    var generate = 0
+    var policies = [(name: "Q", policy: Policy.quality)]
+    var prompt: String?
+    var json: String?
+    var plot: String?
+    var options = Model.Options()
+
+    private static let precisions: [String: Model.DType] = ["auto": .auto, "f32": .f32, "bf16": .bf16, "int8": .int8, "int4": .int4]
+    private static let presets: [String: Policy] = ["S": .speedy, "Q": .quality, "2.0": .lowConfidence]
+
+    init(_ arguments: [String]) throws {
+        var rest = arguments[...]
+        func wrong(_ text: String) -> LLaDAError { LLaDAError(.invalidArgument, text) }
+        while let word = rest.popFirst() {
+            func text() throws -> String {
+                guard let text = rest.popFirst() else { throw wrong("\(word) wants a value") }
+                return text
+            }
+            func list() throws -> [String] { try text().split(separator: ",").map(String.init) }
+            func number(_ text: String, _ least: Int) throws -> Int {
+                guard let number = Int(text), number >= least else { throw wrong("\(word) wants a number of at least \(least)") }
+                return number
+            }
+            /// Ascending, each once.
+            func numbers(_ least: Int) throws -> [Int] { Set(try list().map { try number($0, least) }).sorted() }
+            func oneOf<Value>(_ values: [String: Value], _ text: String) throws -> Value {
+                guard let value = values[text] else { throw wrong("\(word) wants one of \(values.keys.sorted().joined(separator: ", "))") }
+                return value
+            }
+            switch word {
+            case "--shape": shape = try oneOf(Dictionary(uniqueKeysWithValues: Shape.allCases.map { ($0.rawValue, $0) }), text())
+            case "--layers": layers = try number(text(), 1)
+            case "--precision": options.dtype = try oneOf(Self.precisions, text())
+            case "--blas": options.blas = try oneOf(["on": .on, "off": .off], text())
+            case "--rounds": rounds = try number(text(), 1)
+            case "--threads": threads = try numbers(0)
+            case "--prefix": prefixes = try numbers(1)
+            case "--block": block = try number(text(), 1)
+            case "--generate": generate = try number(text(), 1)
+            case "--policy": policies = try list().map { ($0, try oneOf(Self.presets, $0)) }
+            case "--prompt": prompt = try text()
+            case "--json": json = try text()
+            case "--plot": plot = try text()
+            default:
+                if word.hasPrefix("-") { throw wrong("\(word) is no option: see the head of Sources/llada-bench/main.swift") }
+                path = word
+            }
+        }
+        if (path == nil) == (shape == nil) { throw wrong("say which MODEL, or --shape mini|flash") }
+        guard let most = threads.last else { throw wrong("--threads wants a number or more") }
+        guard let shortest = prefixes.first, shortest >= block else { throw wrong("--prefix must be at least --block") }
+        options.threads = threads[0] == 0 ? 0 : most
+    }
+
+    func open() throws -> Model {
+        if let shape {
+            return try Model(
+                try SyntheticTensors(shape, layers: layers), options: options, progress: .init(path: "\(shape)", tell: nil))
+        }
+        return try Model(path: path ?? "", options: options)
+    }
+}

@@ -1,0 +1,110 @@
+import Foundation
+import LLaDA
+import Probes
+
+/// Everything that is timed, round after round.
+struct Bench {
+    /// What one count of threads came to.
+    struct Run {
+        let transformer: Transformer
+        var steps: [StepTiming]  // by prefix
+        var generations: [GenerationTiming] = []  // by prompt and policy
+        var bandwidth: [Double] = []  // GB/s
+        var arithmetic: [Double] = []  // G(FL)OP/s
+
+        var team: ThreadTeam { transformer.compute.team }
+        var threads: String { team.size == 1 ? "1 thread" : "\(team.size) threads" }
+    }
+
+    let model: Model
+    private(set) var runs: [Run]
+    private let arguments: Arguments
+
+    init(_ model: Model, _ arguments: Arguments) throws {
+        self.model = model
+        self.arguments = arguments
+        let block = arguments.block
+        let prefixes = arguments.prefixes.map { $0 / block * block }
+        let tokens = RandomTokens(model)
+        let prompts =
+            if let text = arguments.prompt { [try Self.encode(text, model)] } else { prefixes.map { tokens.first($0) } }
+        let longest = max(prefixes.last ?? 0, prompts.map(\.count).max() ?? 0) + max(block, arguments.generate)
+        guard longest <= model.config.maxPositionEmbeddings else {
+            throw LLaDAError(
+                .invalidArgument, "\(longest) positions are wanted; the model has \(model.config.maxPositionEmbeddings)")
+        }
+        // One set of weights, however many teams compute with them.
+        runs = arguments.threads.map { threads in
+            var transformer = model.transformer
+            if threads != 0, threads != model.threads {
+                transformer = Transformer(
+                    config: model.config, weights: transformer.weights,
+                    compute: Compute(team: ThreadTeam(threads: threads), blas: transformer.compute.blas))
+            }
+            return Run(transformer: transformer, steps: prefixes.map { StepTiming(prefix: $0, block: block) })
+        }
+        if arguments.generate == 0 { return }
+        for index in runs.indices {
+            runs[index].generations = prompts.flatMap { prompt in
+                arguments.policies.map { name, policy in
+                    var options = Decoder.Options()
+                    options.blockLength = block
+                    options.genLength = arguments.generate
+                    options.policy = policy
+                    // Where random weights would end an answer means nothing.
+                    let ends = arguments.shape == nil ? model.eosTokenIDs : []
+                    return GenerationTiming(policy: name, prompt: prompt, maskID: tokens.maskID, eosIDs: ends, options: options)
+                }
+            }
+        }
+    }
+
+    private static func encode(_ text: String, _ model: Model) throws -> [Int32] {
+        guard let tokenizer = model.tokenizer else { throw LLaDAError(.tokenizer, "--prompt wants a model with a tokenizer") }
+        return try model.chatTemplate?.encode([ChatMessage(role: .user, content: text)]) ?? tokenizer.encode(text)
+    }
+
+    mutating func run() throws {
+        let machine = try Machine()
+        let tokens = RandomTokens(model)
+        for round in 1...arguments.rounds {
+            for index in runs.indices {
+                let team = runs[index].team
+                runs[index].bandwidth.append(machine.bandwidth(team))
+                try StepTiming.round(&runs[index].steps, runs[index].transformer, tokens)
+                for generation in runs[index].generations.indices {
+                    try runs[index].generations[generation].round(runs[index].transformer)
+                }
+                runs[index].arithmetic.append(machine.arithmetic(team, Self.kind(arguments.options.dtype)))
+            }
+            FileHandle.standardError.write(Data("round \(round) of \(arguments.rounds)\n".utf8))
+        }
+    }
+
+    /// The way this precision multiplies.
+    private static func kind(_ precision: Model.DType) -> probe_kind {
+        switch precision {
+        case .bf16: PROBE_BF16
+        case .int8, .int4: PROBE_INT8
+        case .auto, .f32: PROBE_F32
+        }
+    }
+}
+
+/// Tokens that spread over the vocabulary, the mask not among them.
+struct RandomTokens {
+    let maskID: Int32
+    private let vocabulary: Int
+
+    init(_ model: Model) {
+        vocabulary = model.config.vocabSize
+        maskID = model.maskTokenID ?? Int32(vocabulary - 1)
+    }
+
+    func first(_ count: Int) -> [Int32] {
+        (0..<count).map { index in
+            let token = Int32((index * 7919 + 13) % (vocabulary - 1))
+            return token < maskID ? token : token + 1
+        }
+    }
+}

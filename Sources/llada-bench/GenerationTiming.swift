@@ -1,0 +1,42 @@
+import LLaDA
+
+/// An answer, from the first forward over masks to the last; the prompt's keys and values are there before.
+struct GenerationTiming {
+    let policy: String
+    let prompt: [Int32]
+    let maskID: Int32
+    let eosIDs: [Int32]
+    let options: Decoder.Options
+    private(set) var seconds: [Double] = []
+    // The same in each round.
+    private(set) var tokens = 0
+    private(set) var forwards = 0
+    private(set) var edits = 0
+
+    init(policy: String, prompt: [Int32], maskID: Int32, eosIDs: [Int32], options: Decoder.Options) {
+        self.policy = policy
+        self.prompt = prompt
+        self.maskID = maskID
+        self.eosIDs = eosIDs
+        self.options = options
+    }
+
+    var tokensPerForward: Double { Double(tokens) / Double(max(forwards, 1)) }
+    var tokensPerSecond: Double { Double(tokens) / median(seconds) }
+
+    mutating func round(_ transformer: Transformer) throws {
+        let sequence = try CachedSequence(transformer, blockLength: options.blockLength)
+        let decoder = try Decoder(
+            sequence, compute: transformer.compute, maskID: maskID, eosIDs: eosIDs, prompt: prompt, options: options)
+        let whole = prompt.count / options.blockLength * options.blockLength
+        if whole > 0 {
+            try prompt.withUnsafeBufferPointer {
+                _ = try sequence.forward($0, active: whole - options.blockLength..<whole, asOneBlock: false)
+            }
+        }
+        seconds.append(try llada_bench.seconds { try decoder.run() })
+        tokens = decoder.output.count
+        forwards = decoder.forwards
+        edits = decoder.edits
+    }
+}

@@ -1,0 +1,89 @@
+import Foundation
+import LLaDA
+
+/// A denoising step on a prefix, and the prefill before it.
+struct StepTiming {
+    let prefix: Int
+    let block: Int
+    private(set) var step: [Double] = []  // seconds
+    private(set) var prefill: [Double] = []
+    private(set) var parts: [Observer.Part: [Double]] = [:]
+    /// Experts that the rows of a step use, a layer; the same in each round.
+    private(set) var expertsUsed = 0.0
+    /// Bytes of the experts that a step reads.
+    private(set) var expertBytes = 0.0
+
+    init(prefix: Int, block: Int) {
+        self.prefix = prefix
+        self.block = block
+    }
+
+    /// One timing of each, on one sequence: what a longer prefix shares with a shorter one is computed once.
+    static func round(_ timings: inout [StepTiming], _ transformer: Transformer, _ random: RandomTokens) throws {
+        guard let last = timings.last else { return }
+        let tokens = random.first(last.prefix + last.block)
+        let sequence = try CachedSequence(transformer, blockLength: last.block)
+        var prefill = 0.0
+        for index in timings.indices {
+            prefill += try timings[index].extend(sequence, tokens)
+            timings[index].prefill.append(prefill)
+            try timings[index].timeStep(sequence, transformer, tokens, maskID: random.maskID)
+        }
+    }
+
+    /// Computes keys and values up to the end of the prefix, nothing of the head, and says how long that took.
+    private func extend(_ sequence: CachedSequence, _ tokens: [Int32]) throws -> Double {
+        try tokens.withUnsafeBufferPointer { tokens in
+            try seconds { _ = try sequence.forward(tokens, active: prefix - block..<prefix, asOneBlock: false) }
+        }
+    }
+
+    private mutating func timeStep(
+        _ sequence: CachedSequence, _ transformer: Transformer, _ tokens: [Int32], maskID: Int32
+    ) throws {
+        var options = Decoder.Options()
+        options.blockLength = block
+        options.genLength = block
+        let decoder = try Decoder(
+            sequence, compute: transformer.compute, maskID: maskID, eosIDs: [], prompt: Array(tokens[..<prefix]), options: options)
+        // A draft, for masks are all alike and would all go to the same experts; other tokens than those of a longer prefix.
+        for position in prefix..<prefix + block - 1 { try decoder.setToken(tokens[position + 1], at: position) }
+        try decoder.forward()  // not timed: caches and threads get warm
+
+        var last = 0.0
+        var spent: [Observer.Part: Double] = [:]
+        var used: [Int] = []  // by layer
+        func now() -> Double { Double(DispatchTime.now().uptimeNanoseconds) / 1e9 }
+        sequence.observer = Observer(
+            routing: { _, routing in used.append(Set(routing.experts).count) },
+            finished: { part in
+                let time = now()
+                spent[part, default: 0] += time - last
+                last = time
+            })
+        let start = now()
+        last = start
+        try decoder.forward()
+        let end = now()
+        sequence.observer = nil
+        spent[.head] = end - last
+        step.append(end - start)
+        for (part, time) in spent { parts[part, default: []].append(time) }
+        let total = used.reduce(0, +)
+        expertsUsed = Double(total) / Double(max(used.count, 1))
+        expertBytes = Double(total * transformer.weights.bytesOfAnExpert)
+    }
+}
+
+extension Weights {
+    fileprivate var bytesOfAnExpert: Int {
+        for layer in layers {
+            if case .mixture(let mixture) = layer.feedForward {
+                return [mixture.experts[0].gate, mixture.experts[0].up, mixture.experts[0].down].reduce(0) {
+                    $0 + Matrix.byteCount($1.layout, outputs: $1.outputs, inputs: $1.inputs)
+                }
+            }
+        }
+        return 0
+    }
+}
