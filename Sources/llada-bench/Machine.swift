@@ -11,7 +11,7 @@ struct Machine {
 
     init(team: ThreadTeam) throws {
         self.team = team
-        (memory, owner) = try Arena().take(bytes)
+        (memory, owner) = try Arena(team: team).take(bytes)
         memory.initializeMemory(as: UInt8.self, repeating: 1, count: bytes)
     }
 

@@ -17,15 +17,15 @@ struct Timing {
     let block: Int
 
     /// The way this precision multiplies.
-    static func kind(_ precision: Model.DType) -> probe_kind {
+    static func kind(_ precision: Precision) -> probe_kind {
         switch precision {
-        case .bf16: PROBE_BF16
-        case .int8, .int4: PROBE_INT8
-        case .auto, .f32: PROBE_F32
+        case .packed(LLK_PACKED_BF16): PROBE_BF16
+        case .packed: PROBE_INT8
+        case .rows: PROBE_F32
         }
     }
 
-    init(_ model: Model, prefix: Int, block: Int, rounds: Int, precision: Model.DType) throws {
+    init(_ model: Model, prefix: Int, block: Int, rounds: Int) throws {
         self.model = model
         self.prefix = prefix / block * block
         self.block = block
@@ -33,7 +33,7 @@ struct Timing {
         for _ in 0..<rounds {
             bandwidth.append(machine.bandwidth())
             try round()
-            arithmetic.append(machine.arithmetic(Self.kind(precision)))
+            arithmetic.append(machine.arithmetic(Self.kind(model.precision)))
         }
     }
 

@@ -72,7 +72,7 @@ do {
     let load = try seconds { opened = try arguments.open() }
     guard let model = opened else { exit(1) }
     let timing = try Timing(
-        model, prefix: arguments.prefix, block: arguments.block, rounds: arguments.rounds, precision: arguments.options.dtype)
+        model, prefix: arguments.prefix, block: arguments.block, rounds: arguments.rounds)
     let report = Report(timing, load: load, arguments)
     print(report.text)
     if let file = arguments.json { try report.json.write(to: URL(fileURLWithPath: file)) }
