@@ -140,7 +140,8 @@ typedef struct llada_model llada_model;
  * the weights in memory. README, "Precision", has what each costs. FP8 checkpoints (blocks with scales) load as any. */
 typedef int32_t llada_dtype;
 enum {
-    LLADA_DTYPE_AUTO = 0, /* each tensor as stored: F32, F16 or BF16, used in place; activations f32 */
+    LLADA_DTYPE_AUTO = 0, /* each tensor as stored: F32, F16 or BF16, used in place; activations f32. A model that
+                             llada_model_save wrote: as it was packed, and then no other is possible. */
     LLADA_DTYPE_F32 = 1,  /* weights and activations f32 */
     LLADA_DTYPE_BF16 = 2, /* packed; weights and activations rounded to bf16 (nearest even), sums f32 */
     LLADA_DTYPE_INT8 = 3, /* packed; integers with a scale for every 64 inputs, activations likewise */
@@ -156,7 +157,7 @@ enum {
                             be loaded. It is loaded once, privately, and set to one thread: see README. */
 };
 
-/* Loading has come this far (0 to 1). Non-zero stops it. */
+/* Loading, or saving, has come this far (0 to 1). Non-zero stops it. */
 typedef int (*llada_progress_callback)(double fraction, void *user);
 
 typedef struct llada_model_options {
@@ -182,6 +183,14 @@ LLADA_API llada_status llada_model_options_init(llada_model_options *options, si
  * `options` may be NULL. */
 LLADA_API llada_status llada_model_open(const char *path, const llada_model_options *options, llada_model **model,
                                         llada_error *error);
+
+/* Writes a packed model (BF16, INT8, INT4) to the folder `path`, once: llada_model_open opens it as any other, with the
+ * same results, and without packing anything. The folder is made, or is there and empty; on a failure nothing is left in
+ * it. It gets the weights as they are held and the config and tokenizer files as they were when the model was opened; the
+ * options of that opening (ids, expert_capacity) are not part of it. LLADA_ERROR_INVALID_ARGUMENT for a model that is not
+ * packed. `progress` may be NULL. */
+LLADA_API llada_status llada_model_save(const llada_model *model, const char *path, llada_progress_callback progress,
+                                        void *progress_user, llada_error *error);
 
 /* Gives back the caller's hold; decoders that use the model keep it alive. */
 LLADA_API void llada_model_free(llada_model *model);

@@ -74,6 +74,18 @@ private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LL
     return options
 }
 
+@_cdecl("llada_model_save") @implementation
+public func llada_model_save(
+    _ model: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ progress: llada_progress_callback?,
+    _ progress_user: UnsafeMutableRawPointer?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let model = try CAPI.model(model)
+        guard let path else { throw .null("path") }
+        try model.save(to: path, progress: progress.map { callback in { callback($0, progress_user) == 0 } })
+    }
+}
+
 @_cdecl("llada_model_free") @implementation
 public func llada_model_free(_ model: OpaquePointer?) {
     guard let model else { return }

@@ -3,9 +3,9 @@ import Kernels
 /// An opened checkpoint: weights, config and, where its folder has one, the tokenizer. Immutable: any number of
 /// threads and decoders may share it.
 public final class Model: Sendable {
-    /// How weights are held. Arithmetic is f32 throughout.
+    /// How matrices are held, and multiplied.
     public enum DType: Sendable {
-        /// Each as stored (F32, F16 or BF16), in place.
+        /// As stored: F32, F16 or BF16, in place; in a saved model, packed.
         case auto
         case f32
         case bf16
@@ -49,6 +49,10 @@ public final class Model: Sendable {
     /// As held.
     public let weightBytes: Int
     package let transformer: Transformer
+    /// How the layers' matrices are held.
+    package let precision: Precision
+    /// The files a saved model needs beside its weights; nil if it is not packed and cannot be saved.
+    let sideFiles: SideFiles?
 
     /// The kernels this CPU gets: "avx512", "avx2" or "portable".
     public static var kernelsName: String {
@@ -99,7 +103,11 @@ public final class Model: Sendable {
         let path = source.directory
         config = try source.config.withExpertCapacity(options.expertCapacity)
         let team = ThreadTeam(threads: options.threads == 0 ? ThreadTeam.availableThreads : options.threads)
-        let weights = try Weights(source, options.dtype.precision, team: team, progress: progress.part(0.5, 0.4))
+        let file = Checkpoint.singleFileName.string
+        let packed = try PackedFile(source.metadata, file: file)
+        precision = try options.dtype.precision(of: packed, in: path)
+        let weights = try Weights(source, precision, isPacked: packed != nil, team: team, progress: progress.part(0.5, 0.4))
+        try packed?.check(weights, file: file)
         numParameters = weights.parameters
         weightBytes = weights.byteCount
         let compute = Compute(team: team, blas: try options.blas.library())
@@ -114,6 +122,7 @@ public final class Model: Sendable {
             tokenizer = nil
             chatTemplate = nil
         }
+        if case .packed = precision { sideFiles = try SideFiles(folder: path) } else { sideFiles = nil }
         let ids = SpecialTokens(config, tokenizer, options)
         maskTokenID = try ids.mask()
         eosTokenIDs = try ids.endOfSequence()
@@ -152,6 +161,16 @@ extension Model.DType {
         case .int8: .packed(LLK_PACKED_INT8)
         case .int4: .packed(LLK_PACKED_INT4)
         }
+    }
+
+    /// The same for a folder whose weights may be packed already.
+    fileprivate func precision(of packed: PackedFile?, in folder: String) throws(LLaDAError) -> Precision {
+        guard let packed else { return precision }
+        if self != .auto, precision != .packed(packed.precision) {
+            let name = PackedFile.name(of: packed.precision)
+            throw LLaDAError(.invalidArgument, "dtype is \(self); expected auto or \(name), as the weights of \(folder) are packed")
+        }
+        return .packed(packed.precision)
     }
 }
 

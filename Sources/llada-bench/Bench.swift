@@ -1,4 +1,5 @@
 import Foundation
+import Kernels
 import LLaDA
 import Probes
 
@@ -65,7 +66,7 @@ struct Bench {
     }
 
     mutating func run() throws {
-        let machine = try Machine()
+        let machine = try Machine(model.transformer.compute.team)
         let tokens = RandomTokens(model)
         for round in 1...arguments.rounds {
             for index in runs.indices {
@@ -75,18 +76,18 @@ struct Bench {
                 for generation in runs[index].generations.indices {
                     try runs[index].generations[generation].round(runs[index].transformer)
                 }
-                runs[index].arithmetic.append(machine.arithmetic(team, Self.kind(arguments.options.dtype)))
+                runs[index].arithmetic.append(machine.arithmetic(team, Self.kind(model.precision)))
             }
             FileHandle.standardError.write(Data("round \(round) of \(arguments.rounds)\n".utf8))
         }
     }
 
     /// The way this precision multiplies.
-    private static func kind(_ precision: Model.DType) -> probe_kind {
+    private static func kind(_ precision: Precision) -> probe_kind {
         switch precision {
-        case .bf16: PROBE_BF16
-        case .int8, .int4: PROBE_INT8
-        case .auto, .f32: PROBE_F32
+        case .packed(LLK_PACKED_BF16): PROBE_BF16
+        case .packed: PROBE_INT8
+        case .rows: PROBE_F32
         }
     }
 }

@@ -8,8 +8,8 @@ struct Machine {
     private let owner: AnyObject
     private let bytes = 512 << 20
 
-    init() throws {
-        (memory, owner) = try Arena().take(bytes)
+    init(_ team: ThreadTeam) throws {
+        (memory, owner) = try Arena(team: team).take(bytes)
         memory.initializeMemory(as: UInt8.self, repeating: 1, count: bytes)
     }
 

@@ -70,6 +70,12 @@ final class SyntheticTensors: TensorSource {
         return try MappedFile(path)
     }
 
+    var metadata: [(key: JSONString, value: JSONString)] { [] }
+
+    func bytes(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor {
+        throw LLaDAError(.tensor, "\(directory): there are no bytes in random weights")
+    }
+
     func has(_ name: String) -> Bool { !name.hasSuffix(".experts.gate_proj") }
 
     func tensor(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor {

@@ -34,7 +34,7 @@ struct StepTiming {
     /// Computes keys and values up to the end of the prefix, nothing of the head, and says how long that took.
     private func extend(_ sequence: CachedSequence, _ tokens: [Int32]) throws -> Double {
         try tokens.withUnsafeBufferPointer { tokens in
-            try seconds { _ = try sequence.forward(tokens, active: prefix - block..<prefix, asOneBlock: false) }
+            try seconds { _ = try sequence.forward(tokens, active: prefix..<prefix, asOneBlock: false) }
         }
     }
 

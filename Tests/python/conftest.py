@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -60,6 +61,18 @@ def safetensors(path: Path) -> dict:
         )
         for name, t in header.items()
     }
+
+
+def write_checkpoint(folder: Path, config: dict, tensors: dict) -> None:
+    """tensors: name -> (type, array)"""
+    header, data = {}, b""
+    for name, (kind, array) in tensors.items():
+        header[name] = {"dtype": kind, "shape": array.shape, "data_offsets": [len(data), len(data) + array.nbytes]}
+        data += array.tobytes()
+    text = json.dumps(header).encode()
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
 
 
 def policy(run: dict) -> llada.Policy:

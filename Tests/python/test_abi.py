@@ -107,7 +107,7 @@ def test_every_function_is_bound_as_declared():
         "size_t": ctypes.c_size_t, "int32_t": ctypes.c_int32, "uint32_t": ctypes.c_uint32, "bool": ctypes.c_bool,
         "llada_status": ctypes.c_int32, "llada_preset": ctypes.c_int32, "void *": ctypes.c_void_p,
         "llada_model *": ctypes.c_void_p, "llada_decoder *": ctypes.c_void_p, "char *": None,
-        "llada_step_callback": _abi.StepCallback, "uint8_t": ctypes.c_uint8, "float": ctypes.c_float,
+        "llada_progress_callback": _abi.ProgressCallback, "llada_step_callback": _abi.StepCallback, "uint8_t": ctypes.c_uint8, "float": ctypes.c_float,
     }
     kinds.update(STRUCTS)
     declared = functions()

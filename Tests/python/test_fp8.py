@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import struct
 
 import numpy as np
 import pytest
-from conftest import CONFORMANCE, runs, safetensors
+from conftest import CONFORMANCE, runs, safetensors, write_checkpoint
 
 import llada
 
@@ -42,18 +41,6 @@ def encoded(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return codes, scales, means
 
 
-def write(folder, config: dict, tensors: dict) -> None:
-    """tensors: name -> (type, array)"""
-    header, data = {}, b""
-    for name, (kind, array) in tensors.items():
-        header[name] = {"dtype": kind, "shape": array.shape, "data_offsets": [len(data), len(data) + array.nbytes]}
-        data += array.tobytes()
-    text = json.dumps(header).encode()
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     base = tmp_path_factory.mktemp("fp8")
@@ -66,8 +53,8 @@ def folders(tmp_path_factory):
             ours[name], ours[f"{name}_scale_inv"] = ("F8_E4M3", codes), ("F32", scales)
             theirs[name] = ("F32", means)
     quantization = {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": BLOCK}
-    write(base / "fp8", {**config, "quantization_config": quantization}, ours)
-    write(base / "f32", config, theirs)
+    write_checkpoint(base / "fp8", {**config, "quantization_config": quantization}, ours)
+    write_checkpoint(base / "f32", config, theirs)
     return base
 
 
@@ -87,6 +74,13 @@ def test_float8_is_held_as_wished(folders, dtype):
     error = np.abs(exact - held)
     assert error.max() > 0  # something was rounded,
     assert np.median(error) < 0.1 * np.median(np.abs(exact))  # and a row may go to another expert
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "int8", "int4"])
+def test_float8_is_saved_packed(folders, tmp_path, dtype):
+    with llada.Model.load(folders / "fp8", dtype=dtype) as model:
+        model.save(tmp_path / "saved")
+    assert np.array_equal(logits(tmp_path / "saved", "auto"), logits(folders / "fp8", dtype))
 
 
 def test_float8_without_a_word_on_its_scales_is_refused(folders, tmp_path):

@@ -5,6 +5,8 @@ package enum TensorType: Sendable {
     case f32, f16, bf16
     /// Where the config says how it is scaled.
     case f8E4M3
+    /// Bytes; what they mean is known to who asks for them.
+    case u8
 }
 
 /// A tensor's bytes in an open checkpoint, row-major, little-endian.
@@ -36,6 +38,8 @@ package struct Tensor: @unchecked Sendable {  // the bytes behind `base` are nev
 package final class Checkpoint: Sendable {
     package let directory: String
     package let config: ModelConfig
+    /// What the writer of `model.safetensors` noted in it; empty if there are shards.
+    package let metadata: [(key: JSONString, value: JSONString)]
     private let stored: [JSONString: Stored]
     private let asked = Mutex<Set<JSONString>>([])
 
@@ -47,7 +51,7 @@ package final class Checkpoint: Sendable {
     }
 
     private static let generationFileName = "generation_config.json"
-    private static let singleFileName: JSONString = "model.safetensors"
+    package static let singleFileName: JSONString = "model.safetensors"
     private static let configLimit = 16 << 20
     private static let indexLimit = 256 << 20
 
@@ -69,6 +73,7 @@ package final class Checkpoint: Sendable {
         let index = try Self.index(in: path)
         let shards = try Self.load(index?.shards ?? [Self.singleFileName], in: path, mapped: mapped, progress)
         try index?.check(shards.map { ($0.name, $0.tensors) })
+        metadata = index == nil ? shards[0].tensors.metadata : []
         stored = try Self.merge(shards)
         try progress?(1)
     }
@@ -152,6 +157,25 @@ package final class Checkpoint: Sendable {
 
     /// The tensor of this name, which must have this shape and a type the engine reads.
     package func tensor(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor {
+        try find(name, shape: shape, "F32, F16 or BF16") {
+            switch $0 {
+            case .f32: .f32
+            case .f16: .f16
+            case .bf16: .bf16
+            case .f8E4M3 where config.blockFP8 != nil: .f8E4M3
+            default: nil
+            }
+        }
+    }
+
+    /// The tensor of this name, which must have this shape and be of bytes.
+    package func bytes(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor {
+        try find(name, shape: shape, "U8") { $0 == .u8 ? .u8 : nil }
+    }
+
+    private func find(
+        _ name: String, shape: [Int], _ expected: String, _ type: (SafetensorsType) -> TensorType?
+    ) throws(LLaDAError) -> Tensor {
         let key = JSONString(name)
         guard let found = stored[key] else {
             throw LLaDAError(.tensor, "\(directory): tensor \(key.quoted) is missing; expected one of shape \(shape)")
@@ -161,15 +185,8 @@ package final class Checkpoint: Sendable {
             LLaDAError(
                 .tensor, file: found.fileName, key: "tensor \(entry.name.quoted): \(what)", found: text, expected: expected)
         }
+        guard let type = type(entry.type) else { throw mismatch("dtype", found: entry.type.rawValue, expected: expected) }
         if entry.shape != shape { throw mismatch("shape", found: "\(entry.shape)", expected: "\(shape)") }
-        let type: TensorType
-        switch entry.type {
-        case .f32: type = .f32
-        case .f16: type = .f16
-        case .bf16: type = .bf16
-        case .f8E4M3 where config.blockFP8 != nil: type = .f8E4M3
-        default: throw mismatch("dtype", found: entry.type.rawValue, expected: "F32, F16 or BF16")
-        }
         // A file that holds a tensor is not empty, so its bytes have an address.
         guard let start = found.file.bytes.baseAddress else {
             throw LLaDAError(.io, "\(found.file.path) is empty")

@@ -9,7 +9,8 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
     /// Valid while this object lives, which Swift ends after its last use: `withExtendedLifetime(file) { … file.bytes … }`
     /// where nothing else holds on to it.
     package let bytes: UnsafeRawBufferPointer
-    private let mapped: Bool
+    /// What holds them if they were read.
+    private let memory: HugePages?
 
     /// Reads are cut into pieces of this size, between which `progress` may stop them.
     private static let piece = 32 << 20
@@ -21,22 +22,26 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
         progress: ((Double) throws(LLaDAError) -> Void)? = nil
     ) throws(LLaDAError) {
         self.path = path
-        self.mapped = mapped
         let (descriptor, size) = try Self.open(path)
         defer { close(descriptor) }
         if size > limit { throw LLaDAError(.io, "\(path) has \(size) bytes; at most \(limit) are accepted") }
         if size == 0 {
+            memory = nil
             bytes = UnsafeRawBufferPointer(start: nil, count: 0)
         } else if mapped {
+            memory = nil
             bytes = try Self.map(descriptor, size, path)
         } else {
-            bytes = try Self.read(descriptor, size, path, progress)
+            let read = try Self.read(descriptor, size, path, progress)
+            memory = read
+            bytes = UnsafeRawBufferPointer(start: read.base, count: size)
         }
     }
 
+    package var isMapped: Bool { memory == nil && !bytes.isEmpty }
+
     deinit {
-        guard let base = UnsafeMutableRawPointer(mutating: bytes.baseAddress) else { return }
-        if mapped { munmap(base, bytes.count) } else { free(base) }
+        if isMapped { munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count) }
     }
 
     /// Whether the folder has an entry of this name. A dangling link counts: an unfinished download must fail when it is
@@ -79,25 +84,20 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
 
     private static func read(
         _ descriptor: Int32, _ size: Int, _ path: String, _ progress: ((Double) throws(LLaDAError) -> Void)?
-    ) throws(LLaDAError) -> UnsafeRawBufferPointer {
-        guard let base = malloc(size) else {
+    ) throws(LLaDAError) -> HugePages {
+        guard let memory = HugePages(count: size) else {
             throw LLaDAError(.outOfMemory, "no memory for the \(size) bytes of \(path)")
         }
-        do throws(LLaDAError) {
-            var done = 0
-            while done < size {
-                let count = Glibc.read(descriptor, base + done, min(piece, size - done))
-                if count < 0 && errno == EINTR { continue }
-                if count < 0 { throw LLaDAError(.io, "cannot read \(path): \(reason(errno))") }
-                if count == 0 { throw LLaDAError(.io, "\(path) ends early: \(done) of \(size) bytes could be read") }
-                done += count
-                try progress?(Double(done) / Double(size))
-            }
-        } catch {
-            free(base)
-            throw error
+        var done = 0
+        while done < size {
+            let count = Glibc.read(descriptor, memory.base + done, min(piece, size - done))
+            if count < 0 && errno == EINTR { continue }
+            if count < 0 { throw LLaDAError(.io, "cannot read \(path): \(reason(errno))") }
+            if count == 0 { throw LLaDAError(.io, "\(path) ends early: \(done) of \(size) bytes could be read") }
+            done += count
+            try progress?(Double(done) / Double(size))
         }
-        return UnsafeRawBufferPointer(start: base, count: size)
+        return memory
     }
 
     private static func reason(_ code: Int32) -> String {

@@ -11,6 +11,8 @@ package struct Safetensors: Sendable {
 
     /// In the order in which the tensors stand in the file.
     package let entries: [Entry]
+    /// What the writer of the file noted: `__metadata__`, in its order.
+    package let metadata: [(key: JSONString, value: JSONString)]
 
     /// The format's own limit.
     package static let maximumHeader = 100_000_000
@@ -23,10 +25,11 @@ package struct Safetensors: Sendable {
         let header = try Self.header(of: bytes, file: file)
         let parser = HeaderParser(file: file, base: header.end, dataCount: bytes.count - header.end)
         var entries: [Entry] = []
+        var metadata: [(key: JSONString, value: JSONString)] = []
         entries.reserveCapacity(header.object.members.count)
         for (name, value) in header.object.members {
             if name == "__metadata__" {
-                try parser.checkMetadata(value)
+                metadata = try parser.metadata(value)
             } else {
                 entries.append(try parser.entry(name, value))
             }
@@ -38,6 +41,7 @@ package struct Safetensors: Sendable {
         entries.sort { ($0.bytes.lowerBound, $0.bytes.upperBound) < ($1.bytes.lowerBound, $1.bytes.upperBound) }
         try parser.checkContiguous(entries)
         self.entries = entries
+        self.metadata = metadata
     }
 
     private static func header(
@@ -104,14 +108,18 @@ private struct HeaderParser {
         LLaDAError(.safetensors, file: file, key: "tensor \(name.quoted): \(key)", found: found, expected: expected)
     }
 
-    func checkMetadata(_ value: JSON) throws(LLaDAError) {
+    func metadata(_ value: JSON) throws(LLaDAError) -> [(key: JSONString, value: JSONString)] {
         guard case .object(let object) = value else {
             throw error("__metadata__ is \(value.summary); expected an object of strings")
         }
+        var metadata: [(key: JSONString, value: JSONString)] = []
         for (key, value) in object.members {
-            if case .string = value { continue }
-            throw error("__metadata__: \(key.quoted) is \(value.summary); expected a string")
+            guard case .string(let text) = value else {
+                throw error("__metadata__: \(key.quoted) is \(value.summary); expected a string")
+            }
+            metadata.append((key, text))
         }
+        return metadata
     }
 
     func entry(_ name: JSONString, _ value: JSON) throws(LLaDAError) -> Safetensors.Entry {

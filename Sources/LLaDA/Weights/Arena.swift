@@ -1,16 +1,13 @@
-import Glibc
-
-/// Memory for packed weights, in stretches that begin at multiples of 2 MB and ask for pages of that size: a forward reads
-/// gigabytes, and with pages of 4 KB a fifth to a third of the time goes into finding them.
+/// Memory for packed weights, in long stretches of huge pages.
 package final class Arena {
-    private static let huge = 2 << 20
     /// Enough that little is lost between stretches.
     private static let usual = 64 << 20
 
-    private var stretch: Stretch?
+    private let team: ThreadTeam
+    private var stretch: HugePages?
     private var used = 0
 
-    package init() {}
+    package init(team: ThreadTeam) { self.team = team }
 
     /// `count` bytes, aligned to a cache line, and what keeps them.
     package func take(_ count: Int) throws(LLaDAError) -> (base: UnsafeMutableRawPointer, owner: AnyObject) {
@@ -19,26 +16,15 @@ package final class Arena {
             defer { used += needed }
             return (stretch.base + used, stretch)
         }
-        let fresh = try Stretch(count: (max(needed, Self.usual) + Self.huge - 1) / Self.huge * Self.huge, alignment: Self.huge)
+        let page = HugePages.pageSize
+        let size = (max(needed, Self.usual) + page - 1) / page * page
+        guard let fresh = HugePages(count: size) else {
+            throw LLaDAError(.outOfMemory, "no memory for \(size) bytes of weights")
+        }
+        // Touched by all: the system clears a page when it is first touched, which is as much work as filling it.
+        team.forEach(size / page) { index, _ in (fresh.base + index * page).storeBytes(of: 0, as: UInt8.self) }
         stretch = fresh
         used = needed
         return (fresh.base, fresh)
-    }
-
-    private final class Stretch: @unchecked Sendable {
-        let base: UnsafeMutableRawPointer
-        let count: Int
-
-        init(count: Int, alignment: Int) throws(LLaDAError) {
-            var raw: UnsafeMutableRawPointer?
-            guard posix_memalign(&raw, alignment, count) == 0, let raw else {
-                throw LLaDAError(.outOfMemory, "no memory for \(count) bytes of weights")
-            }
-            madvise(raw, count, MADV_HUGEPAGE)  // a wish: without such pages, small ones do
-            base = raw
-            self.count = count
-        }
-
-        deinit { free(base) }
     }
 }

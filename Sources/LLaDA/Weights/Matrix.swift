@@ -24,6 +24,10 @@ package struct Matrix: @unchecked Sendable {  // never written after it is made
         self.owner = owner
     }
 
+    package var bytes: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: base, count: Self.byteCount(layout, outputs: outputs, inputs: inputs))
+    }
+
     package static func byteCount(_ layout: Layout, outputs: Int, inputs: Int) -> Int {
         switch layout {
         case .rows(let type): outputs * inputs * width(of: type)

@@ -5,8 +5,12 @@ package protocol TensorSource: AnyObject {
     var directory: String { get }
     var config: ModelConfig { get }
     func has(_ name: String) -> Bool
+    /// What the writer of the file noted in it.
+    var metadata: [(key: JSONString, value: JSONString)] { get }
     /// The tensor of this name, which must have this shape and a type the engine reads.
     func tensor(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor
+    /// The tensor of this name, which must have this shape and be of bytes.
+    func bytes(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor
     /// The tensors nobody has asked for yet, sorted by name.
     var unusedTensors: [String] { get }
 }
@@ -17,15 +21,21 @@ extension Checkpoint: TensorSource {}
 struct WeightReader {
     let source: any TensorSource
     let team: ThreadTeam
-    private let arena = Arena()
+    /// Whether the source's matrices are packed already, all but those that are wanted in rows.
+    private let isPacked: Bool
+    private let arena: Arena
     private(set) var parameters = 0
     private(set) var bytes = 0
+    /// Everything that was taken.
+    private(set) var held: [HeldTensor] = []
 
     private static var kernels: llk_kernels { llk_get(llk_best_isa()).pointee }
 
-    init(_ source: any TensorSource, team: ThreadTeam) {
+    init(_ source: any TensorSource, isPacked: Bool, team: ThreadTeam) {
         self.source = source
         self.team = team
+        self.isPacked = isPacked
+        arena = Arena(team: team)
     }
 
     mutating func matrix(_ name: String, outputs: Int, inputs: Int, _ precision: Precision) throws(LLaDAError) -> Matrix {
@@ -40,9 +50,16 @@ struct WeightReader {
     }
 
     mutating func vector(_ name: String, count: Int) throws(LLaDAError) -> Vector {
+        let vector = try floats(name, shape: [count])
         parameters += count
-        bytes += count * 4
-        return Vector(try floats(name, shape: [count]))
+        hold(name, .f32, [count], [UnsafeRawBufferPointer(start: vector.pointer, count: count * 4)])
+        return Vector(vector)
+    }
+
+    private mutating func hold(_ name: String, _ type: SafetensorsType, _ shape: [Int], _ pieces: [UnsafeRawBufferPointer]) {
+        let tensor = HeldTensor(name: name, type: type, shape: shape, pieces: pieces)
+        bytes += tensor.byteCount
+        held.append(tensor)
     }
 
     private func floats(_ name: String, shape: [Int]) throws(LLaDAError) -> Buffer<Float> {
@@ -67,12 +84,57 @@ struct WeightReader {
         let tensor = try source.tensor(name, shape: [count, width])
         let type = try storedType(tensor)
         parameters += count * width
-        bytes += count * width * Matrix.width(of: type)
+        hold(name, SafetensorsType(type), [count, width], [UnsafeRawBufferPointer(start: tensor.base, count: tensor.byteCount)])
         return Table(base: tensor.base, type: type, width: width, owner: tensor.owner)
     }
 
+    /// shape: [outputs, inputs], or with a count before them
     private mutating func matrices(
         _ name: String, shape: [Int], outputs: Int, inputs: Int, _ precision: Precision
+    ) throws(LLaDAError) -> [Matrix] {
+        let matrices =
+            if isPacked, case .packed(let format) = precision {
+                try copied(name, shape.dropLast(2), outputs, inputs, format)
+            } else {
+                try made(name, shape, outputs, inputs, precision)
+            }
+        parameters += matrices.count * outputs * inputs
+        let (type, stored): (SafetensorsType, [Int]) =
+            switch matrices[0].layout {
+            case .rows(let type): (SafetensorsType(type), shape)
+            case .packed(let format): (.u8, shape.dropLast(2) + PackedFile.shape(format, outputs: outputs, inputs: inputs))
+            }
+        hold(name, type, stored, matrices.map(\.bytes))
+        return matrices
+    }
+
+    /// Of a packed file.  stack: [count], or nothing for one matrix
+    private mutating func copied(
+        _ name: String, _ stack: ArraySlice<Int>, _ outputs: Int, _ inputs: Int, _ format: llk_format
+    ) throws(LLaDAError) -> [Matrix] {
+        let shape = stack + PackedFile.shape(format, outputs: outputs, inputs: inputs)
+        let tensor = try source.bytes(name, shape: Array(shape))
+        let (base, owner) = try inHugePages(tensor)
+        let width = llk_packed_size(format, outputs, inputs)  // its tiles, blocks and bytes of a block, multiplied
+        return (0..<stack.reduce(1, *)).map {
+            Matrix(base: base + $0 * width, layout: .packed(format), outputs: outputs, inputs: inputs, owner: owner)
+        }
+    }
+
+    /// The bytes of a tensor as they are if they were read; a copy if they are mapped, for that is in pages of 4 KB.
+    private func inHugePages(_ tensor: Tensor) throws(LLaDAError) -> (UnsafeRawPointer, AnyObject) {
+        if !tensor.owner.isMapped { return (tensor.base, tensor.owner) }
+        let (base, owner) = try arena.take(tensor.byteCount)
+        let piece = 64 << 10
+        team.forEach((tensor.byteCount + piece - 1) / piece) { index, _ in
+            let start = index * piece
+            (base + start).copyMemory(from: tensor.base + start, byteCount: min(piece, tensor.byteCount - start))
+        }
+        return (UnsafeRawPointer(base), owner)
+    }
+
+    private mutating func made(
+        _ name: String, _ shape: [Int], _ outputs: Int, _ inputs: Int, _ precision: Precision
     ) throws(LLaDAError) -> [Matrix] {
         let tensor = try source.tensor(name, shape: shape)
         defer { withExtendedLifetime(tensor.owner) {} }
@@ -86,8 +148,6 @@ struct WeightReader {
             case .packed(let format): .packed(format)
             }
         let width = Matrix.byteCount(layout, outputs: outputs, inputs: inputs)
-        parameters += count * size
-        bytes += count * width
         if tensor.type.stored != nil, layout == .rows(stored) {
             return (0..<count).map {
                 Matrix(base: tensor.base + $0 * width, layout: layout, outputs: outputs, inputs: inputs, owner: tensor.owner)
@@ -184,7 +244,17 @@ extension TensorType {
         case .f32: LLK_F32
         case .f16: LLK_F16
         case .bf16: LLK_BF16
-        case .f8E4M3: nil
+        case .f8E4M3, .u8: nil
+        }
+    }
+}
+
+extension SafetensorsType {
+    init(_ type: llk_dtype) {
+        switch type {
+        case LLK_F16: self = .f16
+        case LLK_BF16: self = .bf16
+        default: self = .f32
         }
     }
 }

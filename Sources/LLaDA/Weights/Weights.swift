@@ -41,14 +41,17 @@ package struct Weights: Sendable {
     package let head: Matrix  // [vocab, hidden]
     package let parameters: Int
     package let byteCount: Int
+    /// All of the above, as a checkpoint has it.
+    package let tensors: [HeldTensor]
 
     /// `progress` is told the part done and ends the work by throwing.
+    /// `isPacked`: the source is a packed file, of this precision.
     package init(
-        _ source: any TensorSource, _ precision: Precision, team: ThreadTeam,
+        _ source: any TensorSource, _ precision: Precision, isPacked: Bool, team: ThreadTeam,
         progress: ((Double) throws(LLaDAError) -> Void)? = nil
     ) throws(LLaDAError) {
         let config = source.config
-        var reader = WeightReader(source, team: team)
+        var reader = WeightReader(source, isPacked: isPacked, team: team)
         embedding = try reader.table("model.word_embeddings.weight", count: config.vocabSize, width: config.hiddenSize)
         var layers: [LayerWeights] = []
         for index in 0..<config.numHiddenLayers {
@@ -61,6 +64,7 @@ package struct Weights: Sendable {
             "lm_head.weight", outputs: config.vocabSize, inputs: config.hiddenSize, precision.head())
         parameters = reader.parameters
         byteCount = reader.bytes
+        tensors = reader.held
         // A tensor nobody asked for would be a part of the model that is not computed.
         if let unknown = source.unusedTensors.first(where: { !Self.isIgnored($0) }) {
             throw LLaDAError(

@@ -192,6 +192,7 @@ PROTOTYPES = {
     "llada_status_name": (c_char_p, [c_int32]),
     "llada_model_options_init": (c_int32, [POINTER(ModelOptions), c_size_t]),
     "llada_model_open": (c_int32, [c_char_p, POINTER(ModelOptions), POINTER(_handle), _error]),
+    "llada_model_save": (c_int32, [_handle, c_char_p, ProgressCallback, c_void_p, _error]),
     "llada_model_free": (None, [_handle]),
     "llada_model_get_info": (c_int32, [_handle, POINTER(ModelInfo)]),
     "llada_model_logits": (c_int32, [_handle, _tokens, c_size_t, c_int32, POINTER(c_float), c_size_t, _error]),

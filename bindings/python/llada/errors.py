@@ -88,7 +88,7 @@ class Cancelled(Error):
 
 
 class Stopped(Error):
-    """The progress callback stopped the loading."""
+    """The progress callback stopped the loading, or the saving."""
 
     status = _abi.ERROR_STOPPED
 

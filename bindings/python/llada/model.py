@@ -13,9 +13,9 @@ import numpy as np
 from . import _abi
 from ._convert import Handle, Tokens, choice, integer, token_pointer, tokens
 from .decoder import Decoder, Generation, Rule
-from .errors import ClosedError, FileMissingError, Stopped, call, check
+from .errors import ClosedError, FileMissingError, call, check
 from .policy import Policy
-from .progress import Progress, bar_for
+from .progress import Progress, reporting
 from .text import Tokenizer
 
 
@@ -44,6 +44,17 @@ class ModelInfo:
     weight_bytes: int
 
 
+def _folder(path: str | os.PathLike) -> bytes:
+    folder = os.fsencode(path)
+    if b"\0" in folder:
+        raise ValueError("the path holds a NUL character")
+    return folder
+
+
+def _name(folder: bytes) -> str:
+    return os.path.basename(os.path.normpath(os.fsdecode(folder)))
+
+
 class Model:
     """An opened checkpoint; `Model.load` opens one. It never changes, and many threads may use it at once.
 
@@ -70,7 +81,7 @@ class Model:
         """Opens the Hugging Face folder of a `llada2_moe` checkpoint.
 
         dtype      how matrices are held and multiplied: "auto" (as stored, in place) and "f32" exactly; "bf16", "int8" and
-                   "int4" packed, faster, with activations rounded to match
+                   "int4" packed, faster, with activations rounded to match. What `save` wrote is packed: "auto", or the same
         threads    None: as many as the process may use. Results do not depend on it, bit for bit.
         mask_token_id, eos_token_id
                    None: (generation_)config.json, else the tokenizer, else LLaDA2's own
@@ -85,9 +96,7 @@ class Model:
         Raises FileError (an OSError), CheckpointError, UnsupportedError, TokenizerError, InvalidArgumentError
         (a ValueError); each says which file, key, expected and found.
         """
-        folder = os.fsencode(path)
-        if b"\0" in folder:
-            raise ValueError("the path holds a NUL character")
+        folder = _folder(path)
         options = _abi.ModelOptions()
         check(_abi.lib.llada_model_options_init(byref(options), sizeof(options)))
         options.dtype = choice(dtype, "dtype", _abi.DTYPES)
@@ -101,36 +110,27 @@ class Model:
         if eos_token_id is not None:
             options.eos_token_id = integer(eos_token_id, "eos_token_id", low=0)
 
-        label = f"loading {os.path.basename(os.path.normpath(os.fsdecode(folder)))}"
-        bar = bar_for(progress, label)
-        report: Callable[[float], object] = progress if callable(progress) else bar or (lambda fraction: None)
-        raised: list[BaseException] = []
-
-        # Set even when nobody asked for progress: it is here that Ctrl-C gets its chance.
-        @_abi.ProgressCallback
-        def on_progress(fraction: float, _: Any) -> int:
-            try:
-                return int(report(fraction) is True)
-            except BaseException as problem:  # no exception may cross C; it goes on below
-                raised.append(problem)
-                return 1
-
-        options.progress = on_progress
         pointer = c_void_p()
         try:
-            call(_abi.lib.llada_model_open, folder, byref(options), byref(pointer))
-        except Stopped:
-            if raised:
-                raise raised[0] from None
-            raise
+            with reporting(progress, f"loading {_name(folder)}") as options.progress:
+                call(_abi.lib.llada_model_open, folder, byref(options), byref(pointer))
         except OSError as problem:
             if not os.path.exists(folder):
                 raise FileMissingError(str(problem)) from None
             raise
-        finally:
-            if bar is not None:
-                bar.close()
         return cls(Handle(pointer, _abi.lib.llada_model_free), os.fsdecode(folder))
+
+    def save(self, path: str | os.PathLike, progress: Progress = None) -> None:
+        """Writes a packed model ("bf16", "int8" or "int4") to a folder, once: `load` then opens it without packing anything.
+
+        The folder is made, or is there and empty. It gets the config and tokenizer files as well; the arguments of `load`
+        (ids, expert_capacity) are not part of it. On an error nothing is left in it. `progress`: as in `load`.
+
+        Raises FileError (an OSError), and InvalidArgumentError if the model is not packed."""
+        handle = self._live()
+        folder = _folder(path)
+        with reporting(progress, f"saving {_name(folder)}") as on_progress:
+            call(_abi.lib.llada_model_save, handle, folder, on_progress, None)
 
     # -- What it is
 

@@ -1,0 +1,48 @@
+extension Model {
+    /// Writes a packed model to the folder `path`, which is made, or is there and empty. It opens as any checkpoint, and
+    /// without packing anything. `progress` is told the part done, 0 to 1; returning false ends the work with `.stopped`.
+    ///
+    /// The folder gets the config and tokenizer files as they were when the model was opened; what the options of the
+    /// opening said is not part of it. On an error nothing is left behind.
+    public func save(to path: String, progress: ((Double) -> Bool)? = nil) throws(LLaDAError) {
+        if path.utf8.contains(0) { throw LLaDAError(.io, "a path contains a NUL byte") }
+        // Typed throws do not pass through withCString.
+        try ContiguousArray(path.utf8CString).withUnsafeBufferPointer { (path) throws(LLaDAError) in
+            guard let path = path.baseAddress else { return }
+            try save(to: path, progress: progress)
+        }
+    }
+
+    package func save(to path: UnsafePointer<CChar>, progress: ((Double) -> Bool)?) throws(LLaDAError) {
+        guard case .packed(let format) = precision, let sideFiles else {
+            throw LLaDAError(
+                .invalidArgument, "the model is not packed, and its folder is all there is to save: open it as bf16, int8 or int4")
+        }
+        // Those whose size fills lines of the cache go first: so they begin at one, and these are the large ones.
+        let all = transformer.weights.tensors
+        let tensors = all.filter { Self.fillsLines($0) } + all.filter { !Self.fillsLines($0) }
+        let header = SafetensorsHeader(
+            tensors.map { .init(name: $0.name, type: $0.type, shape: $0.shape, byteCount: $0.byteCount) },
+            metadata: PackedFile.metadata(format, parameters: numParameters))
+        let total = tensors.reduce(header.bytes.count) { $0 + $1.byteCount }
+        var done = 0
+        func advance(_ bytes: Int) throws(LLaDAError) {
+            done += bytes
+            if let progress, !progress(Double(done) / Double(total)) {
+                throw LLaDAError(.stopped, "saving \(String(cString: path)) was stopped by the progress callback")
+            }
+        }
+        let folder = try NewFolder(path)
+        let name = Checkpoint.singleFileName.string
+        try header.bytes.withUnsafeBufferPointer { (header) throws(LLaDAError) in
+            try folder.write(name, [UnsafeRawBufferPointer(header)] + tensors.flatMap(\.pieces), progress: advance)
+        }
+        for (name, content) in sideFiles.files {
+            try folder.write(name, [content.bytes]) { (_) throws(LLaDAError) in }
+            withExtendedLifetime(content) {}
+        }
+        try folder.publish()
+    }
+
+    private static func fillsLines(_ tensor: HeldTensor) -> Bool { tensor.byteCount % SafetensorsHeader.alignment == 0 }
+}

@@ -1,0 +1,108 @@
+import Glibc
+
+/// A folder whose files appear together or not at all: each is written under another name, and gets its own when all are
+/// complete and on the disk. What was begun and not published is removed with this object.
+///
+/// Paths are C strings: a file name on Linux need not be UTF-8.
+package final class NewFolder {
+    private let path: String  // for messages
+    private let descriptor: Int32
+    /// The path, if this made the folder.
+    private var made: [CChar]?
+    private var begun: [String] = []
+
+    private static let suffix = ".partial"
+    /// Writes are cut into pieces of this size, between which `progress` may stop them.
+    private static let piece = 32 << 20
+
+    /// Makes the folder `path`, unless there is an empty one.
+    package init(_ name: UnsafePointer<CChar>) throws(LLaDAError) {
+        let path = String(cString: name)
+        let isNew = mkdir(name, 0o777) == 0
+        if !isNew && errno != EEXIST { throw Self.error("make the folder \(path)", errno) }
+        let descriptor = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if descriptor < 0 {
+            let code = errno
+            if isNew { rmdir(name) }
+            throw Self.error("open the folder \(path)", code)
+        }
+        self.path = path
+        self.descriptor = descriptor
+        made = isNew ? Array(UnsafeBufferPointer(start: name, count: strlen(name) + 1)) : nil
+        // From here on, an error leaves no more behind than there was: deinit sees to it.
+        if !isNew, try !isEmpty() {
+            throw LLaDAError(.io, "\(path) is not empty; expected a folder that is, or none")
+        }
+    }
+
+    deinit {
+        for name in begun { unlinkat(descriptor, name + Self.suffix, 0) }
+        close(descriptor)
+        if let made { rmdir(made) }
+    }
+
+    private func isEmpty() throws(LLaDAError) -> Bool {
+        // closedir closes what it reads from.
+        let copy = openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard copy >= 0, let listing = fdopendir(copy) else {
+            let code = errno
+            if copy >= 0 { close(copy) }
+            throw Self.error("list the folder \(path)", code)
+        }
+        defer { closedir(listing) }
+        var count = 0
+        while count <= 2, readdir(listing) != nil { count += 1 }  // "." and ".." are always there
+        return count <= 2
+    }
+
+    /// Writes a file of these pieces. `progress` is told how many bytes were written since it was last told.
+    package func write(
+        _ name: String, _ pieces: some Sequence<UnsafeRawBufferPointer>, progress: (Int) throws(LLaDAError) -> Void
+    ) throws(LLaDAError) {
+        // O_EXCL: two who save to one folder at a time must not write one file.
+        let file = openat(descriptor, name + Self.suffix, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+        if file < 0 { throw error(name, errno) }
+        begun.append(name)
+        do throws(LLaDAError) {
+            for bytes in pieces { try write(bytes, to: file, name, progress) }
+            // A full disk may show only here.
+            if fsync(file) != 0 { throw error(name, errno) }
+        } catch {
+            close(file)
+            throw error
+        }
+        if close(file) != 0 && errno != EINTR { throw error(name, errno) }
+    }
+
+    private func write(
+        _ bytes: UnsafeRawBufferPointer, to file: Int32, _ name: String, _ progress: (Int) throws(LLaDAError) -> Void
+    ) throws(LLaDAError) {
+        guard let base = bytes.baseAddress else { return }
+        var done = 0
+        while done < bytes.count {
+            let count = Glibc.write(file, base + done, min(Self.piece, bytes.count - done))
+            if count < 0 && errno == EINTR { continue }
+            if count < 0 { throw error(name, errno) }
+            done += count
+            try progress(count)
+        }
+    }
+
+    /// Gives all files their names, in the order they were written.
+    package func publish() throws(LLaDAError) {
+        for (index, name) in begun.enumerated() where renameat(descriptor, name + Self.suffix, descriptor, name) != 0 {
+            let code = errno
+            for name in begun[..<index] { unlinkat(descriptor, name, 0) }
+            throw error(name, code)
+        }
+        begun = []
+        made = nil
+        fsync(descriptor)  // the files are whole in any case
+    }
+
+    private func error(_ name: String, _ code: Int32) -> LLaDAError { Self.error("write \(path)/\(name)", code) }
+
+    private static func error(_ action: String, _ code: Int32) -> LLaDAError {
+        LLaDAError(.io, "cannot \(action): \(strerror(code).map { String(cString: $0) } ?? "error \(code)")")
+    }
+}
