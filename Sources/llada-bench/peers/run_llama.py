@@ -6,11 +6,21 @@ repacked where llama.cpp knows how to, attention is flash attention: its fastest
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import time
 
 import llama_cpp as ll
 import shape
+
+
+ERROR = 4  # GGML_LOG_LEVEL_ERROR, which the package does not name
+
+
+@ll.llama_log_callback
+def errors_only(level: int, text: bytes, _: ctypes.c_void_p) -> None:
+    if level == ERROR:
+        print(text.decode(), end="", file=sys.stderr)
 
 
 def batch(tokens: list[int], first: int, all_logits: bool) -> ll.llama_batch:
@@ -27,6 +37,7 @@ def batch(tokens: list[int], first: int, all_logits: bool) -> ll.llama_batch:
 
 class Context:
     def __init__(self, path: str, threads: int, length: int, prefix: int) -> None:
+        ll.llama_log_set(errors_only, None)
         ll.llama_backend_init()
         weights = ll.llama_model_default_params()
         weights.n_gpu_layers = 0

@@ -19,12 +19,13 @@ class Weights:
     """Drawn once, and copied to as many places as a model of that size reads."""
 
     def __init__(self) -> None:
-        self.drawn: dict[tuple[int, int], Tensor] = {}
+        self.drawn: dict[tuple[str, int, int], Tensor] = {}
 
-    def matrix(self, outputs: int, inputs: int) -> Tensor:
-        if (outputs, inputs) not in self.drawn:
-            self.drawn[outputs, inputs] = (torch.randn(outputs, inputs) * 0.02).to(BF16)
-        return self.drawn[outputs, inputs].clone()
+    def matrix(self, part: str, outputs: int, inputs: int) -> Tensor:
+        key = part, outputs, inputs
+        if key not in self.drawn:
+            self.drawn[key] = (torch.randn(outputs, inputs) * 0.02).to(BF16)
+        return self.drawn[key].clone()
 
 
 @dataclass
@@ -35,8 +36,8 @@ class FeedForward:
 
     @classmethod
     def drawn(cls, weights: Weights, width: int) -> FeedForward:
-        gate, up = (weights.matrix(width, shape.HIDDEN) for _ in range(2))
-        return cls(gate, up, weights.matrix(shape.HIDDEN, width))
+        gate, up = (weights.matrix(part, width, shape.HIDDEN) for part in ("gate", "up"))
+        return cls(gate, up, weights.matrix("down", shape.HIDDEN, width))
 
     def __call__(self, x: Tensor) -> Tensor:
         return linear(silu(linear(x, self.gate)) * linear(x, self.up), self.down)
@@ -89,8 +90,8 @@ def rotated(x: Tensor, positions: Tensor) -> Tensor:
 
 class Layer:
     def __init__(self, weights: Weights, index: int) -> None:
-        self.qkv = weights.matrix(shape.QKV_WIDTH, shape.HIDDEN)
-        self.dense = weights.matrix(shape.HIDDEN, shape.HEADS * shape.HEAD_DIM)
+        self.qkv = weights.matrix("qkv", shape.QKV_WIDTH, shape.HIDDEN)
+        self.dense = weights.matrix("dense", shape.HIDDEN, shape.HEADS * shape.HEAD_DIM)
         is_dense = index < shape.DENSE_LAYERS
         self.feed_forward = FeedForward.drawn(weights, shape.DENSE_WIDTH) if is_dense else Mixture(weights)
         self.cache: tuple[Tensor, Tensor] | None = None  # keys and values of what stands before: [kv heads, rows, dim]
@@ -117,7 +118,7 @@ class Model:
         weights = Weights()
         self.embedding = torch.randn(shape.VOCABULARY, shape.HIDDEN, dtype=BF16)
         self.layers = [Layer(weights, index) for index in range(layers)]
-        self.head = weights.matrix(shape.VOCABULARY, shape.HIDDEN)
+        self.head = weights.matrix("head", shape.VOCABULARY, shape.HIDDEN)
 
     def run(self, tokens: Tensor, first: int, visible: Tensor | None, keep: bool) -> Tensor:
         x = self.embedding[tokens]

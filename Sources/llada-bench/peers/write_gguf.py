@@ -71,7 +71,9 @@ def data(tensor: Tensor, kind: Type) -> np.ndarray:
     *_, columns = tensor.shape
     rows = int(np.prod(tensor.shape[:-1]))
     drawn = min(rows, BANK // columns)
-    bank = matrix(drawn, columns, tensor.spread, stored, zlib.crc32(tensor.name.encode()) if tensor.exact else 0)
+    # Routers differ by layer; the other matrices, which cost more to draw, by their part in it.
+    part = tensor.name if tensor.exact else tensor.name.split(".", 2)[-1]
+    bank = matrix(drawn, columns, tensor.spread, stored, zlib.crc32(part.encode()))
     whole = np.resize(bank, (rows, bank.shape[1]))  # repeats
     return whole.reshape(*tensor.shape[:-1], bank.shape[1])
 
