@@ -40,6 +40,14 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
 
     package var isMapped: Bool { memory == nil && !bytes.isEmpty }
 
+    /// Takes pages of a mapping out of this process's memory. The next touch, if there is one, finds them in the file.
+    package func release(_ part: UnsafeRawBufferPointer) {
+        guard isMapped, let base = part.baseAddress else { return }
+        let page = Int(getpagesize())
+        let start = UnsafeMutableRawPointer(mutating: base).alignedDown(toMultipleOf: page)
+        madvise(start, base + part.count - UnsafeRawPointer(start), MADV_DONTNEED)
+    }
+
     deinit {
         if isMapped { munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count) }
     }
