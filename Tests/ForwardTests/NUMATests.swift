@@ -78,7 +78,8 @@ private enum Fake {
 
     @Test func aRefusalIsNoError() throws {
         Fake.state.withLock { $0.refuses = true }
-        let pages = try #require(HugePages(count: 4 << 20, numa: try #require(NUMA(Fake.symbol))))
+        let numa = try #require(NUMA(Fake.symbol))
+        let pages = try #require(HugePages(count: 4 << 20, numa: numa))
         pages.base.storeBytes(of: 7, toByteOffset: pages.count - 1, as: UInt8.self)
         #expect(Fake.state.withLock { $0.calls.count } == 1)
     }
