@@ -276,8 +276,8 @@ typedef struct llada_policy {
     int32_t max_post_steps;   /* joint: at most this many steps without a mask */
     int32_t num_to_transfer;  /* joint: write at least this many masks a step */
     float penalty_lambda;     /* joint: taken off the logit of the token that stands to the left (SGLang) */
-    int32_t mbe_window;       /* multiple block editing: so many blocks are edited together with the last of them; 1: off */
-    int32_t mbe_rounds;       /* ... this often after a block is done, or until nothing changes; 0: while it is denoised */
+    int32_t mbe_window;       /* multiple block editing: revisit this many blocks at a block's end; 1: off */
+    int32_t mbe_rounds;       /* ... this many times, or until nothing changes */
     float temperature;        /* 0: the most likely token; else sample, after top_k and top_p */
     int32_t top_k;            /* 0: off */
     float top_p;              /* 1: off */

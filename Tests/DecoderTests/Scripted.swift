@@ -240,25 +240,6 @@ final class Fixed: Denoiser {
         #expect(decoder.forwards == 6)
     }
 
-    @Test func withoutRoundsItIsRevisedWhileTheNextIsDenoised() throws {
-        let script = script()
-        let decoder = try decoder(script, genLength: 7, policy(rounds: 0))
-        var blockEdits: [Decoder.Event] = []
-        while let events = try decoder.next() { blockEdits += events.filter { $0.reason == .blockEdit } }
-        #expect(Array(decoder.canvas) == [1, 3, 9, 3, 3, 3, 3, 3])
-        #expect(blockEdits.map(\.position) == [2])
-        #expect(script.windows == [0..<8, 0..<8])
-        #expect(decoder.forwards == 4)  // two a block, as without editing blocks
-        #expect(decoder.settledLength == 8)
-    }
-
-    @Test func aFinishedBlockIsNotOpenedAgain() throws {
-        let script = Script(vocabSize: 16) { tokens, position, asOneBlock in (asOneBlock && position == 2 ? mask : 3, 0.9) }
-        let decoder = try decoder(script, genLength: 7, policy(rounds: 0))
-        try decoder.run()
-        #expect(Array(decoder.canvas) == [1, 3, 3, 3, 3, 3, 3, 3])
-    }
-
     @Test func aWindowSettlesWhatLeavesIt() throws {
         let decoder = try decoder(script(), genLength: 11, policy(rounds: 1))
         try decoder.runBlock()

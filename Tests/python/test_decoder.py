@@ -22,7 +22,6 @@ def start(name="gqa_group", prompt=PROMPT, block_length=8, gen_length=24, **opti
     "chosen",
     [
         Policy.speedy(), Policy.quality(), Policy.quality(mbe_window=2), Policy.speedy(mbe_window=3, mbe_rounds=2),
-        Policy.speedy(mbe_window=2, mbe_rounds=0),
         Policy.low_confidence(), Policy.speedy(temperature=0.8, top_k=20, top_p=0.9, seed=7),
     ],
     ids=repr,

@@ -6,13 +6,12 @@ extension Decoder {
     func enter(_ block: Int) {
         var block = block
         while block < canvasStore.blockCount {
-            let own = canvasStore.block(block)
+            active = canvasStore.block(block)
             progress = BlockProgress()
             progress.block = block
-            active = policy.mbeRounds == 0 ? window(upTo: block) : own
-            let masks = canvasStore.openMasks(in: own)
+            let masks = canvasStore.openMasks(in: active)
             let isOver = masks.isEmpty
-                && (policy.kind == .lowConfidence || policy.maxPostSteps == 0 || canvasStore.editable(in: own).isEmpty)
+                && (policy.kind == .lowConfidence || policy.maxPostSteps == 0 || canvasStore.editable(in: active).isEmpty)
             if !isOver { return }
             settle(upTo: active.upperBound)
             block += 1
@@ -64,21 +63,16 @@ extension Decoder {
 
     public var isEditingBlocks: Bool { progress.editingRounds != nil }
 
-    /// The block has left its loop; with rounds of multiple block editing it and the blocks before it are now revisited
-    /// together (spec: decoding.md, section 7).
+    /// The block has left its loop; with multiple block editing it and the blocks before it are revisited together
+    /// (spec: decoding.md, section 7).
     private func leaveLoop() {
-        guard policy.mbeWindow > 1, policy.mbeRounds > 0 else { return finishBlock() }
-        active = window(upTo: progress.block)
+        guard policy.mbeWindow > 1 else { return finishBlock() }
+        let firstGenerated = canvasStore.promptLength / options.blockLength
+        let first = max(min(firstGenerated, progress.block), progress.block - policy.mbeWindow + 1)
+        active = canvasStore.block(first).lowerBound..<canvasStore.block(progress.block).upperBound
         progress.isStuck = false
         progress.isGoingRound = false
         progress.editingRounds = 0
-    }
-
-    /// The blocks that are edited together with `block`, and itself.
-    private func window(upTo block: Int) -> Range<Int> {
-        let firstGenerated = canvasStore.promptLength / options.blockLength
-        let first = max(min(firstGenerated, block), block - policy.mbeWindow + 1)
-        return canvasStore.block(first).lowerBound..<canvasStore.block(block).upperBound
     }
 
     private func finishBlock() {

@@ -106,11 +106,10 @@ extension Decoder {
     private func tokenToToken() -> [Edit] {
         guard policy.kind == .jointThreshold else { return [] }
         let reason = canvasStore.openMasks(in: active).isEmpty ? Reason.postEdit : .edit
-        let own = canvasStore.block(progress.block)
-        return changes().filter { own.contains($0) }.map { edit($0, reason) } + blockEdits().filter { !own.contains($0.position) }
+        return changes().map { edit($0, reason) }
     }
 
-    /// Token-to-token over the window. A finished block is not opened again: the mask is no edit here.
+    /// Token-to-token alone, over the window. A finished block is not opened again: the mask is no edit here.
     private func blockEdits() -> [Edit] {
         changes().filter { prediction(at: $0) != canvasStore.maskID }.map { edit($0, .blockEdit) }
     }

@@ -22,9 +22,9 @@ public struct Policy: Sendable, Equatable {
     public var numToTransfer = 1
     /// Joint: taken off the logit of the token that stands to the left (SGLang).
     public var penaltyLambda: Float = 0
-    /// Multiple block editing: this many blocks, the last of them included, are edited together; 1 is off.
+    /// Multiple block editing: revisit this many blocks at a block's end; 1 is off.
     public var mbeWindow = 1
-    /// ... so often after the block is done, or until nothing changes. 0: while the block is denoised, at no forward more.
+    /// ... this many times, or until nothing changes.
     public var mbeRounds = 1
     /// 0: the most likely token.
     public var temperature: Float = 0
@@ -82,7 +82,7 @@ public struct Policy: Sendable, Equatable {
         try count("max_post_steps", maxPostSteps, 0...Int(Int32.max))
         try count("num_to_transfer", numToTransfer, 1...Int(Int32.max))
         try count("mbe_window", mbeWindow, 1...1024)
-        try count("mbe_rounds", mbeRounds, 0...Int(Int32.max))
+        try count("mbe_rounds", mbeRounds, 1...Int(Int32.max))
         if kind == .lowConfidence, mbeWindow > 1 {
             try refuse("mbe_window", "\(mbeWindow)", "1: only the joint policy edits tokens")
         }

@@ -1,22 +1,20 @@
-import Glibc
-
-/// Memory of the library's own, aligned to a cache line. Allocation can fail and says so; Swift arrays would trap.
+/// Memory of the library's own, aligned to a cache line, large ones in huge pages: a prefill touches many megabytes for the
+/// first time. Allocation can fail and says so; Swift arrays would trap.
 package final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
     package let pointer: UnsafeMutablePointer<Element>
     package let count: Int
+    private let memory: HugePages
 
     /// `count` elements, uninitialised.
     package init(count: Int) throws(LLaDAError) {
         let (bytes, overflow) = max(count, 1).multipliedReportingOverflow(by: MemoryLayout<Element>.stride)
-        var raw: UnsafeMutableRawPointer?
-        guard !overflow, count >= 0, posix_memalign(&raw, 64, bytes) == 0, let raw else {
+        guard !overflow, count >= 0, let memory = HugePages(count: bytes, numa: nil) else {
             throw LLaDAError(.outOfMemory, "no memory for \(count) elements of \(MemoryLayout<Element>.stride) bytes")
         }
-        self.pointer = raw.bindMemory(to: Element.self, capacity: max(count, 1))
+        self.memory = memory
+        pointer = memory.base.bindMemory(to: Element.self, capacity: max(count, 1))
         self.count = count
     }
-
-    deinit { free(pointer) }
 }
 
 /// A buffer that grows when more is asked of it and forgets what it held.

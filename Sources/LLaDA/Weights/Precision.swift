@@ -7,8 +7,9 @@ package enum Precision: Sendable, Equatable {
     case rows(llk_dtype?)
     case packed(llk_format)
 
-    /// The head decides between tokens that may be close: not below int8.
-    func head() -> Precision {
+    /// Of what every token passes: attention, dense layers, shared experts and the head are a small part of the bytes, but with
+    /// a block of tokens bound by arithmetic, at which int8 is faster, and errors in them reach every token. Not below int8.
+    var ofAllTokens: Precision {
         self == .packed(LLK_PACKED_INT4) ? .packed(LLK_PACKED_INT8) : self
     }
 }

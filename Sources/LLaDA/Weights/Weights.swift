@@ -61,7 +61,7 @@ package struct Weights: Sendable {
         self.layers = layers
         norm = try reader.vector("model.norm.weight", count: config.hiddenSize)
         head = try reader.matrix(
-            "lm_head.weight", outputs: config.vocabSize, inputs: config.hiddenSize, precision.head())
+            "lm_head.weight", outputs: config.vocabSize, inputs: config.hiddenSize, precision.ofAllTokens)
         parameters = reader.parameters
         byteCount = reader.bytes
         tensors = reader.held
@@ -89,14 +89,15 @@ package struct Weights: Sendable {
             inputNorm: try reader.vector("\(prefix).input_layernorm.weight", count: hidden),
             attention: AttentionWeights(
                 queryKeyValue: try reader.matrix(
-                    "\(prefix).attention.query_key_value.weight", outputs: width, inputs: hidden, precision),
+                    "\(prefix).attention.query_key_value.weight", outputs: width, inputs: hidden, precision.ofAllTokens),
                 queryNorm: try reader.vector("\(prefix).attention.query_layernorm.weight", count: config.headDim),
                 keyNorm: try reader.vector("\(prefix).attention.key_layernorm.weight", count: config.headDim),
                 dense: try reader.matrix(
-                    "\(prefix).attention.dense.weight", outputs: hidden, inputs: heads * config.headDim, precision)),
+                    "\(prefix).attention.dense.weight", outputs: hidden, inputs: heads * config.headDim,
+                    precision.ofAllTokens)),
             postAttentionNorm: try reader.vector("\(prefix).post_attention_layernorm.weight", count: hidden),
             feedForward: index < config.firstKDenseReplace
-                ? .dense(try feedForward("\(prefix).mlp", config.intermediateSize, config, precision, &reader))
+                ? .dense(try feedForward("\(prefix).mlp", config.intermediateSize, config, precision.ofAllTokens, &reader))
                 : .mixture(try mixture("\(prefix).mlp", config, precision, &reader)))
     }
 
@@ -138,6 +139,6 @@ package struct Weights: Sendable {
             experts: experts,
             shared: config.numSharedExperts > 0
                 ? try feedForward(
-                    "\(prefix).shared_experts", intermediate * config.numSharedExperts, config, precision, &reader) : nil)
+                    "\(prefix).shared_experts", intermediate * config.numSharedExperts, config, precision.ofAllTokens, &reader) : nil)
     }
 }

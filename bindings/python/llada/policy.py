@@ -31,8 +31,8 @@ class Policy:
     max_post_steps     joint_threshold: at most this many steps of a block without a mask
     num_to_transfer    joint_threshold: at least this many masks are filled a step
     penalty_lambda     joint_threshold: taken off the logit of the token that stands to the left, against repetition
-    mbe_window         multiple block editing: so many blocks are edited together with the last of them; 1 switches it off
-    mbe_rounds         ... this often after a block is done, or until nothing changes; 0: while the block is denoised
+    mbe_window         multiple block editing: when a block is done, this many blocks are revisited; 1 switches it off
+    mbe_rounds         ... this many times, or until nothing changes
     temperature        0: the most likely token; else it is sampled, after top_k (None: off) and top_p (None: off)
     seed               equal seeds draw equal tokens
     """
