@@ -73,6 +73,10 @@ class Window:
     targets: list
     weights: list
 
+    def __add__(self, after):
+        """One window of two neighbours."""
+        return Window(self.start, self.ids + after.ids, self.targets + after.targets, self.weights + after.weights)
+
 
 class Row:
     """Tokens of several documents, packed. Columns: see Batch."""

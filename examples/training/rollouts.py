@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bindings" / "pytho
 import llada  # noqa: E402
 
 # S mode's threshold, so that what is rewarded is what S mode writes. Sampled edits need some confidence, or they would never come to rest.
-POLICY = llada.Policy.joint_threshold(threshold=0.5, editing_threshold=0.5, temperature=1.0)
+POLICY = llada.Policy.joint_threshold(threshold=0.5, editing_threshold=0.5, temperature=1.5)
 GEN_LENGTH = 96
 
 

@@ -23,7 +23,7 @@ def block_size(progress):
 
 class BlockDiffusion(training.Stage):
     title = "Stage 2: block diffusion base (WSD)"
-    steps, decay = 1500, 0.0
+    steps, decay = 1200, 0.0
 
     def prepare(self, corpus):
         super().prepare(corpus)

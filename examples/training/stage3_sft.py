@@ -13,7 +13,7 @@ ALL_MASKED = 0.3  # share of documents whose blocks are wholly masked
 
 class SFT(training.Stage):
     title = "Stage 3: supervised fine-tuning"
-    steps, decay = 3000, 0.5
+    steps, decay = 5000, 0.5
     rows = 8
 
     def prepare(self, corpus):

@@ -8,15 +8,15 @@ import torch.nn.functional as F
 import training
 from stage3_sft import SFT
 
-# dFactory recommends a confidence_beta of 2, the value behind the release is unpublished. Of two wordings at 60 and 40 %, 2 leaves the
-# model 87 % sure (the minimum of CE + 2 * 0.6 H), which passes no threshold of 0.95; 4.5 makes it 96 %. With 8, the model was as sure of
-# sums it got wrong: 4 times the TPF, for 19 points.
-LAMBDA = 4.5
+# dFactory recommends a confidence_beta of 2; the value behind the release is unpublished. Of two wordings at 80 and 20 %, 1.4 leaves the
+# model 95.2 % sure of the first (the minimum of CE + 1.4 * 0.8 H), just past a threshold of 0.95: 3.6 times the TPF for 1.8 points. With 2,
+# 96.8 %, it was as sure of some sums it got wrong: 4.2 times for 4.7 points.
+LAMBDA = 1.4
 
 
 class Confidence(SFT):
     title = "Stage 4: confidence-aware training"
-    steps, lr, decay = 600, 2e-3, 0.6
+    steps, lr, decay = 900, 1.5e-3, 0.7
 
     def loss(self, model, batch):
         logits, targets, weights = self.masked(model, batch)

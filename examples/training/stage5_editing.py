@@ -16,7 +16,7 @@ from documents import BLOCK, Batch, Packer, noised
 KEEP = 0.3       # weight of a visible token that is right: S mode rewrites whatever the model doubts
 TURNS = (1, 2, 3, 4, 5)
 THRESHOLDS = ((0.5, 0.0), (0.5, 0.0), (0.5, 0.0), (0.3, 0.0), (0.0, 0.0), (0.7, 0.5))  # (threshold, editing threshold)
-WIDE = 0.35      # share of documents of two or more blocks that show two of them as one window
+WIDE = 0.45      # share of documents of two or more blocks that show two of them as one window
 
 
 def noise(rng):
@@ -31,7 +31,7 @@ def noise(rng):
 
 class Editing(training.Stage):
     title = "Stage 5: M2T + T2T with multi-turn forward"
-    steps, lr, decay = 2400, 3e-3, 0.5
+    steps, lr, decay = 3600, 4e-3, 0.5
     rows = 8
 
     def prepare(self, corpus):
@@ -57,9 +57,11 @@ class Editing(training.Stage):
         some = rng.sample(starts, min(len(starts), 1 if wide else 3))
         windows = [noised(document, start, BLOCK, self.corpus, *noise(rng)) for start in some]
         if wide:
-            # Revisited blocks are full: drafts, right but for a few tokens. Masks here become drafts within a turn or two.
-            masked, wrong = (rng.uniform(0.3, 1.0), 0.0) if rng.random() < 0.4 else (0.0, rng.uniform(0.0, 0.2))
-            windows.append(noised(document, rng.choice(starts[:-1]), 2 * BLOCK, self.corpus, masked, wrong))
+            # The first of two blocks is a draft, right but for a few tokens; the second is one too, or still to be written.
+            # Masks in both become drafts within a turn or two.
+            start, kind, draft = rng.choice(starts[:-1]), rng.random(), (0.0, rng.uniform(0.0, 0.2))
+            first, second = (draft, noise(rng)) if kind < 0.5 else (draft, draft) if kind < 0.8 else ((rng.uniform(0.3, 1.0), 0.0),) * 2
+            windows.append(noised(document, start, BLOCK, self.corpus, *first) + noised(document, start + BLOCK, BLOCK, self.corpus, *second))
         return document, windows
 
     def batch(self, step):

@@ -24,9 +24,9 @@ AREAS = {
     "instructions": ("json", "counting"),
 }
 FAMILIES = tuple(itertools.chain(*AREAS.values()))
-WEIGHTS = (2, 2, 2, 3, 2, 5, 5, 1, 1, 1)
+WEIGHTS = (3, 3, 3, 3, 2, 3, 2, 2, 3, 2)
 HELD_OUT_SHARE = 16  # one content in sixteen is held out
-MODE = 0.6           # how often the first of two wordings is chosen
+MODE = 0.8           # how often the first of two wordings is chosen
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ CHOSEN = re.compile(r" (?:plus|minus|times) |[A-Za-z]+|; ")
 
 
 def worded(rng, steps):
-    """Each word and sign of WORDINGS becomes its other form two times in five, each on its own."""
+    """Each word and sign of WORDINGS becomes its other form one time in five, each on its own."""
     return CHOICE.sub(lambda m: WORDINGS[m[0]] if m[0] in WORDINGS and rng.random() > MODE else m[0], steps)
 
 
@@ -98,10 +98,9 @@ STORY_ASK = ("How many {things} does {name} have now?", "How many {things} are t
 OUTPUT = ("What does this program print? {code}", "What is the output of {code}?", "Run this program: {code}", "What does {code} print?")
 PROGRAM = ("Write a program that {ops}. Try it with x = {x}.", "Write code that {ops}. Test it with x = {x}.", "Program x: {ops}. Try it with x = {x}.")
 OPERATIONS = {"+": ("adds {k}", "adds {k} to x"), "-": ("subtracts {k}", "takes away {k}"), "*": ("multiplies by {k}", "multiplies x by {k}")}
-IMPLICATION_RULE = ("Every {a} is a {b}.", "All {a}s are {b}s.")
-IMPLICATION_FACT = ("{name} is a {a}.",)
-IMPLICATION_ASK = ("Is {name} a {b}?", "Is it true that {name} is a {b}?")
-TALLER, SHORTER = ("{a} is taller than {b}.",), ("{b} is shorter than {a}.",)
+IMPLICATION_RULE, IMPLICATION_FACT = "Every {a} is a {b}.", "{name} is a {a}."
+IMPLICATION_ASK = ("Is {name} a {a} or a {b}?", "What is {name}, a {a} or a {b}?")
+ORDERING_FACT = ("{a} is taller than {b}.", "{b} is shorter than {a}.")  # a question keeps to one of them
 ORDERING_ASK = {
     "first": ("Who is the tallest?", "Who is tallest?"), "last": ("Who is the shortest?", "Who is shortest?"),
     "second": ("Who is the second tallest?",),
@@ -109,7 +108,7 @@ ORDERING_ASK = {
 LEGS_ASK = ("How many legs do {list} have together?", "How many legs do {list} have in all?", "Count the legs of {list}.")
 CAPITALS_ASK = ("What are the capitals of {list}?", "Name the capitals of {list}.", "Give the capitals of {list}.")
 JSON_ASK = ("Write JSON with the keys {keys}: {person}", "Give JSON with keys {keys}. {person}", "{person} Write that as JSON with the keys {keys}.")
-PERSON = {"age": "is {age} years old", "city": "lives in {city}", "job": "works as a {job}", "pet": "has a {pet}", "food": "likes {food}"}
+PERSON = {"age": "is {age} years old", "job": "works as a {job}", "pet": "has a {pet}", "food": "likes {food}"}
 COUNTING_ASK = (
     "Write the word {a} {n} times and then {b} {m} times.", "Write {a} {n} times, then {b} {m} times.", "Say {a} {n} times and {b} {m} times.",
 )
@@ -199,8 +198,8 @@ def output(rng):
     values = {first: rng.randint(2, 9)}
     code, steps = [f"{first} = {values[first]}"], [f"{first} gets {values[first]}"]
     target, source = second, first
-    for _ in range(rng.choice((2, 3, 3, 4))):
-        sign = rng.choice("+" if values[source] < 1 else "++-*" if values[source] < 25 else "+-")
+    for _ in range(rng.choice((2, 3, 3))):
+        sign = rng.choice("+" if values[source] < 1 else "++-*" if values[source] < 10 else "+-")
         k = rng.randint(2, 3) if sign == "*" else rng.randint(1, 9 if sign == "+" else min(9, max(1, values[source])))
         before = values[source]
         values[target] = {"+": before + k, "-": before - k, "*": before * k}[sign]
@@ -208,8 +207,6 @@ def output(rng):
         steps.append(f"{target} gets {before}{sign}{k}, so {values[target]}")
         source = target
         target = rng.choice((first, second))
-    if rng.random() < 0.25:
-        source = second if source == first else first
     code = "; ".join(code) + f"; print {source}"
     return code, dressed(rng, rng.choice(OUTPUT), code=code), "First " + ", then ".join(steps), str(values[source])
 
@@ -218,7 +215,7 @@ def program(rng):
     x = value = rng.randint(2, 9)
     asked, steps, code, content = [], [], [], []
     for sign in rng.choice(("+*", "*+", "*-", "-*", "+-*", "+*-", "*+-", "-+*", "-*+", "+*-+", "*+-+", "+-*-", "-+*+", "-*+-")):
-        k = rng.randint(2, 3) if sign == "*" else rng.randint(1, 9 if sign == "+" else max(1, min(9, value)))
+        k = rng.randint(2, 3 if value < 10 else 2) if sign == "*" else rng.randint(1, 9 if sign == "+" else max(1, min(9, value)))
         result = {"+": value + k, "-": value - k, "*": value * k}[sign]
         asked.append(rng.choice(OPERATIONS[sign]).format(k=k))
         steps.append(f"{value} {sign} {k} gives {result}")
@@ -229,23 +226,22 @@ def program(rng):
 
 
 def implication(rng):
-    name, length = rng.choice(NAMES), rng.choice((2, 3, 4))
+    name, length = rng.choice(NAMES), rng.choice((2, 3))
     kinds = rng.sample(KINDS, length + 3)
     chain = kinds[:length + 1]
     rules = list(zip(chain, chain[1:])) + [(kinds[-2], kinds[-1])]
-    true = rng.random() < 0.5
-    asked = chain[-1] if true else rng.choice(kinds[-2:])
-    facts = [rng.choice(IMPLICATION_RULE).format(a=a, b=b) for a, b in rules] + [IMPLICATION_FACT[0].format(name=name, a=chain[0])]
-    rng.shuffle(facts)
-    text = " ".join(facts) + " " + rng.choice(IMPLICATION_ASK).format(name=name, b=asked)
+    a, b = rng.sample((chain[-1], kinds[-1]), 2)
+    facts = [IMPLICATION_FACT.format(name=name, a=chain[0])] + [IMPLICATION_RULE.format(a=a, b=b) for a, b in rules]
+    text = " ".join(facts) + " " + rng.choice(IMPLICATION_ASK).format(name=name, a=a, b=b)
     steps = f"First {name} is a {chain[0]}, " + ", ".join(f"so a {kind}" for kind in chain[1:])
-    return f"{name} {chain} {asked}", text, steps, "yes" if true else "no"
+    return f"{name} {chain}", text, steps, f"a {chain[-1]}"
 
 
 def ordering(rng):
-    people = rng.sample(NAMES, rng.choice((3, 4, 5)))
-    facts = [rng.choice((TALLER, SHORTER))[0].format(a=a, b=b) for a, b in zip(people, people[1:])]
-    rng.shuffle(facts)
+    people, fact = rng.sample(NAMES, rng.choice((3, 4))), rng.choice(ORDERING_FACT)
+    facts = [fact.format(a=a, b=b) for a, b in zip(people, people[1:])]
+    if rng.random() < 0.5:
+        rng.shuffle(facts)
     ask = rng.choice(list(ORDERING_ASK))
     final = {"first": people[0], "last": people[-1], "second": people[1]}[ask]
     text = " ".join(facts) + " " + rng.choice(ORDERING_ASK[ask])
@@ -268,8 +264,8 @@ def facts(rng):
 
 
 def json_object(rng):
-    person = {"name": rng.choice(NAMES), "age": rng.randint(20, 79), "city": rng.choice(list(CAPITALS.values())), "job": rng.choice(JOBS),
-              "pet": rng.choice(PETS), "food": rng.choice(FOODS)}
+    person = {"name": rng.choice(NAMES), "age": rng.randint(20, 79), "job": rng.choice(JOBS), "pet": rng.choice(PETS),
+              "food": rng.choice(FOODS)}
     keys = rng.sample(sorted(PERSON), rng.choice((2, 3, 4)))
     said = f"{person['name']} " + listed([PERSON[k].format(**person) for k in keys]) + "."
     keys.insert(0, "name")
