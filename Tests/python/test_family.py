@@ -156,7 +156,7 @@ def test_precision_measures_against_f32(tmp_path):
     assert rows["auto"] == rows["f32"]  # bf16 in the file, and the same arithmetic
     divergence, agreement = ({name: float(cells[n]) for name, cells in rows.items()} for n in (0, 1))
     assert divergence["f32"] == 0 < divergence["int4"] < divergence["f32, 2 experts a block"]
-    assert agreement["f32"] == 100 > agreement["int4"] > agreement["f32, 2 experts a block"]
+    assert agreement["f32"] == 100 >= agreement["int4"] > agreement["f32, 2 experts a block"]
 
 
 # -- Statistics

@@ -85,9 +85,12 @@ def test_what_is_in_the_file(saved, dtype):
     }
     assert set(entries) == set(safetensors(CONFORMANCE / "gqa_group" / "model.safetensors"))
     block = {"bf16": 8192, "int8": 4224, "int4": 2304}
-    # q, k, v of 4 + 2 + 2 heads of 16 from a width of 64; the head of int4 is in int8
-    assert entries["model.layers.0.attention.query_key_value.weight"]["shape"] == [2, 1, block[dtype]]
-    assert entries["lm_head.weight"]["shape"] == [2, 1, block["int8" if dtype == "int4" else dtype]]
+    # q, k, v of 4 + 2 + 2 heads of 16 from a width of 64; of int4, what every token passes is in int8
+    assert entries["model.layers.1.mlp.experts.0.gate_proj.weight"]["shape"] == [1, 1, block[dtype]]
+    common = block["int8" if dtype == "int4" else dtype]
+    assert entries["model.layers.0.attention.query_key_value.weight"]["shape"] == [2, 1, common]
+    assert entries["model.layers.1.mlp.shared_experts.gate_proj.weight"]["shape"] == [1, 1, common]
+    assert entries["lm_head.weight"]["shape"] == [2, 1, common]
     for name, entry in entries.items():
         if entry["dtype"] == "U8":  # where the kernels like it, also when the file is mapped
             assert (start + entry["data_offsets"][0]) % 64 == 0, name
@@ -190,14 +193,14 @@ def test_another_precision_is_refused(saved):
     (('"version":"1"', '"version":"2"'), "UNSUPPORTED", ['version is "2"', 'expected "1"']),
     (('"version":"1",', ""), "UNSUPPORTED", ["version is missing"]),
     (('"dtype":"int4"', '"dtype":"int5"'), "UNSUPPORTED", ['dtype is "int5"', '"bf16", "int8", "int4"']),
-    (('"dtype":"int4"', '"dtype":"int8"'), "TENSOR", ["shape is [2, 1, 2304]", "[2, 1, 4224]"]),
+    (('"dtype":"int4"', '"dtype":"int8"'), "TENSOR", ["experts", "shape is [1, 1, 2304]", "[1, 1, 4224]"]),
     (('"version":"1"', '"version":"1","tile":"32"'), "UNSUPPORTED", ['"tile" is "32"']),
     (('"parameters":"', '"parameters":"1'), "TENSOR", ["parameters is 1", "config.json"]),
     (('"parameters":"', '"parameters":"x'), "UNSUPPORTED", ['parameters is "x', "a number"]),
     (('"format":"llada-packed"', '"format":"pt"'), "TENSOR", ["U8", "F32, F16 or BF16"]),
-    (('"shape":[2,1,2304]', '"shape":[1,2,2304]'), "TENSOR", ["query_key_value", "[1, 2, 2304]", "[2, 1, 2304]"]),
-    (('"shape":[2,1,2304]', '"shape":[2,1,2303]'), "SAFETENSORS", ["query_key_value"]),
-    (('"dtype":"U8","shape":[2,1,2304]', '"dtype":"I8","shape":[2,1,2304]'), "TENSOR", ["I8", "expected U8"]),
+    (('"shape":[2,1,4224]', '"shape":[1,2,4224]'), "TENSOR", ["query_key_value", "[1, 2, 4224]", "[2, 1, 4224]"]),
+    (('"shape":[2,1,4224]', '"shape":[2,1,4223]'), "SAFETENSORS", ["query_key_value"]),
+    (('"dtype":"U8","shape":[2,1,4224]', '"dtype":"I8","shape":[2,1,4224]'), "TENSOR", ["I8", "expected U8"]),
 ])
 @pytest.mark.parametrize("use_mmap", [True, False])
 def test_tampered_headers(saved, tmp_path, change, kind, words, use_mmap):
