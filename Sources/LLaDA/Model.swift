@@ -10,6 +10,7 @@ public final class Model: Sendable {
         case f32
         case bf16
         case int8
+        /// The routed experts; what every token passes is int8.
         case int4
     }
 
