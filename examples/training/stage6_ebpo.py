@@ -20,7 +20,7 @@ EPS_LOW, EPS_HIGH = 0.1, 0.15   # of the clipping; rho is a mean per token, so i
 
 class EBPO(training.Stage):
     title = "Stage 6: EBPO"
-    steps, lr, warmup, decay = 120, 8e-4, 0.05, 0.5
+    steps, lr, warmup, decay = 130, 5e-4, 0.05, 0.7
     rows = 16
 
     def prepare(self, corpus):
