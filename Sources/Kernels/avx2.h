@@ -61,18 +61,6 @@ VEC_FN void v16_store(float *p, v16 v) {
     _mm256_storeu_ps(p, v.lo);
     _mm256_storeu_ps((float *)((char *)p + 32), v.hi);
 }
-/* AVX2 masks words of 32 bits, not of 16: parts go through a buffer, which serves every type. */
-VEC_FN v16 v16_load_part(const float *p, size_t count, float fill) {
-    float lanes[16];
-    v16_store(lanes, v16_set1(fill));
-    llk_copy(lanes, p, 4 * count);
-    return v16_load(lanes);
-}
-VEC_FN void v16_store_part(float *p, size_t count, v16 v) {
-    float lanes[16];
-    v16_store(lanes, v);
-    llk_copy(p, lanes, 4 * count);
-}
 
 VEC_FN __m256 widen8(const char *p, llk_dtype dtype, size_t i) {
     if (dtype == LLK_F32) return _mm256_loadu_ps((const float *)(p + 4 * i));
@@ -83,12 +71,8 @@ VEC_FN __m256 widen8(const char *p, llk_dtype dtype, size_t i) {
 VEC_FN v16 v16_widen(const void *p, llk_dtype dtype, size_t i) {
     return BOTH(widen8(p, dtype, i), widen8(p, dtype, i + 8));
 }
-VEC_FN v16 v16_widen_part(const void *p, llk_dtype dtype, size_t i, size_t count) {
-    char lanes[64] = {0};
-    const size_t size = llk_size_of(dtype);
-    llk_copy(lanes, (const char *)p + size * i, size * count);
-    return v16_widen(lanes, dtype, 0);
-}
+/* AVX2 masks words of 32 bits, not of 16. */
+#include "parts.h"
 
 /* The tree from 8 lanes on. */
 VEC_FN float sum8(__m256 s) {

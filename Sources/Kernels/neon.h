@@ -74,17 +74,6 @@ VEC_FN v16 v16_load(const float *p) {
 VEC_FN void v16_store(float *p, v16 v) {
     EACH_QUARTER vst1q_u8((uint8_t *)p + 16 * i, vreinterpretq_u8_f32(v.q[i]));
 }
-VEC_FN v16 v16_load_part(const float *p, size_t count, float fill) {
-    float lanes[16];
-    v16_store(lanes, v16_set1(fill));
-    llk_copy(lanes, p, 4 * count);
-    return v16_load(lanes);
-}
-VEC_FN void v16_store_part(float *p, size_t count, v16 v) {
-    float lanes[16];
-    v16_store(lanes, v);
-    llk_copy(p, lanes, 4 * count);
-}
 
 VEC_FN float32x4_t widen4(const char *p, llk_dtype dtype, size_t i) {
     if (dtype == LLK_F32) return load4(p + 4 * i);
@@ -95,12 +84,7 @@ VEC_FN float32x4_t widen4(const char *p, llk_dtype dtype, size_t i) {
 VEC_FN v16 v16_widen(const void *p, llk_dtype dtype, size_t i) {
     return (v16){{widen4(p, dtype, i), widen4(p, dtype, i + 4), widen4(p, dtype, i + 8), widen4(p, dtype, i + 12)}};
 }
-VEC_FN v16 v16_widen_part(const void *p, llk_dtype dtype, size_t i, size_t count) {
-    char lanes[64] = {0};
-    const size_t size = llk_size_of(dtype);
-    llk_copy(lanes, (const char *)p + size * i, size * count);
-    return v16_widen(lanes, dtype, 0);
-}
+#include "parts.h"
 
 VEC_FN float v16_sum(v16 a) {
     float32x4_t s = vaddq_f32(vaddq_f32(a.q[0], a.q[2]), vaddq_f32(a.q[1], a.q[3]));

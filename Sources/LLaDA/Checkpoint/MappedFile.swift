@@ -65,17 +65,18 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
         var descriptor: Int32
         // O_NONBLOCK: opening a named pipe must not wait for its writer. It means nothing for regular files.
         repeat { descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) } while descriptor < 0 && errno == EINTR
-        if descriptor < 0 { throw LLaDAError(.io, "cannot open \(path): \(reason(errno))") }
+        if descriptor < 0 { throw LLaDAError(cannot: "open \(path)", errno: errno) }
 
         var status = stat()
-        let problem: String? =
-            if fstat(descriptor, &status) != 0 { "cannot examine \(path): \(reason(errno))" }
-            else if status.st_mode & S_IFMT == S_IFDIR { "\(path) is a folder; expected a regular file" }
-            else if status.st_mode & S_IFMT != S_IFREG { "\(path) is a device, pipe or socket; expected a regular file" }
-            else { nil }
+        let problem: LLaDAError? =
+            if fstat(descriptor, &status) != 0 { LLaDAError(cannot: "examine \(path)", errno: errno) }
+            else if status.st_mode & S_IFMT == S_IFDIR { LLaDAError(.io, "\(path) is a folder; expected a regular file") }
+            else if status.st_mode & S_IFMT != S_IFREG {
+                LLaDAError(.io, "\(path) is a device, pipe or socket; expected a regular file")
+            } else { nil }
         if let problem {
             close(descriptor)
-            throw LLaDAError(.io, problem)
+            throw problem
         }
         return (descriptor, Int(status.st_size))
     }
@@ -85,7 +86,7 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
         // MAP_FAILED, whose cast Swift does not import, is the address -1.
         guard let base, base != UnsafeMutableRawPointer(bitPattern: -1) else {
             let code = errno
-            throw LLaDAError(code == ENOMEM ? .outOfMemory : .io, "cannot map \(path): \(reason(code))")
+            throw LLaDAError(code == ENOMEM ? .outOfMemory : .io, cannot: "map \(path)", errno: code)
         }
         return UnsafeRawBufferPointer(start: base, count: size)
     }
@@ -100,16 +101,12 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
         while done < size {
             let count = Glibc.read(descriptor, memory.base + done, min(piece, size - done))
             if count < 0 && errno == EINTR { continue }
-            if count < 0 { throw LLaDAError(.io, "cannot read \(path): \(reason(errno))") }
+            if count < 0 { throw LLaDAError(cannot: "read \(path)", errno: errno) }
             if count == 0 { throw LLaDAError(.io, "\(path) ends early: \(done) of \(size) bytes could be read") }
             done += count
             try progress?(Double(done) / Double(size))
         }
         return memory
-    }
-
-    private static func reason(_ code: Int32) -> String {
-        strerror(code).map { String(cString: $0) } ?? "error \(code)"
     }
 }
 

@@ -25,7 +25,7 @@ struct Attention {
         let operand = try compute.operand(
             x, stride: config.hiddenSize, rows: rows, for: weights.queryKeyValue, &work.operand)
         compute.product(operand, weights.queryKeyValue, queryKeyValue, stride: width)
-        place(queryKeyValue, stride: width, layer, weights, batch, work.angles)
+        place(queryKeyValue, layer, weights, batch, work.angles)
     }
 
     /// Leaves only some of the rows that were projected, given in increasing order.
@@ -43,14 +43,14 @@ struct Attention {
         let rows = batch.rows.count
         let queries = try work.queryKeyValue.reserve(rows * width)
         let mixed = try work.mixed.reserve(rows * queryWidth)  // [rows, heads, headDim]
-        try attend(queries, stride: width, layer, batch, &work, mixed)
+        try attend(queries, layer, batch, &work, mixed)
         let heads = try compute.operand(mixed, stride: queryWidth, rows: rows, for: weights.dense, &work.operand)
         compute.product(heads, weights.dense, out, stride: config.hiddenSize)
     }
 
     /// Norms and turns queries (in place) and keys, and writes keys and values to their pages.
     private func place(
-        _ queryKeyValue: UnsafeMutablePointer<Float>, stride: Int, _ layer: Int, _ weights: AttentionWeights,
+        _ queryKeyValue: UnsafeMutablePointer<Float>, _ layer: Int, _ weights: AttentionWeights,
         _ batch: Batch, _ angles: UnsafePointer<Float>
     ) {
         let dim = config.headDim
@@ -61,7 +61,7 @@ struct Attention {
             let page = batch.pages[row.sequence][row.position / batch.blockLength]
             let slot = row.position % batch.blockLength
             let cosines = angles + index * 2 * half
-            let base = queryKeyValue + index * stride
+            let base = queryKeyValue + index * width
             for head in 0..<config.numAttentionHeads {
                 let query = base + head * dim
                 compute.kernels.rms_norm(query, weights.queryNorm.base, dim, eps, query)
@@ -84,7 +84,7 @@ struct Attention {
     /// Over tiles of keys, whose softmaxes are joined as one goes along (Milakov and Gimelshein, Online normalizer calculation
     /// for softmax, 2018). Where tiles begin depends on positions alone, so results do not depend on what else is computed.
     private func attend(
-        _ queries: UnsafePointer<Float>, stride: Int, _ layer: Int, _ batch: Batch, _ work: inout Workspace,
+        _ queries: UnsafePointer<Float>, _ layer: Int, _ batch: Batch, _ work: inout Workspace,
         _ mixed: UnsafeMutablePointer<Float>
     ) throws(LLaDAError) {
         let group = config.numAttentionHeads / config.numKeyValueHeads
@@ -103,12 +103,12 @@ struct Attention {
                 kernels: compute.kernels, headDim: config.headDim, layer: layer, kvHead: firstHead / group,
                 pages: batch.pages[row.sequence], blockLength: batch.blockLength, keyTile: keyTile,
                 scratch: scratch + worker * size)
-            for first in Swift.stride(from: 0, to: row.visibleEnd, by: keyTile) {
+            for first in stride(from: 0, to: row.visibleEnd, by: keyTile) {
                 let keys = first..<min(first + keyTile, row.visibleEnd)
                 for head in firstHead..<firstHead + heads {
-                    for start in Swift.stride(from: run.lowerBound, to: run.upperBound, by: Self.queryTile) {
+                    for start in stride(from: run.lowerBound, to: run.upperBound, by: Self.queryTile) {
                         sum.add(
-                            keys, queries + start * stride + head * config.headDim, stride: stride,
+                            keys, queries + start * width + head * config.headDim, stride: width,
                             rows: min(Self.queryTile, run.upperBound - start),
                             index: (head - firstHead) * run.count + start - run.lowerBound,
                             to: mixed + start * queryWidth + head * config.headDim, stride: queryWidth)

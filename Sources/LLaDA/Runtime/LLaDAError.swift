@@ -1,3 +1,5 @@
+import Glibc
+
 /// The stable status codes of `llada.h`; every refusal of the library carries one.
 public enum Status: Int32, Sendable {
     case ok = 0
@@ -45,6 +47,11 @@ public struct LLaDAError: Error, Equatable, Sendable, CustomStringConvertible {
     /// A value from outside that is not what it should be.
     package init(_ status: Status, file: String, key: String, found: String, expected: String) {
         self.init(status, "\(file): \(key) is \(found); expected \(expected)")
+    }
+
+    /// What the system refused to do, and its reason.
+    package init(_ status: Status = .io, cannot action: String, errno code: Int32) {
+        self.init(status, "cannot \(action): \(strerror(code).map { String(cString: $0) } ?? "error \(code)")")
     }
 
     public var description: String { "\(status): \(message)" }

@@ -19,12 +19,12 @@ package final class NewFolder {
     package init(_ name: UnsafePointer<CChar>) throws(LLaDAError) {
         let path = String(cString: name)
         let isNew = mkdir(name, 0o777) == 0
-        if !isNew && errno != EEXIST { throw Self.error("make the folder \(path)", errno) }
+        if !isNew && errno != EEXIST { throw LLaDAError(cannot: "make the folder \(path)", errno: errno) }
         let descriptor = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         if descriptor < 0 {
             let code = errno
             if isNew { rmdir(name) }
-            throw Self.error("open the folder \(path)", code)
+            throw LLaDAError(cannot: "open the folder \(path)", errno: code)
         }
         self.path = path
         self.descriptor = descriptor
@@ -47,7 +47,7 @@ package final class NewFolder {
         guard copy >= 0, let listing = fdopendir(copy) else {
             let code = errno
             if copy >= 0 { close(copy) }
-            throw Self.error("list the folder \(path)", code)
+            throw LLaDAError(cannot: "list the folder \(path)", errno: code)
         }
         defer { closedir(listing) }
         var count = 0
@@ -100,9 +100,5 @@ package final class NewFolder {
         fsync(descriptor)  // the files are whole in any case
     }
 
-    private func error(_ name: String, _ code: Int32) -> LLaDAError { Self.error("write \(path)/\(name)", code) }
-
-    private static func error(_ action: String, _ code: Int32) -> LLaDAError {
-        LLaDAError(.io, "cannot \(action): \(strerror(code).map { String(cString: $0) } ?? "error \(code)")")
-    }
+    private func error(_ name: String, _ code: Int32) -> LLaDAError { LLaDAError(cannot: "write \(path)/\(name)", errno: code) }
 }

@@ -1,0 +1,24 @@
+/* parts.h - some of 16 lanes, through a buffer, which serves every type. For instruction sets that cannot mask them; a file
+ * includes it after it has defined v16, v16_set1, v16_load, v16_store and v16_widen (lanes.h). */
+#ifndef LLADA_KERNELS_PARTS_H
+#define LLADA_KERNELS_PARTS_H
+
+VEC_FN v16 v16_load_part(const float *p, size_t count, float fill) {
+    float lanes[16];
+    v16_store(lanes, v16_set1(fill));
+    llk_copy(lanes, p, 4 * count);
+    return v16_load(lanes);
+}
+VEC_FN void v16_store_part(float *p, size_t count, v16 v) {
+    float lanes[16];
+    v16_store(lanes, v);
+    llk_copy(p, lanes, 4 * count);
+}
+VEC_FN v16 v16_widen_part(const void *p, llk_dtype dtype, size_t i, size_t count) {
+    char lanes[64] = {0};
+    const size_t size = llk_size_of(dtype);
+    llk_copy(lanes, (const char *)p + size * i, size * count);
+    return v16_widen(lanes, dtype, 0);
+}
+
+#endif
