@@ -143,12 +143,12 @@ public final class Model: Sendable {
                 .bufferTooSmall, "room for \(out.count) logits; expected \(tokens.count) tokens times \(config.vocabSize)")
         }
         guard let base = out.baseAddress, tokens.count > 0 else { return }
-        let sequence = try CachedSequence(transformer, blockLength: blockLength)
+        let sequence = CachedSequence(transformer, blockLength: blockLength)
         let piece = CachedSequence.mostRows(blockLength: blockLength)
         for start in stride(from: 0, to: tokens.count, by: piece) {
             let active = start..<min(start + piece, tokens.count)
             _ = try sequence.forward(tokens, active: active, asOneBlock: false)
-            sequence.allLogits(transformer.compute.team, into: base + start * config.vocabSize)
+            sequence.allLogits(rows: active.count, transformer.compute.team, into: base + start * config.vocabSize)
         }
     }
 }

@@ -25,7 +25,7 @@ struct GenerationTiming {
     var tokensPerSecond: Double { Double(tokens) / median(seconds) }
 
     mutating func round(_ transformer: Transformer) throws {
-        let sequence = try CachedSequence(transformer, blockLength: options.blockLength)
+        let sequence = CachedSequence(transformer, blockLength: options.blockLength)
         let decoder = try Decoder(
             sequence, compute: transformer.compute, maskID: maskID, eosIDs: eosIDs, prompt: prompt, options: options)
         let whole = prompt.count / options.blockLength * options.blockLength

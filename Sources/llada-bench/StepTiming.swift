@@ -22,7 +22,7 @@ struct StepTiming {
     static func round(_ timings: inout [StepTiming], _ transformer: Transformer, _ random: RandomTokens) throws {
         guard let last = timings.last else { return }
         let tokens = random.first(last.prefix + last.block)
-        let sequence = try CachedSequence(transformer, blockLength: last.block)
+        let sequence = CachedSequence(transformer, blockLength: last.block)
         var prefill = 0.0
         for index in timings.indices {
             prefill += try timings[index].extend(sequence, tokens)

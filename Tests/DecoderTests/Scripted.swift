@@ -28,11 +28,15 @@ final class Script: Denoiser {
         return 0
     }
 
-    func logits(_ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int) {
-        copy(rows, vocabulary, out, stride)
+    func logits(_ range: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int) {
+        copy(Array(rows[range]), vocabulary, out, stride)
     }
 
+    let computedPositions = 0
+    let reusedPositions = 0
+    func finish(_ tokens: UnsafeBufferPointer<Int32>, settled: Int) {}
     func reset() {}
+    func fork(_ cancellation: Cancellation) -> any Denoiser { self }
 }
 
 private func copy(_ rows: [[Float]], _ vocabulary: Range<Int>, _ out: UnsafeMutablePointer<Float>, _ stride: Int) {
@@ -83,10 +87,14 @@ final class Fixed: Denoiser {
         vocabSize = rows[0].count
     }
     func forward(_ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool) -> Int { 0 }
-    func logits(_ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int) {
-        copy(rows, vocabulary, out, stride)
+    func logits(_ range: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int) {
+        copy(Array(rows[range]), vocabulary, out, stride)
     }
+    let computedPositions = 0
+    let reusedPositions = 0
+    func finish(_ tokens: UnsafeBufferPointer<Int32>, settled: Int) {}
     func reset() {}
+    func fork(_ cancellation: Cancellation) -> any Denoiser { self }
 }
 
 @Suite struct ScriptedSteps {

@@ -19,7 +19,6 @@ import Testing
             }
         }
         var results = sequences.map { [UInt32](repeating: 0, count: $0.count * vocab) }
-        var work = try Workspace()
         for batch in batches {
             let rows = batch.flatMap { item in
                 (item.block * blockLength..<min((item.block + 1) * blockLength, sequences[item.sequence].count)).map { position in
@@ -31,8 +30,9 @@ import Testing
                 }
             }
             let logits = try Buffer<Float>(count: rows.count * vocab)
-            let states = try transformer.forward(Batch(rows: rows, pages: pages, blockLength: blockLength), &work)
-            transformer.logits(states, 0..<vocab, into: logits.pointer, stride: vocab)
+            let states = try transformer.forward(
+                Batch(rows: rows, tables: pages.map { PageTable(pages: $0, blockLength: blockLength) }))
+            transformer.logits(states, 0..<states.count, 0..<vocab, into: logits.pointer, stride: vocab)
             for (index, row) in rows.enumerated() {
                 for token in 0..<vocab {
                     results[row.sequence][row.position * vocab + token] = logits.pointer[index * vocab + token].bitPattern
@@ -113,7 +113,7 @@ import Testing
             let block = prefix.hasPrefix("B") ? Int(prefix.dropFirst())! : model.config.blockSize
             let tokens: [Int32] = try fixture.values(ids)
             var routings: [Int: Routing] = [:]
-            let sequence = try CachedSequence(model.transformer, blockLength: block)
+            let sequence = CachedSequence(model.transformer, blockLength: block)
             sequence.observer = Observer(routing: { routings[$0] = $1 })
             try tokens.withUnsafeBufferPointer { buffer in
                 _ = try sequence.forward(buffer, active: 0..<tokens.count, asOneBlock: false)

@@ -25,7 +25,7 @@ import Testing
         for capacity in [k, k + 2] {
             options.expertCapacity = capacity
             let model = try Model(path: folder, options: options)
-            let sequence = try CachedSequence(model.transformer, blockLength: 32)
+            let sequence = CachedSequence(model.transformer, blockLength: 32)
             var used: [Int: [Set<Int32>]] = [:]  // by layer, of each block
             sequence.observer = Observer(routing: { layer, routing in
                 used[layer] = [0, 32].map { Set(routing.experts[$0 * routing.k..<($0 + 32) * routing.k]) }

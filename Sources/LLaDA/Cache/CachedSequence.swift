@@ -5,60 +5,108 @@ import Kernels
 /// Every page remembers the tokens it was computed from. A page holds for a canvas as long as its tokens and those of
 /// all pages before are the canvas's: so nothing has to be invalidated, a block is committed by the last forward over
 /// its final tokens, and where no forward had them, its rows ride along in the next one (spec: decoding.md, section 8).
+/// Pages may be shared, with forks and through a prefix cache; one that is to be written and is shared gives way to a new one.
 package final class CachedSequence {
-    private let transformer: Transformer
-    private let blockLength: Int
-    private let cancellation: Cancellation?
+    let transformer: Transformer
+    let blockLength: Int
+    let cancellation: Cancellation?
+    private let cache: PrefixCache?
     private var pages: [Page] = []
     /// The tokens of the pages that hold; an incomplete last block only ever counts as its own length.
     private var computed: [Int32] = []
+    /// So many pages, from the first on, the prefix cache has as well.
+    private var sharedBlocks = 0
     /// Pages for a window that is run as one block: its keys and values are nobody else's.
     private var windowPages: [Page] = []
-    private var work: Workspace
     private var states: FinalStates?  // of the last forward
     package var observer: Observer?
+    package private(set) var computedPositions = 0
+    package private(set) var reusedPositions = 0
 
     /// Rows of a forward when many wait: whole blocks, so that activations stay bounded.
     package static func mostRows(blockLength: Int) -> Int { max(blockLength, 512 / blockLength * blockLength) }
 
-    package init(_ transformer: Transformer, blockLength: Int, cancellation: Cancellation? = nil) throws(LLaDAError) {
+    package init(
+        _ transformer: Transformer, blockLength: Int, cache: PrefixCache? = nil, cancellation: Cancellation? = nil
+    ) {
         self.transformer = transformer
         self.blockLength = blockLength
+        self.cache = cache
         self.cancellation = cancellation
-        work = try Workspace()
     }
 
-    /// Forgets all keys and values.
-    package func reset() { computed = [] }
-
-    /// Runs the model over tokens[active], given all before. `asOneBlock` lets the active positions, of several blocks, see
-    /// each other (spec: decoding.md, section 7). Returns how many forwards went ahead of it.
-    package func forward(
+    /// What a forward over tokens[active], given all before, will run, with pages to write it to. `asOneBlock` lets the active
+    /// positions, of several blocks, see each other (spec: decoding.md, section 7).
+    func plan(
         _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool
-    ) throws(LLaDAError) -> Int {
+    ) throws(LLaDAError) -> ForwardPlan {
         states = nil
-        let held = holding(tokens)
+        var held = holding(tokens)
+        if held < active.lowerBound { held += attach(tokens, held..<active.lowerBound) }
         var start = min(held, active.lowerBound)
         // A window leaves the pages of its blocks alone; a block that is run anew replaces its page.
-        computed.removeLast(computed.count - (asOneBlock ? held : start))
-        while pages.count * blockLength < active.upperBound {
-            pages.append(try Page(blockLength: blockLength, config: transformer.config))
-        }
+        let kept = asOneBlock ? held : start
+        computed.removeLast(computed.count - kept)
+        sharedBlocks = min(sharedBlocks, kept / blockLength)
+        try makeWritable(start..<(asOneBlock ? active.lowerBound : active.upperBound))
         // What is missing before the active positions goes first, in pieces, unless it fits into the same forward.
         let piece = Self.mostRows(blockLength: blockLength)
-        var ahead = 0
+        var ahead: [ForwardPlan.Part] = []
         while active.upperBound - start > piece, active.lowerBound - start > 0 {
             let end = min(start + piece, active.lowerBound)
-            try run(tokens, start..<end, wanting: end..<end)
+            ahead.append(part(tokens, start..<end, wanting: end..<end))
             start = end
-            ahead += 1
         }
-        if asOneBlock {
-            try runWindow(tokens, active, from: start)
-        } else {
-            try run(tokens, start..<active.upperBound, wanting: active)
+        let last = asOneBlock
+            ? try windowPart(tokens, active, from: start) : part(tokens, start..<active.upperBound, wanting: active)
+        return ForwardPlan(ahead: ahead, last: last, settled: active.lowerBound)
+    }
+
+    /// A part of a plan was run.
+    func took(_ part: ForwardPlan.Part, _ states: FinalStates) {
+        computed.append(contentsOf: part.tokens)
+        computedPositions += part.rows.count
+        self.states = states
+    }
+
+    /// The blocks before `end` that have keys and values of these tokens: others may use them.
+    func share(_ tokens: UnsafeBufferPointer<Int32>, upTo end: Int) {
+        guard let cache, end / blockLength > sharedBlocks else { return }
+        let blocks = min(holding(tokens), end) / blockLength
+        guard blocks > sharedBlocks else { return }
+        pages.replaceSubrange(..<blocks, with: cache.share(tokens, blockLength: blockLength, pages[..<blocks]))
+        sharedBlocks = blocks
+    }
+
+    /// Takes what the prefix cache has of `missing`, and says how many positions that are.
+    private func attach(_ tokens: UnsafeBufferPointer<Int32>, _ missing: Range<Int>) -> Int {
+        let blocks = missing.lowerBound / blockLength..<missing.upperBound / blockLength
+        guard let cache, !blocks.isEmpty else { return 0 }
+        let found = cache.pages(tokens, blockLength: blockLength, blocks: blocks)
+        guard !found.isEmpty else { return 0 }
+        let count = found.count * blockLength
+        pages.replaceSubrange(blocks.lowerBound..<min(pages.count, blocks.lowerBound + found.count), with: found)
+        computed.removeLast(computed.count - missing.lowerBound)
+        computed.append(contentsOf: tokens[missing.lowerBound..<missing.lowerBound + count])
+        sharedBlocks = blocks.lowerBound + found.count
+        reusedPositions += count
+        return count
+    }
+
+    /// Pages of our own for these positions, from a block's start on.
+    private func makeWritable(_ positions: Range<Int>) throws(LLaDAError) {
+        for block in positions.lowerBound / blockLength..<(positions.upperBound + blockLength - 1) / blockLength {
+            if block >= pages.count {
+                pages.append(try makePage())
+            } else if !isKnownUniquelyReferenced(&pages[block]) {
+                pages[block] = try makePage()
+            }
         }
-        return ahead
+    }
+
+    private func makePage() throws(LLaDAError) -> Page {
+        if let cache { return try cache.makePage(blockLength: blockLength) }
+        return try Page(blockLength: blockLength, config: transformer.config)
     }
 
     /// How many positions, in whole blocks, have keys and values computed from these tokens.
@@ -69,25 +117,27 @@ package final class CachedSequence {
         return same / blockLength * blockLength
     }
 
-    private func run(
+    private func part(
         _ tokens: UnsafeBufferPointer<Int32>, _ range: Range<Int>, wanting: Range<Int>
-    ) throws(LLaDAError) {
-        try run(Batch(rows: rows(tokens, range, wanting: wanting), pages: [pages], blockLength: blockLength))
-        computed.append(contentsOf: tokens[range])
+    ) -> ForwardPlan.Part {
+        ForwardPlan.Part(
+            sequence: self, rows: rows(tokens, range, wanting: wanting),
+            tables: [PageTable(pages: pages, blockLength: blockLength)], tokens: Array(tokens[range]))
     }
 
     /// The window, and with it what is missing before it: two sequences that share the pages up to the window.
-    private func runWindow(_ tokens: UnsafeBufferPointer<Int32>, _ window: Range<Int>, from start: Int) throws(LLaDAError) {
-        while windowPages.count * blockLength < window.count {
-            windowPages.append(try Page(blockLength: blockLength, config: transformer.config))
-        }
+    private func windowPart(
+        _ tokens: UnsafeBufferPointer<Int32>, _ window: Range<Int>, from start: Int
+    ) throws(LLaDAError) -> ForwardPlan.Part {
+        while windowPages.count * blockLength < window.count { windowPages.append(try makePage()) }
         let missing = start..<window.lowerBound
         let rows = rows(tokens, missing, wanting: missing.upperBound..<missing.upperBound) + window.map { position in
             Row(sequence: 1, position: position, token: tokens[position], visibleEnd: window.upperBound, wantsLogits: true)
         }
         let windowed = Array(pages[..<(window.lowerBound / blockLength)]) + windowPages
-        try run(Batch(rows: rows, pages: [pages, windowed], blockLength: blockLength))
-        computed.append(contentsOf: tokens[missing])
+        return ForwardPlan.Part(
+            sequence: self, rows: rows,
+            tables: [pages, windowed].map { PageTable(pages: $0, blockLength: blockLength) }, tokens: Array(tokens[missing]))
     }
 
     /// Of positions under the strict mask.
@@ -99,16 +149,40 @@ package final class CachedSequence {
                 wantsLogits: wanting.contains(position))
         }
     }
-
-    private func run(_ batch: Batch) throws(LLaDAError) {
-        states = try transformer.forward(batch, &work, cancellation: cancellation, observer: observer)
-    }
 }
 
 extension CachedSequence: Denoiser {
     package var vocabSize: Int { transformer.config.vocabSize }
 
-    package func logits(_ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int) {
-        if let states { transformer.logits(states, vocabulary, into: out, stride: stride) }
+    package func forward(
+        _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool
+    ) throws(LLaDAError) -> Int {
+        let plan = try plan(tokens, active: active, asOneBlock: asOneBlock)
+        for part in plan.ahead + [plan.last] { _ = try ForwardPlan.run([part]) }
+        share(tokens, upTo: plan.settled)
+        return plan.ahead.count
+    }
+
+    package func logits(
+        _ rows: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int
+    ) {
+        if let states { transformer.logits(states, rows, vocabulary, into: out, stride: stride) }
+    }
+
+    package func finish(_ tokens: UnsafeBufferPointer<Int32>, settled: Int) {
+        share(tokens, upTo: settled)
+    }
+
+    package func reset() {
+        computed = []
+        sharedBlocks = 0
+        pages = []
+        windowPages = []
+    }
+
+    package func fork(_ cancellation: Cancellation) -> any Denoiser {
+        let fork = CachedSequence(transformer, blockLength: blockLength, cache: cache, cancellation: cancellation)
+        (fork.pages, fork.computed, fork.sharedBlocks, fork.states) = (pages, computed, sharedBlocks, states)
+        return fork
     }
 }

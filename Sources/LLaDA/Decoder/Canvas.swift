@@ -26,6 +26,15 @@ struct Canvas {
         }
     }
 
+    init(copying other: Canvas) throws(LLaDAError) {
+        (maskID, blockLength, promptLength, count) = (other.maskID, other.blockLength, other.promptLength, other.count)
+        tokenBuffer = try Buffer(count: count)
+        stateBuffer = try Buffer(count: count)
+        tokenBuffer.pointer.update(from: other.tokenBuffer.pointer, count: count)
+        stateBuffer.pointer.update(from: other.stateBuffer.pointer, count: count)
+        locked = other.locked
+    }
+
     var tokens: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(start: tokenBuffer.pointer, count: count) }
     var states: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: stateBuffer.pointer, count: count) }
     var blockCount: Int { count / blockLength }
@@ -65,6 +74,15 @@ struct Canvas {
     /// Drafts in `range` become final; masks stay masks.
     mutating func settle(_ range: Range<Int>) {
         for position in range where state(position) == .draft { set(.settled, at: position) }
+    }
+
+    /// All from `start` on that is not of the prompt is masked, and free to be written.
+    mutating func truncate(to start: Int) {
+        for position in start..<count where state(position) != .prompt {
+            tokenBuffer.pointer[position] = maskID
+            set(.masked, at: position)
+            locked[position] = false
+        }
     }
 
     private func set(_ state: Decoder.PositionState, at position: Int) {

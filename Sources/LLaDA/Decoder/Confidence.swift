@@ -5,7 +5,7 @@ struct Confidence {
     let compute: Compute
     let vocabSize: Int
 
-    private var tileScratch = Scratch<Float>()  // [threads, rows, tile]
+    private var tileScratch = Scratch<Float>()  // [threads, rows at a time, tile]
     private var peakScratch = Scratch<Peak>()  // [tiles, rows]
     private var rowScratch = Scratch<Float>()  // [threads, vocab]
 
@@ -50,42 +50,58 @@ struct Confidence {
         }
     }
 
-    /// The most likely token of each position of the last forward and its probability, without ever holding a row of
-    /// logits: each tile of them is judged where it was computed.  tokens, confidences: [adjust.count]
+    /// Rows of logits that are judged at a time: with a tile of the vocabulary they fit the cache of a core.
+    private static let rowsAtATime = 64
+
+    /// The most likely token of each row and its probability, without ever holding a row of logits: each tile of them is
+    /// judged where it was computed. Ends early, with nothing, if one of `cancellations` is asked for.
+    /// tokens, confidences: [adjust.count]
     mutating func predict(
-        _ denoiser: any Denoiser, adjust: [Adjustment],
+        _ source: any LogitSource, adjust: [Adjustment], cancellations: [Cancellation],
         tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
     ) throws(LLaDAError) {
         let rows = adjust.count
-        let width = min(type(of: denoiser).tile, vocabSize)
-        let tiles = denoiser.tiles
-        let scratch = try tileScratch.reserve(compute.team.size * rows * width)
+        let width = min(type(of: source).tile, vocabSize)
+        let tiles = source.tiles
+        let piece = min(rows, Self.rowsAtATime)
+        let scratch = try tileScratch.reserve(compute.team.size * piece * width)
         let peaks = try peakScratch.reserve(tiles * rows)
         let kernels = compute.kernels
-        let compute = compute
         compute.team.forEach(tiles) { index, worker in
-            let vocabulary = denoiser.vocabulary(ofTile: index)
-            let logits = scratch + worker * rows * width
-            denoiser.logits(vocabulary, into: logits, stride: width)
-            for row in 0..<rows {
-                let logits = logits + row * width
-                adjust[row].apply(to: logits, vocabulary)
-                var sum: Float = 0
-                let best = kernels.argmax_sum_exp(logits, vocabulary.count, &sum)
-                let logit = logits[best]
-                if !(logit > -.infinity) {  // all are -inf or NaN: if only bans did that, another tile may have better
-                    sum = (0..<vocabulary.count).contains { logits[$0].isNaN } ? .nan : 0
+            if cancellations.contains(where: \.isRequested) { return }
+            let vocabulary = source.vocabulary(ofTile: index)
+            let logits = scratch + worker * piece * width
+            for first in stride(from: 0, to: rows, by: piece) {
+                let range = first..<min(first + piece, rows)
+                source.logits(range, vocabulary, into: logits, stride: width)
+                for row in range {
+                    peaks[index * rows + row] = Self.peak(
+                        logits + (row - first) * width, vocabulary, adjust[row], kernels)
                 }
-                peaks[index * rows + row] = Peak(
-                    token: Int32(vocabulary.lowerBound + best), logit: logit > -.infinity ? logit : -.infinity, sum: sum)
             }
         }
+        try Cancellation.check(cancellations)
         for row in 0..<rows {
             var peak = peaks[row]
             for index in 1..<max(tiles, 1) { peak.join(peaks[index * rows + row]) }
             tokens[row] = peak.logit > -.infinity ? peak.token : 0
             confidences[row] = peak.logit > -.infinity ? 1 / peak.sum : .nan  // softmax at the arg-max
         }
+    }
+
+    /// row: logits of `vocabulary`
+    private static func peak(
+        _ row: UnsafeMutablePointer<Float>, _ vocabulary: Range<Int>, _ adjustment: Adjustment, _ kernels: llk_kernels
+    ) -> Peak {
+        adjustment.apply(to: row, vocabulary)
+        var sum: Float = 0
+        let best = kernels.argmax_sum_exp(row, vocabulary.count, &sum)
+        let logit = row[best]
+        if !(logit > -.infinity) {  // all are -inf or NaN: if only bans did that, another tile may have better
+            sum = (0..<vocabulary.count).contains { row[$0].isNaN } ? .nan : 0
+        }
+        return Peak(
+            token: Int32(vocabulary.lowerBound + best), logit: logit > -.infinity ? logit : -.infinity, sum: sum)
     }
 
     /// With a sampler, confidence is that of the token drawn in the distribution it was drawn from; `uniform` gives each

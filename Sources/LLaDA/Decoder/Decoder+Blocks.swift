@@ -108,6 +108,7 @@ extension Decoder {
     private func finish() {
         settle(upTo: active.upperBound)
         phase = .finished
+        denoiser.finish(canvasStore.tokens, settled: settledLength)
         let last = output.last
         finishReason = last.map(eosIDs.contains) == true ? .eos : .length
     }

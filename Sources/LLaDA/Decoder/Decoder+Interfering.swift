@@ -66,7 +66,7 @@ extension Decoder {
         } else {
             if isBanned { bans.everywhere.insert(token) } else { bans.everywhere.remove(token) }
         }
-        if phase == .forwarded || phase == .proposed { try predict() }
+        if phase == .forwarded || phase == .proposed { try predictAgain() }
     }
 
     /// Whether each position keeps a token other than the mask if `token` goes too.

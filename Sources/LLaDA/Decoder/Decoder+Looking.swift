@@ -5,6 +5,9 @@ extension Decoder {
     public var promptLength: Int { canvasStore.promptLength }
     /// A multiple of the block length.
     public var canvasLength: Int { canvasStore.count }
+    /// Positions run through the model so far, and those whose K/V a prefix cache had.
+    public var computedPositions: Int { denoiser.computedPositions }
+    public var reusedPositions: Int { denoiser.reusedPositions }
     /// Steps done in the active block.
     public var blockStep: Int { progress.step }
 
@@ -55,7 +58,7 @@ extension Decoder {
     /// Those of all positions of the last forward, made when first asked for: [forwarded.count, vocab]
     func allLogits() throws(LLaDAError) -> UnsafePointer<Float> {
         let base = try logitScratch.reserve(forwarded.count * denoiser.vocabSize)
-        if !holdsLogits { denoiser.allLogits(confidence.compute.team, into: base) }
+        if !holdsLogits { denoiser.allLogits(rows: forwarded.count, confidence.compute.team, into: base) }
         holdsLogits = true
         return UnsafePointer(base)
     }

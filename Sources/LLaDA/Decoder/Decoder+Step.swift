@@ -2,20 +2,48 @@
 extension Decoder {
     /// Runs the model over the active positions, and first over whatever stands before them and has no valid K/V yet.
     public func forward() throws(LLaDAError) {
+        let isNew = try beginForward()
+        let ahead = try denoiser.forward(canvasStore.tokens, active: active, asOneBlock: isWindow)
+        let before = endForward(isNew: isNew, ahead: ahead)
+        do throws(LLaDAError) {
+            try predict()
+        } catch {
+            undoForward(before)
+            throw error
+        }
+        phase = .forwarded
+    }
+
+    /// Whether the active positions, of several blocks, see each other.
+    var isWindow: Bool { active.count > options.blockLength }
+
+    /// If what follows fails half-way, predictions are gone. Returns whether this is the step's first forward.
+    func beginForward() throws(LLaDAError) -> Bool {
         try checkUnfinished("forward")
         try cancellation.check()
         if !options.useCache { denoiser.reset() }
-        let isNew = phase == .ready
-        phase = .ready  // if it fails half-way, predictions are gone
+        defer { phase = .ready }
         forwarded = 0..<0
         holdsLogits = false
-        let ahead = try denoiser.forward(canvasStore.tokens, active: active, asOneBlock: active.count > options.blockLength)
+        return phase == .ready
+    }
+
+    /// The model has run; what is left is `predict`. Returns what `undoForward` wants if that fails.
+    func endForward(isNew: Bool, ahead: Int) -> BlockProgress {
+        let before = progress
         if forwards == 0 { prefills += ahead } else { commits += ahead }
         forwards += 1
         forwarded = active
         if isNew { noteState() }
-        try predict()
-        phase = .forwarded
+        adjustments = allAdjustments()
+        return before
+    }
+
+    /// A forward without predictions is none: it can be done again.
+    func undoForward(_ before: BlockProgress) {
+        progress = before
+        forwards -= 1
+        forwarded = 0..<0
     }
 
     /// Lets the policy turn confidences into a proposal.
@@ -127,21 +155,32 @@ extension Decoder {
 
     /// Predictions of the last forward, bans and penalty applied.
     func predict() throws(LLaDAError) {
+        if policy.temperature > 0 { return try draw() }
+        try confidence.predict(
+            denoiser, adjust: adjustments, cancellations: [cancellation], tokens: predictedTokens.pointer,
+            confidences: predictedConfidences.pointer)
+    }
+
+    private func draw() throws(LLaDAError) {
+        let sampler = Sampler(temperature: policy.temperature, topK: policy.topK, topP: policy.topP)
+        let random = Philox(seed: policy.seed)
+        let (first, forward) = (forwarded.lowerBound, forwards)
+        let logits = try allLogits()
+        try confidence.draw(
+            sampler, logits: logits, adjust: adjustments,
+            uniform: { random.uniform(forward: forward, position: first + $0) },
+            tokens: predictedTokens.pointer, confidences: predictedConfidences.pointer)
+    }
+
+    /// Bans have changed since.
+    func predictAgain() throws(LLaDAError) {
+        adjustments = allAdjustments()
+        try predict()
+    }
+
+    private func allAdjustments() -> [Confidence.Adjustment] {
         let everywhere = Array(bans.everywhere)
-        adjustments = forwarded.map { adjustment(at: $0, banned: everywhere) }
-        if policy.temperature > 0 {
-            let sampler = Sampler(temperature: policy.temperature, topK: policy.topK, topP: policy.topP)
-            let random = Philox(seed: policy.seed)
-            let (first, forward) = (forwarded.lowerBound, forwards)
-            let logits = try allLogits()
-            try confidence.draw(
-                sampler, logits: logits, adjust: adjustments,
-                uniform: { random.uniform(forward: forward, position: first + $0) },
-                tokens: predictedTokens.pointer, confidences: predictedConfidences.pointer)
-        } else {
-            try confidence.predict(
-                denoiser, adjust: adjustments, tokens: predictedTokens.pointer, confidences: predictedConfidences.pointer)
-        }
+        return forwarded.map { adjustment(at: $0, banned: everywhere) }
     }
 
     private func adjustment(at position: Int, banned everywhere: [Int32]) -> Confidence.Adjustment {

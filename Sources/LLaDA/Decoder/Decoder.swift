@@ -15,6 +15,8 @@ public final class Decoder {
         public var infill = false
         /// False recomputes everything at every step: same bits, for comparison.
         public var useCache = true
+        /// Where K/V is shared with other decoders of the model.
+        public var prefixCache: PrefixCache?
         public var policy = Policy.quality
 
         public init() {}
@@ -51,7 +53,7 @@ public final class Decoder {
         public let probability: Float
     }
 
-    public let options: Options
+    public internal(set) var options: Options
     public let cancellation: Cancellation
 
     public internal(set) var phase = Phase.ready
@@ -88,8 +90,8 @@ public final class Decoder {
     var adjustments: [Confidence.Adjustment] = []  // [forwarded.count]
     var logitScratch = Scratch<Float>()  // [forwarded.count, vocab], if anybody asked
     var holdsLogits = false
-    let predictedTokens: Buffer<Int32>  // [mbeWindow * blockLength]
-    let predictedConfidences: Buffer<Float>  // [mbeWindow * blockLength]
+    let predictedTokens: Buffer<Int32>  // [at least mbeWindow * blockLength]
+    let predictedConfidences: Buffer<Float>  // [at least mbeWindow * blockLength]
 
     /// Where the active block stands in its loop.
     struct BlockProgress {
@@ -121,9 +123,12 @@ public final class Decoder {
         let needed = prompt.count.addingReportingOverflow(max(options.genLength, 0))
         try model.config.check(blockLength: options.blockLength, canvas: needed.overflow ? .max : needed.partialValue)
         try model.config.check(prompt)
+        if let cache = options.prefixCache, !cache.transformer.isSame(as: model.transformer) {
+            throw LLaDAError(.invalidArgument, "the prefix cache belongs to another model")
+        }
         let cancellation = Cancellation()
-        let sequence = try CachedSequence(
-            model.transformer, blockLength: options.blockLength, cancellation: cancellation)
+        let sequence = CachedSequence(
+            model.transformer, blockLength: options.blockLength, cache: options.prefixCache, cancellation: cancellation)
         try self.init(
             sequence, compute: model.transformer.compute, maskID: maskID, eosIDs: model.eosTokenIDs, prompt: prompt,
             options: options, cancellation: cancellation)
@@ -147,17 +152,48 @@ public final class Decoder {
         predictedConfidences = try Buffer(count: most)
         enter(0)
     }
+
+    /// Where `other` is, in the midst of a step or not. Nothing that either does shows in the other.
+    init(copying other: Decoder, _ policy: Policy) throws(LLaDAError) {
+        options = other.options
+        options.policy = policy
+        cancellation = Cancellation()
+        denoiser = other.denoiser.fork(cancellation)
+        confidence = Confidence(compute: other.confidence.compute, vocabSize: other.denoiser.vocabSize)
+        eosIDs = other.eosIDs
+        canvasStore = try Canvas(copying: other.canvasStore)
+        (phase, finishReason, active, settledLength) = (other.phase, other.finishReason, other.active, other.settledLength)
+        (forwards, commits, prefills, edits) = (other.forwards, other.commits, other.prefills, other.edits)
+        (events, pending, edited, bans) = (other.events, other.pending, other.edited, other.bans)
+        (progress, answerEnd) = (other.progress, other.answerEnd)
+        (forwarded, adjustments) = (other.forwarded, other.adjustments)
+        // What is active may be a window of a policy that came before.
+        let window = min(policy.mbeWindow, max(canvasStore.blockCount, 1)) * options.blockLength
+        let most = max(window, active.count, forwarded.count)
+        predictedTokens = try Buffer(count: most)
+        predictedConfidences = try Buffer(count: most)
+        predictedTokens.pointer.update(from: other.predictedTokens.pointer, count: forwarded.count)
+        predictedConfidences.pointer.update(from: other.predictedConfidences.pointer, count: forwarded.count)
+    }
 }
 
 extension Decoder.Options {
-    fileprivate func validate(_ prompt: [Int32], _ maskID: Int32) throws(LLaDAError) {
+    /// Whether a policy suits the length to generate.
+    func check(_ policy: Policy) throws(LLaDAError) {
         try policy.validate()
-        guard genLength >= 0, genLength > 0 || infill else {
-            throw LLaDAError(.invalidArgument, "gen_length is \(genLength); expected at least 1 (0 if infilling)")
-        }
         if policy.kind == .lowConfidence, genLength > 0, policy.minimalTopk > genLength {
             throw LLaDAError(
                 .invalidArgument, "policy: minimal_topk is \(policy.minimalTopk); expected at most gen_length, \(genLength)")
+        }
+    }
+
+    fileprivate func validate(_ prompt: [Int32], _ maskID: Int32) throws(LLaDAError) {
+        try check(policy)
+        if prefixCache != nil, !useCache {
+            throw LLaDAError(.invalidArgument, "use_cache is false; expected true with a prefix cache")
+        }
+        guard genLength >= 0, genLength > 0 || infill else {
+            throw LLaDAError(.invalidArgument, "gen_length is \(genLength); expected at least 1 (0 if infilling)")
         }
         if !infill, let position = prompt.firstIndex(of: maskID) {
             throw LLaDAError(

@@ -58,8 +58,9 @@ struct Attention {
         let eps = Float(config.rmsNormEps)
         compute.team.forEach(batch.rows.count) { index, _ in
             let row = batch.rows[index]
-            let page = batch.pages[row.sequence][row.position / batch.blockLength]
-            let slot = row.position % batch.blockLength
+            let table = batch.tables[row.sequence]
+            let page = table.pages[row.position / table.blockLength]
+            let slot = row.position % table.blockLength
             let cosines = angles + index * 2 * half
             let base = queryKeyValue + index * width
             for head in 0..<config.numAttentionHeads {
@@ -72,7 +73,7 @@ struct Attention {
                 compute.kernels.rms_norm(key, weights.keyNorm.base, dim, eps, key)
                 rotary.apply(key, cosines, cosines + half)
                 let column = page.keys(layer: layer, head: head) + slot
-                for index in 0..<dim { column[index * batch.blockLength] = key[index] }
+                for index in 0..<dim { column[index * table.blockLength] = key[index] }
                 let value = base + queryWidth + keyValueWidth + head * dim
                 (page.values(layer: layer, head: head) + slot * dim).update(from: value, count: dim)
             }
@@ -91,17 +92,19 @@ struct Attention {
         // The heads that share keys go together, so that those are read once; with many threads, each alone.
         let heads = batch.runs.count * config.numKeyValueHeads >= 2 * compute.team.size ? group : 1
         let tasks = config.numAttentionHeads / heads
-        let keyTile = max(1, Self.keyTile / batch.blockLength) * batch.blockLength
+        let keyTiles = batch.tables.map { max(1, Self.keyTile / $0.blockLength) * $0.blockLength }
         let longest = batch.runs.reduce(0) { max($0, $1.count) }
-        let size = SoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: heads * longest)
+        let size = SoftmaxSum.size(keyTile: keyTiles.max() ?? 0, headDim: config.headDim, queries: heads * longest)
         let scratch = try work.attention.reserve(compute.team.size * size)  // [threads, size]
         compute.team.forEach(batch.runs.count * tasks) { task, worker in
             let run = batch.runs[task / tasks]
             let firstHead = task % tasks * heads
             let row = batch.rows[run.lowerBound]
+            let table = batch.tables[row.sequence]
+            let keyTile = keyTiles[row.sequence]
             let sum = SoftmaxSum(
                 kernels: compute.kernels, headDim: config.headDim, layer: layer, kvHead: firstHead / group,
-                pages: batch.pages[row.sequence], blockLength: batch.blockLength, keyTile: keyTile,
+                pages: table.pages, blockLength: table.blockLength, keyTile: keyTile,
                 scratch: scratch + worker * size)
             for first in stride(from: 0, to: row.visibleEnd, by: keyTile) {
                 let keys = first..<min(first + keyTile, row.visibleEnd)

@@ -1,6 +1,6 @@
 /// One token to run through the model.
 package struct Row {
-    /// Index into `Batch.pages`.
+    /// Index into `Batch.tables`.
     package var sequence: Int
     /// Absolute, from 0.
     package var position: Int
@@ -18,22 +18,31 @@ package struct Row {
     }
 }
 
+/// Where a sequence's keys and values are: page i holds positions i * blockLength ..< (i + 1) * blockLength.
+package struct PageTable {
+    package let pages: [Page]
+    package let blockLength: Int
+
+    package init(pages: [Page], blockLength: Int) {
+        self.pages = pages
+        self.blockLength = blockLength
+    }
+}
+
 /// What one forward computes: rows of any sequences, blocks and purposes, and where each sequence's keys and values are.
 ///
 /// Rows of a sequence stand together, by increasing position. A row's keys and values are written to its sequence's
 /// pages; whatever else it sees must have been written before, or be written by the same batch.
 package struct Batch {
     package let rows: [Row]
-    /// One list a sequence: page i holds positions i * blockLength ..< (i + 1) * blockLength.
-    package let pages: [[Page]]
-    package let blockLength: Int
+    /// One a sequence.
+    package let tables: [PageTable]
     /// Consecutive rows that see the same keys: usually one block each.
     let runs: [Range<Int>]
 
-    package init(rows: [Row], pages: [[Page]], blockLength: Int) {
+    package init(rows: [Row], tables: [PageTable]) {
         self.rows = rows
-        self.pages = pages
-        self.blockLength = blockLength
+        self.tables = tables
         runs = Self.runs(of: rows)
     }
 

@@ -27,6 +27,10 @@ struct Operand {
 }
 
 extension Operand {
+    func rows(_ range: Range<Int>) -> Operand {
+        Operand(base: base + range.lowerBound * stride, stride: stride, rows: range.count)
+    }
+
     /// Some of the rows, one after another.  out: [indices.count] of `stride` bytes
     func gather(_ indices: ArraySlice<Int>, into out: UnsafeMutablePointer<UInt8>) -> Operand {
         var end = UnsafeMutableRawPointer(out)
@@ -66,8 +70,26 @@ extension Compute {
         guard case .packed(let format) = weight.layout else {
             return Operand(base: UnsafeRawPointer(x), stride: ldx * 4, rows: rows)
         }
+        return prepare(x, ldx, rows, format, weight, try scratch.reserve(rows * llk_row_size(format, weight.inputs)))
+    }
+
+    /// The same in memory of its own.
+    func operand(
+        _ x: UnsafePointer<Float>, stride ldx: Int, rows: Int, for weight: Matrix
+    ) throws(LLaDAError) -> (Operand, Buffer<UInt8>) {
+        guard case .packed(let format) = weight.layout else {
+            return (Operand(base: UnsafeRawPointer(x), stride: ldx * 4, rows: rows), try Buffer(count: 0))
+        }
+        let prepared = try Buffer<UInt8>(count: rows * llk_row_size(format, weight.inputs))
+        return (prepare(x, ldx, rows, format, weight, prepared.pointer), prepared)
+    }
+
+    /// prepared: [rows] of llk_row_size bytes
+    private func prepare(
+        _ x: UnsafePointer<Float>, _ ldx: Int, _ rows: Int, _ format: llk_format, _ weight: Matrix,
+        _ prepared: UnsafeMutablePointer<UInt8>
+    ) -> Operand {
         let size = llk_row_size(format, weight.inputs)
-        let prepared = try scratch.reserve(rows * size)
         let kernels = kernels(format)
         let piece = 8
         team.forEach((rows + piece - 1) / piece) { index, _ in

@@ -3,12 +3,13 @@ import Kernels
 /// The forward pass: rows in, keys and values to their pages, states out, of which logits are made on demand
 /// (spec: model.md, section 1).
 ///
-/// Immutable; any number of threads may run forwards, each with a workspace and pages of its own.
+/// Immutable; any number of threads may run forwards, each over pages of its own.
 package struct Transformer: Sendable {
     package let config: ModelConfig
     package let weights: Weights
     package let compute: Compute
     private let rotary: Rotary
+    private let workspaces = WorkspacePool()
 
     package init(config: ModelConfig, weights: Weights, compute: Compute) {
         self.config = config
@@ -17,11 +18,21 @@ package struct Transformer: Sendable {
         rotary = Rotary(config)
     }
 
-    /// Runs `batch` and returns what `logits` wants to know of the rows that want logits, in their order; valid until the
-    /// workspace's next forward. Checks for cancellation at every layer; then pages hold part of what they should.
+    /// Whether two values are of one opened model, so that what the one computed the other can go on from.
+    package func isSame(as other: Transformer) -> Bool { workspaces === other.workspaces }
+
+    /// Runs `batch` and returns what `logits` wants to know of the rows that want logits, in their order. Ends at the next
+    /// layer if one of `cancellations` is asked for; then pages hold part of what they should.
     package func forward(
-        _ batch: Batch, _ work: inout Workspace,
-        cancellation: Cancellation? = nil, observer: Observer? = nil
+        _ batch: Batch, cancellations: [Cancellation] = [], observer: Observer? = nil
+    ) throws(LLaDAError) -> FinalStates {
+        var work = try workspaces.take()
+        defer { workspaces.giveBack(work) }
+        return try forward(batch, &work, cancellations, observer)
+    }
+
+    private func forward(
+        _ batch: Batch, _ work: inout Workspace, _ cancellations: [Cancellation], _ observer: Observer?
     ) throws(LLaDAError) -> FinalStates {
         var batch = batch
         var rows = batch.rows.count
@@ -34,7 +45,7 @@ package struct Transformer: Sendable {
 
         let attention = Attention(config: config, compute: compute, rotary: rotary)
         for (index, layer) in weights.layers.enumerated() {
-            try cancellation?.check()
+            try Cancellation.check(cancellations)
             add(index > 0 ? delta : nil, rows, to: x, norm: layer.inputNorm, normed)
             try attention.project(normed, layer: index, layer.attention, batch, &work)
             if index == weights.layers.count - 1 {
@@ -54,7 +65,7 @@ package struct Transformer: Sendable {
                     normed, layer: index, weights, batch, &work, out: delta, observer: observer)
             }
         }
-        return try finalStates(x, delta, batch.rows, &work)
+        return try finalStates(x, delta, batch.rows)
     }
 
     /// After the last keys and values nothing is wanted of most rows of a prefill: they go.  x: [rows, hidden]
@@ -68,14 +79,15 @@ package struct Transformer: Sendable {
         for (place, row) in wanted.enumerated() where place != row {
             (x + place * config.hiddenSize).update(from: x + row * config.hiddenSize, count: config.hiddenSize)
         }
-        return Batch(rows: wanted.map { batch.rows[$0] }, pages: batch.pages, blockLength: batch.blockLength)
+        return Batch(rows: wanted.map { batch.rows[$0] }, tables: batch.tables)
     }
 
-    /// out = logits of `states` for a stretch of the vocabulary;  out: [states.count, stride >= vocabulary.count]
+    /// out = logits of some of the rows of `states` for a stretch of the vocabulary.
+    /// out: [rows.count, stride >= vocabulary.count]
     package func logits(
-        _ states: FinalStates, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int
+        _ states: FinalStates, _ rows: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int
     ) {
-        compute.tile(states.operand, weights.head, vocabulary, out - vocabulary.lowerBound, stride: stride)
+        compute.tile(states.operand(rows), weights.head, vocabulary, out - vocabulary.lowerBound, stride: stride)
     }
 
     /// x[r] = embedding[token of r]
@@ -86,19 +98,17 @@ package struct Transformer: Sendable {
     }
 
     private func finalStates(
-        _ x: UnsafeMutablePointer<Float>, _ delta: UnsafePointer<Float>, _ rows: [Row], _ work: inout Workspace
+        _ x: UnsafeMutablePointer<Float>, _ delta: UnsafePointer<Float>, _ rows: [Row]
     ) throws(LLaDAError) -> FinalStates {
         let hidden = config.hiddenSize
         let wanted = rows.indices.filter { rows[$0].wantsLogits }
-        let normed = try work.wanted.reserve(wanted.count * hidden)  // [wanted, hidden]
+        let normed = try Buffer<Float>(count: wanted.count * hidden)  // [wanted, hidden]
         for (index, row) in wanted.enumerated() {
             compute.kernels.axpy(1, delta + row * hidden, hidden, x + row * hidden)
             compute.kernels.rms_norm(
-                x + row * hidden, weights.norm.base, hidden, Float(config.rmsNormEps), normed + index * hidden)
+                x + row * hidden, weights.norm.base, hidden, Float(config.rmsNormEps), normed.pointer + index * hidden)
         }
-        let operand = try compute.operand(
-            normed, stride: hidden, rows: wanted.count, for: weights.head, &work.wantedOperand)
-        return FinalStates(operand: operand, count: wanted.count)
+        return try FinalStates(normed, rows: wanted.count, for: weights.head, compute)
     }
 
     /// x += delta; y = norm of x.  x, delta, y: [rows, hidden]
@@ -113,10 +123,4 @@ package struct Transformer: Sendable {
             compute.kernels.rms_norm(x, weight.base, hidden, Float(config.rmsNormEps), y + row * hidden)
         }
     }
-}
-
-/// The last layer's output, normed, for the rows that want logits.
-package struct FinalStates: @unchecked Sendable {  // read only
-    let operand: Operand  // [count, hidden]
-    package let count: Int
 }

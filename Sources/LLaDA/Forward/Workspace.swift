@@ -1,6 +1,7 @@
 import Kernels
+import Synchronization
 
-/// The activations of one forward. Belongs to whoever runs forwards, one at a time; grows to the largest batch.
+/// The activations of one forward. Belongs to one forward at a time; grows to the largest batch.
 package struct Workspace {
     var residual = Scratch<Float>()  // [rows, hidden]
     var normed = Scratch<Float>()  // [rows, hidden]
@@ -16,8 +17,6 @@ package struct Workspace {
     var expertGate = Scratch<Float>()  // [threads, 2, piece, moeIntermediate]
     var expertResults = Scratch<Float>()  // [rows * k, hidden]
     var shared = Scratch<Float>()  // [rows, hidden]
-    var wanted = Scratch<Float>()  // [rows that want logits, hidden]
-    var wantedOperand = Scratch<UInt8>()  // [rows that want logits, prepared row]
     private var anglesScratch = Scratch<Float>()  // [rows, 2 (cosines, sines), rotaryDim / 2]
     private(set) var angles: UnsafePointer<Float>
 
@@ -34,5 +33,23 @@ package struct Workspace {
             rotary.fill(cosines, cosines + half, position: row.position)
         }
         angles = UnsafePointer(base)
+    }
+}
+
+/// The workspaces of a model: as many as forwards have run at once, for decoders at rest need none.
+final class WorkspacePool: Sendable {
+    /// Nobody else has a workspace that lies here, nor one that was taken.
+    private struct Idle: @unchecked Sendable { var workspaces: [Workspace] = [] }
+
+    private let idle = Mutex(Idle())
+
+    func take() throws(LLaDAError) -> Workspace {
+        if let workspace = idle.withLock({ $0.workspaces.popLast() }) { return workspace }
+        return try Workspace()
+    }
+
+    func giveBack(_ workspace: Workspace) {
+        let returned = Idle(workspaces: [workspace])
+        idle.withLock { $0.workspaces += returned.workspaces }
     }
 }

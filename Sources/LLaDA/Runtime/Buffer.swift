@@ -3,6 +3,7 @@
 package final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
     package let pointer: UnsafeMutablePointer<Element>
     package let count: Int
+    package var byteCount: Int { count * MemoryLayout<Element>.stride }
     private let memory: HugePages
 
     /// `count` elements, uninitialised.

@@ -9,8 +9,15 @@ public final class Cancellation: Sendable {
     /// The work at hand, or else the next, ends with `.cancelled`.
     public func cancel() { requested.store(true, ordering: .relaxed) }
 
-    /// Throws if asked to stop, and forgets the request.
-    package func check() throws(LLaDAError) {
-        if requested.exchange(false, ordering: .relaxed) { throw LLaDAError(.cancelled, "cancelled by the host") }
+    package var isRequested: Bool { requested.load(ordering: .relaxed) }
+
+    /// Throws if one of them is asked to stop, and forgets the requests.
+    package static func check(_ all: [Cancellation]) throws(LLaDAError) {
+        var isRequested = false
+        for one in all where one.requested.exchange(false, ordering: .relaxed) { isRequested = true }
+        if isRequested { throw LLaDAError(.cancelled, "cancelled by the host") }
     }
+
+    /// Throws if asked to stop, and forgets the request.
+    package func check() throws(LLaDAError) { try Self.check([self]) }
 }

@@ -1,0 +1,127 @@
+/// Pages under the tokens they were computed from: the way from the root to a node spells the tokens up to the end of its
+/// block. Nodes also stand in a list by last use. No locks: `PrefixCache` has one.
+struct PrefixTree {
+    /// Held by its parent, or by `roots`.
+    final class Node {
+        let tokens: [Int32]  // [blockLength]: the key; compared, not only hashed
+        fileprivate(set) var page: Page
+        fileprivate(set) var children: [[Int32]: Node] = [:]
+        /// How many of the pinned prefixes it is part of.
+        fileprivate(set) var pins = 0
+        fileprivate unowned(unsafe) let parent: Node?
+        fileprivate unowned(unsafe) var newer: Node?
+        fileprivate unowned(unsafe) var older: Node?
+
+        fileprivate init(_ tokens: [Int32], _ page: Page, parent: Node?) {
+            self.tokens = tokens
+            self.page = page
+            self.parent = parent
+        }
+    }
+
+    /// Blocks of different lengths never meet.
+    private(set) var roots: [Int: [[Int32]: Node]] = [:]
+    private var newest: Node?
+    private var oldest: Node?
+    private(set) var count = 0
+    private(set) var pinnedCount = 0
+
+    /// The nodes of the whole blocks of `tokens`, as far as there are any.
+    func path(_ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, blocks: Int) -> [Node] {
+        var path: [Node] = []
+        while path.count < blocks {
+            let children = path.last?.children ?? roots[blockLength] ?? [:]
+            guard let node = children[Self.key(tokens, path.count, blockLength)] else { break }
+            path.append(node)
+        }
+        return path
+    }
+
+    /// Sees to it that the first pages.count blocks of `tokens` are there. Where one is already, its page takes the place of
+    /// the caller's.
+    mutating func insert(_ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, _ pages: inout ArraySlice<Page>) {
+        var path = path(tokens, blockLength: blockLength, blocks: pages.count)
+        for (index, node) in path.enumerated() { pages[pages.startIndex + index] = node.page }
+        for index in path.count..<pages.count {
+            let node = Node(Self.key(tokens, index, blockLength), pages[pages.startIndex + index], parent: path.last)
+            if let parent = path.last {
+                parent.children[node.tokens] = node
+            } else {
+                roots[blockLength, default: [:]][node.tokens] = node
+            }
+            count += 1
+            path.append(node)
+        }
+        use(path)
+    }
+
+    /// Makes these the newest, the first of the path most of all: so what is oldest has nothing behind it, as a rule.
+    mutating func use(_ path: [Node]) {
+        for node in path.reversed() {
+            unlink(node)
+            node.older = newest
+            newest?.newer = node
+            newest = node
+            if oldest == nil { oldest = node }
+        }
+    }
+
+    mutating func pin(_ path: [Node], _ isPinned: Bool) {
+        for node in path where isPinned || node.pins > 0 {
+            let before = node.pins
+            node.pins += isPinned ? 1 : -1
+            if before == 0 { pinnedCount += 1 } else if node.pins == 0 { pinnedCount -= 1 }
+        }
+    }
+
+    /// Forgets the node least recently used of those that no sequence holds, no pin, and no node behind them. False if there
+    /// is none.
+    mutating func evict() -> Bool {
+        var candidate = oldest
+        while let node = candidate {
+            if node.children.isEmpty, node.pins == 0, isKnownUniquelyReferenced(&node.page) {
+                remove(node)
+                return true
+            }
+            candidate = node.newer
+        }
+        return false
+    }
+
+    /// Forgets all nodes, or all but the pinned; sequences keep the pages they hold.
+    mutating func clear(keepingPinned: Bool) {
+        var gone: [Node] = []
+        var next = newest
+        while let node = next {
+            next = node.older
+            if !keepingPinned || node.pins == 0 { gone.append(node) }
+        }
+        // All at once, and each by itself: a chain of nodes that goes link by link would need a stack as long as a prompt.
+        // What stands before a pinned node is pinned, so nothing that stays stands behind one that goes.
+        for node in gone { remove(node) }
+        for node in gone { node.children = [:] }
+    }
+
+    private mutating func remove(_ node: Node) {
+        unlink(node)
+        if let parent = node.parent {
+            parent.children[node.tokens] = nil
+        } else {
+            roots[node.tokens.count]?[node.tokens] = nil
+        }
+        count -= 1
+        if node.pins > 0 { pinnedCount -= 1 }
+    }
+
+    private mutating func unlink(_ node: Node) {
+        if newest === node { newest = node.older }
+        if oldest === node { oldest = node.newer }
+        node.newer?.older = node.older
+        node.older?.newer = node.newer
+        (node.newer, node.older) = (nil, nil)
+    }
+
+    private static func key(_ tokens: UnsafeBufferPointer<Int32>, _ block: Int, _ blockLength: Int) -> [Int32] {
+        Array(tokens[block * blockLength..<(block + 1) * blockLength])
+    }
+}
