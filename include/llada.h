@@ -49,8 +49,8 @@
  *           its kind); a larger one is refused if its unknown tail is not zero. The others (candidate, edit, event,
  *           chat message) never change. Out pointers may not be NULL unless it says so.
  * Threads.  A llada_model never changes and may be used by many threads at once; it must outlive nothing: decoders
- *           keep it alive. Any other handle belongs to one thread at a time. llada_decoder_cancel alone may be called
- *           from anywhere at any time.
+ *           keep it alive. So may a llada_prefix_cache. Any other handle belongs to one thread at a time.
+ *           llada_decoder_cancel alone may be called from anywhere at any time.
  * Callbacks run on the calling thread, under no lock. Their non-zero return stops the work with LLADA_ERROR_STOPPED.
  *           In a callback the const functions of the handle at work may be called; any other answers LLADA_ERROR_BUSY
  *           (llada_decoder_cancel works, and a _free takes effect afterwards). A VIEW taken in a callback ends with it.
@@ -295,6 +295,46 @@ enum {
 /* Fills `policy` with a preset; change what you like afterwards. `size` is sizeof(llada_policy) as you know it. */
 LLADA_API llada_status llada_policy_init(llada_policy *policy, size_t size, llada_preset preset);
 
+/* ---- Prefix cache: K/V that decoders share ---------------------------------------------------------------------- */
+
+/* Keys and values of whole blocks, under the tokens they were computed from: a prompt, or a conversation, whose beginning
+ * was computed before is not computed again. Nothing is copied to share, and results stay the same, bit for bit. All K/V
+ * of the decoders that use a cache counts towards its budget; where that is reached, blocks that no decoder holds go, those
+ * least recently used first. Any thread may use a cache at any time. */
+typedef struct llada_prefix_cache llada_prefix_cache;
+
+/* A cache for the decoders of one model. `max_bytes` of K/V: what one token takes is 2 * num_hidden_layers *
+ * num_key_value_heads * head_dim numbers. It is never exceeded: a decoder that finds no room, because decoders and pins
+ * hold all there is, gets LLADA_ERROR_OUT_OF_MEMORY, and can go on when there is some. */
+LLADA_API llada_status llada_prefix_cache_create(const llada_model *model, uint64_t max_bytes,
+                                                 llada_prefix_cache **cache, llada_error *error);
+
+/* Gives back the caller's hold; decoders that use the cache keep it alive. */
+LLADA_API void llada_prefix_cache_free(llada_prefix_cache *cache);
+
+typedef struct llada_prefix_cache_info {
+    uint32_t struct_size;
+    uint64_t max_bytes;
+    uint64_t bytes;          /* of the blocks that are cached, and of those that decoders hold */
+    uint64_t blocks;         /* cached */
+    uint64_t pinned_blocks;
+    uint64_t lookups;        /* how often a decoder lacked whole blocks and looked for them, ... */
+    uint64_t hits;           /* ... and how often it found some */
+    uint64_t reused_tokens;  /* that did not have to be computed */
+    uint64_t evicted_blocks;
+} llada_prefix_cache_info;
+#define LLADA_PREFIX_CACHE_INFO_INIT {sizeof(llada_prefix_cache_info), 0, 0, 0, 0, 0, 0, 0, 0}
+
+LLADA_API llada_status llada_prefix_cache_get_info(const llada_prefix_cache *cache, llada_prefix_cache_info *info);
+
+/* Keeps what is cached of the whole blocks of `tokens` (a system prompt that a decoder has run over, say), whatever else
+ * needs room; with pinned = false no longer, as often as it was pinned. `*found`, which may be NULL, is how many tokens. */
+LLADA_API llada_status llada_prefix_cache_pin(llada_prefix_cache *cache, const int32_t *tokens, size_t count,
+                                              int32_t block_length, bool pinned, size_t *found, llada_error *error);
+
+/* Forgets all that is not pinned. Decoders keep what they hold. */
+LLADA_API llada_status llada_prefix_cache_clear(llada_prefix_cache *cache);
+
 /* ---- Decoder: a canvas that is being denoised ------------------------------------------------------------------- */
 
 typedef struct llada_decoder llada_decoder;
@@ -307,6 +347,7 @@ typedef struct llada_decoder_options {
     bool infill;                /* mask ids in the prompt are positions to fill; else they are refused; false */
     bool use_cache;             /* false recomputes everything at every step, for comparison: same bits; true */
     const llada_policy *policy; /* copied; NULL: LLADA_PRESET_QUALITY */
+    llada_prefix_cache *prefix_cache; /* where K/V is shared with other decoders of the model; NULL: nowhere */
 } llada_decoder_options;
 
 /* The defaults, as noted above. `size` is sizeof(llada_decoder_options) as you know it. */
@@ -349,8 +390,39 @@ LLADA_API llada_status llada_decoder_run(llada_decoder *decoder, llada_step_call
 
 /* From any thread, or a signal handler (it is one atomic store): the forward at work on the decoder, or else the next
  * one, returns LLADA_ERROR_CANCELLED within the time of one layer. The decoder stays usable: the step can be done
- * again. */
+ * again. A call that works on several decoders ends as a whole. */
 LLADA_API void llada_decoder_cancel(llada_decoder *decoder);
+
+/* ---- Many decoders ---------------------------------------------------------------------------------------------- */
+
+/* One forward for several decoders of one model: weights are read once, whoever needs them. Each may have its own prompt,
+ * length, block length, step and policy; what each computes is what it would have alone, bit for bit. Where a call fails,
+ * some decoders may have done their part and others not; each stays usable and can go on from there. Every decoder must be
+ * there once; LLADA_ERROR_BUSY if one is at work. */
+LLADA_API llada_status llada_decoders_forward(llada_decoder *const *decoders, size_t count, llada_error *error);
+
+/* The rest of each one's current step, with one forward for those that need it. LLADA_ERROR_STATE if one has finished. */
+LLADA_API llada_status llada_decoders_step(llada_decoder *const *decoders, size_t count, llada_error *error);
+
+/* Steps all to their ends, no more than `most_in_flight` at a time (0: all): where one has finished, the next one joins,
+ * in their order. A decoder that finishes gives its K/V back, or leaves it to its prefix cache. `callback` is called for
+ * each decoder after each of its steps and may look at that one; non-zero stops all, a later run goes on. It may be NULL. */
+LLADA_API llada_status llada_decoders_run(llada_decoder *const *decoders, size_t count, size_t most_in_flight,
+                                          llada_step_callback callback, void *user, llada_error *error);
+
+/* ---- Branching -------------------------------------------------------------------------------------------------- */
+
+/* A second decoder that is where the first one is, in the midst of a step or not: same canvas, bans, locks, predictions and
+ * proposal. K/V is shared until one of the two writes to it: tree search and best-of-n cost what differs. `policy` NULL:
+ * the same. Draws are a function of the policy's seed, the number of the forward and the position: forks that are to draw
+ * differently need policies of different seeds. Predictions at hand stay as they are. */
+LLADA_API llada_status llada_decoder_fork(const llada_decoder *decoder, const llada_policy *policy,
+                                          llada_decoder **fork, llada_error *error);
+
+/* Forgets all that was generated from `position` on, the start of a block: its positions are masked again and free of
+ * locks, and the block is the next to be denoised, also after the end. At most the start of the active block; after the
+ * end, canvas_length. K/V of what stands before is kept; counters go on. */
+LLADA_API llada_status llada_decoder_truncate(llada_decoder *decoder, int32_t position, llada_error *error);
 
 /* ---- Looking ---------------------------------------------------------------------------------------------------- */
 
@@ -383,9 +455,11 @@ typedef struct llada_decoder_state {
     int64_t prefills;       /* forwards run only to compute K/V of the prompt (its last piece rides with a step) */
     int64_t edits;          /* tokens that replaced another token */
     int32_t gen_length;     /* the answer ends at prompt_length + gen_length, which may be before canvas_length */
+    int64_t computed_positions; /* run through the model by all forwards of this decoder; a fork begins at 0 */
+    int64_t reused_positions;   /* whose K/V the prefix cache had; likewise */
 } llada_decoder_state;
 #define LLADA_DECODER_STATE_INIT \
-    {sizeof(llada_decoder_state), 0, 0, false, false, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+    {sizeof(llada_decoder_state), 0, 0, false, false, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 LLADA_API llada_status llada_decoder_get_state(const llada_decoder *decoder, llada_decoder_state *state);
 

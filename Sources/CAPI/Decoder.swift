@@ -44,6 +44,7 @@ private func decoderOptions(_ pointer: UnsafePointer<llada_decoder_options>?) th
     if let value = fields[flag: \.infill] { options.infill = value }
     if let value = fields[flag: \.use_cache] { options.useCache = value }
     if let policy = fields[\.policy] ?? nil { options.policy = try Policy(policy) }
+    if let cache = fields[\.prefix_cache] ?? nil { options.prefixCache = try prefixCache(cache) }
     return options
 }
 
@@ -110,7 +111,7 @@ public func llada_decoder_run(
 
 extension DecoderHandle {
     /// A C callback as the engine wants it: false stops.
-    fileprivate func afterStep(
+    func afterStep(
         _ callback: llada_step_callback?, _ pointer: OpaquePointer?, _ user: UnsafeMutableRawPointer?
     ) -> ((Decoder) -> Bool)? {
         guard let callback else { return nil }

@@ -34,13 +34,32 @@ final class DecoderHandle {
 
     /// For functions that are not const: one at a time, and none from a callback. Ends all views.
     func work(_ body: (Decoder) throws(LLaDAError) -> Void) throws(LLaDAError) {
+        try begin()
+        defer { end() }
+        try body(decoder)
+    }
+
+    /// The same on several at once; each is there once.
+    static func work(
+        _ handles: [DecoderHandle], _ body: ([Decoder]) throws(LLaDAError) -> Void
+    ) throws(LLaDAError) {
+        var begun = 0
+        defer { for handle in handles[..<begun] { handle.end() } }
+        for handle in handles {
+            try handle.begin()
+            begun += 1
+        }
+        try body(handles.map(\.decoder))
+    }
+
+    private func begin() throws(LLaDAError) {
         guard busy.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged else {
             throw LLaDAError(.busy, "the decoder is at work: on another thread, or in the caller of this callback")
         }
-        defer { busy.store(false, ordering: .releasing) }
         endViews()
-        try body(decoder)
     }
+
+    private func end() { busy.store(false, ordering: .releasing) }
 
     /// For const functions: at rest, or in a callback.
     func look() throws(LLaDAError) -> Decoder {

@@ -25,6 +25,8 @@ public func llada_decoder_get_state(
         result.prefills = Int64(decoder.prefills)
         result.edits = Int64(decoder.edits)
         result.gen_length = Int32(clamping: decoder.options.genLength)
+        result.computed_positions = Int64(decoder.computedPositions)
+        result.reused_positions = Int64(decoder.reusedPositions)
         try CallerStruct(state, "llada_decoder_state").write(result)
     }
 }

@@ -66,7 +66,7 @@ AT(llada_policy, top_k, 48);
 AT(llada_policy, top_p, 52);
 AT(llada_policy, seed, 56);
 
-SIZE(llada_decoder_options, 24);
+SIZE(llada_decoder_options, 32);
 AT(llada_decoder_options, struct_size, 0);
 AT(llada_decoder_options, block_length, 4);
 AT(llada_decoder_options, gen_length, 8);
@@ -74,8 +74,20 @@ AT(llada_decoder_options, eos_early_stop, 12);
 AT(llada_decoder_options, infill, 13);
 AT(llada_decoder_options, use_cache, 14);
 AT(llada_decoder_options, policy, 16);
+AT(llada_decoder_options, prefix_cache, 24);
 
-SIZE(llada_decoder_state, 88);
+SIZE(llada_prefix_cache_info, 72);
+AT(llada_prefix_cache_info, struct_size, 0);
+AT(llada_prefix_cache_info, max_bytes, 8);
+AT(llada_prefix_cache_info, bytes, 16);
+AT(llada_prefix_cache_info, blocks, 24);
+AT(llada_prefix_cache_info, pinned_blocks, 32);
+AT(llada_prefix_cache_info, lookups, 40);
+AT(llada_prefix_cache_info, hits, 48);
+AT(llada_prefix_cache_info, reused_tokens, 56);
+AT(llada_prefix_cache_info, evicted_blocks, 64);
+
+SIZE(llada_decoder_state, 104);
 AT(llada_decoder_state, struct_size, 0);
 AT(llada_decoder_state, phase, 4);
 AT(llada_decoder_state, finish_reason, 8);
@@ -93,6 +105,8 @@ AT(llada_decoder_state, commits, 56);
 AT(llada_decoder_state, prefills, 64);
 AT(llada_decoder_state, edits, 72);
 AT(llada_decoder_state, gen_length, 80);
+AT(llada_decoder_state, computed_positions, 88);
+AT(llada_decoder_state, reused_positions, 96);
 
 SIZE(llada_candidate, 12);
 AT(llada_candidate, token, 0);

@@ -1,0 +1,24 @@
+import CLLaDA
+import LLaDA
+
+@_cdecl("llada_decoder_fork") @implementation
+public func llada_decoder_fork(
+    _ decoder: OpaquePointer?, _ policy: UnsafePointer<llada_policy>?, _ fork: UnsafeMutablePointer<OpaquePointer?>?,
+    _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let decoder = try DecoderHandle.at(decoder).look()
+        guard let fork else { throw .null("fork") }
+        var newPolicy: Policy?
+        if let policy { newPolicy = try Policy(policy) }
+        let created = DecoderHandle(try decoder.fork(policy: newPolicy))
+        fork.pointee = OpaquePointer(Unmanaged.passRetained(created).toOpaque())
+    }
+}
+
+@_cdecl("llada_decoder_truncate") @implementation
+public func llada_decoder_truncate(
+    _ decoder: OpaquePointer?, _ position: Int32, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    work(decoder, error) { (decoder) throws(LLaDAError) in try decoder.truncate(to: Int(position)) }
+}
