@@ -154,7 +154,8 @@ public final class Model: Sendable {
 }
 
 extension Model.DType {
-    fileprivate var precision: Precision {
+    /// How matrices of this type are held.
+    package var precision: Precision {
         switch self {
         case .auto: .rows(nil)
         case .f32: .rows(LLK_F32)

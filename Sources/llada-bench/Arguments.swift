@@ -15,6 +15,8 @@ struct Arguments {
     var prompt: String?
     var json: String?
     var plot: String?
+    /// Tables of what to expect, in place of timings.
+    var expect = false
     var options = Model.Options()
 
     private static let precisions: [String: Model.DType] = ["auto": .auto, "f32": .f32, "bf16": .bf16, "int8": .int8, "int4": .int4]
@@ -54,12 +56,13 @@ struct Arguments {
             case "--prompt": prompt = try text()
             case "--json": json = try text()
             case "--plot": plot = try text()
+            case "--expect": expect = true
             default:
                 if word.hasPrefix("-") { throw wrong("\(word) is no option: see the head of Sources/llada-bench/main.swift") }
                 path = word
             }
         }
-        if (path == nil) == (shape == nil) { throw wrong("say which MODEL, or --shape mini|flash") }
+        if !expect, (path == nil) == (shape == nil) { throw wrong("say which MODEL, or --shape mini|flash") }
         guard let most = threads.last else { throw wrong("--threads wants a number or more") }
         guard let shortest = prefixes.first, shortest >= block else { throw wrong("--prefix must be at least --block") }
         options.threads = threads[0] == 0 ? 0 : most

@@ -12,8 +12,15 @@ struct Bench {
         var generations: [GenerationTiming] = []  // by prompt and policy
         var bandwidth: [Double] = []  // GB/s
         var arithmetic: [Double] = []  // G(FL)OP/s
+        var floatArithmetic: [Double] = []  // GFLOP/s
 
         var team: ThreadTeam { transformer.compute.team }
+        /// What all threads reached at most, in the median.
+        var limits: StepCost.Limits {
+            let float = median(floatArithmetic)
+            return StepCost.Limits(
+                bandwidth: median(bandwidth), arithmetic: max(median(arithmetic), float), floatArithmetic: float)
+        }
         var threads: String { team.size == 1 ? "1 thread" : "\(team.size) threads" }
     }
 
@@ -76,7 +83,8 @@ struct Bench {
                 for generation in runs[index].generations.indices {
                     try runs[index].generations[generation].round(runs[index].transformer)
                 }
-                runs[index].arithmetic.append(machine.arithmetic(team, Self.kind(model.precision)))
+                runs[index].arithmetic.append(Machine.arithmetic(team, Self.kind(model.precision)))
+                runs[index].floatArithmetic.append(Machine.arithmetic(team, PROBE_F32))
             }
             FileHandle.standardError.write(Data("round \(round) of \(arguments.rounds)\n".utf8))
         }

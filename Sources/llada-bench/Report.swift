@@ -6,12 +6,14 @@ struct Report {
     let head: String
     let runs: [Bench.Run]
     private let config: ModelConfig
+    private let precision: Precision
     private let facts: [String: Any]
 
     init(_ bench: Bench, load: Double, _ arguments: Arguments) {
         let model = bench.model
         runs = bench.runs
         config = model.config
+        precision = model.precision
         head = String(
             format: "%@, %d layers, %@, %@: %.1f M parameters, weights %.1f MiB, peak memory %.1f MiB, load %.1f s",
             arguments.path ?? "random weights of \(arguments.shape!)", config.numHiddenLayers, "\(arguments.options.dtype)",
@@ -27,7 +29,7 @@ struct Report {
     // MARK: Text
 
     var text: String {
-        ([head] + runs.map(machineText) + ["", table(stepRows)] + speedups
+        ([head] + runs.map(machineText) + ["", table(stepRows)] + expectations + speedups
             + (runs[0].generations.isEmpty ? [] : ["", table(generationRows)])).joined(separator: "\n")
     }
 
@@ -78,6 +80,25 @@ struct Report {
         }
     }
 
+    /// What the weights alone would take at the machine's limits, beside what was measured.
+    private var expectations: [String] {
+        runs.flatMap { run in
+            run.steps.map { timing in
+                let cost = StepCost(
+                    config, precision, rows: timing.block, prefix: timing.prefix,
+                    experts: timing.expertsUsed > 0 ? timing.expertsUsed : nil)
+                let limits = run.limits
+                let parts = Observer.Part.allCases.filter { cost.parts[$0] != nil }
+                    .map { String(format: "%@ %.1f", "\($0)", 1e3 * cost.seconds($0, limits)) }.joined(separator: ", ")
+                let expected = cost.seconds(limits)
+                return String(
+                    format: "%@ on %d: reads %.2f GB, computes %.0f GOP; at the limits %.1f ms (%@), took %.2f times that; %.1f experts a layer",
+                    run.threads, timing.prefix, cost.bytes / 1e9, cost.operations / 1e9, 1e3 * expected, parts,
+                    median(timing.step) / expected, timing.expertsUsed)
+            }
+        }
+    }
+
     private func milliseconds(_ times: [Double]) -> String { String(format: "%.2f", 1e3 * median(times)) }
 
     private func table(_ rows: [[String]]) -> String {
@@ -122,6 +143,7 @@ struct Report {
         func milliseconds(_ times: [Double]) -> [Double] { times.map { 1e3 * $0 } }
         return [
             "threads": run.team.size, "bandwidth_gb_s": run.bandwidth, "arithmetic_gop_s": run.arithmetic,
+            "float_arithmetic_gflop_s": run.floatArithmetic,
             "steps": run.steps.map { timing -> [String: Any] in
                 [
                     "prefix": timing.prefix, "step_ms": milliseconds(timing.step), "prefill_ms": milliseconds(timing.prefill),

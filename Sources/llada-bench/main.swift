@@ -5,9 +5,13 @@
 //         [--threads 0] [--prefix 512] [--block 32]                   --threads 1,2 and --prefix 512,2048,8192 take lists
 //         [--generate TOKENS [--policy Q] [--prompt TEXT]]            --policy S,Q,2.0 takes a list
 //         [--json FILE] [--plot FILE.svg]
+//     swift run -c release llada-bench --expect [--prefix 512] [--block 32]
 //
 // A step denoises one block on a prefix of random tokens. --generate denoises an answer of so many tokens: to --prompt, if the
 // model has a tokenizer, else on each prefix. A random answer has no end and takes a forward or more a token.
+//
+// --expect times nothing: it says what a step of the published shapes reads and computes, and what that takes on machines of
+// several bandwidths. Timings are told beside the same calculation at this machine's limits.
 //
 // Medians over rounds. A round goes through all counts of threads, so that they meet the same machine, and probes its bandwidth
 // and arithmetic at each. Prefill of 32768 takes minutes: ask for fewer rounds.
@@ -16,6 +20,10 @@ import LLaDA
 
 do {
     let arguments = try Arguments(Array(CommandLine.arguments.dropFirst()))
+    if arguments.expect {
+        print(try Expectation(block: arguments.block, prefix: arguments.prefixes[0]).text)
+        exit(0)
+    }
     var opened: Model?
     let load = try seconds { opened = try arguments.open() }
     guard let model = opened else { exit(1) }
