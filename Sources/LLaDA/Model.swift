@@ -222,7 +222,8 @@ private struct SpecialTokens {
 }
 
 extension ModelConfig {
-    fileprivate func withExpertCapacity(_ capacity: Int) throws(LLaDAError) -> ModelConfig {
+    /// `capacity` in place of what the file says; 0: as the file says.
+    package func withExpertCapacity(_ capacity: Int) throws(LLaDAError) -> ModelConfig {
         if capacity == 0 { return self }
         guard numExpertsPerTok...max(numExpertsPerTok, numExperts) ~= capacity, numExperts > 0 else {
             throw LLaDAError(

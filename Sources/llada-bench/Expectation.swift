@@ -25,10 +25,11 @@ struct Expectation {
     /// G(FL)OP/s of a core.
     private let arithmetic: [Model.DType: Double]
     private let floatArithmetic: Double
+    private let overLimits: Double
     private let block: Int
     private let prefix: Int
 
-    init(block: Int, prefix: Int) throws {
+    init(_ arguments: Arguments) throws {
         let team = ThreadTeam(threads: 0)
         func core(_ kind: probe_kind) -> Double {
             median((0..<9).map { _ in Machine.arithmetic(team, kind) }) / Double(team.size)
@@ -38,8 +39,9 @@ struct Expectation {
         // Where a CPU has no such instructions, the kernels multiply in f32.
         let least = floatArithmetic
         arithmetic = [.int4: int8, .int8: int8, .bf16: core(PROBE_BF16)].mapValues { max($0, least) }
-        self.block = block
-        self.prefix = prefix
+        overLimits = arguments.overLimits
+        block = arguments.block
+        prefix = arguments.prefixes[0]
     }
 
     private func cost(_ row: Row, rows: Int) throws -> StepCost {
@@ -58,8 +60,10 @@ struct Expectation {
     var text: String {
         get throws {
             let rates = String(
-                format: "A core of this CPU: %.0f GOP/s int8, %.0f GFLOP/s bf16, %.0f GFLOP/s f32. Blocks of %d on a prefix of %d.",
-                arithmetic[.int8] ?? 0, arithmetic[.bf16] ?? 0, floatArithmetic, block, prefix)
+                format: """
+                    A core of this CPU: %.0f GOP/s int8, %.0f GFLOP/s bf16, %.0f GFLOP/s f32; one to %.1f GB/s. Blocks of %d on a prefix \
+                    of %d; a step takes %.2f times as long as at these limits.
+                    """, arithmetic[.int8] ?? 0, arithmetic[.bf16] ?? 0, floatArithmetic, Self.bandwidthOfACore, block, prefix, overLimits)
             return try [rates, readings, speeds].joined(separator: "\n\n")
         }
     }
@@ -90,7 +94,7 @@ struct Expectation {
                 let step = try cost(row, rows: block)
                 let token = try cost(row, rows: 1)
                 let cells = Self.bandwidths.map { bandwidth in
-                    let time = step.seconds(limits(row, bandwidth: bandwidth))
+                    let time = overLimits * step.seconds(limits(row, bandwidth: bandwidth))
                     return Self.tokensPerForward.map { String(format: $0 / time < 10 ? "%.1f" : "%.0f", $0 / time) }
                         .joined(separator: " / ")
                 }
