@@ -208,7 +208,7 @@ typedef struct llada_model_info {
     int32_t moe_intermediate_size;
     int32_t num_experts;
     int32_t num_experts_per_tok;
-    int32_t max_position_embeddings;
+    int32_t max_position_embeddings; /* the longest canvas; with YaRN as extended */
     int32_t mask_token_id; /* -1: unknown; then a decoder cannot be made */
     int32_t eos_token_id;  /* the first, where there are several; -1: none */
     int32_t threads;
