@@ -7,6 +7,8 @@ struct Arguments {
     var layers: Int?
     var threads = [0]
     var prefixes = [512]
+    /// Sequences of a forward; none: only single ones are timed.
+    var batches: [Int] = []
     var block = 32
     var rounds = 9
     /// Tokens to generate; 0: no generation is timed.
@@ -48,6 +50,7 @@ struct Arguments {
             case "--rounds": rounds = try number(text(), 1)
             case "--threads": threads = try numbers(0)
             case "--prefix": prefixes = try numbers(1)
+            case "--batch": batches = try numbers(1)
             case "--block": block = try number(text(), 1)
             case "--generate": generate = try number(text(), 1)
             case "--policy": policies = try list().map { ($0, try oneOf(Self.presets, $0)) }

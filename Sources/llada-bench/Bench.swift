@@ -9,6 +9,7 @@ struct Bench {
     struct Run {
         let transformer: Transformer
         var steps: [StepTiming]  // by prefix
+        var batches: [BatchTiming] = []  // by count
         var generations: [GenerationTiming] = []  // by prompt and policy
         var bandwidth: [Double] = []  // GB/s
         var arithmetic: [Double] = []  // G(FL)OP/s
@@ -42,7 +43,9 @@ struct Bench {
                     config: model.config, weights: transformer.weights,
                     compute: Compute(team: ThreadTeam(threads: threads), blas: transformer.compute.blas))
             }
-            return Run(transformer: transformer, steps: prefixes.map { StepTiming(prefix: $0, block: block) })
+            return Run(
+                transformer: transformer, steps: prefixes.map { StepTiming(prefix: $0, block: block) },
+                batches: arguments.batches.map { BatchTiming(count: $0, prefix: prefixes[0], block: block) })
         }
         if arguments.generate == 0 { return }
         for index in runs.indices {
@@ -73,6 +76,7 @@ struct Bench {
                 let team = runs[index].team
                 runs[index].bandwidth.append(machine.bandwidth(team))
                 try StepTiming.round(&runs[index].steps, runs[index].transformer, tokens)
+                try BatchTiming.round(&runs[index].batches, runs[index].transformer, tokens)
                 for generation in runs[index].generations.indices {
                     try runs[index].generations[generation].round(runs[index].transformer)
                 }

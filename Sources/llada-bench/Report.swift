@@ -28,6 +28,7 @@ struct Report {
 
     var text: String {
         ([head] + runs.map(machineText) + ["", table(stepRows)] + speedups
+            + (runs[0].batches.isEmpty ? [] : ["", table(batchRows)])
             + (runs[0].generations.isEmpty ? [] : ["", table(generationRows)])).joined(separator: "\n")
     }
 
@@ -48,6 +49,27 @@ struct Report {
                 }
                 rows.append(
                     ["\(run.team.size)", "\(timing.prefix)", milliseconds(timing.step)] + cells + [milliseconds(timing.prefill)])
+            }
+        }
+        return rows
+    }
+
+    /// Steps of all sequences a second, and how many times those of the first line that is.
+    private var batchRows: [[String]] {
+        let parts = Observer.Part.allCases.filter { runs[0].batches[0].parts[$0] != nil }
+        var rows = [["threads", "sequences", "forward, ms"] + parts.map { "\($0)" } + ["steps/s", "times", "experts, times"]]
+        for run in runs {
+            let one = run.batches[0]
+            for timing in run.batches {
+                func gain(_ few: [Double], _ many: [Double]) -> String {
+                    let share = Double(timing.count) / Double(one.count)
+                    return String(format: "%.2f", median(zip(few, many).map { share * $0 / $1 }))
+                }
+                rows.append(
+                    ["\(run.team.size)", "\(timing.count)", milliseconds(timing.step)]
+                        + parts.map { milliseconds(timing.parts[$0] ?? []) }
+                        + [String(format: "%.2f", timing.stepsPerSecond), gain(one.step, timing.step),
+                           gain(one.parts[.experts] ?? [], timing.parts[.experts] ?? [])])
             }
         }
         return rows
@@ -127,6 +149,12 @@ struct Report {
                     "prefix": timing.prefix, "step_ms": milliseconds(timing.step), "prefill_ms": milliseconds(timing.prefill),
                     "parts_ms": Dictionary(uniqueKeysWithValues: timing.parts.map { ($0.key.rawValue, milliseconds($0.value)) }),
                     "experts_used": timing.expertsUsed,
+                ]
+            },
+            "batches": run.batches.map { timing -> [String: Any] in
+                [
+                    "sequences": timing.count, "prefix": timing.prefix, "forward_ms": milliseconds(timing.step),
+                    "parts_ms": Dictionary(uniqueKeysWithValues: timing.parts.map { ($0.key.rawValue, milliseconds($0.value)) }),
                 ]
             },
             "generations": run.generations.map { timing -> [String: Any] in

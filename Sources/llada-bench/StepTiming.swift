@@ -50,25 +50,16 @@ struct StepTiming {
         for position in prefix..<prefix + block - 1 { try decoder.setToken(tokens[position + 1], at: position) }
         try decoder.forward()  // not timed: caches and threads get warm
 
-        var last = 0.0
-        var spent: [Observer.Part: Double] = [:]
         var used: [Int] = []  // by layer
-        func now() -> Double { Double(DispatchTime.now().uptimeNanoseconds) / 1e9 }
-        sequence.observer = Observer(
-            routing: { _, routing in used.append(Set(routing.experts).count) },
-            finished: { part in
-                let time = now()
-                spent[part, default: 0] += time - last
-                last = time
-            })
-        let start = now()
-        last = start
-        try decoder.forward()
-        let end = now()
+        var watch = PartWatch()
+        try withUnsafeMutablePointer(to: &watch) { watch in
+            sequence.observer = Observer(
+                routing: { _, routing in used.append(Set(routing.experts).count) }, finished: { watch.pointee.finished($0) })
+            step.append(try seconds { try decoder.forward() })
+            watch.pointee.finished(.head)
+        }
         sequence.observer = nil
-        spent[.head] = end - last
-        step.append(end - start)
-        for (part, time) in spent { parts[part, default: []].append(time) }
+        for (part, time) in watch.spent { parts[part, default: []].append(time) }
         let total = used.reduce(0, +)
         expertsUsed = Double(total) / Double(max(used.count, 1))
         expertBytes = Double(total * transformer.weights.bytesOfAnExpert)

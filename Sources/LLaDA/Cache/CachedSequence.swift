@@ -183,6 +183,7 @@ extension CachedSequence: Denoiser {
     package func fork(_ cancellation: Cancellation) -> any Denoiser {
         let fork = CachedSequence(transformer, blockLength: blockLength, cache: cache, cancellation: cancellation)
         (fork.pages, fork.computed, fork.sharedBlocks, fork.states) = (pages, computed, sharedBlocks, states)
+        fork.observer = observer
         return fork
     }
 }

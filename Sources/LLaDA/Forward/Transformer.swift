@@ -103,10 +103,10 @@ package struct Transformer: Sendable {
         let hidden = config.hiddenSize
         let wanted = rows.indices.filter { rows[$0].wantsLogits }
         let normed = try Buffer<Float>(count: wanted.count * hidden)  // [wanted, hidden]
-        for (index, row) in wanted.enumerated() {
-            compute.kernels.axpy(1, delta + row * hidden, hidden, x + row * hidden)
-            compute.kernels.rms_norm(
-                x + row * hidden, weights.norm.base, hidden, Float(config.rmsNormEps), normed.pointer + index * hidden)
+        compute.team.forEach(wanted.count) { index, _ in
+            let row = x + wanted[index] * hidden
+            compute.kernels.axpy(1, delta + wanted[index] * hidden, hidden, row)
+            compute.kernels.rms_norm(row, weights.norm.base, hidden, Float(config.rmsNormEps), normed.pointer + index * hidden)
         }
         return try FinalStates(normed, rows: wanted.count, for: weights.head, compute)
     }
