@@ -40,7 +40,8 @@ struct Bench {
             if threads != 0, threads != model.threads {
                 transformer = Transformer(
                     config: model.config, weights: transformer.weights,
-                    compute: Compute(team: ThreadTeam(threads: threads), blas: transformer.compute.blas))
+                    compute: Compute(team: ThreadTeam(threads: threads), blas: transformer.compute.blas),
+                    keyValues: transformer.keyValues)
             }
             return Run(transformer: transformer, steps: prefixes.map { StepTiming(prefix: $0, block: block) })
         }

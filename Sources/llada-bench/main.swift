@@ -1,7 +1,7 @@
 // Times the engine on a checkpoint or on random weights of a published shape: a denoising step, its parts, prefill, generation.
 //
 //     swift run -c release llada-bench MODEL | --shape mini|flash [--layers N]
-//         [--precision auto|f32|bf16|int8|int4] [--expert-capacity N] [--blas on|off] [--rounds 9]
+//         [--precision auto|f32|bf16|int8|int4] [--kv-dtype auto|f32|bf16] [--expert-capacity N] [--blas on|off] [--rounds 9]
 //         [--threads 0] [--prefix 512] [--block 32]                   --threads 1,2 and --prefix 512,2048,8192 take lists
 //         [--generate TOKENS [--policy Q] [--prompt TEXT]]            --policy S,Q,2.0 takes a list
 //         [--json FILE] [--plot FILE.svg]

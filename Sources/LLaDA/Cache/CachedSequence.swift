@@ -42,7 +42,7 @@ package final class CachedSequence {
         // A window leaves the pages of its blocks alone; a block that is run anew replaces its page.
         computed.removeLast(computed.count - (asOneBlock ? held : start))
         while pages.count * blockLength < active.upperBound {
-            pages.append(try Page(blockLength: blockLength, config: transformer.config))
+            pages.append(try Page(blockLength: blockLength, config: transformer.config, type: transformer.keyValues))
         }
         // What is missing before the active positions goes first, in pieces, unless it fits into the same forward.
         let piece = Self.mostRows(blockLength: blockLength)
@@ -79,7 +79,7 @@ package final class CachedSequence {
     /// The window, and with it what is missing before it: two sequences that share the pages up to the window.
     private func runWindow(_ tokens: UnsafeBufferPointer<Int32>, _ window: Range<Int>, from start: Int) throws(LLaDAError) {
         while windowPages.count * blockLength < window.count {
-            windowPages.append(try Page(blockLength: blockLength, config: transformer.config))
+            windowPages.append(try Page(blockLength: blockLength, config: transformer.config, type: transformer.keyValues))
         }
         let missing = start..<window.lowerBound
         let rows = rows(tokens, missing, wanting: missing.upperBound..<missing.upperBound) + window.map { position in

@@ -1,23 +1,75 @@
+import Kernels
+
 /// The keys and values of one block of one sequence, for all layers. A finished block's depend only on the tokens up
 /// to its end, so a page can be kept for as long as those stand.
 package final class Page {
-    private let storage: Buffer<Float>  // [layers, 2 (keys, values), kvHeads, blockLength * headDim]
-    private let headSize: Int
+    package let blockLength: Int
+    package let type: KeyValueType
+    private let storage: Buffer<UInt8>  // [layers, kvHeads, 2 (keys, values)] of keySize and valueSize bytes
+    private let headDim: Int
     private let kvHeads: Int
+    private let keySize: Int
+    private let valueSize: Int
 
-    package init(blockLength: Int, config: ModelConfig) throws(LLaDAError) {
-        headSize = blockLength * config.headDim
+    package init(blockLength: Int, config: ModelConfig, type: KeyValueType) throws(LLaDAError) {
+        self.blockLength = blockLength
+        self.type = type
+        headDim = config.headDim
         kvHeads = config.numKeyValueHeads
-        storage = try Buffer(count: config.numHiddenLayers * 2 * kvHeads * headSize)
+        switch type {
+        case .f32:
+            keySize = blockLength * headDim * MemoryLayout<Float>.size
+            valueSize = keySize
+        case .bf16:
+            keySize = (headDim + 1) / 2 * blockLength * Self.pairSize
+            valueSize = (blockLength + 1) / 2 * headDim * Self.pairSize
+        }
+        storage = try Buffer(count: config.numHiddenLayers * kvHeads * (keySize + valueSize))
     }
 
-    /// [headDim, blockLength]: scores of a query are then sums of rows, as its result is of values.
-    package func keys(layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
-        storage.pointer + (layer * 2 * kvHeads + head) * headSize
+    private static let pairSize = 2 * MemoryLayout<UInt16>.size
+
+    private func head(_ layer: Int, _ head: Int) -> UnsafeMutableRawPointer {
+        UnsafeMutableRawPointer(storage.pointer) + (layer * kvHeads + head) * (keySize + valueSize)
     }
 
-    /// [blockLength, headDim]
-    package func values(layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
-        storage.pointer + ((layer * 2 + 1) * kvHeads + head) * headSize
+    /// Of a page in f32: [headDim, blockLength]. Scores of a query are then sums of rows, as its result is of values.
+    func keys(layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
+        self.head(layer, head).assumingMemoryBound(to: Float.self)
+    }
+
+    /// Of a page in f32: [blockLength, headDim]
+    func values(layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
+        (self.head(layer, head) + keySize).assumingMemoryBound(to: Float.self)
+    }
+
+    /// Of a page in bf16: [ceil(headDim / 2), blockLength, 2]. The second half of an odd last pair is never used.
+    func halfKeys(layer: Int, head: Int) -> UnsafeMutablePointer<UInt16> {
+        self.head(layer, head).assumingMemoryBound(to: UInt16.self)
+    }
+
+    /// Of a page in bf16: [ceil(blockLength / 2), headDim, 2], likewise.
+    func halfValues(layer: Int, head: Int) -> UnsafeMutablePointer<UInt16> {
+        (self.head(layer, head) + keySize).assumingMemoryBound(to: UInt16.self)
+    }
+
+    /// Writes key and value of the block's position `slot`.  key, value: [headDim]
+    func write(_ key: UnsafePointer<Float>, _ value: UnsafePointer<Float>, layer: Int, head: Int, slot: Int) {
+        switch type {
+        case .f32:
+            let column = keys(layer: layer, head: head) + slot
+            for index in 0..<headDim { column[index * blockLength] = key[index] }
+            (values(layer: layer, head: head) + slot * headDim).update(from: value, count: headDim)
+        case .bf16:
+            let column = halfKeys(layer: layer, head: head) + 2 * slot
+            let row = halfValues(layer: layer, head: head) + slot / 2 * 2 * headDim + slot % 2
+            withUnsafeTemporaryAllocation(of: UInt16.self, capacity: headDim) { halves in
+                guard let base = halves.baseAddress else { return }
+                llk_f32_to_bf16(key, headDim, base)
+                for index in 0..<headDim { column[index / 2 * 2 * blockLength + index % 2] = base[index] }
+                llk_f32_to_bf16(value, headDim, base)
+                for index in 0..<headDim { row[2 * index] = base[index] }
+            }
+        }
     }
 }

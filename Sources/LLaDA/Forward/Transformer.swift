@@ -8,12 +8,15 @@ package struct Transformer: Sendable {
     package let config: ModelConfig
     package let weights: Weights
     package let compute: Compute
+    /// Of all pages it is given.
+    package let keyValues: KeyValueType
     private let rotary: Rotary
 
-    package init(config: ModelConfig, weights: Weights, compute: Compute) {
+    package init(config: ModelConfig, weights: Weights, compute: Compute, keyValues: KeyValueType) {
         self.config = config
         self.weights = weights
         self.compute = compute
+        self.keyValues = keyValues
         rotary = Rotary(config)
     }
 
@@ -32,7 +35,7 @@ package struct Transformer: Sendable {
         try work.prepareAngles(batch.rows, rotary)
         embed(batch.rows, x)
 
-        let attention = Attention(config: config, compute: compute, rotary: rotary)
+        let attention = Attention(config: config, compute: compute, rotary: rotary, keyValues: keyValues)
         for (index, layer) in weights.layers.enumerated() {
             try cancellation?.check()
             add(index > 0 ? delta : nil, rows, to: x, norm: layer.inputNorm, normed)
