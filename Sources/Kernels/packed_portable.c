@@ -13,6 +13,7 @@ static float flush(float f) { return fabsf(f) < 0x1p-126f ? copysignf(0, f) : f;
 static float flushing_fma(float a, float b, float c) {
     a = flush(a);
     b = flush(b);
+    c = flush(c);
     float sum = fmaf(a, b, c);
     if (fabsf(sum) > 0x1p-126f || sum == 0) return sum;
     float scaled = fmaf(a * 0x1p48f, b, c * 0x1p48f); /* as small a sum has terms so small that nothing overflows */
