@@ -9,6 +9,7 @@
 
 #include "attention.h"
 #include "groups.h"
+#include "steps.h"
 
 /* Pairs of 16 columns; of the first `count` alone, and the first of each pair alone with zeros beside. */
 VEC_FN w_bf16 load_pairs(const char *v, size_t count) {
@@ -25,14 +26,20 @@ VEC_FN w_bf16 load_firsts(const char *v, size_t count) {
     return load_bf16((const char *)lanes);
 }
 
+/* What is fetched meanwhile, a line of the cache at a time. */
+typedef struct {
+    const char *next, *end;
+} ahead;
+
 /* out[0 .. queries) x [0 .. 16 vectors) += p v; count < 16 only with one vector.  Strides in bytes. */
 VEC_FN void pairs_tile(const char *p, size_t ldp, const int queries, const char *v, size_t ldv, size_t terms,
-                       const int vectors, size_t count, char *out, size_t ldo, bool accumulate) {
+                       const int vectors, size_t count, char *out, size_t ldo, bool accumulate, ahead *to_come) {
     v16 acc[AT_QUERIES][AT_VECTORS];
     UNROLL for (int q = 0; q < queries; q++)
         UNROLL for (int d = 0; d < vectors; d++)
             acc[q][d] = accumulate ? load_group((const float *)(out + (size_t)q * ldo), 16 * (size_t)d, count, 0) : v16_set1(0);
     for (size_t t = 0; t < terms / 2; t++) {
+        if (to_come->next < to_come->end) to_come->next = fetch(to_come->next, 1);
         w_bf16 row[AT_VECTORS];
         UNROLL for (int d = 0; d < vectors; d++) row[d] = load_pairs(v + t * ldv + 64 * d, count);
         UNROLL for (int q = 0; q < queries; q++) {
@@ -56,27 +63,36 @@ VEC_FN void pairs_tile(const char *p, size_t ldp, const int queries, const char 
 }
 
 VEC_FN void pairs_stripe(const char *p, size_t ldp, size_t queries, const char *v, size_t ldv, size_t terms,
-                         const int vectors, size_t count, char *out, size_t ldo, bool accumulate) {
+                         const int vectors, size_t count, char *out, size_t ldo, bool accumulate, ahead *to_come) {
     size_t q = 0;
     for (; queries - q >= AT_QUERIES; q += AT_QUERIES)
-        pairs_tile(p + q * ldp, ldp, AT_QUERIES, v, ldv, terms, vectors, count, out + q * ldo, ldo, accumulate);
+        pairs_tile(p + q * ldp, ldp, AT_QUERIES, v, ldv, terms, vectors, count, out + q * ldo, ldo, accumulate, to_come);
     for (; q < queries; q++)
-        pairs_tile(p + q * ldp, ldp, 1, v, ldv, terms, vectors, count, out + q * ldo, ldo, accumulate);
+        pairs_tile(p + q * ldp, ldp, 1, v, ldv, terms, vectors, count, out + q * ldo, ldo, accumulate, to_come);
 }
 
 TARGET static void weighted_sum_bf16(const uint16_t *p, size_t ldp, size_t queries, const uint16_t *v, size_t ldv,
-                                     size_t terms, size_t dim, float *out, size_t ldo, bool accumulate) {
+                                     size_t terms, size_t dim, float *out, size_t ldo, bool accumulate,
+                                     const void *next) {
     enum { WIDE = 16 * AT_VECTORS };
     const char *weights = (const char *)p, *values = (const char *)v;
     char *sums = (char *)out;
+    ahead to_come = {next, next};
+    if (next) to_come.end += 4 * ldv * (terms / 2);
     const fp_state state = flush_denormals();
     size_t d = 0;
     for (; dim - d >= WIDE; d += WIDE)
-        pairs_stripe(weights, 2 * ldp, queries, values + 4 * d, 4 * ldv, terms, AT_VECTORS, WIDE, sums + 4 * d, 4 * ldo, accumulate);
+        pairs_stripe(weights, 2 * ldp, queries, values + 4 * d, 4 * ldv, terms, AT_VECTORS, WIDE, sums + 4 * d, 4 * ldo,
+                     accumulate, &to_come);
     for (; d < dim; d += 16)
         pairs_stripe(weights, 2 * ldp, queries, values + 4 * d, 4 * ldv, terms, 1, llk_min(16, dim - d), sums + 4 * d, 4 * ldo,
-                     accumulate);
+                     accumulate, &to_come);
     restore(state);
+}
+
+/* exp(x scale - most), which is no more than 1. */
+VEC_FN v16 below(v16 x, float scale, float most) {
+    return v16_exp_bounded(v16_sub(v16_mul(x, v16_set1(scale)), v16_set1(most)));
 }
 
 TARGET static void exponentials(const float *x, size_t n, float scale, float *max, uint16_t *e, float *sum) {
@@ -84,13 +100,12 @@ TARGET static void exponentials(const float *x, size_t n, float scale, float *ma
     v16 total = v16_set1(0);
     size_t i = 0;
     for (; n - i >= 16; i += 16) {
-        const v16 weight = v16_exp(v16_fma(v16_load(x + i), v16_set1(scale), v16_set1(-largest)));
+        const v16 weight = below(v16_load(x + i), scale, largest);
         v16_store_bf16((char *)e + 2 * i, weight);
         total = v16_add(total, weight);
     }
     if (i < n) { /* absent lanes: 0 */
-        const v16 rest = v16_load_part(x + i, n - i, -INFINITY);
-        const v16 weight = v16_exp(v16_fma(rest, v16_set1(scale), v16_set1(-largest)));
+        const v16 weight = below(v16_load_part(x + i, n - i, -INFINITY), scale, largest);
         uint16_t lanes[16];
         v16_store_bf16((char *)lanes, weight);
         llk_copy((char *)e + 2 * i, lanes, 2 * (n - i));

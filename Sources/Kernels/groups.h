@@ -33,8 +33,9 @@ VEC_FN void store_group(float *x, size_t i, size_t n, v16 v) {
         v16_store_part(x + i, n - i, v);
 }
 
-/* llk_expf, lane by lane. Where x is out of range the polynomial gives nonsense that is then replaced; NaN stays. */
-VEC_FN v16 v16_exp(v16 x) {
+/* llk_expf of x <= EXP_HIGHEST, lane by lane. Where x is out of range the polynomial gives nonsense that is then replaced;
+ * NaN stays. */
+VEC_FN v16 v16_exp_bounded(v16 x) {
     v16 n = v16_round(v16_mul(x, v16_set1(EXP_LOG2E)));
     v16 r = v16_fnma(n, v16_set1(EXP_LN2_HIGH), x);
     r = v16_fnma(n, v16_set1(EXP_LN2_LOW), r);
@@ -46,8 +47,11 @@ VEC_FN v16 v16_exp(v16 x) {
     p = v16_fma(p, r, v16_set1(1));
     p = v16_fma(p, r, v16_set1(1));
     p = v16_ldexp(p, n);
-    return v16_inf_above(v16_zero_below(p, x, EXP_LOWEST), x, EXP_HIGHEST);
+    return v16_zero_below(p, x, EXP_LOWEST);
 }
+
+/* llk_expf of any x. */
+VEC_FN v16 v16_exp(v16 x) { return v16_inf_above(v16_exp_bounded(x), x, EXP_HIGHEST); }
 
 /* The largest lane; lanes hold no NaN, so the order does not matter. */
 VEC_FN float largest(v16 v) {

@@ -82,7 +82,8 @@ static void block_int4(const char *x, size_t ldx, int rows, const char *w, const
 }
 
 static void weighted_sum_bf16(const uint16_t *p, size_t ldp, size_t queries, const uint16_t *v, size_t ldv, size_t terms,
-                              size_t dim, float *out, size_t ldo, bool accumulate) {
+                              size_t dim, float *out, size_t ldo, bool accumulate, const void *next) {
+    (void)next;
     for (size_t q = 0; q < queries; q++)
         for (size_t d = 0; d < dim; d++) {
             float sum = accumulate ? llk_load(out, q * ldo + d) : 0;
@@ -106,7 +107,7 @@ static void exponentials(const float *x, size_t n, float scale, float *max, uint
     }
     float lanes[16] = {0};
     for (size_t i = 0; i < n; i++) {
-        const float weight = llk_expf(fmaf(llk_load(x, i), scale, -largest));
+        const float weight = llk_expf(llk_load(x, i) * scale - largest);
         const uint16_t half = llk_to_bf16(weight);
         llk_copy((char *)e + 2 * i, &half, sizeof half);
         lanes[i % 16] += weight;

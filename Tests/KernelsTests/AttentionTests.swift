@@ -54,7 +54,8 @@ private struct Operands {
             by.attention.weighted_sum(
                 UnsafePointer(OpaquePointer(p.start + 2 * (queries.lowerBound * ldp + terms.lowerBound))), ldp, queries.count,
                 UnsafePointer(OpaquePointer(v.start + 4 * (terms.lowerBound / 2 * ldv + columns.lowerBound))), ldv, terms.count,
-                columns.count, out.floats + queries.lowerBound * ldo + columns.lowerBound, ldo, accumulate)
+                columns.count, out.floats + queries.lowerBound * ldo + columns.lowerBound, ldo, accumulate,
+                terms.count % 3 == 0 ? v.start : nil)
         }
     }
 

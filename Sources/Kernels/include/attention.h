@@ -16,13 +16,15 @@ typedef struct {
      * With `accumulate`, goes on from what out holds instead of +0.
      *
      * For each pair: y = fma(p1, v1, y); y = fma(p0, v0, y), where denormal operands and results become zero (packed.h).
-     * The second half of an odd last pair counts as zeros in both: of p it is not read, and of v it may hold anything. */
+     * The second half of an odd last pair counts as zeros in both: of p it is not read, and of v it may hold anything.
+     *
+     * `next`: the v of a call to come, of the same size, which is fetched into the cache meanwhile. A hint; may be NULL. */
     void (*weighted_sum)(const uint16_t *p, size_t ldp, size_t queries, const uint16_t *v, size_t ldv, size_t terms,
-                         size_t dim, float *out, size_t ldo, bool accumulate);
+                         size_t dim, float *out, size_t ldo, bool accumulate, const void *next);
 
     /* e[i] = exp(x[i] * scale - m) rounded to bf16, *sum = the lane-sum of what was rounded; n >= 1 elements.
      * m = the largest of *max and of all x[i] * scale (NaN aside), and then the new *max.
-     * Rounding: exp(fma(x[i], scale, -m)) by llk_expf. Where m is not finite, every result is NaN. */
+     * x[i] * scale is rounded before m is taken off, so that no exponent is above 0. scale > 0; exp is llk_expf. */
     void (*exponentials)(const float *x, size_t n, float scale, float *max, uint16_t *e, float *sum);
 } llk_attention_kernels;
 

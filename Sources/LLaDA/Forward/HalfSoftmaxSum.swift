@@ -66,7 +66,7 @@ struct HalfSoftmaxSum: TileSum {
         eachPage(of: keys) { page, first, count in
             kernels.weighted_sum(
                 halves, headDim, rows, page.halfKeys(layer: layer, head: kvHead), blockLength, headDim, count, scores + first,
-                keyTile, false)
+                keyTile, false, pageAfter(keys.lowerBound + first)?.halfKeys(layer: layer, head: kvHead))
         }
         let scale = 1 / Float(headDim).squareRoot()
         for row in 0..<rows {
@@ -85,11 +85,16 @@ struct HalfSoftmaxSum: TileSum {
         eachPage(of: keys) { page, first, count in
             kernels.weighted_sum(
                 weights + first, keyTile, rows, page.halfValues(layer: layer, head: kvHead), headDim, count, headDim, out,
-                outStride, !isFirst || first > 0)
+                outStride, !isFirst || first > 0, pageAfter(keys.lowerBound + first)?.halfValues(layer: layer, head: kvHead))
         }
         if keys.upperBound == visibleEnd {
             for row in 0..<rows { multiply(out + row * outStride, by: 1 / norms[row].sum) }
         }
+    }
+
+    /// What is computed with next, in this tile or in the next one: fetched meanwhile.
+    private func pageAfter(_ position: Int) -> Page? {
+        position + blockLength < visibleEnd ? pages[position / blockLength + 1] : nil
     }
 
     /// out: [headDim]
