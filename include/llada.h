@@ -174,7 +174,7 @@ typedef struct llada_model_options {
     llada_progress_callback progress; /* may be NULL */
     void *progress_user;
     llada_dtype kv_dtype; /* how the keys and values of the cache are held and attention is computed: F32; BF16, half the
-                             bytes and less than half the time, queries and softmax weights rounded to bf16 as well, sums f32;
+                             bytes and about half the time, queries and softmax weights rounded to bf16 as well, sums f32;
                              AUTO: BF16 where the matrices are packed (BF16, INT8, INT4), else F32 */
 } llada_model_options;
 

@@ -1,7 +1,7 @@
-/* lanes.h - every kernel but the products, written once over the 16 lanes of groups.h. A file for an instruction set
- * includes it after it has defined, beside those:
+/* lanes.h - every kernel but the matrix product, written once over the 16 lanes of groups.h. A file for an instruction set
+ * includes it after it has defined, beside what that needs:
  *
- *   v16_add, _mul, _div, v16_widen(p, dtype, i), v16_widen_part(p, dtype, i, count)
+ *   v16_widen(p, dtype, i), v16_widen_part(p, dtype, i, count)
  *   WS_QUERIES, WS_VECTORS (even)      the tile of weighted_sum: accumulators that fit the registers
  */
 #ifndef LLADA_KERNELS_LANES_H

@@ -1,6 +1,6 @@
 import Kernels
 
-/// The same over pages in bf16. Queries and what exp gives are rounded to bf16 for the products; scores, the sums and the
+/// Over pages in bf16. Queries and what exp gives are rounded to bf16 for the products; scores, the sums and the
 /// softmax are f32. Belongs to one thread.
 ///
 /// exp is taken against the largest score so far, and results are divided by their sum at the end: most tiles have no larger

@@ -95,8 +95,8 @@ class Model:
         expert_capacity
                    0: as the config says. Else the tokens of a block of 32 positions share so many experts of a layer
                    (LLaDA2.2's block routing): fewer bytes a step, other results
-        kv_dtype   how keys and values are held, and attention computed: "f32"; "bf16", half the bytes and less than half the
-                   time; "auto": "bf16" where the matrices are packed
+        kv_dtype   how keys and values are held, and attention computed: "f32"; "bf16", half the bytes and about half the time;
+                   "auto": "bf16" where the matrices are packed
         progress   None: a bar if stderr is a terminal; True or False; or a function of the fraction loaded, which
                    stops the loading (Stopped) by returning True. What it raises is raised here.
 
