@@ -54,7 +54,8 @@ struct Bench {
                 ? own.compute : Compute(team: ThreadTeam(threads: threads), blas: own.compute.blas)
             for capacity in arguments.capacities {
                 let transformer = Transformer(
-                    config: try model.config.withExpertCapacity(capacity), weights: own.weights, compute: compute)
+                    config: try model.config.withExpertCapacity(capacity), weights: own.weights, compute: compute,
+                    keyValues: own.keyValues)
                 runs.append(
                     Run(transformer: transformer, steps: prefixes.map { StepTiming(prefix: $0, block: block) },
                         batches: arguments.batches.map { BatchTiming(count: $0, prefix: prefixes[0], block: block) }))

@@ -17,13 +17,13 @@ struct Report {
         precision = model.precision
         tokenTimes = arguments.tokenTimes
         head = String(
-            format: "%@, %d layers, %@, %@: %.1f M parameters, weights %.1f MiB, peak memory %.1f MiB, load %.1f s",
-            arguments.path ?? "random weights of \(arguments.shape!)", config.numHiddenLayers, "\(arguments.options.dtype)",
-            Model.kernelsName, Double(model.numParameters) / 1e6, Double(model.weightBytes) / 0x1p20,
+            format: "%@, %d layers, %@, K/V %@, %@: %.1f M parameters, weights %.1f MiB, peak memory %.1f MiB, load %.1f s",
+            arguments.path ?? "random weights of \(arguments.shape!)", config.numHiddenLayers, "\(model.dtype)",
+            "\(model.kvDType)", Model.kernelsName, Double(model.numParameters) / 1e6, Double(model.weightBytes) / 0x1p20,
             Double(Machine.peakMemory) / 0x1p20, load)
         facts = [
             "model": arguments.path ?? "\(arguments.shape!)", "layers": config.numHiddenLayers, "block": arguments.block,
-            "precision": "\(arguments.options.dtype)", "kernels": Model.kernelsName, "parameters": model.numParameters,
+            "precision": "\(model.dtype)", "kv_dtype": "\(model.kvDType)", "kernels": Model.kernelsName, "parameters": model.numParameters,
             "weight_bytes": model.weightBytes, "peak_memory_bytes": Machine.peakMemory, "load_ms": 1e3 * load,
         ]
     }

@@ -41,7 +41,11 @@ def test_model_info():
         assert (model.mask_token_id, model.eos_token_id, info.threads) == (127, 126, 1)
         assert not info.has_tokenizer and not info.has_chat_template
         assert 0 < info.num_parameters * 4 <= info.weight_bytes + 4096
+        assert (info.dtype, info.kv_dtype) == ("auto", "f32")
         assert "gqa_group" in repr(model)
+    for dtype, kv_dtype, expected in (("f32", "auto", "f32"), ("int8", "auto", "bf16"), ("int4", "f32", "f32"), ("f32", "bf16", "bf16")):
+        with load("gqa_group", dtype=dtype, kv_dtype=kv_dtype) as model:
+            assert (model.info.dtype, model.info.kv_dtype) == (dtype, expected)
 
 
 def test_drawing():

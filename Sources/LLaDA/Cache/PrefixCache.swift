@@ -75,7 +75,7 @@ public final class PrefixCache: Sendable {
 
     /// A page to be written, within the budget.
     func makePage(blockLength: Int) throws(LLaDAError) -> Page {
-        let size = Page.byteCount(blockLength: blockLength, config: transformer.config)
+        let size = Page.byteCount(blockLength: blockLength, config: transformer.config, type: transformer.keyValues)
         let hasRoom = shared.withLock { shared in
             while budget.used + size > budget.limit {
                 guard shared.tree.evict() else { return false }
@@ -90,7 +90,8 @@ public final class PrefixCache: Sendable {
                 "the prefix cache may take \(budget.limit) bytes, and decoders and pins hold \(budget.used) of them: no room for a block of \(size)")
         }
         do throws(LLaDAError) {
-            return try Page(blockLength: blockLength, config: transformer.config, budget: budget)
+            return try Page(
+                blockLength: blockLength, config: transformer.config, type: transformer.keyValues, budget: budget)
         } catch {
             budget.giveBack(size)
             throw error
