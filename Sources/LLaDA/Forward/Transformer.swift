@@ -64,6 +64,7 @@ package struct Transformer: Sendable {
                 try Experts(config: config, compute: compute)(
                     normed, layer: index, weights, batch, &work, out: delta, observer: observer)
             }
+            observer?.output?(index, batch.rows, x, delta)
         }
         return try finalStates(x, delta, batch.rows)
     }
@@ -79,7 +80,7 @@ package struct Transformer: Sendable {
         for (place, row) in wanted.enumerated() where place != row {
             (x + place * config.hiddenSize).update(from: x + row * config.hiddenSize, count: config.hiddenSize)
         }
-        return Batch(rows: wanted.map { batch.rows[$0] }, tables: batch.tables)
+        return batch.keeping(wanted)
     }
 
     /// out = logits of some of the rows of `states` for a stretch of the vocabulary.
