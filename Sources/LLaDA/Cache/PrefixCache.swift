@@ -1,5 +1,3 @@
-import Synchronization
-
 /// Keys and values that decoders of one model share: a prompt, or a conversation, whose beginning was computed before is
 /// not computed again.
 ///
@@ -24,7 +22,7 @@ public final class PrefixCache: Sendable {
 
     let transformer: Transformer
     private let budget: PageBudget
-    private let shared: Mutex<Shared>
+    private let shared: Locked<Shared>
 
     /// Nodes never leave the lock.
     private struct Shared: @unchecked Sendable {
@@ -39,7 +37,7 @@ public final class PrefixCache: Sendable {
         }
         transformer = model.transformer
         budget = PageBudget(limit: maxBytes)
-        shared = Mutex(Shared())
+        shared = Locked(Shared())
     }
 
     deinit { shared.withLock { $0.tree.clear(keepingPinned: false) } }

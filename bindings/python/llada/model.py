@@ -18,7 +18,7 @@ from .decoder import Decoder
 from .errors import ClosedError, Error, FileMissingError, InvalidArgumentError, call, check
 from .many import generations
 from .policy import Policy
-from .progress import Progress, Tally, bar_for, reporting
+from .progress import Progress, reporting
 from .records import Generation, Rule
 from .text import Tokenizer
 
@@ -249,8 +249,7 @@ class Model:
                 problem.message = f"prompts[{index}]: {problem.message}"
                 raise
 
-        tally = bar_for(progress, "answering", Tally, total=total)
-        return generations(itertools.starmap(decoder, enumerate(prompts)), in_flight, callback, tally)
+        return generations(itertools.starmap(decoder, enumerate(prompts)), in_flight, callback, progress, total)
 
     def decoder(
         self, prompt: Any, policy: Policy | None = None, block_length: int = 32, gen_length: int = 256,
