@@ -372,6 +372,10 @@ class Decoder(Windowed, Inside):
         return self._state().reused_positions
 
     @property
+    def mask_token_id(self) -> int:
+        return self._info.mask_token_id
+
+    @property
     def block_length(self) -> int:
         return self._state().block_length
 
