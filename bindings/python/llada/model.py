@@ -309,6 +309,9 @@ class Model:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __deepcopy__(self, _: Any) -> Model:
+        return self  # it never changes, and rules that hold one are copied
+
     def __repr__(self) -> str:
         info = self.info
         return (
