@@ -16,11 +16,13 @@ struct Bench {
         var floatArithmetic: [Double] = []  // GFLOP/s
 
         var team: ThreadTeam { transformer.compute.team }
-        /// What all threads reached at most, in the median.
-        var limits: StepCost.Limits {
-            let float = median(floatArithmetic)
-            return StepCost.Limits(
-                bandwidth: median(bandwidth), arithmetic: max(median(arithmetic), float), floatArithmetic: float)
+        /// What all threads reached at most, round by round.
+        var limits: [StepCost.Limits] {
+            arithmetic.indices.map { round in
+                StepCost.Limits(
+                    bandwidth: bandwidth[round], arithmetic: max(arithmetic[round], floatArithmetic[round]),
+                    floatArithmetic: floatArithmetic[round])
+            }
         }
         var name: String {
             let pool = transformer.config.expertCapacity
