@@ -24,6 +24,9 @@ package final class Page: @unchecked Sendable {
         config.numHiddenLayers * 2 * config.numKeyValueHeads * blockLength * config.headDim * MemoryLayout<Float>.stride
     }
 
+    /// All of it, to be kept and brought back on any machine.
+    var bytes: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: storage.pointer, count: storage.byteCount) }
+
     /// [headDim, blockLength]: scores of a query are then sums of rows, as its result is of values.
     package func keys(layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
         storage.pointer + (layer * 2 * kvHeads + head) * headSize

@@ -90,12 +90,19 @@ public final class PrefixCache: Sendable {
                 "the prefix cache may take \(budget.limit) bytes, and decoders and pins hold \(budget.used) of them: no room for a block of \(size)")
         }
         do throws(LLaDAError) {
-            return try Page(blockLength: blockLength, config: transformer.config, budget: budget)
+            return try makeChargedPage(blockLength: blockLength)
         } catch {
             budget.giveBack(size)
             throw error
         }
     }
+
+    /// The budget has been charged with it.
+    func makeChargedPage(blockLength: Int) throws(LLaDAError) -> Page {
+        try Page(blockLength: blockLength, config: transformer.config, budget: budget)
+    }
+
+    func giveBack(_ bytes: Int) { budget.giveBack(bytes) }
 
     /// The pages of blocks of `tokens`, from blocks.lowerBound on, as many as there are.
     func pages(_ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, blocks: Range<Int>) -> [Page] {
@@ -118,4 +125,32 @@ public final class PrefixCache: Sendable {
             return pages
         }
     }
+
+    // MARK: For snapshots
+
+    /// All that is cached, by last use.
+    var entries: [PrefixTree.Entry] { shared.withLock { $0.tree.entries } }
+
+    /// The places of those entries that are not here and for which there is room, pinned ones first, then by their order. The
+    /// budget is charged with their pages.
+    func charge(_ entries: [PrefixTree.Entry]) -> [Int] {
+        shared.withLock { shared in
+            var isThere = shared.tree.known(entries)
+            var charged: [Int] = []
+            for pinned in [true, false] {
+                for (index, entry) in entries.enumerated() where (entry.pins > 0) == pinned && !isThere[index] {
+                    let size = Page.byteCount(blockLength: entry.tokens.count, config: transformer.config)
+                    let isReached = entry.parent.map { isThere[$0] } ?? true
+                    guard isReached, size <= budget.limit - budget.used else { continue }
+                    budget.charge(size)
+                    isThere[index] = true
+                    charged.append(index)
+                }
+            }
+            return charged
+        }
+    }
+
+    /// Adds entries; returns how many tokens are new.
+    func take(_ entries: [PrefixTree.Entry]) -> Int { shared.withLock { $0.tree.take(entries) } }
 }

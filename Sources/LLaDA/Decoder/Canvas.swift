@@ -26,6 +26,20 @@ struct Canvas {
         }
     }
 
+    /// As it was; all three: [count].
+    init(
+        tokens: [Int32], states: [Decoder.PositionState], locked: [Bool], promptLength: Int, blockLength: Int, maskID: Int32
+    ) throws(LLaDAError) {
+        (self.maskID, self.blockLength, self.promptLength, self.locked) = (maskID, blockLength, promptLength, locked)
+        count = tokens.count
+        tokenBuffer = try Buffer(count: count)
+        stateBuffer = try Buffer(count: count)
+        for position in 0..<count {
+            tokenBuffer.pointer[position] = tokens[position]
+            stateBuffer.pointer[position] = states[position].rawValue
+        }
+    }
+
     init(copying other: Canvas) throws(LLaDAError) {
         (maskID, blockLength, promptLength, count) = (other.maskID, other.blockLength, other.promptLength, other.count)
         tokenBuffer = try Buffer(count: count)

@@ -8,8 +8,9 @@ package struct Transformer: Sendable {
     package let config: ModelConfig
     package let weights: Weights
     package let compute: Compute
-    private let rotary: Rotary
+    let rotary: Rotary
     private let workspaces = WorkspacePool()
+    private let knownFingerprint = Once<ModelFingerprint>()
 
     package init(config: ModelConfig, weights: Weights, compute: Compute) {
         self.config = config
@@ -20,6 +21,9 @@ package struct Transformer: Sendable {
 
     /// Whether two values are of one opened model, so that what the one computed the other can go on from.
     package func isSame(as other: Transformer) -> Bool { workspaces === other.workspaces }
+
+    /// Made when first asked for.
+    package var fingerprint: ModelFingerprint { knownFingerprint.get { ModelFingerprint(self) } }
 
     /// Runs `batch` and returns what `logits` wants to know of the rows that want logits, in their order. Ends at the next
     /// layer if one of `cancellations` is asked for; then pages hold part of what they should.
