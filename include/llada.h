@@ -208,7 +208,7 @@ typedef struct llada_model_info {
     int32_t moe_intermediate_size;
     int32_t num_experts;
     int32_t num_experts_per_tok;
-    int32_t max_position_embeddings;
+    int32_t max_position_embeddings; /* the longest canvas; with YaRN as extended */
     int32_t mask_token_id; /* -1: unknown; then a decoder cannot be made */
     int32_t eos_token_id;  /* the first, where there are several; -1: none */
     int32_t threads;
@@ -487,6 +487,29 @@ LLADA_API llada_status llada_decoder_output(const llada_decoder *decoder, int32_
 LLADA_API llada_status llada_decoder_predictions(const llada_decoder *decoder, int32_t *first, const int32_t **tokens,
                                                  const float **confidences, size_t *count);
 
+/* VIEW. All of that in one: what a decoding rule looks at. The arrays have `count` elements, one for each active position
+ * of the last forward, which are first ... first + count - 1. */
+typedef struct llada_active {
+    uint32_t struct_size;
+    int32_t first;
+    int32_t count;
+    int32_t block_step;         /* steps done in this block */
+    bool editing_blocks;        /* finished blocks are revisited (MBE) */
+    const int32_t *tokens;      /* of the canvas */
+    const uint8_t *states;      /* LLADA_POSITION */
+    const bool *locked;
+    const int32_t *predictions; /* the most likely token, or the one drawn, bans and penalty applied */
+    const float *confidences;   /* its probability */
+} llada_active;
+#define LLADA_ACTIVE_INIT {sizeof(llada_active), 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL}
+
+/* LLADA_ERROR_STATE before the first forward. */
+LLADA_API llada_status llada_decoder_active(const llada_decoder *decoder, llada_active *active);
+
+/* VIEW. The step map, [canvas_length]: for each token, how many forwards there had been when it was written last; 0 where
+ * none was. What trainers by reinforcement want of a rollout. */
+LLADA_API llada_status llada_decoder_step_map(const llada_decoder *decoder, const int32_t **forwards, size_t *count);
+
 typedef struct llada_candidate {
     int32_t token;
     float logit;
@@ -566,6 +589,54 @@ LLADA_API llada_status llada_decoder_lock(llada_decoder *decoder, int32_t positi
  * would leave nothing but the mask is refused. */
 LLADA_API llada_status llada_decoder_ban(llada_decoder *decoder, int32_t position, int32_t token, bool banned,
                                          llada_error *error);
+
+typedef int32_t llada_block_end;
+enum {
+    LLADA_BLOCK_END_AUTO = 0,   /* the policy decides */
+    LLADA_BLOCK_END_NOW = 1,    /* the active block is done (masks that are left stay); with MBE, its revisiting follows */
+    LLADA_BLOCK_END_NOT_YET = 2 /* it is not */
+};
+
+/* Says what becomes of the active block at the next apply, and at that one alone. */
+LLADA_API llada_status llada_decoder_end_block(llada_decoder *decoder, llada_block_end end, llada_error *error);
+
+/* A decoding rule of your own. Propose calls it when the policy has made its proposal, so it takes part in every step,
+ * run_block, run, and llada_decoders_step. It may call all const functions of the decoder (llada_decoder_active,
+ * _candidates, _logits, _proposal ...) and all of this section: set_proposal with unmasked, replaced and masked tokens, lock,
+ * ban, end_block. If it does nothing, the policy's proposal stands. Non-zero stops the step, which can be done again. */
+typedef int (*llada_rule)(llada_decoder *decoder, void *user);
+
+/* `rule` NULL: none any more. Forks have none. `user` must live as long as the decoder has the rule. */
+LLADA_API llada_status llada_decoder_set_rule(llada_decoder *decoder, llada_rule rule, void *user, llada_error *error);
+
+/* ---- Inside the model ------------------------------------------------------------------------------------------- */
+
+enum {
+    LLADA_WATCH_ROUTING = 1, /* which experts, and with what weights; expert usage */
+    LLADA_WATCH_HIDDEN = 2   /* what each layer gives */
+};
+
+/* Keeps that of the active positions, from the next forward on; usage counts begin at 0. 0: no longer. */
+LLADA_API llada_status llada_decoder_watch(llada_decoder *decoder, uint32_t what, llada_error *error);
+
+/* Of the last forward, what a layer's router chose: experts, increasing for each position, and their weights (normalised,
+ * times routed_scaling_factor). Both [active_count, num_experts_per_tok], `capacity` in elements. LLADA_ERROR_STATE before
+ * a watched forward; LLADA_ERROR_INVALID_ARGUMENT for a dense layer. */
+LLADA_API llada_status llada_decoder_routing(const llada_decoder *decoder, int32_t layer, int32_t *experts,
+                                             float *weights, size_t capacity, size_t *count, llada_error *error);
+
+/* Of the last forward, the hidden states after a layer: [active_count, hidden_size]. */
+LLADA_API llada_status llada_decoder_hidden(const llada_decoder *decoder, int32_t layer, float *states,
+                                            size_t capacity, size_t *count, llada_error *error);
+
+/* How many positions each expert has had, over all forwards since watch: [num_hidden_layers, num_experts]. */
+LLADA_API llada_status llada_decoder_expert_usage(const llada_decoder *decoder, uint64_t *counts, size_t capacity,
+                                                  size_t *count, llada_error *error);
+
+/* Switches an expert off for this decoder and its forks: no position chooses it, also not when K/V is computed, which is done
+ * anew. Refused if a position might then find fewer than num_experts_per_tok, or with a prefix cache (LLADA_ERROR_STATE). */
+LLADA_API llada_status llada_decoder_disable_expert(llada_decoder *decoder, int32_t layer, int32_t expert,
+                                                    bool disabled, llada_error *error);
 
 #ifdef __cplusplus
 }

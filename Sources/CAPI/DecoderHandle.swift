@@ -13,6 +13,9 @@ final class DecoderHandle {
     /// The thread in which a callback runs right now; 0 if none does. There is no thread 0: pthread_t is an address.
     private let callbackThread = Atomic<UInt>(0)
 
+    /// Whether that callback is a rule; only its thread asks.
+    private var isInRule = false
+
     private var edits: UnsafeBufferPointer<llada_edit>?
     private var events: UnsafeBufferPointer<llada_event>?
 
@@ -39,7 +42,14 @@ final class DecoderHandle {
         try body(decoder)
     }
 
-    /// The same on several at once; each is there once.
+    /// For functions that interfere: as `work`, and from the decoder's own rule.
+    func interfere(_ body: (Decoder) throws(LLaDAError) -> Void) throws(LLaDAError) {
+        guard isInRule, callbackThread.load(ordering: .relaxed) == UInt(pthread_self()) else { return try work(body) }
+        endViews()
+        try body(decoder)
+    }
+
+    /// `work` on several at once; each is there once.
     static func work(
         _ handles: [DecoderHandle], _ body: ([Decoder]) throws(LLaDAError) -> Void
     ) throws(LLaDAError) {
@@ -77,6 +87,13 @@ final class DecoderHandle {
         return body()
     }
 
+    /// The same for a rule, which may interfere.
+    func callRule(_ body: () -> Int32) -> Int32 {
+        isInRule = true
+        defer { isInRule = false }
+        return callBack(body)
+    }
+
     // MARK: Views. Each is made once and then stays where it is, so that a second look does not end the first.
 
     func editsView(_ make: () -> [llada_edit]) -> UnsafeBufferPointer<llada_edit> {
@@ -104,6 +121,14 @@ final class DecoderHandle {
         start.initialize(from: elements, count: elements.count)
         return UnsafeBufferPointer(start: start, count: elements.count)
     }
+}
+
+/// What functions do that a rule may call as well.
+func interfere(
+    _ decoder: OpaquePointer?, _ error: UnsafeMutablePointer<llada_error>?,
+    _ body: (Decoder) throws(LLaDAError) -> Void
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in try DecoderHandle.at(decoder).interfere(body) }
 }
 
 /// What most functions that are not const do: work on the decoder behind a pointer, and answer.

@@ -12,7 +12,7 @@ public func llada_decoder_set_proposal(
         let edits = try elements(edits, count, "edits").map {
             Decoder.Edit(position: Int($0.position), token: $0.token, confidence: $0.confidence, reason: .host)
         }
-        try handle.work { (decoder) throws(LLaDAError) in try decoder.setProposal(edits) }
+        try handle.interfere { (decoder) throws(LLaDAError) in try decoder.setProposal(edits) }
     }
 }
 
@@ -20,21 +20,21 @@ public func llada_decoder_set_proposal(
 public func llada_decoder_set_token(
     _ decoder: OpaquePointer?, _ position: Int32, _ token: Int32, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    work(decoder, error) { (decoder) throws(LLaDAError) in try decoder.setToken(token, at: Int(position)) }
+    interfere(decoder, error) { (decoder) throws(LLaDAError) in try decoder.setToken(token, at: Int(position)) }
 }
 
 @_cdecl("llada_decoder_mask") @implementation
 public func llada_decoder_mask(
     _ decoder: OpaquePointer?, _ position: Int32, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    work(decoder, error) { (decoder) throws(LLaDAError) in try decoder.mask(at: Int(position)) }
+    interfere(decoder, error) { (decoder) throws(LLaDAError) in try decoder.mask(at: Int(position)) }
 }
 
 @_cdecl("llada_decoder_lock") @implementation
 public func llada_decoder_lock(
     _ decoder: OpaquePointer?, _ position: Int32, _ locked: Bool, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    work(decoder, error) { (decoder) throws(LLaDAError) in try decoder.lock(at: Int(position), locked) }
+    interfere(decoder, error) { (decoder) throws(LLaDAError) in try decoder.lock(at: Int(position), locked) }
 }
 
 @_cdecl("llada_decoder_ban") @implementation
@@ -42,7 +42,47 @@ public func llada_decoder_ban(
     _ decoder: OpaquePointer?, _ position: Int32, _ token: Int32, _ banned: Bool,
     _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    work(decoder, error) { (decoder) throws(LLaDAError) in
+    interfere(decoder, error) { (decoder) throws(LLaDAError) in
         try decoder.ban(token, at: position == -1 ? nil : Int(position), banned)
+    }
+}
+
+@_cdecl("llada_decoder_end_block") @implementation
+public func llada_decoder_end_block(
+    _ decoder: OpaquePointer?, _ end: llada_block_end, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    interfere(decoder, error) { (decoder) throws(LLaDAError) in
+        switch Int(end) {
+        case LLADA_BLOCK_END_AUTO: decoder.blockEnds = nil
+        case LLADA_BLOCK_END_NOW: decoder.blockEnds = true
+        case LLADA_BLOCK_END_NOT_YET: decoder.blockEnds = false
+        default: throw .argument("end", found: end, expected: "a LLADA_BLOCK_END, 0 to 2")
+        }
+    }
+}
+
+@_cdecl("llada_decoder_set_rule") @implementation
+public func llada_decoder_set_rule(
+    _ decoder: OpaquePointer?, _ rule: llada_rule?, _ user: UnsafeMutableRawPointer?,
+    _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let handle = try DecoderHandle.at(decoder)
+        let called = handle.rule(rule, decoder, user)
+        try handle.work { (decoder) throws(LLaDAError) in decoder.rule = called }
+    }
+}
+
+extension DecoderHandle {
+    /// A C rule as the engine wants it. The handle owns the decoder, and with it the rule.
+    fileprivate func rule(
+        _ rule: llada_rule?, _ pointer: OpaquePointer?, _ user: UnsafeMutableRawPointer?
+    ) -> ((Decoder) throws(LLaDAError) -> Void)? {
+        guard let rule else { return nil }
+        unowned let handle = self
+        func call(_: Decoder) throws(LLaDAError) {
+            if handle.callRule({ rule(pointer, user) }) != 0 { throw LLaDAError(.stopped, "the rule asked to stop") }
+        }
+        return call
     }
 }

@@ -77,6 +77,43 @@ public func llada_decoder_predictions(
     }
 }
 
+@_cdecl("llada_decoder_active") @implementation
+public func llada_decoder_active(
+    _ decoder: OpaquePointer?, _ active: UnsafeMutablePointer<llada_active>?
+) -> llada_status {
+    answer(nil) { () throws(LLaDAError) in
+        let decoder = try DecoderHandle.at(decoder).look()
+        guard let active else { throw .null("active") }
+        guard let predictions = decoder.predictions, let tokens = decoder.canvas.baseAddress,
+            let states = decoder.states.baseAddress, let locked = decoder.locked.baseAddress
+        else { throw LLaDAError(.state, "there are no predictions before the first forward") }
+        var result = llada_active()
+        result.first = Int32(clamping: predictions.first)
+        result.count = Int32(clamping: predictions.tokens.count)
+        result.block_step = Int32(clamping: decoder.blockStep)
+        result.editing_blocks = decoder.isEditingBlocks
+        result.tokens = tokens + predictions.first
+        result.states = states + predictions.first
+        result.locked = locked + predictions.first
+        result.predictions = predictions.tokens.baseAddress
+        result.confidences = predictions.confidences.baseAddress
+        try CallerStruct(active, "llada_active").write(result)
+    }
+}
+
+@_cdecl("llada_decoder_step_map") @implementation
+public func llada_decoder_step_map(
+    _ decoder: OpaquePointer?, _ forwards: UnsafeMutablePointer<UnsafePointer<Int32>?>?,
+    _ count: UnsafeMutablePointer<Int>?
+) -> llada_status {
+    answer(nil) { () throws(LLaDAError) in
+        let decoder = try DecoderHandle.at(decoder).look()
+        guard let forwards else { throw .null("forwards") }
+        forwards.pointee = decoder.stepMap.baseAddress
+        count?.pointee = decoder.stepMap.count
+    }
+}
+
 @_cdecl("llada_decoder_candidates") @implementation
 public func llada_decoder_candidates(
     _ decoder: OpaquePointer?, _ position: Int32, _ k: Int, _ candidates: UnsafeMutablePointer<llada_candidate>?,

@@ -154,7 +154,8 @@ public final class Model: Sendable {
 }
 
 extension Model.DType {
-    fileprivate var precision: Precision {
+    /// How matrices of this type are held.
+    package var precision: Precision {
         switch self {
         case .auto: .rows(nil)
         case .f32: .rows(LLK_F32)
@@ -221,7 +222,8 @@ private struct SpecialTokens {
 }
 
 extension ModelConfig {
-    fileprivate func withExpertCapacity(_ capacity: Int) throws(LLaDAError) -> ModelConfig {
+    /// `capacity` in place of what the file says; 0: as the file says.
+    package func withExpertCapacity(_ capacity: Int) throws(LLaDAError) -> ModelConfig {
         if capacity == 0 { return self }
         guard numExpertsPerTok...max(numExpertsPerTok, numExperts) ~= capacity, numExperts > 0 else {
             throw LLaDAError(

@@ -6,6 +6,8 @@ struct Arguments {
     var shape: Shape?
     var layers: Int?
     var threads = [0]
+    /// Experts that a block may use; 0: as the model says.
+    var capacities = [0]
     var prefixes = [512]
     /// Sequences of a forward; none: only single ones are timed.
     var batches: [Int] = []
@@ -17,6 +19,12 @@ struct Arguments {
     var prompt: String?
     var json: String?
     var plot: String?
+    /// Of others' autoregressive decoding, ms a token.
+    var tokenTimes: [Double] = []
+    /// Tables of what to expect, in place of timings.
+    var expect = false
+    /// How many times its time at the limits a step is expected to take.
+    var overLimits = 1.0
     var options = Model.Options()
 
     private static let precisions: [String: Model.DType] = ["auto": .auto, "f32": .f32, "bf16": .bf16, "int8": .int8, "int4": .int4]
@@ -35,6 +43,10 @@ struct Arguments {
                 guard let number = Int(text), number >= least else { throw wrong("\(word) wants a number of at least \(least)") }
                 return number
             }
+            func positive(_ text: String) throws -> Double {
+                guard let number = Double(text), number > 0, number.isFinite else { throw wrong("\(word) wants a positive number") }
+                return number
+            }
             /// Ascending, each once.
             func numbers(_ least: Int) throws -> [Int] { Set(try list().map { try number($0, least) }).sorted() }
             func oneOf<Value>(_ values: [String: Value], _ text: String) throws -> Value {
@@ -45,7 +57,7 @@ struct Arguments {
             case "--shape": shape = try oneOf(Dictionary(uniqueKeysWithValues: Shape.allCases.map { ($0.rawValue, $0) }), text())
             case "--layers": layers = try number(text(), 1)
             case "--precision": options.dtype = try oneOf(Self.precisions, text())
-            case "--expert-capacity": options.expertCapacity = try number(text(), 1)
+            case "--expert-capacity": capacities = try numbers(0)
             case "--blas": options.blas = try oneOf(["on": .on, "off": .off], text())
             case "--rounds": rounds = try number(text(), 1)
             case "--threads": threads = try numbers(0)
@@ -56,13 +68,16 @@ struct Arguments {
             case "--policy": policies = try list().map { ($0, try oneOf(Self.presets, $0)) }
             case "--prompt": prompt = try text()
             case "--json": json = try text()
+            case "--token-ms": tokenTimes = try list().map(positive)
             case "--plot": plot = try text()
+            case "--expect": expect = true
+            case "--over-limits": overLimits = try positive(text())
             default:
                 if word.hasPrefix("-") { throw wrong("\(word) is no option: see the head of Sources/llada-bench/main.swift") }
                 path = word
             }
         }
-        if (path == nil) == (shape == nil) { throw wrong("say which MODEL, or --shape mini|flash") }
+        if !expect, (path == nil) == (shape == nil) { throw wrong("say which MODEL, or --shape mini|flash") }
         guard let most = threads.last else { throw wrong("--threads wants a number or more") }
         guard let shortest = prefixes.first, shortest >= block else { throw wrong("--prefix must be at least --block") }
         options.threads = threads[0] == 0 ? 0 : most

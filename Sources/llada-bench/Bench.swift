@@ -5,7 +5,7 @@ import Probes
 
 /// Everything that is timed, round after round.
 struct Bench {
-    /// What one count of threads came to.
+    /// What one count of threads, and one pool of experts, came to.
     struct Run {
         let transformer: Transformer
         var steps: [StepTiming]  // by prefix
@@ -13,9 +13,19 @@ struct Bench {
         var generations: [GenerationTiming] = []  // by prompt and policy
         var bandwidth: [Double] = []  // GB/s
         var arithmetic: [Double] = []  // G(FL)OP/s
+        var floatArithmetic: [Double] = []  // GFLOP/s
 
         var team: ThreadTeam { transformer.compute.team }
-        var threads: String { team.size == 1 ? "1 thread" : "\(team.size) threads" }
+        /// What all threads reached at most, in the median.
+        var limits: StepCost.Limits {
+            let float = median(floatArithmetic)
+            return StepCost.Limits(
+                bandwidth: median(bandwidth), arithmetic: max(median(arithmetic), float), floatArithmetic: float)
+        }
+        var name: String {
+            let pool = transformer.config.expertCapacity
+            return (team.size == 1 ? "1 thread" : "\(team.size) threads") + (pool > 0 ? ", pool of \(pool)" : "")
+        }
     }
 
     let model: Model
@@ -36,16 +46,19 @@ struct Bench {
                 .invalidArgument, "\(longest) positions are wanted; the model has \(model.config.maxPositionEmbeddings)")
         }
         // One set of weights, however many teams compute with them.
-        runs = arguments.threads.map { threads in
-            var transformer = model.transformer
-            if threads != 0, threads != model.threads {
-                transformer = Transformer(
-                    config: model.config, weights: transformer.weights,
-                    compute: Compute(team: ThreadTeam(threads: threads), blas: transformer.compute.blas))
+        let own = model.transformer
+        runs = []
+        for threads in arguments.threads {
+            let compute =
+                threads == 0 || threads == model.threads
+                ? own.compute : Compute(team: ThreadTeam(threads: threads), blas: own.compute.blas)
+            for capacity in arguments.capacities {
+                let transformer = Transformer(
+                    config: try model.config.withExpertCapacity(capacity), weights: own.weights, compute: compute)
+                runs.append(
+                    Run(transformer: transformer, steps: prefixes.map { StepTiming(prefix: $0, block: block) },
+                        batches: arguments.batches.map { BatchTiming(count: $0, prefix: prefixes[0], block: block) }))
             }
-            return Run(
-                transformer: transformer, steps: prefixes.map { StepTiming(prefix: $0, block: block) },
-                batches: arguments.batches.map { BatchTiming(count: $0, prefix: prefixes[0], block: block) })
         }
         if arguments.generate == 0 { return }
         for index in runs.indices {
@@ -80,7 +93,8 @@ struct Bench {
                 for generation in runs[index].generations.indices {
                     try runs[index].generations[generation].round(runs[index].transformer)
                 }
-                runs[index].arithmetic.append(machine.arithmetic(team, Self.kind(model.precision)))
+                runs[index].arithmetic.append(Machine.arithmetic(team, Self.kind(model.precision)))
+                runs[index].floatArithmetic.append(Machine.arithmetic(team, PROBE_F32))
             }
             FileHandle.standardError.write(Data("round \(round) of \(arguments.rounds)\n".utf8))
         }

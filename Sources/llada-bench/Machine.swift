@@ -22,7 +22,7 @@ struct Machine {
     }
 
     /// G(FL)OP/s of all threads of the team in registers.
-    func arithmetic(_ team: ThreadTeam, _ kind: probe_kind) -> Double {
+    static func arithmetic(_ team: ThreadTeam, _ kind: probe_kind) -> Double {
         let operations = probe_arithmetic(kind, 1)
         guard operations > 0 else { return 0 }
         let rounds = 200_000

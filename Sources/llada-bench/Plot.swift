@@ -14,7 +14,7 @@ extension Report {
                         limit(of: part, timing, run).map { String(format: ", %@ %.0f %%", "\(part)", 100 * $0.share) }
                     }.joined()
                     return Drawing.Bar(
-                        name: "\(run.threads), \(timing.prefix)",
+                        name: "\(run.name), \(timing.prefix)",
                         pieces: parts.map { (1e3 * median(timing.parts[$0] ?? []), Self.colours[$0] ?? Self.plain) },
                         label: String(
                             format: "%.1f ms%@; prefill %.0f ms", 1e3 * median(timing.step), limits, 1e3 * median(timing.prefill)))
@@ -24,7 +24,7 @@ extension Report {
             runs.flatMap { run in
                 run.generations.map { timing in
                     Drawing.Bar(
-                        name: "\(run.threads), \(timing.prompt.count), \(timing.policy)",
+                        name: "\(run.name), \(timing.prompt.count), \(timing.policy)",
                         pieces: [(timing.tokensPerSecond, Self.plain)],
                         label: String(format: "%.1f tokens/s, %.2f a forward", timing.tokensPerSecond, timing.tokensPerForward))
                 }
@@ -46,7 +46,7 @@ private struct Drawing {
         let label: String
     }
 
-    private static let (width, left, longest, row) = (960.0, 170.0, 400.0, 24.0)
+    private static let (width, left, longest, row) = (1000.0, 210.0, 400.0, 24.0)
     private var y: Double
     private var shapes: [String] = []
 

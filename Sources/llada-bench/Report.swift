@@ -6,12 +6,16 @@ struct Report {
     let head: String
     let runs: [Bench.Run]
     private let config: ModelConfig
+    private let precision: Precision
+    private let tokenTimes: [Double]
     private let facts: [String: Any]
 
     init(_ bench: Bench, load: Double, _ arguments: Arguments) {
         let model = bench.model
         runs = bench.runs
         config = model.config
+        precision = model.precision
+        tokenTimes = arguments.tokenTimes
         head = String(
             format: "%@, %d layers, %@, %@: %.1f M parameters, weights %.1f MiB, peak memory %.1f MiB, load %.1f s",
             arguments.path ?? "random weights of \(arguments.shape!)", config.numHiddenLayers, "\(arguments.options.dtype)",
@@ -27,28 +31,29 @@ struct Report {
     // MARK: Text
 
     var text: String {
-        ([head] + runs.map(machineText) + ["", table(stepRows)] + speedups
+        ([head] + runs.map(machineText) + ["", table(stepRows)] + expectations + breakEven + speedups
             + (runs[0].batches.isEmpty ? [] : ["", table(batchRows)])
             + (runs[0].generations.isEmpty ? [] : ["", table(generationRows)])).joined(separator: "\n")
     }
 
     func machineText(_ run: Bench.Run) -> String {
         String(
-            format: "machine, %@: reads %.1f GB/s (%.1f to %.1f), multiplies %.0f GOP/s", run.threads, median(run.bandwidth),
+            format: "machine, %@: reads %.1f GB/s (%.1f to %.1f), multiplies %.0f GOP/s", run.name, median(run.bandwidth),
             run.bandwidth.min() ?? 0, run.bandwidth.max() ?? 0, median(run.arithmetic))
     }
 
     /// A line for each count of threads and prefix, in ms, with the share of what bounds a part.
     private var stepRows: [[String]] {
         let parts = Observer.Part.allCases.filter { runs[0].steps[0].parts[$0] != nil }
-        var rows = [["threads", "prefix", "step, ms"] + parts.map { "\($0)" } + ["prefill, ms"]]
+        var rows = [["threads", "pool", "prefix", "step, ms"] + parts.map { "\($0)" } + ["prefill, ms"]]
         for run in runs {
             for timing in run.steps {
                 let cells = parts.map { part in
                     milliseconds(timing.parts[part] ?? []) + (limit(of: part, timing, run).map { " " + $0.text } ?? "")
                 }
                 rows.append(
-                    ["\(run.team.size)", "\(timing.prefix)", milliseconds(timing.step)] + cells + [milliseconds(timing.prefill)])
+                    ["\(run.team.size)", pool(run), "\(timing.prefix)", milliseconds(timing.step) + range(timing.step)] + cells
+                        + [milliseconds(timing.prefill) + range(timing.prefill)])
             }
         }
         return rows
@@ -57,7 +62,7 @@ struct Report {
     /// Steps of all sequences a second, and how many times those of the first line that is.
     private var batchRows: [[String]] {
         let parts = Observer.Part.allCases.filter { runs[0].batches[0].parts[$0] != nil }
-        var rows = [["threads", "sequences", "forward, ms"] + parts.map { "\($0)" } + ["steps/s", "times", "experts, times"]]
+        var rows = [["threads", "pool", "sequences", "forward, ms"] + parts.map { "\($0)" } + ["steps/s", "times", "experts, times"]]
         for run in runs {
             let one = run.batches[0]
             for timing in run.batches {
@@ -66,7 +71,7 @@ struct Report {
                     return String(format: "%.2f", median(zip(few, many).map { share * $0 / $1 }))
                 }
                 rows.append(
-                    ["\(run.team.size)", "\(timing.count)", milliseconds(timing.step)]
+                    ["\(run.team.size)", pool(run), "\(timing.count)", milliseconds(timing.step)]
                         + parts.map { milliseconds(timing.parts[$0] ?? []) }
                         + [String(format: "%.2f", timing.stepsPerSecond), gain(one.step, timing.step),
                            gain(one.parts[.experts] ?? [], timing.parts[.experts] ?? [])])
@@ -76,28 +81,74 @@ struct Report {
     }
 
     private var generationRows: [[String]] {
-        [["threads", "policy", "prompt", "tokens", "forwards", "tokens per forward", "edits", "s", "tokens/s"]]
+        [["threads", "pool", "policy", "prompt", "tokens", "forwards", "tokens per forward", "edits", "s", "tokens/s"]]
             + runs.flatMap { run in
                 run.generations.map {
-                    ["\(run.team.size)", $0.policy, "\($0.prompt.count)", "\($0.tokens)", "\($0.forwards)",
+                    ["\(run.team.size)", pool(run), $0.policy, "\($0.prompt.count)", "\($0.tokens)", "\($0.forwards)",
                      String(format: "%.2f", $0.tokensPerForward), "\($0.edits)", String(format: "%.2f", median($0.seconds)),
                      String(format: "%.2f", $0.tokensPerSecond)]
                 }
             }
     }
 
-    /// What more threads are worth, beside what they are worth to the machine's own limits: medians of the rounds' ratios.
+    /// What more threads, or fewer experts, are worth, beside what they are to the machine's own limits: medians of the rounds'
+    /// ratios.
     private var speedups: [String] {
         let one = runs[0]
         return runs.dropFirst().flatMap { run in
             func ratio(_ more: [Double], _ fewer: [Double]) -> Double { median(zip(more, fewer).map { $0 / $1 }) }
             return zip(one.steps, run.steps).map { fewer, more in
                 String(
-                    format: "%@ against %d on %d: step %.2f times as fast, prefill %.2f; bandwidth %.2f, arithmetic %.2f",
-                    run.threads, one.team.size, more.prefix, ratio(fewer.step, more.step), ratio(fewer.prefill, more.prefill),
+                    format: "%@ against %@ on %d: step %.2f times as fast, prefill %.2f; bandwidth %.2f, arithmetic %.2f",
+                    run.name, one.name, more.prefix, ratio(fewer.step, more.step), ratio(fewer.prefill, more.prefill),
                     ratio(run.bandwidth, one.bandwidth), ratio(run.arithmetic, one.arithmetic))
             }
         }
+    }
+
+    /// What the weights alone would take at the machine's limits, beside what was measured.
+    private var expectations: [String] {
+        runs.flatMap { run in
+            run.steps.map { timing in
+                let cost = cost(of: timing)
+                let limits = run.limits
+                let parts = Observer.Part.allCases.filter { cost.parts[$0] != nil }
+                    .map { String(format: "%@ %.1f", "\($0)", 1e3 * cost.seconds($0, limits)) }.joined(separator: ", ")
+                let expected = cost.seconds(limits)
+                return String(
+                    format: "%@ on %d: %.1f experts a layer; reads %.3g GB, computes %.3g GOP; at the limits %.1f ms (%@), took %.2f times that",
+                    run.name, timing.prefix, timing.expertsUsed, cost.bytes / 1e9, cost.operations / 1e9, 1e3 * expected, parts,
+                    median(timing.step) / expected)
+            }
+        }
+    }
+
+    /// How many tokens a step must yield to be as fast as an engine that takes so long for each.
+    private var breakEven: [String] {
+        runs.flatMap { run in
+            run.steps.flatMap { timing in
+                tokenTimes.map { time in
+                    String(
+                        format: "%@ on %d: as fast as %.1f ms a token at %.1f tokens a step (%.1f to %.1f)", run.name, timing.prefix, time,
+                        1e3 * median(timing.step) / time, 1e3 * (timing.step.min() ?? 0) / time, 1e3 * (timing.step.max() ?? 0) / time)
+                }
+            }
+        }
+    }
+
+    private func pool(_ run: Bench.Run) -> String {
+        let capacity = run.transformer.config.expertCapacity
+        return capacity > 0 ? "\(capacity)" : "all"
+    }
+
+    private func cost(of timing: StepTiming) -> StepCost {
+        StepCost(
+            config, precision, rows: timing.block, prefix: timing.prefix,
+            experts: timing.expertsUsed > 0 ? timing.expertsUsed : nil)
+    }
+
+    private func range(_ times: [Double]) -> String {
+        String(format: " (%.0f to %.0f)", 1e3 * (times.min() ?? 0), 1e3 * (times.max() ?? 0))
     }
 
     private func milliseconds(_ times: [Double]) -> String { String(format: "%.2f", 1e3 * median(times)) }
@@ -143,10 +194,14 @@ struct Report {
     private func fields(_ run: Bench.Run) -> [String: Any] {
         func milliseconds(_ times: [Double]) -> [Double] { times.map { 1e3 * $0 } }
         return [
-            "threads": run.team.size, "bandwidth_gb_s": run.bandwidth, "arithmetic_gop_s": run.arithmetic,
+            "threads": run.team.size, "expert_capacity": run.transformer.config.expertCapacity, "bandwidth_gb_s": run.bandwidth,
+            "arithmetic_gop_s": run.arithmetic, "float_arithmetic_gflop_s": run.floatArithmetic,
             "steps": run.steps.map { timing -> [String: Any] in
-                [
-                    "prefix": timing.prefix, "step_ms": milliseconds(timing.step), "prefill_ms": milliseconds(timing.prefill),
+                let cost = cost(of: timing)
+                return [
+                    "prefix": timing.prefix, "step_bytes": cost.bytes, "step_operations": cost.operations,
+                    "step_at_limits_ms": 1e3 * cost.seconds(run.limits),
+                    "step_ms": milliseconds(timing.step), "prefill_ms": milliseconds(timing.prefill),
                     "parts_ms": Dictionary(uniqueKeysWithValues: timing.parts.map { ($0.key.rawValue, milliseconds($0.value)) }),
                     "experts_used": timing.expertsUsed,
                 ]

@@ -54,7 +54,7 @@ struct StepTiming {
         var watch = PartWatch()
         try withUnsafeMutablePointer(to: &watch) { watch in
             sequence.observer = Observer(
-                routing: { _, routing in used.append(Set(routing.experts).count) }, finished: { watch.pointee.finished($0) })
+                routing: { _, _, routing in used.append(Set(routing.experts).count) }, finished: { watch.pointee.finished($0) })
             step.append(try seconds { try decoder.forward() })
             watch.pointee.finished(.head)
         }

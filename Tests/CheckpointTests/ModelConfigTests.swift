@@ -205,8 +205,7 @@ import Testing
         (["quantization_config": "{\"quant_method\":\"fp8\"}"], ["quantization_config.weight_block_size is missing"]),
         (["quantization_config": "{\"quant_method\":\"awq\"}"], ["quantization_config is \"awq\""]),
         (["quantization_config": "{}"], ["quantization_config is an object"]),
-        (["rope_scaling": "{\"type\":\"yarn\",\"factor\":2.0}"], ["rope_scaling.type is \"yarn\""]),
-        (["rope_scaling": "{\"rope_type\":\"linear\"}"], ["rope_scaling.rope_type is \"linear\""]),
+        (["rope_scaling": "{\"rope_type\":\"linear\"}"], ["rope_scaling.rope_type is \"linear\"", "\"default\" or \"yarn\""]),
         (["rope_scaling": "{\"factor\":2.0}"], ["rope_scaling.factor is 2.0"]),
         (["rope_parameters": "{\"full_attention\":{\"rope_theta\":1}}"], ["rope_parameters.full_attention is an object"]),
     ]
@@ -225,13 +224,15 @@ import Testing
 
     @Test func survivesMutations() {
         var generator = SeededGenerator(state: 3)
-        let valid = Array(Self.text(["eos_token_id": "[1, 2]", "rope_parameters": "{\"rope_theta\":6e5}"]).utf8)
+        let rope = "{\"rope_theta\":6e5,\"rope_type\":\"yarn\",\"factor\":2,\"beta_fast\":32,\"mscale\":1,\"mscale_all_dim\":1}"
+        let valid = Array(Self.text(["eos_token_id": "[1, 2]", "rope_parameters": rope]).utf8)
         var accepted = 0
         for _ in 0..<20_000 {
             let bytes = mutated(valid, using: &generator)
             do {
                 let c = try ModelConfig(try JSON.parse(bytes, file: "config.json"))
                 accepted += 1
+                #expect(c.yarn.map { $0.attentionFactor.isFinite && $0.factor >= 1 } ?? true)
                 #expect(c.numAttentionHeads % c.numKeyValueHeads == 0 && c.rotaryDim % 2 == 0 && c.rotaryDim <= c.headDim)
             } catch {
                 #expect([.json, .config, .unsupported].contains(error.status))

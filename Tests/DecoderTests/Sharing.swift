@@ -140,7 +140,7 @@ import Testing
         var options = options(cache)
         options.blockLength = 1
         options.genLength = 1
-        let length = 4000
+        let length = 3000
         let decoder = try Decoder(model, prompt: (0..<length).map { Int32($0 % 90) }, options: options)
         try decoder.forward()
         #expect(cache.statistics.blocks == length)

@@ -114,7 +114,7 @@ import Testing
             let tokens: [Int32] = try fixture.values(ids)
             var routings: [Int: Routing] = [:]
             let sequence = CachedSequence(model.transformer, blockLength: block)
-            sequence.observer = Observer(routing: { routings[$0] = $1 })
+            sequence.observer = Observer(routing: { routings[$0] = $2 })
             try tokens.withUnsafeBufferPointer { buffer in
                 _ = try sequence.forward(buffer, active: 0..<tokens.count, asOneBlock: false)
             }

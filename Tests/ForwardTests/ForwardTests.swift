@@ -4,8 +4,8 @@ import Testing
 
 /// The conformance data: what the reference implementation computed.
 struct Fixture {
-    static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .appending(path: "Fixtures/conformance").path
+    static let all = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .appending(path: "Fixtures").path
     static let names = ["gqa_group", "mha_nogroup", "mini_like", "block_route"]
 
     let folder: String
@@ -13,8 +13,8 @@ struct Fixture {
     private let entries: [String: [String: Any]]
     private let start: Int
 
-    init(_ name: String) throws {
-        folder = "\(Self.root)/\(name)"
+    init(_ name: String, of kind: String = "conformance") throws {
+        folder = "\(Self.all)/\(kind)/\(name)"
         data = try Data(contentsOf: URL(fileURLWithPath: "\(folder)/forward.safetensors"))
         let length = Int(data[0..<8].withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) })
         start = 8 + length
@@ -45,7 +45,10 @@ func logits(_ model: Model, _ ids: [Int32], blockLength: Int) throws -> [Float] 
 @Suite struct ForwardConformance {
     @Test(arguments: Fixture.names) func logitsAreTheReferences(_ name: String) throws {
         let fixture = try Fixture(name)
-        let model = try Model(path: fixture.folder)
+        try Self.compare(try Model(path: fixture.folder), fixture, name)
+    }
+
+    static func compare(_ model: Model, _ fixture: Fixture, _ name: String) throws {
         let cases = fixture.names.filter { $0.hasSuffix(".ids") }
         #expect(cases.count >= 2)
         for ids in cases {

@@ -27,7 +27,7 @@ import Testing
             let model = try Model(path: folder, options: options)
             let sequence = CachedSequence(model.transformer, blockLength: 32)
             var used: [Int: [Set<Int32>]] = [:]  // by layer, of each block
-            sequence.observer = Observer(routing: { layer, routing in
+            sequence.observer = Observer(routing: { layer, _, routing in
                 used[layer] = [0, 32].map { Set(routing.experts[$0 * routing.k..<($0 + 32) * routing.k]) }
             })
             let ids = (0..<64).map { Int32($0 * 13 % model.config.vocabSize) }

@@ -108,6 +108,18 @@ AT(llada_decoder_state, gen_length, 80);
 AT(llada_decoder_state, computed_positions, 88);
 AT(llada_decoder_state, reused_positions, 96);
 
+SIZE(llada_active, 64);
+AT(llada_active, struct_size, 0);
+AT(llada_active, first, 4);
+AT(llada_active, count, 8);
+AT(llada_active, block_step, 12);
+AT(llada_active, editing_blocks, 16);
+AT(llada_active, tokens, 24);
+AT(llada_active, states, 32);
+AT(llada_active, locked, 40);
+AT(llada_active, predictions, 48);
+AT(llada_active, confidences, 56);
+
 SIZE(llada_candidate, 12);
 AT(llada_candidate, token, 0);
 AT(llada_candidate, logit, 4);

@@ -21,6 +21,7 @@ STRUCTS = {
     "llada_model_info": _abi.ModelInfo,
     "llada_chat_message": _abi.ChatMessage,
     "llada_policy": _abi.Policy,
+    "llada_prefix_cache_info": _abi.PrefixCacheInfo,
     "llada_decoder_options": _abi.DecoderOptions,
     "llada_decoder_state": _abi.DecoderState,
     "llada_candidate": _abi.Candidate,
@@ -106,7 +107,8 @@ def test_every_function_is_bound_as_declared():
     kinds = {
         "size_t": ctypes.c_size_t, "int32_t": ctypes.c_int32, "uint32_t": ctypes.c_uint32, "bool": ctypes.c_bool,
         "llada_status": ctypes.c_int32, "llada_preset": ctypes.c_int32, "void *": ctypes.c_void_p,
-        "llada_model *": ctypes.c_void_p, "llada_decoder *": ctypes.c_void_p, "char *": None,
+        "llada_model *": ctypes.c_void_p, "llada_decoder *": ctypes.c_void_p, "llada_prefix_cache *": ctypes.c_void_p,
+        "char *": None, "uint64_t": ctypes.c_uint64,
         "llada_progress_callback": _abi.ProgressCallback, "llada_step_callback": _abi.StepCallback, "uint8_t": ctypes.c_uint8, "float": ctypes.c_float,
     }
     kinds.update(STRUCTS)

@@ -64,14 +64,14 @@ def test_the_bar():
     bar = Bar("loading x", stream, delay=0.0)
     for fraction in (0.0, 0.5, 0.5, 1.0):
         bar(fraction)
-    bar.close()
+    bar.wipe()
     drawn = stream.getvalue()
     assert "50%" in drawn and "100%" in drawn and drawn.count("50%") == 1
     assert drawn.endswith("\r")  # wiped
     quiet = Terminal()
     patient = Bar("loading x", quiet, delay=60)
     patient(0.5)
-    patient.close()
+    patient.wipe()
     assert quiet.getvalue() == ""
     Bar("loading x", io.TextIOWrapper(io.BytesIO(), "ascii"), delay=0)(0.5)  # cannot draw: no harm
 

@@ -20,6 +20,8 @@ package final class CachedSequence {
     private var windowPages: [Page] = []
     private var states: FinalStates?  // of the last forward
     package var observer: Observer?
+    package var watch: ModelWatch?
+    package private(set) var expertMask: ExpertMask?
     package private(set) var computedPositions = 0
     package private(set) var reusedPositions = 0
 
@@ -62,10 +64,23 @@ package final class CachedSequence {
         return ForwardPlan(ahead: ahead, last: last, settled: active.lowerBound)
     }
 
+    /// Switches an expert off or on. What was computed before is not what it would be now.
+    func setExpert(layer: Int, expert: Int, isDisabled: Bool) throws(LLaDAError) {
+        if cache != nil {
+            throw LLaDAError(.state, "experts cannot be switched off where K/V is shared through a prefix cache")
+        }
+        var mask = expertMask ?? ExpertMask()
+        try mask.set(layer: layer, expert: expert, isDisabled, transformer.config)
+        if mask == expertMask ?? ExpertMask() { return }
+        expertMask = mask.isEmpty ? nil : mask
+        reset()
+    }
+
     /// A part of a plan was run.
     func took(_ part: ForwardPlan.Part, _ states: FinalStates) {
         computed.append(contentsOf: part.tokens)
         computedPositions += part.rows.count
+        if part.wanted > 0 { watch?.count() }
         self.states = states
     }
 
@@ -211,7 +226,7 @@ extension CachedSequence: Denoiser {
     package func fork(_ cancellation: Cancellation) -> any Denoiser {
         let fork = CachedSequence(transformer, blockLength: blockLength, cache: cache, cancellation: cancellation)
         (fork.pages, fork.computed, fork.sharedBlocks, fork.states) = (pages, computed, sharedBlocks, states)
-        fork.observer = observer
+        (fork.observer, fork.expertMask) = (observer, expertMask)
         return fork
     }
 }

@@ -24,6 +24,8 @@ struct ForwardPlan {
         guard let transformer = parts.first?.sequence.transformer else { return nil }
         var rows: [Row] = []
         var tables: [PageTable] = []
+        var masks: [ExpertMask?] = []
+        var observers = parts.compactMap(\.sequence.observer).prefix(1)
         for part in parts {
             let first = tables.count
             rows += part.rows.map { row in
@@ -32,10 +34,12 @@ struct ForwardPlan {
                 return row
             }
             tables += part.tables
+            masks += part.tables.map { _ in part.sequence.expertMask }
+            if let watch = part.sequence.watch, part.wanted > 0 { observers.append(watch.observer(first..<tables.count)) }
         }
         let states = try transformer.forward(
-            Batch(rows: rows, tables: tables), cancellations: parts.compactMap(\.sequence.cancellation),
-            observer: parts.lazy.compactMap(\.sequence.observer).first)
+            Batch(rows: rows, tables: tables, expertMasks: masks), cancellations: parts.compactMap(\.sequence.cancellation),
+            observer: observers.isEmpty ? nil : Observer(Array(observers)))
         var start = 0
         for part in parts {
             let end = start + part.wanted

@@ -64,16 +64,30 @@ struct ConfigFields {
     /// A positive number that stays positive and finite in the 32 bits the engine computes in.
     func positive(_ key: JSONString) throws(LLaDAError) -> Double? {
         guard let value = value(key) else { return nil }
-        let number: Double? =
-            switch value {
-            case .integer(let integer): Double(integer)
-            case .double(let double): double
-            default: nil
-            }
-        guard let number, Float(number) > 0, Float(number).isFinite else {
+        guard let number = Self.number(value), Float(number) > 0, Float(number).isFinite else {
             throw error(key, found: value.summary, expected: "a positive number within the range of a float")
         }
         return number
+    }
+
+    func number(_ key: JSONString, in range: ClosedRange<Double>) throws(LLaDAError) -> Double? {
+        guard let value = value(key) else { return nil }
+        guard let number = Self.number(value), range.contains(number) else {
+            throw error(key, found: value.summary, expected: Self.expectation(range))
+        }
+        return number
+    }
+
+    private static func number(_ value: JSON) -> Double? {
+        switch value {
+        case .integer(let integer): Double(integer)
+        case .double(let double): double
+        default: nil
+        }
+    }
+
+    static func expectation(_ range: ClosedRange<Double>) -> String {
+        "a number from \(range.lowerBound) to \(range.upperBound)"
     }
 
     func bool(_ key: JSONString) throws(LLaDAError) -> Bool? {

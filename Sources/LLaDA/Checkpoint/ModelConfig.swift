@@ -12,8 +12,11 @@ public struct ModelConfig: Sendable, Equatable {
     /// Width of a dense feed-forward; 0 if no layer is dense and the file does not say.
     public let intermediateSize: Int
     public let rmsNormEps: Double
-    /// How many positions the model was trained for.
+    /// How many positions the model runs: as the file says; with YaRN at least its factor times the original ones, for files
+    /// differ in whether `max_position_embeddings` is the length before or after.
     public let maxPositionEmbeddings: Int
+    /// Up to it every position is an exact float.
+    static let mostPositions = 16_777_216
 
     // MARK: Attention
 
@@ -26,6 +29,7 @@ public struct ModelConfig: Sendable, Equatable {
     public let partialRotaryFactor: Double
     /// How many leading dimensions of a head are rotated; even.
     public let rotaryDim: Int
+    public let yarn: YaRN?
 
     // MARK: Experts. All 0 if every layer is dense and the file does not say.
 
@@ -77,15 +81,17 @@ public struct ModelConfig: Sendable, Equatable {
         vocabSize = try fields.requiredInteger("vocab_size", in: 1...4_194_304)
         intermediateSize = try fields.integer("intermediate_size", in: 1...1_048_576, required: dense > 0)
         rmsNormEps = try fields.positive("rms_norm_eps") ?? 1e-5
-        maxPositionEmbeddings = try fields.integer("max_position_embeddings", in: 1...16_777_216) ?? 16_384
 
-        let attention = try AttentionFields(fields, hiddenSize: hiddenSize)
+        let positions = try fields.integer("max_position_embeddings", in: 1...Self.mostPositions) ?? 16_384
+        let attention = try AttentionFields(fields, hiddenSize: hiddenSize, positions: positions)
         numAttentionHeads = attention.heads
         numKeyValueHeads = attention.keyValueHeads
         headDim = attention.headDim
         ropeTheta = attention.rope.theta
-        partialRotaryFactor = attention.rope.factor
+        partialRotaryFactor = attention.rope.partialFactor
         rotaryDim = attention.rotaryDim
+        yarn = attention.rope.yarn
+        maxPositionEmbeddings = yarn?.positions(stated: positions) ?? positions
 
         let experts = try ExpertFields(fields, required: dense < layers)
         numExperts = experts.count
@@ -155,9 +161,9 @@ extension ConfigFields {
 /// The keys of attention and of its rotary position embedding.
 private struct AttentionFields {
     let heads, keyValueHeads, headDim, rotaryDim: Int
-    let rope: (theta: Double, factor: Double)
+    let rope: RopeFields
 
-    init(_ fields: ConfigFields, hiddenSize: Int) throws(LLaDAError) {
+    init(_ fields: ConfigFields, hiddenSize: Int, positions: Int) throws(LLaDAError) {
         heads = try fields.requiredInteger("num_attention_heads", in: 1...1024)
         keyValueHeads = try fields.integer("num_key_value_heads", in: 1...1024) ?? heads
         if heads % keyValueHeads != 0 {
@@ -173,50 +179,19 @@ private struct AttentionFields {
                     expected: "an integer from 1 to 1024, as hidden_size \(hiddenSize) / \(heads) heads is none")
             }
         }
-        rope = try Self.rope(fields)
+        rope = try RopeFields(fields, positions: positions)
         // Truncated, as Python's int() does; the factor is at most 1, so this cannot leave Int.
-        rotaryDim = Int(Double(headDim) * rope.factor)
+        rotaryDim = Int(Double(headDim) * rope.partialFactor)
         if rotaryDim < 2 || rotaryDim % 2 != 0 {
             throw fields.error(
-                "partial_rotary_factor", found: "\(rope.factor), rotating \(rotaryDim) of head_dim \(headDim)",
+                "partial_rotary_factor", found: "\(rope.partialFactor), rotating \(rotaryDim) of head_dim \(headDim)",
                 expected: "an even number of at least 2")
         }
         if let given = try fields.integer("rotary_dim", in: 2...1024), given != rotaryDim {
             throw fields.error(
                 "rotary_dim", found: "\(given)",
-                expected: "\(rotaryDim), head_dim \(headDim) times partial_rotary_factor \(rope.factor)")
+                expected: "\(rotaryDim), head_dim \(headDim) times partial_rotary_factor \(rope.partialFactor)")
         }
-    }
-
-    /// transformers 5 moved both numbers into `rope_parameters` and reads `rope_scaling` as its old name; files in the
-    /// wild have any of the three.
-    private static func rope(_ fields: ConfigFields) throws(LLaDAError) -> (theta: Double, factor: Double) {
-        var theta = try fields.positive("rope_theta")
-        var factor = try fields.positive("partial_rotary_factor")
-        for key: JSONString in ["rope_parameters", "rope_scaling"] {
-            guard let nested = try fields.nested(key) else { continue }
-            try nested.require("rope_type", oneOf: ["default"])
-            try nested.require("type", oneOf: ["default"])
-            let known: Set<JSONString> = ["rope_type", "type", "rope_theta", "partial_rotary_factor"]
-            // Such as one set of parameters for each kind of layer: read as the default, it would change every logit.
-            for (key, value) in nested.object.members where !known.contains(key) {
-                throw nested.error(key, found: value.summary, expected: "no such key: it is not implemented", .unsupported)
-            }
-            try agree("rope_theta", nested, &theta)
-            try agree("partial_rotary_factor", nested, &factor)
-        }
-        if let factor, factor > 1 {
-            throw fields.error("partial_rotary_factor", found: "\(factor)", expected: "at most 1")
-        }
-        return (theta ?? 10_000, factor ?? 0.5)
-    }
-
-    private static func agree(_ key: JSONString, _ nested: ConfigFields, _ value: inout Double?) throws(LLaDAError) {
-        guard let here = try nested.positive(key) else { return }
-        if let value, value != here {
-            throw nested.error(key, found: "\(here)", expected: "\(value), which \(key.string) is elsewhere in the file")
-        }
-        value = here
     }
 }
 

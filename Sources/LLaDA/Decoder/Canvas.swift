@@ -8,7 +8,8 @@ struct Canvas {
     let count: Int
     private let tokenBuffer: Buffer<Int32>  // [count]
     private let stateBuffer: Buffer<UInt8>  // [count], Decoder.PositionState
-    private(set) var locked: [Bool]  // [count]
+    private let writtenBuffer: Buffer<Int32>  // [count], see `written`
+    private let lockedBuffer: Buffer<Bool>  // [count]
 
     /// Mask ids in the prompt become masked positions.
     init(prompt: [Int32], genLength: Int, blockLength: Int, maskID: Int32) throws(LLaDAError) {
@@ -18,11 +19,14 @@ struct Canvas {
         count = (prompt.count + genLength + blockLength - 1) / blockLength * blockLength
         tokenBuffer = try Buffer(count: count)
         stateBuffer = try Buffer(count: count)
-        locked = [Bool](repeating: false, count: count)
+        writtenBuffer = try Buffer(count: count)
+        lockedBuffer = try Buffer(count: count)
         for position in 0..<count {
+            lockedBuffer.pointer[position] = false
             let token = position < prompt.count ? prompt[position] : maskID
             tokenBuffer.pointer[position] = token
             stateBuffer.pointer[position] = (token == maskID ? Decoder.PositionState.masked : .prompt).rawValue
+            writtenBuffer.pointer[position] = 0
         }
     }
 
@@ -44,13 +48,19 @@ struct Canvas {
         (maskID, blockLength, promptLength, count) = (other.maskID, other.blockLength, other.promptLength, other.count)
         tokenBuffer = try Buffer(count: count)
         stateBuffer = try Buffer(count: count)
+        writtenBuffer = try Buffer(count: count)
+        writtenBuffer.pointer.update(from: other.writtenBuffer.pointer, count: count)
         tokenBuffer.pointer.update(from: other.tokenBuffer.pointer, count: count)
         stateBuffer.pointer.update(from: other.stateBuffer.pointer, count: count)
-        locked = other.locked
+        lockedBuffer = try Buffer(count: count)
+        lockedBuffer.pointer.update(from: other.lockedBuffer.pointer, count: count)
     }
 
     var tokens: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(start: tokenBuffer.pointer, count: count) }
     var states: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: stateBuffer.pointer, count: count) }
+    var locked: UnsafeBufferPointer<Bool> { UnsafeBufferPointer(start: lockedBuffer.pointer, count: count) }
+    /// The step map: for each token, after which forward it was written last; 0 where nothing was.
+    var written: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(start: writtenBuffer.pointer, count: count) }
     var blockCount: Int { count / blockLength }
 
     func block(_ index: Int) -> Range<Int> { index * blockLength..<(index + 1) * blockLength }
@@ -71,10 +81,11 @@ struct Canvas {
 
     /// Writes a token as draft, or masks the position, and says what that was; nil if it changed nothing.
     /// The prompt stays prompt, and what is settled settled.
-    mutating func write(_ token: Int32, at position: Int) -> Decoder.Event.Kind? {
+    mutating func write(_ token: Int32, at position: Int, afterForward forward: Int) -> Decoder.Event.Kind? {
         let before = state(position)
         if token == self.token(position) { return nil }
         tokenBuffer.pointer[position] = token
+        writtenBuffer.pointer[position] = token == maskID ? 0 : Int32(clamping: forward)
         if token == maskID {
             set(.masked, at: position)
             return .remask
@@ -83,7 +94,7 @@ struct Canvas {
         return before == .masked ? .unmask : .replace
     }
 
-    mutating func lock(_ position: Int, _ isLocked: Bool) { locked[position] = isLocked }
+    mutating func lock(_ position: Int, _ isLocked: Bool) { lockedBuffer.pointer[position] = isLocked }
 
     /// Drafts in `range` become final; masks stay masks.
     mutating func settle(_ range: Range<Int>) {
@@ -94,8 +105,9 @@ struct Canvas {
     mutating func truncate(to start: Int) {
         for position in start..<count where state(position) != .prompt {
             tokenBuffer.pointer[position] = maskID
+            writtenBuffer.pointer[position] = 0
             set(.masked, at: position)
-            locked[position] = false
+            lockedBuffer.pointer[position] = false
         }
     }
 

@@ -61,12 +61,17 @@ extension Decoder {
         if changed == 0 || rounds >= policy.mbeRounds { finishBlock() }
     }
 
+    /// The host says that the active block is done; its revisiting, if the policy has any, is still to come.
+    func endBlock() {
+        if isEditingBlocks { finishBlock() } else { leaveLoop() }
+    }
+
     public var isEditingBlocks: Bool { progress.editingRounds != nil }
 
     /// The block has left its loop; with multiple block editing it and the blocks before it are revisited together
     /// (spec: decoding.md, section 7).
     private func leaveLoop() {
-        guard policy.mbeWindow > 1 else { return finishBlock() }
+        guard policy.kind == .jointThreshold, policy.mbeWindow > 1 else { return finishBlock() }
         let firstGenerated = canvasStore.promptLength / options.blockLength
         let first = max(min(firstGenerated, progress.block), progress.block - policy.mbeWindow + 1)
         active = canvasStore.block(first).lowerBound..<canvasStore.block(progress.block).upperBound

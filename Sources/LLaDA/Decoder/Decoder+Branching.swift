@@ -29,7 +29,7 @@ extension Decoder {
         phase = .ready
         forwarded = 0..<0
         holdsLogits = false
-        (edited, events) = ([], [])
+        (edited, events, blockEnds) = ([], [], nil)
         pending.removeAll { $0.position >= position }
         enter(position / options.blockLength)
     }

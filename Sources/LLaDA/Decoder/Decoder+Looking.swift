@@ -16,6 +16,11 @@ extension Decoder {
     /// A `PositionState` for each: [canvasLength].
     public var states: UnsafeBufferPointer<UInt8> { canvasStore.states }
 
+    /// The step map, [canvasLength]: how many forwards there had been when a token was written last; 0 where none was.
+    public var stepMap: UnsafeBufferPointer<Int32> { canvasStore.written }
+    /// [canvasLength]
+    public var locked: UnsafeBufferPointer<Bool> { canvasStore.locked }
+
     /// The generated tokens: up to and including the first end-of-sequence token, else all of them. Before the end: the
     /// settled ones.
     public var output: [Int32] {

@@ -46,12 +46,20 @@ extension Decoder {
         forwarded = 0..<0
     }
 
-    /// Lets the policy turn confidences into a proposal.
+    /// Lets the policy turn confidences into a proposal, and then the host's rule, if there is one, change it.
     public func propose() throws(LLaDAError) {
         try checkForwarded("propose")
         edited = isEditingBlocks ? blockEdits() : maskToToken() + tokenToToken()
         edited.sort { $0.position < $1.position }
         phase = .proposed
+        guard let rule else { return }
+        do throws(LLaDAError) {
+            try rule(self)
+        } catch {
+            phase = .forwarded
+            edited = []
+            throw error
+        }
     }
 
     /// Writes the proposal, emits its events, and moves on when the block is done.
@@ -71,7 +79,12 @@ extension Decoder {
         edited = []
         phase = .ready
         progress.step += 1
-        if isEditingBlocks {
+        let hostDecides = blockEnds
+        blockEnds = nil
+        if let hostDecides {
+            progress.isStuck = false
+            if hostDecides { endBlock() }
+        } else if isEditingBlocks {
             finishRound(changed)
         } else {
             finishStep(hadMasks: hadMasks, changed: changed, wroteEnd: wroteEnd)
@@ -97,7 +110,7 @@ extension Decoder {
     /// Writes one edit; false if it changed nothing.
     func write(_ edit: Edit, to events: inout [Event]) -> Bool {
         let old = canvasStore.token(edit.position)
-        guard let kind = canvasStore.write(edit.token, at: edit.position) else { return false }
+        guard let kind = canvasStore.write(edit.token, at: edit.position, afterForward: forwards) else { return false }
         if kind == .replace { edits += 1 }
         events.append(
             Event(

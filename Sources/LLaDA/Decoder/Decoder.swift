@@ -73,6 +73,12 @@ public final class Decoder {
     /// What the last `apply` changed, and what the host had changed since the one before.
     public internal(set) var events: [Event] = []
 
+    /// The host's part in `propose`: called when the policy has made its proposal, and free to look and interfere, `setProposal`
+    /// and `blockEnds` above all. What it throws is thrown by `propose`. A fork has none.
+    public var rule: ((Decoder) throws(LLaDAError) -> Void)?
+    /// Whether the active block is done after the next `apply`; nil: the policy decides. Forgotten at each `apply`.
+    public var blockEnds: Bool?
+
     let denoiser: any Denoiser
     var confidence: Confidence
     let eosIDs: Set<Int32>
@@ -175,7 +181,7 @@ public final class Decoder {
         (phase, finishReason, active, settledLength) = (other.phase, other.finishReason, other.active, other.settledLength)
         (forwards, commits, prefills, edits) = (other.forwards, other.commits, other.prefills, other.edits)
         (events, pending, edited, bans) = (other.events, other.pending, other.edited, other.bans)
-        (progress, answerEnd) = (other.progress, other.answerEnd)
+        (progress, answerEnd, blockEnds) = (other.progress, other.answerEnd, other.blockEnds)
         (forwarded, adjustments) = (other.forwarded, other.adjustments)
         predictedTokens.pointer.update(from: other.predictedTokens.pointer, count: forwarded.count)
         predictedConfidences.pointer.update(from: other.predictedConfidences.pointer, count: forwarded.count)

@@ -37,13 +37,26 @@ package struct Batch {
     package let rows: [Row]
     /// One a sequence.
     package let tables: [PageTable]
+    /// One a sequence; none if no sequence has one.
+    let expertMasks: [ExpertMask?]
     /// Consecutive rows that see the same keys: usually one block each.
     let runs: [Range<Int>]
 
-    package init(rows: [Row], tables: [PageTable]) {
+    package init(rows: [Row], tables: [PageTable], expertMasks: [ExpertMask?] = []) {
         self.rows = rows
         self.tables = tables
+        self.expertMasks = expertMasks.contains { $0 != nil } ? expertMasks : []
         runs = Self.runs(of: rows)
+    }
+
+    /// Some of the rows, in their order.
+    func keeping(_ indices: [Int]) -> Batch {
+        Batch(rows: indices.map { rows[$0] }, tables: tables, expertMasks: expertMasks)
+    }
+
+    /// Which experts of a layer a row may not choose; nil: it may choose any.  [experts]
+    func disabledExperts(_ row: Row, layer: Int) -> [Bool]? {
+        expertMasks.isEmpty ? nil : expertMasks[row.sequence]?.disabled(in: layer)
     }
 
     private static func runs(of rows: [Row]) -> [Range<Int>] {

@@ -15,8 +15,8 @@ struct Experts {
         let scores = try work.router.reserve(rows * config.numExperts)  // [rows, experts]
         let exact = try compute.operand(x, stride: hidden, rows: rows, for: weights.router, &work.operand)
         compute.product(exact, weights.router, scores, stride: config.numExperts)
-        let routing = Router(config: config, team: compute.team).route(scores, weights.expertBias, batch.rows)
-        observer?.routing?(layer, routing)
+        let routing = Router(config: config, team: compute.team).route(scores, weights.expertBias, batch, layer: layer)
+        observer?.routing?(layer, batch.rows, routing)
         observer?.finished?(.router)
 
         let plan = Plan(routing, experts: config.numExperts)

@@ -3,12 +3,33 @@ import Glibc
 /// Partial rotary position embedding: the first `rotaryDim` dimensions of a head turn, in pairs (j, j + rotaryDim / 2);
 /// the others pass (spec: model.md, section 1).
 package struct Rotary: Sendable {
-    private let inverseFrequencies: [Float]  // [rotaryDim / 2]
+    package let inverseFrequencies: [Float]  // [rotaryDim / 2], radians a position
+    /// What cosines and sines are multiplied with; 1 without YaRN.
+    package let scale: Float
 
     package init(_ config: ModelConfig) {
         let dim = config.rotaryDim
-        inverseFrequencies = (0..<dim / 2).map { index in
-            1 / powf(Float(config.ropeTheta), Float(2 * index) / Float(dim))
+        let wavelengths = (0..<dim / 2).map { powf(Float(config.ropeTheta), Float(2 * $0) / Float(dim)) }
+        inverseFrequencies =
+            config.yarn.map { Self.scaled(wavelengths, $0, theta: config.ropeTheta, dim: dim) } ?? wavelengths.map { 1 / $0 }
+        scale = Float(config.yarn?.attentionFactor ?? 1)
+    }
+
+    /// YaRN's inverse frequencies, [dim / 2], in the precisions of transformers: bounds in double, the rest in float.
+    private static func scaled(_ wavelengths: [Float], _ yarn: YaRN, theta: Double, dim: Int) -> [Float] {
+        /// The index, not whole, of the pair that makes so many turns within the original context.
+        func index(turns: Double) -> Double {
+            let positions = Double(yarn.originalMaxPositionEmbeddings)
+            return Double(dim) * log(positions / (turns * 2 * Double.pi)) / (2 * log(theta))
+        }
+        let (first, last) = (index(turns: yarn.betaFast), index(turns: yarn.betaSlow))
+        // The reference bounds the index of a pair by dim, not by dim / 2.
+        let low = max(yarn.truncate ? first.rounded(.down) : first, 0)
+        let high = min(yarn.truncate ? last.rounded(.up) : last, Double(dim - 1))
+        let width = Float(low == high ? 0.001 : high - low)
+        return wavelengths.enumerated().map { pair, wavelength in
+            let kept = 1 - min(max((Float(pair) - Float(low)) / width, 0), 1)
+            return 1 / (Float(yarn.factor) * wavelength) * (1 - kept) + 1 / wavelength * kept
         }
     }
 
@@ -18,8 +39,8 @@ package struct Rotary: Sendable {
     package func fill(_ cosines: UnsafeMutablePointer<Float>, _ sines: UnsafeMutablePointer<Float>, position: Int) {
         for (index, frequency) in inverseFrequencies.enumerated() {
             let angle = Double(Float(position) * frequency)
-            cosines[index] = Float(cos(angle))
-            sines[index] = Float(sin(angle))
+            cosines[index] = Float(cos(angle)) * scale
+            sines[index] = Float(sin(angle)) * scale
         }
     }
 

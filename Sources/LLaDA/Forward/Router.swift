@@ -16,8 +16,9 @@ struct Router {
 
     /// logits: [rows, experts], the gate's products; they become scores.
     func route(
-        _ logits: UnsafeMutablePointer<Float>, _ bias: Vector?, _ rows: [Row]
+        _ logits: UnsafeMutablePointer<Float>, _ bias: Vector?, _ batch: Batch, layer: Int
     ) -> Routing {
+        let rows = batch.rows
         let experts = config.numExperts
         let k = config.numExpertsPerTok
         var routing = Routing(
@@ -25,7 +26,8 @@ struct Router {
         team.forEach(rows.count) { row, _ in
             for index in row * experts..<(row + 1) * experts { logits[index] = 1 / (1 + llk_expf(-logits[index])) }
         }
-        let pools = config.expertCapacity > 0 ? pools(logits, bias, rows) : []
+        let disabled = rows.map { batch.disabledExperts($0, layer: layer) }
+        let pools = config.expertCapacity > 0 ? pools(logits, bias, rows, disabled) : []
         routing.experts.withUnsafeMutableBufferPointer { chosen in
             routing.weights.withUnsafeMutableBufferPointer { weights in
                 // Each row writes its own places.
@@ -34,7 +36,8 @@ struct Router {
                     let scores = logits + row * experts
                     let slots = row * k..<(row + 1) * k
                     choose(
-                        scores, bias, pools.isEmpty ? nil : pools[row], UnsafeMutableBufferPointer(rebasing: chosen[slots]),
+                        scores, bias, pools.isEmpty ? nil : pools[row], disabled[row],
+                        UnsafeMutableBufferPointer(rebasing: chosen[slots]),
                         UnsafeMutableBufferPointer(rebasing: weights[slots]))
                 }
             }
@@ -44,10 +47,13 @@ struct Router {
 
     /// The experts of one row.  scores: [experts];  chosen, weights: [k]
     private func choose(
-        _ scores: UnsafePointer<Float>, _ bias: Vector?, _ pool: [Bool]?, _ chosen: UnsafeMutableBufferPointer<Int32>,
-        _ weights: UnsafeMutableBufferPointer<Float>
+        _ scores: UnsafePointer<Float>, _ bias: Vector?, _ pool: [Bool]?, _ disabled: [Bool]?,
+        _ chosen: UnsafeMutableBufferPointer<Int32>, _ weights: UnsafeMutableBufferPointer<Float>
     ) {
         var choice = (0..<config.numExperts).map { scores[$0] + (bias?.base[$0] ?? 0) }
+        if let disabled {
+            for expert in choice.indices where disabled[expert] { choice[expert] = -.infinity }
+        }
         if let pool {
             for expert in choice.indices where !pool[expert] { choice[expert] = -.infinity }
         } else if config.nGroup > 1 {
@@ -89,7 +95,7 @@ struct Router {
     /// 2.2: rows of one sequence in one aligned block of `blockSize` positions share a pool of `expertCapacity` experts,
     /// those that some row of the block scores highest. [rows][experts]
     private func pools(
-        _ allScores: UnsafePointer<Float>, _ bias: Vector?, _ rows: [Row]
+        _ allScores: UnsafePointer<Float>, _ bias: Vector?, _ rows: [Row], _ disabled: [[Bool]?]
     ) -> [[Bool]] {
         let experts = config.numExperts
         var pools: [[Bool]] = []
@@ -102,7 +108,9 @@ struct Router {
                 rows[end].position / config.blockSize == block
             {
                 let scores = allScores + end * experts
-                for expert in 0..<experts { best[expert] = max(best[expert], scores[expert] + (bias?.base[expert] ?? 0)) }
+                for expert in 0..<experts where disabled[end]?[expert] != true {
+                    best[expert] = max(best[expert], scores[expert] + (bias?.base[expert] ?? 0))
+                }
                 end += 1
             }
             var pool = [Bool](repeating: false, count: experts)

@@ -68,6 +68,7 @@ package struct Transformer: Sendable {
                 try Experts(config: config, compute: compute)(
                     normed, layer: index, weights, batch, &work, out: delta, observer: observer)
             }
+            observer?.output?(index, batch.rows, x, delta)
         }
         return try finalStates(x, delta, batch.rows)
     }
@@ -83,7 +84,7 @@ package struct Transformer: Sendable {
         for (place, row) in wanted.enumerated() where place != row {
             (x + place * config.hiddenSize).update(from: x + row * config.hiddenSize, count: config.hiddenSize)
         }
-        return Batch(rows: wanted.map { batch.rows[$0] }, tables: batch.tables)
+        return batch.keeping(wanted)
     }
 
     /// out = logits of some of the rows of `states` for a stretch of the vocabulary.
@@ -107,10 +108,10 @@ package struct Transformer: Sendable {
         let hidden = config.hiddenSize
         let wanted = rows.indices.filter { rows[$0].wantsLogits }
         let normed = try Buffer<Float>(count: wanted.count * hidden)  // [wanted, hidden]
-        for (index, row) in wanted.enumerated() {
-            compute.kernels.axpy(1, delta + row * hidden, hidden, x + row * hidden)
-            compute.kernels.rms_norm(
-                x + row * hidden, weights.norm.base, hidden, Float(config.rmsNormEps), normed.pointer + index * hidden)
+        compute.team.forEach(wanted.count) { index, _ in
+            let row = x + wanted[index] * hidden
+            compute.kernels.axpy(1, delta + wanted[index] * hidden, hidden, row)
+            compute.kernels.rms_norm(row, weights.norm.base, hidden, Float(config.rmsNormEps), normed.pointer + index * hidden)
         }
         return try FinalStates(normed, rows: wanted.count, for: weights.head, compute)
     }

@@ -9,7 +9,7 @@ package enum Precision: Sendable, Equatable {
 
     /// Of what every token passes: attention, dense layers, shared experts and the head are a small part of the bytes, but with
     /// a block of tokens bound by arithmetic, at which int8 is faster, and errors in them reach every token. Not below int8.
-    var ofAllTokens: Precision {
+    package var ofAllTokens: Precision {
         self == .packed(LLK_PACKED_INT4) ? .packed(LLK_PACKED_INT8) : self
     }
 }

@@ -4,17 +4,21 @@
     with llada.Model.load("path/to/checkpoint") as model:
         print(model.generate("What is 17 plus 25?").text)
 
-Model opens a checkpoint; Decoder denoises a canvas step by step, to be watched and steered; Policy says how.
+Model opens a checkpoint; Decoder denoises a canvas step by step, to be watched and steered; Policy says how. PrefixCache
+lets decoders share what they have computed; step_many steps several as one.
 """
 
 from ._abi import lib as _lib
-from .decoder import Candidate, Decoder, Edit, Event, Generation, Rule, State, Step
+from .cache import CacheInfo, PrefixCache
+from .decoder import Decoder
 from .errors import (
     BusyError, Cancelled, CheckpointError, ClosedError, Error, FileError, FileMissingError, InvalidArgumentError,
     OutOfMemoryError, SpecialTokenError, StateError, Stopped, TokenizerError, UnsupportedError,
 )
+from .many import forward_many, step_many
 from .model import Model, ModelInfo
 from .policy import Policy
+from .records import Candidate, Edit, Event, Generation, Rule, State, Step
 from .text import Tokenizer
 
 __version__: str = _lib.llada_version_string().decode()
@@ -26,8 +30,8 @@ def build_info() -> str:
 
 
 __all__ = [
-    "BusyError", "Cancelled", "Candidate", "CheckpointError", "ClosedError", "Decoder", "Edit", "Error", "Event",
-    "FileError", "FileMissingError", "Generation", "InvalidArgumentError", "Model", "ModelInfo", "OutOfMemoryError",
-    "Policy", "Rule", "SpecialTokenError", "State", "StateError", "Step", "Stopped", "Tokenizer", "TokenizerError",
-    "UnsupportedError", "build_info",
+    "BusyError", "CacheInfo", "Cancelled", "Candidate", "CheckpointError", "ClosedError", "Decoder", "Edit", "Error",
+    "Event", "FileError", "FileMissingError", "Generation", "InvalidArgumentError", "Model", "ModelInfo",
+    "OutOfMemoryError", "Policy", "PrefixCache", "Rule", "SpecialTokenError", "State", "StateError", "Step",
+    "Stopped", "Tokenizer", "TokenizerError", "UnsupportedError", "build_info", "forward_many", "step_many",
 ]

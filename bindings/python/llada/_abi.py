@@ -123,6 +123,20 @@ class Policy(_Sized):
     ]
 
 
+class PrefixCacheInfo(_Sized):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("max_bytes", c_uint64),
+        ("bytes", c_uint64),
+        ("blocks", c_uint64),
+        ("pinned_blocks", c_uint64),
+        ("lookups", c_uint64),
+        ("hits", c_uint64),
+        ("reused_tokens", c_uint64),
+        ("evicted_blocks", c_uint64),
+    ]
+
+
 class DecoderOptions(_Sized):
     _fields_ = [
         ("struct_size", c_uint32),
@@ -132,6 +146,7 @@ class DecoderOptions(_Sized):
         ("infill", c_bool),
         ("use_cache", c_bool),
         ("policy", POINTER(Policy)),
+        ("prefix_cache", c_void_p),
     ]
 
 
@@ -157,6 +172,8 @@ class DecoderState(_Sized):
         ("prefills", c_int64),
         ("edits", c_int64),
         ("gen_length", c_int32),
+        ("computed_positions", c_int64),
+        ("reused_positions", c_int64),
     ]
 
 
@@ -179,7 +196,7 @@ class Event(Structure):
     ]
 
 
-# Handles (llada_model *, llada_decoder *) travel as c_void_p.
+# Handles (llada_model *, llada_decoder *, llada_prefix_cache *) travel as c_void_p.
 _handle = c_void_p
 _error = POINTER(Error)
 _count = POINTER(c_size_t)
@@ -204,6 +221,11 @@ PROTOTYPES = {
         c_int32, [_handle, POINTER(ChatMessage), c_size_t, c_bool, _tokens, c_size_t, _count, _error]
     ),
     "llada_policy_init": (c_int32, [POINTER(Policy), c_size_t, c_int32]),
+    "llada_prefix_cache_create": (c_int32, [_handle, c_uint64, POINTER(_handle), _error]),
+    "llada_prefix_cache_free": (None, [_handle]),
+    "llada_prefix_cache_get_info": (c_int32, [_handle, POINTER(PrefixCacheInfo)]),
+    "llada_prefix_cache_pin": (c_int32, [_handle, _tokens, c_size_t, c_int32, c_bool, _count, _error]),
+    "llada_prefix_cache_clear": (c_int32, [_handle]),
     "llada_decoder_options_init": (c_int32, [POINTER(DecoderOptions), c_size_t]),
     "llada_decoder_create": (
         c_int32, [_handle, _tokens, c_size_t, POINTER(DecoderOptions), POINTER(_handle), _error]
@@ -216,6 +238,11 @@ PROTOTYPES = {
     "llada_decoder_run_block": (c_int32, [_handle, StepCallback, c_void_p, _error]),
     "llada_decoder_run": (c_int32, [_handle, StepCallback, c_void_p, _error]),
     "llada_decoder_cancel": (None, [_handle]),
+    "llada_decoders_forward": (c_int32, [POINTER(_handle), c_size_t, _error]),
+    "llada_decoders_step": (c_int32, [POINTER(_handle), c_size_t, _error]),
+    "llada_decoders_run": (c_int32, [POINTER(_handle), c_size_t, c_size_t, StepCallback, c_void_p, _error]),
+    "llada_decoder_fork": (c_int32, [_handle, POINTER(Policy), POINTER(_handle), _error]),
+    "llada_decoder_truncate": (c_int32, [_handle, c_int32, _error]),
     "llada_decoder_get_state": (c_int32, [_handle, POINTER(DecoderState)]),
     "llada_decoder_canvas": (c_int32, [_handle, POINTER(_tokens), POINTER(POINTER(c_uint8)), _count]),
     "llada_decoder_output": (c_int32, [_handle, _tokens, c_size_t, _count, _error]),

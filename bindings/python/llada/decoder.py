@@ -6,105 +6,20 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from ctypes import POINTER, byref, c_float, c_int32, c_size_t, c_uint8, c_void_p, pointer as pointer_to, sizeof
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
 from . import _abi, drawing
 from ._convert import Handle, Tokens, collect, integer, position as as_position, snapshot, token_pointer, tokens
+from .cache import PrefixCache
 from .errors import BusyError, ClosedError, InvalidArgumentError, call, check
 from .policy import Policy
+from .records import Candidate, Edit, Event, Generation, Rule, State, Step
 from .text import detokenize
 
 if TYPE_CHECKING:
     from .model import Model
-
-
-class State(IntEnum):
-    """What a position of the canvas is: the values of `Decoder.states`."""
-
-    PROMPT = 0
-    MASKED = 1
-    DRAFT = 2
-    SETTLED = 3
-
-
-class Edit(NamedTuple):
-    """What apply will write. `reason`: "threshold", "fallback" (masks), "edit", "post_edit", "block_edit" or "host"."""
-
-    position: int
-    token: int
-    confidence: float
-    reason: str
-
-
-class Event(NamedTuple):
-    """What a step changed. `kind`: "unmask", "replace" or "remask"; `reason` as in Edit."""
-
-    position: int
-    kind: str
-    old: int
-    new: int
-    confidence: float
-    reason: str
-
-
-class Candidate(NamedTuple):
-    token: int
-    logit: float
-    probability: float
-
-
-class Step(NamedTuple):
-    """One step, as it was done.
-
-    active          the positions it ran over, a range
-    events          list of Event
-    editing_blocks  whether it revisited finished blocks (multiple block editing)
-    forwards        denoising forwards so far, this one included
-    """
-
-    active: range
-    events: list
-    editing_blocks: bool
-    forwards: int
-
-
-Rule = Callable[["Decoder"], Any]
-"""A decoding rule of your own: called after each forward and the policy's proposal; returns what `Decoder.propose`
-takes, or None to leave the policy's proposal as it is."""
-
-
-@dataclass(frozen=True)
-class Generation:
-    """What came out.
-
-    tokens         np.int32, up to and including the first end-of-sequence token
-    text           without control tokens; None if the model has no tokenizer
-    forwards       denoising forwards, as the papers count them; multiple block editing's included
-    commits        forwards run only to compute K/V of finished blocks
-    prefills       forwards run only to compute K/V of the prompt
-    edits          tokens that replaced another token
-    finish_reason  "eos" or "length"; None if a callback ended it
-    """
-
-    tokens: Tokens
-    text: str | None
-    forwards: int
-    commits: int
-    prefills: int
-    edits: int
-    finish_reason: str | None
-
-    @property
-    def tpf(self) -> float:
-        """Tokens per forward."""
-        return len(self.tokens) / self.forwards if self.forwards else 0.0
-
-    def __str__(self) -> str:
-        return repr(self) if self.text is None else self.text
 
 
 class Decoder:
@@ -122,6 +37,7 @@ class Decoder:
     eos_early_stop  stop as soon as the answer is known to have ended
     infill          mask ids in the prompt are positions to fill; else they are refused (SpecialTokenError)
     use_cache       False recomputes everything at every step, for comparison: same bits
+    prefix_cache    a PrefixCache of the model, through which decoders share what they have computed
     rule            a decoding rule of your own, see Rule; can be changed at any time (`decoder.rule = ...`)
 
     One thread at a time: a second one gets BusyError. `cancel()` and `close()` may be called from any thread. Ctrl-C
@@ -131,11 +47,9 @@ class Decoder:
     def __init__(
         self, model: Model, prompt: Any, policy: Policy | None = None, block_length: int = 32,
         gen_length: int = 256, eos_early_stop: bool = False, *, infill: bool = False, use_cache: bool = True,
-        rule: Rule | None = None,
+        prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
     ) -> None:
-        policy = Policy.quality() if policy is None else policy
-        if not isinstance(policy, Policy):
-            raise TypeError(f"policy must be a llada.Policy, not {policy!r}; a function of your own is a rule=")
+        policy = Policy._checked(policy)
         self._model = model._live()
         self._info = model.info
         self._policy = policy
@@ -151,6 +65,11 @@ class Decoder:
         options.infill = bool(infill)
         options.use_cache = bool(use_cache)
         options.policy = pointer_to(policy._as_struct())
+        if prefix_cache is not None:
+            if not isinstance(prefix_cache, PrefixCache):
+                raise TypeError(f"prefix_cache must be a llada.PrefixCache, not {prefix_cache!r}")
+            cache = prefix_cache._live()  # held until the decoder has it
+            options.prefix_cache = cache._as_parameter_
         ids = tokens(prompt)
         decoder = c_void_p()
         call(
@@ -226,6 +145,40 @@ class Decoder:
                 break
             state = self._state()
         return self
+
+    # -- Branching
+
+    def fork(self, policy: Policy | None = None, seed: int | None = None) -> Decoder:
+        """A second decoder that is where this one is, in the midst of a step or not: same canvas, bans, locks, rule,
+        predictions and proposal. What was computed is shared, so that a fork costs what will differ; its
+        `computed_positions` and `reused_positions` begin at 0.
+
+        policy  None: the same
+        seed    of its policy, in place of the one there. What is drawn (temperature > 0) depends on it, on the number of
+                the forward and on the position: forks of equal seeds draw equal tokens. Predictions at hand stay.
+        """
+        policy = self._policy if policy is None else Policy._checked(policy)
+        if seed is not None:
+            policy = policy.replace(seed=seed)
+        pointer = c_void_p()
+        with self._held() as handle:
+            call(_abi.lib.llada_decoder_fork, handle, byref(policy._as_struct()), byref(pointer))
+            fork = object.__new__(type(self))
+            fork.__dict__.update(self.__dict__)
+            fork._handle = Handle(pointer, _abi.lib.llada_decoder_free)
+            fork._policy, fork._lock, fork._locked = policy, threading.RLock(), set(self._locked)
+        return fork
+
+    def truncate(self, position: int) -> None:
+        """Forgets all that was generated from `position` on: masked again, free of locks, and next to be denoised, also
+        after the end. What was computed before it is kept; counters go on.
+
+        `position` is the start of a block, at most of the active one; after the end, at most the canvas's length. Raises
+        InvalidArgumentError for any other."""
+        position = as_position(position)
+        with self._held():
+            self._call(_abi.lib.llada_decoder_truncate, position)
+            self._locked = {locked for locked in self._locked if locked < position}
 
     def cancel(self) -> None:
         """From any thread: the call at work, or else the next one, raises Cancelled within the time of one layer. The
@@ -379,6 +332,16 @@ class Decoder:
         return self._state().edits
 
     @property
+    def computed_positions(self) -> int:
+        """Positions run through the model by all forwards of this decoder: what it has cost."""
+        return self._state().computed_positions
+
+    @property
+    def reused_positions(self) -> int:
+        """Positions that the prefix cache had, and that did not have to be computed."""
+        return self._state().reused_positions
+
+    @property
     def block_length(self) -> int:
         return self._state().block_length
 
@@ -414,6 +377,7 @@ class Decoder:
             tokens=generated,
             text=self.text if self._info.has_tokenizer else None,
             forwards=state.forwards, commits=state.commits, prefills=state.prefills, edits=state.edits,
+            computed_positions=state.computed_positions, reused_positions=state.reused_positions,
             finish_reason=_abi.FINISH_REASONS[state.finish_reason] if state.finish_reason else None,
         )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ctypes import POINTER, byref, c_float, c_void_p, sizeof
 from dataclasses import dataclass
 from typing import Any, Callable
@@ -12,10 +13,13 @@ import numpy as np
 
 from . import _abi
 from ._convert import Handle, Tokens, choice, integer, token_pointer, tokens
-from .decoder import Decoder, Generation, Rule
-from .errors import ClosedError, FileMissingError, call, check
+from .cache import PrefixCache
+from .decoder import Decoder
+from .errors import ClosedError, Error, FileMissingError, InvalidArgumentError, call, check
+from .many import generations
 from .policy import Policy
-from .progress import Progress, reporting
+from .progress import Progress, Tally, bar_for, reporting
+from .records import Generation, Rule
 from .text import Tokenizer
 
 
@@ -170,34 +174,91 @@ class Model:
     def generate(
         self, prompt: Any, policy: Policy | None = None, block_length: int = 32, gen_length: int = 256,
         eos_early_stop: bool = True, *, chat: bool | None = None, infill: bool = False, use_cache: bool = True,
-        rule: Rule | None = None, callback: Callable[[Decoder], object] | None = None,
+        prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
+        callback: Callable[[Decoder], object] | None = None,
     ) -> Generation:
         """Denoises an answer of at most `gen_length` tokens to `prompt`.
 
         prompt    a question (str), a conversation ([{"role": "user", "content": "..."}, ...]) or token ids.
                   See `encode_prompt` for `chat`.
         policy    None: Policy.quality()
-        rule, infill, use_cache: see Decoder
+        rule, infill, use_cache, prefix_cache: see Decoder
         callback  called with the decoder after each step, when it may look and interfere; returning True ends the
                   generation there. What it raises is raised here; Ctrl-C takes effect between steps.
         """
         with self.decoder(
             prompt, policy, block_length, gen_length, eos_early_stop, chat=chat, infill=infill, use_cache=use_cache,
-            rule=rule,
+            prefix_cache=prefix_cache, rule=rule,
         ) as decoder:
             decoder.run(callback)
             return decoder.result
 
+    def generate_many(
+        self, prompts: Iterable[Any], policy: Policy | Sequence[Policy] | None = None, block_length: int = 32,
+        gen_length: int = 256, eos_early_stop: bool = True, *, in_flight: int = 8, chat: bool | None = None,
+        infill: bool = False, use_cache: bool = True, prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
+        callback: Callable[[Decoder], object] | None = None, progress: bool | None = None,
+    ) -> Iterator[Generation]:
+        """`generate` for many prompts: several at a time, which reads the weights once for all of them. Each answer is what
+        `generate` gives, bit for bit, and they come in the order of the prompts, as they are asked for:
+
+            for answer in model.generate_many(prompts): ...        # or list(model.generate_many(prompts))
+
+        prompts    any iterable; the next one is drawn when there is room for it
+        policy     one for all, or a sequence of one for each: `[policy.replace(seed=seed) for seed in range(8)]`
+        in_flight  so many decoders exist at a time
+        callback   called with each decoder after each of its steps; returning True ends that generation
+        progress   None: a bar if stderr is a terminal; True or False. It shows how many are done, tokens a second and
+                   tokens per forward
+        The other arguments are those of `generate`.
+
+        What a prompt, a rule or a callback raises is raised here, as is Ctrl-C between steps; then all decoders are
+        closed, and answers that had not been asked for are gone. OutOfMemoryError if the prefix cache has no room for all
+        in flight.
+        """
+        self._live()
+        if isinstance(prompts, (str, bytes, Mapping)):
+            raise TypeError(f"prompts must be several, not {prompts!r}; `generate` answers one")
+        in_flight = integer(in_flight, "in_flight", low=1)
+        if progress not in (None, True, False):
+            raise TypeError(f"progress must be None, True or False, not {progress!r}")
+        total = len(prompts) if hasattr(prompts, "__len__") else None
+        policies = policy if isinstance(policy, Sequence) else None
+        for each in policies if policies is not None else [policy]:
+            Policy._checked(each)
+        if policies is not None and total not in (None, len(policies)):
+            raise InvalidArgumentError(f"there are {len(policies)} policies for {total} prompts; expected one for each")
+
+        def decoder(index: int, prompt: Any) -> Decoder:
+            if policies is not None and index >= len(policies):
+                raise InvalidArgumentError(f"there are {len(policies)} policies and more prompts; expected one for each")
+            try:
+                return self.decoder(
+                    prompt, policies[index] if policies is not None else policy, block_length, gen_length,
+                    eos_early_stop, chat=chat, infill=infill, use_cache=use_cache, prefix_cache=prefix_cache, rule=rule,
+                )
+            except Error as problem:
+                problem.message = f"prompts[{index}]: {problem.message}"
+                raise
+
+        tally = bar_for(progress, "answering", Tally, total=total)
+        return generations(itertools.starmap(decoder, enumerate(prompts)), in_flight, callback, tally)
+
     def decoder(
         self, prompt: Any, policy: Policy | None = None, block_length: int = 32, gen_length: int = 256,
         eos_early_stop: bool = False, *, chat: bool | None = None, infill: bool = False, use_cache: bool = True,
-        rule: Rule | None = None,
+        prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
     ) -> Decoder:
         """A decoder on `prompt`, to be stepped; nothing is computed yet. Arguments as for `generate` and Decoder."""
         return Decoder(
             self, self.encode_prompt(prompt, chat), policy, block_length, gen_length, eos_early_stop, infill=infill,
-            use_cache=use_cache, rule=rule,
+            use_cache=use_cache, prefix_cache=prefix_cache, rule=rule,
         )
+
+    def prefix_cache(self, max_bytes: int) -> PrefixCache:
+        """Where decoders of this model share what they have computed, `max_bytes` of it: what one token takes is
+        2 * num_hidden_layers * num_key_value_heads * head_dim numbers."""
+        return PrefixCache(self, max_bytes)
 
     def encode_prompt(self, prompt: Any, chat: bool | None = None) -> Tokens:
         """The tokens that `generate` makes of a prompt.

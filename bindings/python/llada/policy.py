@@ -86,6 +86,14 @@ class Policy:
         """LLaDA2.1's Q mode: threshold 0.7, editing_threshold 0.5. `mbe_window=2` adds multiple block editing."""
         return cls.joint_threshold(**{"threshold": 0.7, "editing_threshold": 0.5, **changes})
 
+    @staticmethod
+    def _checked(policy: Policy | None) -> Policy:
+        """`policy`, or the default. Raises TypeError for what is none."""
+        policy = Policy.quality() if policy is None else policy
+        if not isinstance(policy, Policy):
+            raise TypeError(f"policy must be a llada.Policy, not {policy!r}; a function of your own is a rule=")
+        return policy
+
     def replace(self, **changes: Any) -> Policy:
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)

@@ -1,0 +1,68 @@
+/// What the last forward of one sequence did inside the model, for the rows that were denoised.
+package final class ModelWatch {
+    let keepsRouting: Bool
+    let keepsHidden: Bool
+    private let config: ModelConfig
+    private var routings: [Int: Routing] = [:]  // by layer
+    private var outputs: [Int: [Float]] = [:]  // by layer: [rows, hidden]
+    /// How many rows each expert has had since the watch began: [layers, experts]
+    private(set) var usage: [UInt64]
+    /// Whether there was a forward.
+    private(set) var isFilled = false
+
+    init(routing: Bool, hidden: Bool, _ config: ModelConfig) {
+        keepsRouting = routing
+        keepsHidden = hidden
+        self.config = config
+        usage = [UInt64](repeating: 0, count: routing ? config.numHiddenLayers * config.numExperts : 0)
+    }
+
+    func routing(layer: Int) -> Routing? { routings[layer] }
+    func hidden(layer: Int) -> [Float]? { outputs[layer] }
+
+    /// An observer of a batch in which the sequence has these indices.
+    func observer(_ sequences: Range<Int>) -> Observer {
+        var observer = Observer()
+        if keepsRouting {
+            observer.routing = { [self] layer, rows, routing in
+                var own = Routing(experts: [], weights: [], k: routing.k)
+                for row in Self.own(rows, sequences) {
+                    own.experts += routing.experts[row * routing.k..<(row + 1) * routing.k]
+                    own.weights += routing.weights[row * routing.k..<(row + 1) * routing.k]
+                }
+                routings[layer] = own
+            }
+        }
+        if keepsHidden {
+            let hidden = config.hiddenSize
+            observer.output = { [self] layer, rows, x, delta in
+                outputs[layer] = Self.own(rows, sequences).flatMap { row in
+                    (row * hidden..<(row + 1) * hidden).map { x[$0] + delta[$0] }
+                }
+            }
+        }
+        return observer
+    }
+
+    /// The forward has come to its end: what it did counts.
+    func count() {
+        isFilled = true
+        for (layer, routing) in routings {
+            for expert in routing.experts { usage[layer * config.numExperts + Int(expert)] += 1 }
+        }
+    }
+
+    private static func own(_ rows: [Row], _ sequences: Range<Int>) -> [Int] {
+        rows.indices.filter { rows[$0].wantsLogits && sequences.contains(rows[$0].sequence) }
+    }
+}
+
+extension Observer {
+    /// All of them at once.
+    init(_ all: [Observer]) {
+        let (routings, outputs, finishes) = (all.compactMap(\.routing), all.compactMap(\.output), all.compactMap(\.finished))
+        if !routings.isEmpty { routing = { layer, rows, routing in for tell in routings { tell(layer, rows, routing) } } }
+        if !outputs.isEmpty { output = { layer, rows, x, delta in for tell in outputs { tell(layer, rows, x, delta) } } }
+        if !finishes.isEmpty { finished = { part in for tell in finishes { tell(part) } } }
+    }
+}

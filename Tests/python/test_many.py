@@ -1,0 +1,299 @@
+"""Many decoders at a time: in order, lazily, and each as if it were alone."""
+
+from __future__ import annotations
+
+import gc
+import io
+import subprocess
+import sys
+import threading
+import weakref
+
+import numpy as np
+import pytest
+from conftest import CHECKPOINTS, ROOT, decoder, load, model, runs
+
+import llada
+from llada.progress import Tally
+
+PROMPTS = [[(7 * i + n) % 100 for i in range(3 + 5 * n)] for n in range(10)]
+OPTIONS = {"policy": llada.Policy.speedy(), "block_length": 8, "gen_length": 16}
+
+
+def same(one: llada.Generation, other: llada.Generation) -> bool:
+    return one.tokens.tolist() == other.tokens.tolist() and all(
+        getattr(one, name) == getattr(other, name)
+        for name in ("text", "forwards", "commits", "prefills", "edits", "computed_positions", "finish_reason")
+    )
+
+
+@pytest.fixture(scope="module")
+def alone() -> list:
+    return [model("gqa_group").generate(prompt, **OPTIONS) for prompt in PROMPTS]
+
+
+# -- step_many, forward_many
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_company_does_not_show(name):
+    """Runs of all kinds at once, of several policies, block lengths and prompts; they leave as they finish."""
+    chosen = runs(name)[::29]
+    decoders = [decoder(run) for run in chosen]
+    traces = [[] for _ in chosen]
+    while working := [i for i, dec in enumerate(decoders) if not dec.finished]:
+        for i, step in zip(working, llada.step_many(decoders[i] for i in working)):
+            traces[i].append((step, decoders[i].confidences.tobytes(), decoders[i].canvas.tobytes()))
+    for run, trace in zip(chosen, traces):
+        dec = decoder(run)
+        assert [(step, dec.confidences.tobytes(), dec.canvas.tobytes()) for step in dec] == trace, run["id"]
+
+
+def test_rules_and_phases_mix(gqa):
+    def few(dec):
+        return dec.masked[:1]
+
+    def make():
+        return [gqa.decoder(prompt, **OPTIONS, rule=few if n % 2 else None) for n, prompt in enumerate(PROMPTS[:6])]
+
+    together, separate = make(), make()
+    for decoders in (together, separate):
+        decoders[1].forward()
+        decoders[2].forward()
+        decoders[2].propose()
+    assert llada.step_many(together) == [dec.step() for dec in separate]
+    llada.forward_many(together)
+    for dec in separate:
+        dec.forward()
+    assert [dec.phase for dec in together] == ["forwarded"] * 6
+    for one, other in zip(together, separate):
+        assert one.propose() == other.propose() and one.apply() == other.apply()
+        assert np.array_equal(one.canvas, other.canvas)
+    assert llada.step_many([]) == []
+
+
+def test_what_is_refused(gqa):
+    one, other = (gqa.decoder(prompt, **OPTIONS) for prompt in PROMPTS[:2])
+    for many in (llada.step_many, llada.forward_many):
+        with pytest.raises(ValueError, match=r"decoders\[2\] is decoders\[0\]"):
+            many([one, other, one])
+        with pytest.raises(ValueError, match="different models"):
+            many([one, model("mini_like").decoder([1, 2])])
+        with pytest.raises(TypeError, match=r"decoders\[1\]"):
+            many([one, gqa])
+        with pytest.raises(llada.StateError, match="finished"):
+            many([one, gqa.decoder(PROMPTS[0], **OPTIONS).run()])
+        gone = gqa.decoder(PROMPTS[0], **OPTIONS)
+        gone.close()
+        with pytest.raises(llada.ClosedError):
+            many([one, gone])
+    assert one.forwards == 0 and one.phase == "ready"
+
+
+def test_a_busy_one(gqa):
+    decoders = [gqa.decoder(prompt, **OPTIONS) for prompt in PROMPTS[:3]]
+    held, done = threading.Event(), threading.Event()
+
+    def rule(dec):
+        held.set()
+        done.wait(30)
+
+    decoders[1].rule = rule
+    thread = threading.Thread(target=lambda: llada.step_many([decoders[1]]))
+    thread.start()
+    held.wait(30)
+    with pytest.raises(llada.BusyError):
+        llada.step_many(decoders)
+    done.set()
+    thread.join()
+    decoders[1].rule = None
+    for dec in (decoders[0], decoders[2]):
+        dec.step()
+    llada.step_many(decoders)  # all are free again
+
+
+def test_cancelling_one(gqa, alone):
+    decoders = [gqa.decoder(prompt, **OPTIONS, eos_early_stop=True) for prompt in PROMPTS]
+    decoders[3].cancel()
+    with pytest.raises(llada.Cancelled):
+        llada.step_many(decoders)
+    while working := [dec for dec in decoders if not dec.finished]:
+        llada.step_many(working)
+    assert all(map(same, (dec.result for dec in decoders), alone))
+
+
+def test_two_threads_with_batches_of_their_own(alone):
+    """Also with one decoder in both: one of the two is refused, and all are as they should be."""
+    shared = model("gqa_group")
+    decoders = [shared.decoder(prompt, **OPTIONS, eos_early_stop=True) for prompt in PROMPTS]
+
+    def work(mine):
+        while working := [dec for dec in mine if not safely(lambda dec=dec: dec.finished)]:
+            safely(lambda: llada.step_many(working))
+
+    def safely(act):
+        try:
+            return act()
+        except (llada.BusyError, llada.StateError):  # the other one has it, or has finished it meanwhile
+            return False
+
+    threads = [threading.Thread(target=work, args=(mine,)) for mine in (decoders[:6], decoders[:4:-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(map(same, (dec.result for dec in decoders), alone))
+
+
+# -- generate_many
+
+
+@pytest.mark.parametrize("in_flight", [1, 3, 100])
+def test_generate_many(gqa, alone, in_flight):
+    assert all(map(same, gqa.generate_many(PROMPTS, **OPTIONS, in_flight=in_flight), alone))
+    assert len(list(gqa.generate_many(iter(PROMPTS), **OPTIONS, in_flight=in_flight))) == len(PROMPTS)
+
+
+def test_with_everything(gqa):
+    """A cache, a rule, a policy for each, a callback that ends some."""
+    policies = [llada.Policy.quality(temperature=n % 3 / 2, seed=n) for n in range(len(PROMPTS))]
+    options = {"block_length": 8, "gen_length": 32, "rule": lambda dec: dec.masked[:3] if dec.forwards % 2 else None}
+
+    def until_third(dec):
+        return dec.forwards == 3 and dec.prompt_length % 2 == 0
+
+    plain = [gqa.generate(p, policy, **options, callback=until_third) for p, policy in zip(PROMPTS, policies)]
+    with gqa.prefix_cache(1 << 24) as cache:
+        many = list(gqa.generate_many(
+            PROMPTS, policies, **options, callback=until_third, prefix_cache=cache, in_flight=4,
+        ))
+    assert all(map(same, many, plain))
+    assert None in {answer.finish_reason for answer in many} and len({answer.finish_reason for answer in many}) > 1
+
+
+def test_text():
+    with llada.Model.load(ROOT / "examples" / "models" / "tiny-2.1", threads=1) as tiny:
+        questions = [f"What is {n} plus {3 * n}?" for n in (12, 34, 51)]
+        answers = list(tiny.generate_many(questions, llada.Policy.speedy(), gen_length=64))
+        assert [a.text for a in answers] == [tiny.generate(q, llada.Policy.speedy(), gen_length=64).text for q in questions]
+        assert [a.text.rsplit(" ", 1)[1] for a in answers][:2] == ["48", "136"]
+
+
+def test_prompts_are_drawn_as_there_is_room(gqa, monkeypatch):
+    alive, most, drawn = weakref.WeakSet(), [], []
+    make = llada.Model.decoder
+
+    def counted(self, *arguments, **named):
+        dec = make(self, *arguments, **named)
+        alive.add(dec)
+        most.append(sum(not dec.closed for dec in alive))
+        return dec
+
+    def prompts():
+        for prompt in PROMPTS:
+            drawn.append(len(drawn))
+            yield prompt
+
+    monkeypatch.setattr(llada.Model, "decoder", counted)
+    answers = gqa.generate_many(prompts(), **OPTIONS, in_flight=3)
+    assert not drawn
+    next(answers)
+    assert 3 <= len(drawn) < len(PROMPTS)
+    answers.close()
+    assert all(dec.closed for dec in alive)
+    assert len(list(gqa.generate_many(prompts(), **OPTIONS, in_flight=3))) == len(PROMPTS)
+    assert max(most) == 3
+
+
+@pytest.mark.parametrize("problem", [ZeroDivisionError, KeyboardInterrupt])
+def test_what_a_callback_raises(gqa, problem):
+    cache = gqa.prefix_cache(1 << 24)
+    seen = weakref.WeakSet()
+
+    def callback(dec):
+        seen.add(dec)
+        if dec.forwards == 3:
+            raise problem
+
+    with pytest.raises(problem):
+        list(gqa.generate_many(PROMPTS, **OPTIONS, prefix_cache=cache, callback=callback, in_flight=4))
+    assert all(dec.closed for dec in seen)
+    cache.clear()
+    assert cache.info.bytes == 0
+
+
+def test_ctrl_c():
+    """A real SIGINT, between steps."""
+    program = f"""
+import sys
+sys.path[:0] = [{str(ROOT / "bindings" / "python")!r}, {str(ROOT / "Tests" / "python")!r}]
+from conftest import load
+with load("mini_like") as model, model.prefix_cache(1 << 28) as cache:
+    try:
+        list(model.generate_many(
+            [[1, 2, 3]] * 3, block_length=32, gen_length=4000, prefix_cache=cache,
+            callback=lambda dec: print("step", flush=True),
+        ))
+    except KeyboardInterrupt:
+        cache.clear()
+        assert cache.info.bytes == 0
+        print("interrupted", flush=True)
+"""
+    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "step\n"
+    child.send_signal(2)
+    rest = child.communicate(timeout=60)[0]
+    assert child.returncode == 0 and rest.endswith("interrupted\n")
+
+
+def test_bad_prompts_and_arguments(gqa):
+    answers = gqa.generate_many([*PROMPTS[:3], [5, 4000]], **OPTIONS, in_flight=1)
+    for prompt in PROMPTS[:3]:
+        assert same(next(answers), gqa.generate(prompt, **OPTIONS))
+    with pytest.raises(ValueError, match=r"prompts\[3\].*4000"):
+        next(answers)
+    for bad in ("What is 1 plus 1?", {"role": "user"}):
+        with pytest.raises(TypeError, match="prompts must be several"):
+            gqa.generate_many(bad)
+    with pytest.raises(TypeError):
+        gqa.generate_many(5)
+    with pytest.raises(ValueError, match="in_flight"):
+        gqa.generate_many(PROMPTS, in_flight=0)
+    with pytest.raises(TypeError, match="policy"):
+        gqa.generate_many(PROMPTS, [3] * len(PROMPTS))
+    with pytest.raises(ValueError, match="2 policies for 10 prompts"):
+        gqa.generate_many(PROMPTS, [llada.Policy()] * 2)
+    with pytest.raises(ValueError, match="2 policies and more prompts"):
+        list(gqa.generate_many(iter(PROMPTS), [llada.Policy()] * 2))
+    with pytest.raises(TypeError, match="progress"):
+        gqa.generate_many(PROMPTS, progress=print)
+    closed = load("gqa_group")
+    closed.close()
+    with pytest.raises(llada.ClosedError):
+        closed.generate_many(PROMPTS)
+    assert list(gqa.generate_many([])) == []
+    # A canvas on which nothing is masked has nothing to wait for.
+    assert list(gqa.generate_many([range(32)], gen_length=0, infill=True))[0].forwards == 0
+
+
+def test_nothing_stays(gqa):
+    seen = weakref.WeakSet()
+    list(gqa.generate_many(PROMPTS, **OPTIONS, callback=seen.add))
+    gc.collect()
+    assert not seen
+
+
+def test_the_bar(gqa, capsys, monkeypatch):
+    list(gqa.generate_many(PROMPTS, **OPTIONS))
+    assert capsys.readouterr().err == ""  # not a terminal
+    list(gqa.generate_many(iter(PROMPTS), **OPTIONS, progress=True))
+    drawn = capsys.readouterr().err
+    assert "answering 0, " in drawn and "tokens/s" in drawn and "per forward" in drawn
+    assert drawn.endswith("\r")  # wiped
+
+    stream = io.StringIO()
+    tally = Tally("answering", total=4, stream=stream, delay=0.0)
+    tally.finished(gqa.generate(PROMPTS[0], **OPTIONS))
+    tally.show([])
+    tally.wipe()
+    assert "░ 1/4, " in stream.getvalue() and "█" in stream.getvalue()
