@@ -57,6 +57,7 @@ import Testing
                     try rest.note(restored)
                 }
                 try rest.note(restored)
+                #expect(Array(restored.stepMap) == Array(decoder.stepMap) && restored.finishReason == decoder.finishReason)
                 #expect(rest.values == Array(trace.values[at...]), "\(id), \(index)")
                 // With pages nothing is computed that the saved decoder did not compute.
                 if hasPages { #expect(restored.computedPositions == decoder.computedPositions - computed, "\(id), \(index)") }
@@ -101,6 +102,8 @@ import Testing
                     try decoder.setToken(Int32(30 + forwards % 5), at: last)
                     try decoder.lock(at: last, forwards % 3 != 0)
                 }
+                if forwards % 4 == 1 { try decoder.disableExpert(forwards % 3, layer: 1) }
+                if forwards % 3 == 1 { decoder.blockEnds = forwards % 2 == 0 }
             }
             try course.run(interfere: interfere)
             try course.check(run.model(), run.id, interfere: interfere)

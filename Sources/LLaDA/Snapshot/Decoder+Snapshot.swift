@@ -2,7 +2,8 @@
 extension Decoder {
     /// All that decides how decoding goes on: options and policy, canvas, locks, bans, counters, the last forward and the
     /// proposal. With its pages of keys and values nothing is computed again; without them, what stands before the active
-    /// block is, at the next forward. Either way it goes on as this one would, bit for bit.
+    /// block is, at the next forward. Either way it goes on as this one would, bit for bit. A rule and what `watch` keeps are not
+    /// part of it.
     public func snapshot(includingPages: Bool = false) throws(LLaDAError) -> [UInt8] {
         let writer = try snapshotWriter(includingPages: includingPages)
         var failure: LLaDAError?
@@ -41,6 +42,12 @@ extension Decoder {
         let pages = includingPages && options.useCache ? sequence.savedPages(canvas) : []
         var body = ByteWriter()
         write(to: &body, states: sequence.savedStates)
+        let disabled = sequence.expertMask?.all ?? []
+        body.put(disabled.count)
+        for (layer, expert) in disabled {
+            body.put(layer)
+            body.put(expert)
+        }
         body.put(pages.count)
         return SnapshotWriter(.decoder, of: sequence.transformer.fingerprint, body: body.bytes, pages: pages)
     }
@@ -74,6 +81,7 @@ extension Decoder {
     private convenience init(_ model: Model, _ source: SnapshotSource, _ prefixCache: PrefixCache?) throws(LLaDAError) {
         var reader = try SnapshotReader(source, .decoder, of: model.transformer.fingerprint)
         let record = try DecoderRecord(&reader, model)
+        let disabled = try DecoderRecord.disabledExperts(&reader, model.config)
         let size = Page.byteCount(blockLength: record.options.blockLength, config: model.config)
         let blocks = try reader.integer("the number of pages", in: 0...record.canvas.blockCount)
         guard reader.pages.count == blocks * size else {
@@ -91,6 +99,7 @@ extension Decoder {
             sequence, compute: model.transformer.compute, eosIDs: Set(model.eosTokenIDs), canvas: record.canvas,
             options: options, cancellation: cancellation, window: max(record.active.count, record.forwarded.count))
         record.write(to: self)
+        for (layer, expert) in disabled { try sequence.setExpert(layer: layer, expert: expert, isDisabled: true) }
         if let states = record.finalStates { try sequence.restore(states: states, rows: record.forwarded.count) }
         try sequence.restore(canvas, blocks: blocks) { (block, page) throws(LLaDAError) in
             try reader.read(page, at: reader.pages.lowerBound + block * size)

@@ -13,6 +13,7 @@ extension Decoder {
         body.put(settledLength)
         body.put(answerEnd)
         for counter in [forwards, commits, prefills, edits] { body.put(counter) }
+        body.put(Int8(blockEnds.map { $0 ? 1 : 0 } ?? -1))
         write(progress, to: &body)
         write(events, to: &body)
         write(pending, to: &body)
@@ -49,6 +50,7 @@ extension Decoder {
         body.put(canvasStore.promptLength)
         body.put(canvas)
         for state in states { body.put(state) }
+        body.put(stepMap)
         for isLocked in canvasStore.locked { body.put(isLocked) }
     }
 

@@ -11,6 +11,7 @@ struct DecoderRecord {
     private let settledLength: Int
     private let answerEnd: Int
     private let counters: [Int]  // forwards, commits, prefills, edits
+    private let blockEnds: Bool?
     private let progress: Decoder.BlockProgress
     private let events: [Decoder.Event]
     private let pending: [Decoder.Event]
@@ -48,6 +49,9 @@ struct DecoderRecord {
             counters.append(try reader.integer(name, in: 0...Self.mostCounted))
         }
         self.counters = counters
+        let ends = try reader.number("whether the block ends", as: Int8.self)
+        guard -1...1 ~= ends else { throw reader.error("whether the block ends", ends, expected: "-1 to 1") }
+        blockEnds = ends < 0 ? nil : ends == 1
         progress = try Self.progress(&reader, active, blockLength, vocabSize)
         events = try Self.events(&reader, count, vocabSize)
         pending = try Self.events(&reader, count, vocabSize)
@@ -72,7 +76,8 @@ struct DecoderRecord {
     /// Puts a decoder of this record's options and canvas where the saved one was.
     func write(to decoder: Decoder) {
         (decoder.phase, decoder.finishReason, decoder.active) = (phase, finishReason, active)
-        (decoder.settledLength, decoder.answerEnd, decoder.progress) = (settledLength, answerEnd, progress)
+        (decoder.settledLength, decoder.answerEnd) = (settledLength, answerEnd)
+        (decoder.progress, decoder.blockEnds) = (progress, blockEnds)
         (decoder.forwards, decoder.commits, decoder.prefills, decoder.edits) = (counters[0], counters[1], counters[2], counters[3])
         (decoder.events, decoder.pending, decoder.edited, decoder.bans) = (events, pending, proposal, bans)
         (decoder.forwarded, decoder.adjustments) = (forwarded, adjustments)
@@ -148,10 +153,12 @@ extension DecoderRecord {
             }
             states.append(state)
         }
+        let written = try reader.tokens("an entry of the step map", count, vocabSize: Int(Int32.max))
         var locked: [Bool] = []
         for _ in 0..<count { locked.append(try reader.flag("a lock")) }
         return try Canvas(
-            tokens: tokens, states: states, locked: locked, promptLength: promptLength, blockLength: blockLength, maskID: maskID)
+            tokens: tokens, states: states, written: written, locked: locked, promptLength: promptLength, blockLength: blockLength,
+            maskID: maskID)
     }
 
     private static func progress(
@@ -257,6 +264,21 @@ extension DecoderRecord {
         try reader.bytes(
             "the states of the last forward", into: UnsafeMutableRawBufferPointer(start: states.pointer, count: states.byteCount))
         return states
+    }
+
+    /// Behind the record: of the sequence, not of the decoder.
+    static func disabledExperts(
+        _ reader: inout SnapshotReader, _ config: ModelConfig
+    ) throws(LLaDAError) -> [(layer: Int, expert: Int)] {
+        var mask = ExpertMask()
+        for _ in 0..<(try reader.count("the number of experts switched off", ofSize: 16)) {
+            let layer = try reader.integer("a layer", in: 0...config.numHiddenLayers - 1)
+            let expert = try reader.integer("an expert", in: 0...max(config.numExperts - 1, 0))
+            var next = mask
+            try reader.check { () throws(LLaDAError) in try next.set(layer: layer, expert: expert, true, config) }
+            mask = next
+        }
+        return mask.all
     }
 
     // MARK: Small ones
