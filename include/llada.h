@@ -677,8 +677,9 @@ LLADA_API llada_status llada_prefix_cache_save(const llada_prefix_cache *cache, 
 LLADA_API llada_status llada_prefix_cache_load(llada_prefix_cache *cache, const char *path, uint64_t *tokens,
                                                llada_error *error);
 
-/* The policy that a decoder follows: of one that was restored, say. */
+/* What a host that did not make the decoder may want to know: its policy, and (VIEW, [canvas_length]) what is locked. */
 LLADA_API llada_status llada_decoder_get_policy(const llada_decoder *decoder, llada_policy *policy);
+LLADA_API llada_status llada_decoder_locked(const llada_decoder *decoder, const bool **locked, size_t *count);
 
 #ifdef __cplusplus
 }

@@ -102,3 +102,16 @@ public func llada_decoder_get_policy(_ decoder: OpaquePointer?, _ policy: Unsafe
         try CallerStruct(policy, "llada_policy").write(llada_policy(decoder.options.policy))
     }
 }
+
+@_cdecl("llada_decoder_locked") @implementation
+public func llada_decoder_locked(
+    _ decoder: OpaquePointer?, _ locked: UnsafeMutablePointer<UnsafePointer<Bool>?>?, _ count: UnsafeMutablePointer<Int>?
+) -> llada_status {
+    answer(nil) { () throws(LLaDAError) in
+        let decoder = try DecoderHandle.at(decoder).look()
+        guard let locked else { throw .null("locked") }
+        guard let count else { throw .null("count") }
+        locked.pointee = decoder.locked.baseAddress
+        count.pointee = decoder.locked.count
+    }
+}

@@ -369,7 +369,7 @@ def test_garbage_is_collected():
 def test_exceptions_travel():
     from llada import _abi, errors
 
-    for status in range(_abi.ERROR_SPECIAL_TOKEN, 0):
+    for status in range(_abi.ERROR_SNAPSHOT, 0):
         error = errors.from_status(status, "what went wrong")
         copy = pickle.loads(pickle.dumps(error))
         assert (type(copy), str(copy), copy.status, copy.name) == (type(error), "what went wrong", status, error.name)

@@ -13,7 +13,7 @@ from .cache import CacheInfo, PrefixCache
 from .decoder import Decoder
 from .errors import (
     BusyError, Cancelled, CheckpointError, ClosedError, Error, FileError, FileMissingError, InvalidArgumentError,
-    OutOfMemoryError, SpecialTokenError, StateError, Stopped, TokenizerError, UnsupportedError,
+    OutOfMemoryError, SnapshotError, SpecialTokenError, StateError, Stopped, TokenizerError, UnsupportedError,
 )
 from .many import forward_many, step_many
 from .model import Model, ModelInfo
@@ -32,6 +32,6 @@ def build_info() -> str:
 __all__ = [
     "BusyError", "CacheInfo", "Cancelled", "Candidate", "CheckpointError", "ClosedError", "Decoder", "Edit", "Error",
     "Event", "FileError", "FileMissingError", "Generation", "InvalidArgumentError", "Model", "ModelInfo",
-    "OutOfMemoryError", "Policy", "PrefixCache", "Rule", "SpecialTokenError", "State", "StateError", "Step",
+    "OutOfMemoryError", "Policy", "PrefixCache", "Rule", "SnapshotError", "SpecialTokenError", "State", "StateError", "Step",
     "Stopped", "Tokenizer", "TokenizerError", "UnsupportedError", "build_info", "forward_many", "step_many",
 ]
