@@ -82,7 +82,7 @@ extension Decoder {
         var reader = try SnapshotReader(source, .decoder, of: model.transformer.fingerprint)
         let record = try DecoderRecord(&reader, model)
         let disabled = try DecoderRecord.disabledExperts(&reader, model.config)
-        let size = Page.byteCount(blockLength: record.options.blockLength, config: model.config)
+        let size = model.transformer.pageSize(record.options.blockLength)
         let blocks = try reader.integer("the number of pages", in: 0...record.canvas.blockCount)
         guard reader.pages.count == blocks * size else {
             throw reader.error("the size of \(blocks) pages", reader.pages.count, expected: "\(blocks * size)")

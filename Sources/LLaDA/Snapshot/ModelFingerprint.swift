@@ -1,5 +1,3 @@
-import Synchronization
-
 /// Tells models apart whose states and keys and values do not fit each other: 128 bits over what shapes the computation, how
 /// tensors are held, and what is in them. The same for a model packed while it was opened and for the file it was saved to.
 package struct ModelFingerprint: Sendable, Equatable {
@@ -42,7 +40,7 @@ package struct ModelFingerprint: Sendable, Equatable {
             for angle in angles { note(UInt64(angle.bitPattern)) }
         }
         note(transformer.compute.blas == nil ? 0 : 1)  // it rounds otherwise
-        note(Page.byteCount(blockLength: 1, config: config))
+        note("\(transformer.keyValues)")
 
         let tensors = transformer.weights.tensors
         let stretches = max(1, min(Self.mostStretches, Self.usualStretches / max(tensors.count, 1)))
@@ -86,7 +84,7 @@ extension HeldTensor {
 
 /// A value that is made when it is first asked for, by whoever asks.
 package final class Once<Value: Sendable>: Sendable {
-    private let value = Mutex<Value?>(nil)
+    private let value = Locked<Value?>(nil)
 
     package init() {}
 

@@ -27,10 +27,10 @@ extension PrefixCache {
     public func load(from path: String) throws(LLaDAError) -> Int {
         let source = try SnapshotSource(path: path)
         var reader = try SnapshotReader(source, .prefixCache, of: transformer.fingerprint)
-        var (entries, offsets) = try Self.entries(&reader, transformer.config)
+        var (entries, offsets) = try Self.entries(&reader, transformer)
         var charged = charge(entries)[...]
         defer {
-            for index in charged { giveBack(Page.byteCount(blockLength: entries[index].tokens.count, config: transformer.config)) }
+            for index in charged { giveBack(transformer.pageSize(entries[index].tokens.count)) }
         }
         while let index = charged.first {
             let page = try makeChargedPage(blockLength: entries[index].tokens.count)
@@ -43,8 +43,9 @@ extension PrefixCache {
 
     /// And where their pages lie in the file.
     private static func entries(
-        _ reader: inout SnapshotReader, _ config: ModelConfig
+        _ reader: inout SnapshotReader, _ transformer: Transformer
     ) throws(LLaDAError) -> ([PrefixTree.Entry], offsets: [Int]) {
+        let config = transformer.config
         var entries: [PrefixTree.Entry] = []
         var offsets: [Int] = []
         var offset = reader.pages.lowerBound
@@ -54,11 +55,10 @@ extension PrefixCache {
             let length = try reader.integer("the length of block \(index)", in: 1...Int(Int32.max))
             try reader.check { () throws(LLaDAError) in try config.check(blockLength: length, canvas: 0) }
             let tokens = try reader.tokens("a token of block \(index)", length, vocabSize: config.vocabSize)
-            // What stands before a pinned block is pinned as often.
-            if parent >= 0, entries[parent].tokens.count != length || entries[parent].pins < pins {
-                throw reader.error("block \(index)", "of \(length) tokens and \(pins) pins", expected: "what fits the one before")
+            if parent >= 0, entries[parent].tokens.count != length {
+                throw reader.error("block \(index)", "of \(length) tokens", expected: "as many as the one before")
             }
-            let size = Page.byteCount(blockLength: length, config: config)
+            let size = transformer.pageSize(length)
             guard size <= reader.pages.upperBound - offset else {
                 throw reader.error("the page of block \(index)", "cut off", expected: "\(size) bytes")
             }

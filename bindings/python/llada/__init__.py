@@ -15,11 +15,13 @@ from .errors import (
     BusyError, Cancelled, CheckpointError, ClosedError, Error, FileError, FileMissingError, InvalidArgumentError,
     OutOfMemoryError, SnapshotError, SpecialTokenError, StateError, Stopped, TokenizerError, UnsupportedError,
 )
+from .inside import Routing
 from .many import forward_many, step_many
 from .model import Model, ModelInfo
 from .policy import Policy
 from .records import Candidate, Edit, Event, Generation, Rule, State, Step
 from .text import Tokenizer
+from .window import Candidates, Window
 
 __version__: str = _lib.llada_version_string().decode()
 
@@ -30,8 +32,9 @@ def build_info() -> str:
 
 
 __all__ = [
-    "BusyError", "CacheInfo", "Cancelled", "Candidate", "CheckpointError", "ClosedError", "Decoder", "Edit", "Error",
-    "Event", "FileError", "FileMissingError", "Generation", "InvalidArgumentError", "Model", "ModelInfo",
-    "OutOfMemoryError", "Policy", "PrefixCache", "Rule", "SnapshotError", "SpecialTokenError", "State", "StateError", "Step",
-    "Stopped", "Tokenizer", "TokenizerError", "UnsupportedError", "build_info", "forward_many", "step_many",
+    "BusyError", "CacheInfo", "Cancelled", "Candidate", "Candidates", "CheckpointError", "ClosedError", "Decoder",
+    "Edit", "Error", "Event", "FileError", "FileMissingError", "Generation", "InvalidArgumentError", "Model",
+    "ModelInfo", "OutOfMemoryError", "Policy", "PrefixCache", "Routing", "Rule", "SnapshotError", "SpecialTokenError",
+    "State", "StateError", "Step", "Stopped", "Tokenizer", "TokenizerError", "UnsupportedError", "Window", "build_info",
+    "forward_many", "step_many",
 ]

@@ -103,6 +103,17 @@ def collect(function: Any, *arguments: Any, guess: int) -> Tokens:
             return buffer[: count.value].copy()
 
 
+def needed(function: Any, *arguments: Any) -> int:
+    """How many elements a filling function of the library has for a buffer: it is asked with `arguments`, which have none."""
+    count = c_size_t()
+    try:
+        call(function, *arguments, 0, byref(count))
+    except Exception as problem:
+        if getattr(problem, "status", 0) != _abi.ERROR_BUFFER_TOO_SMALL:
+            raise
+    return count.value
+
+
 def snapshot(pointer: Any, count: int, dtype: Any) -> np.ndarray:
     """A read-only copy of `count` items of borrowed memory, which the next call on the handle may take away."""
     if count == 0:
