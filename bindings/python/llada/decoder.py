@@ -199,7 +199,8 @@ class Decoder(Windowed, Inside):
         position = as_position(position)
         with self._held():
             self._call(_abi.lib.llada_decoder_truncate, position)
-            self._locked = {locked for locked in self._locked if locked < position}
+            states = self.states
+            self._locked = {at for at in self._locked if at < position or states[at] == State.PROMPT}
 
     def cancel(self) -> None:
         """From any thread: the call at work, or else the next one, raises Cancelled within the time of one layer. The
