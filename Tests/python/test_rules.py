@@ -245,7 +245,7 @@ def test_what_is_no_rule():
             dec.rule = Policy.speedy()
         uncopiable = Counting()
         uncopiable.lock = threading.Lock()
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="cannot be copied.*lock"):
             dec.rule = uncopiable
         assert dec.rule is None
         dec.run()
@@ -262,9 +262,10 @@ def test_an_exception_leaves_the_step_to_be_done_again():
     with model("gqa_group").decoder(PROMPT, **OPTIONS, rule=Failing()) as dec:
         with pytest.raises(ZeroDivisionError):
             dec.run()
-        assert dec.phase == "proposed" and dec.forwards == 2
-        dec.propose()  # asks the rule once more
-        dec.run()
+        assert dec.forwards == 2 and (dec.states == State.MASKED).sum() == 10
+        with pytest.raises(TypeError, match="position"):
+            dec.fork().propose([None])
+        dec.run()  # asks the rule once more
         assert dec.forwards == 11 and dec.rule.calls == 12
 
 

@@ -60,6 +60,7 @@ class Decoder(Windowed, Inside):
         self._lock = threading.RLock()
         self._locked: set[int] = set()
         self.rule = rule
+        self._awaits_rule = False  # a proposal is at hand that the rule, which raised something, has not seen to its end
 
         options = _abi.DecoderOptions()
         check(_abi.lib.llada_decoder_options_init(byref(options), sizeof(options)))
@@ -100,10 +101,12 @@ class Decoder(Windowed, Inside):
         locked, or named twice."""
         if edits is None:
             self._call(_abi.lib.llada_decoder_propose)
-            edits = self.rule(self) if self.rule is not None else None
+            self._awaits_rule = self._rule is not None
+            edits = self._rule(self) if self._rule is not None else None
         if edits is not None:
             array = self._edits(edits)
             self._call(_abi.lib.llada_decoder_set_proposal, array, len(array))
+        self._awaits_rule = False
         return self.proposal
 
     @property
@@ -119,7 +122,12 @@ class Decoder(Windowed, Inside):
     def rule(self, rule: Rule | None) -> None:
         if rule is not None and not callable(rule):
             raise TypeError(f"rule must be callable with a decoder, not {rule!r}")
-        self._rule = rule if isinstance(rule, types.MethodType) else copy.deepcopy(rule)
+        try:
+            self._rule = rule if isinstance(rule, types.MethodType) else copy.deepcopy(rule)
+        except Exception as problem:
+            raise TypeError(
+                f"rule {rule!r} cannot be copied for the decoder ({problem}); functions and methods are not copied"
+            ) from problem
 
     def apply(self) -> list[Event]:
         """Writes the proposal to the canvas and returns what changed. A block that is done becomes settled."""
@@ -134,7 +142,7 @@ class Decoder(Windowed, Inside):
         else:
             if before.phase == _abi.PHASES.index("ready"):
                 self.forward()
-            if before.phase != _abi.PHASES.index("proposed"):
+            if before.phase != _abi.PHASES.index("proposed") or self._awaits_rule:
                 self.propose()
             self._call(_abi.lib.llada_decoder_apply)
         active = range(before.active_first, before.active_first + before.active_count)
