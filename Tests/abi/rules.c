@@ -230,7 +230,8 @@ static void looks_and_interferes(void) {
     CHECK_STATUS(llada_decoder_canvas(decoder, &tokens, NULL, NULL), LLADA_OK);
     static const int32_t expected[] = {64, MASK, MASK, 3, MASK, 7, MASK};
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
-        if (tokens[4 + i] != expected[i]) failed(__FILE__, __LINE__, "at %d is %d, not %d", (int)(4 + i), (int)tokens[4 + i], (int)expected[i]);
+        if (tokens[4 + i] != expected[i])
+            failed(__FILE__, __LINE__, "at %d is %d, not %d", (int)(4 + i), (int)tokens[4 + i], (int)expected[i]);
     }
     CHECK_EQUAL(state_of(decoder).active_first, 8); /* the block was ended with masks in it */
     llada_decoder_free(decoder);
@@ -436,7 +437,8 @@ static void active_positions(void) {
         size_t count = 0;
         CHECK_STATUS(llada_decoder_canvas(decoder, &canvas, &states, NULL), LLADA_OK);
         CHECK_STATUS(llada_decoder_predictions(decoder, &first, &predictions, &confidences, &count), LLADA_OK);
-        CHECK(active.first == state.active_first && active.count == state.active_count && active.first == first && (size_t)active.count == count);
+        CHECK(active.first == state.active_first && active.count == state.active_count);
+        CHECK(active.first == first && (size_t)active.count == count);
         CHECK(active.block_step == state.block_step && active.editing_blocks == state.editing_blocks);
         for (int32_t i = 0; i < active.count; i++) {
             CHECK(active.tokens[i] == canvas[first + i] && active.states[i] == states[first + i]);

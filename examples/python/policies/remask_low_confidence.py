@@ -1,7 +1,7 @@
 """Wide in, narrow out: masks are filled early, and a draft in which the model has lost faith, now that it sees what stands
 around it, is masked again, to be filled another way. Each position is masked again but once, so that blocks end.
 
-After WINO (Wide-In, Narrow-Out: Revokable Decoding for Diffusion LLMs, 2025), whose verification hides a token from itself;
+After WINO (Wide-In, Narrow-Out: Revokable Decoding for Efficient and Effective DLLMs, 2025), whose verification hides a token from itself;
 here the token is seen, as by models that were trained to edit.
 """
 
