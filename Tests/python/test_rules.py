@@ -269,6 +269,17 @@ def test_an_exception_leaves_the_step_to_be_done_again():
         assert dec.forwards == 11 and dec.rule.calls == 12
 
 
+def test_a_restored_decoder_takes_a_rule():
+    """In the midst of a step whose proposal is there: that one stands, and the rule comes with the next."""
+    with model("gqa_group").decoder(PROMPT, **OPTIONS, rule=Counting()) as dec:
+        dec.forward()
+        dec.propose()
+        restored = model("gqa_group").restore(dec.to_bytes(), rule=dec.rule)
+        assert restored.rule.calls == 1 and restored.rule is not dec.rule
+        assert restored.run().tokens.tolist() == dec.run().tokens.tolist()
+        assert restored.rule.calls == dec.rule.calls == 11
+
+
 # -- In the library itself
 
 def test_a_rule_through_c(gqa):

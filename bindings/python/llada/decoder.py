@@ -51,6 +51,9 @@ class Decoder(Windowed, Inside):
     takes effect between steps.
     """
 
+    # Whether the proposal at hand is the policy's alone, because the rule raised something.
+    _awaits_rule = False
+
     def __init__(
         self, model: Model, prompt: Any, policy: Policy | None = None, block_length: int = 32,
         gen_length: int = 256, eos_early_stop: bool = False, *, infill: bool = False, use_cache: bool = True,
@@ -63,7 +66,6 @@ class Decoder(Windowed, Inside):
         self._lock = threading.RLock()
         self._locked: set[int] = set()
         self.rule = rule
-        self._awaits_rule = False  # a proposal is at hand that the rule, which raised something, has not seen to its end
 
         options = _abi.DecoderOptions()
         check(_abi.lib.llada_decoder_options_init(byref(options), sizeof(options)))
