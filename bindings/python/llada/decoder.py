@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import threading
 import types
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,11 +16,13 @@ import numpy as np
 from . import _abi, drawing
 from ._convert import Handle, Tokens, collect, integer, position as as_position, snapshot, token_pointer, tokens
 from .cache import PrefixCache
-from .errors import BusyError, ClosedError, InvalidArgumentError, call, check
+from .errors import BusyError, ClosedError, InvalidArgumentError, StateError, call, check
 from .inside import Inside
 from .policy import Policy
 from .records import Candidate, Edit, Event, Generation, Rule, State, Step
 from .text import detokenize
+from .trace import Trace
+from .trace.recorder import Recorder, changes
 from .window import Windowed
 
 if TYPE_CHECKING:
@@ -47,6 +50,9 @@ class Decoder(Windowed, Inside):
     One thread at a time: a second one gets BusyError. `cancel()` and `close()` may be called from any thread. Ctrl-C
     takes effect between steps.
     """
+
+    _recorder: Recorder | None = None
+    _untouched = False  # nothing was done to it that a recording from here on would miss
 
     def __init__(
         self, model: Model, prompt: Any, policy: Policy | None = None, block_length: int = 32,
@@ -80,6 +86,12 @@ class Decoder(Windowed, Inside):
             _abi.lib.llada_decoder_create, self._model, token_pointer(ids), len(ids), byref(options), byref(decoder)
         )
         self._handle: Handle | None = Handle(decoder, _abi.lib.llada_decoder_free)
+        self._untouched = True
+        self._model_name = model.name
+        self._options = {
+            "block_length": options.block_length, "gen_length": options.gen_length, "infill": options.infill,
+            "eos_early_stop": options.eos_early_stop, "use_cache": options.use_cache,
+        }
 
     # -- Stepping
 
@@ -129,7 +141,7 @@ class Decoder(Windowed, Inside):
     def step(self) -> Step:
         """The rest of the current step: what of forward, propose, apply has not been done. StateError at the end."""
         before = self._state()
-        if self.rule is None:
+        if self.rule is None and self._recorder is None:
             self._call(_abi.lib.llada_decoder_step)
         else:
             if before.phase == _abi.PHASES.index("ready"):
@@ -186,6 +198,7 @@ class Decoder(Windowed, Inside):
             fork = object.__new__(type(self))
             fork.__dict__.update(self.__dict__)
             fork._handle = Handle(pointer, _abi.lib.llada_decoder_free)
+            fork._recorder, fork._untouched = None, False
             fork._policy, fork._lock, fork._locked = policy, threading.RLock(), set(self._locked)
             fork.rule = self._rule
         return fork
@@ -409,6 +422,7 @@ class Decoder(Windowed, Inside):
             forwards=state.forwards, commits=state.commits, prefills=state.prefills, edits=state.edits,
             computed_positions=state.computed_positions, reused_positions=state.reused_positions,
             finish_reason=_abi.FINISH_REASONS[state.finish_reason] if state.finish_reason else None,
+            trace=None if self._recorder is None else self._recorder.trace,
         )
 
     # -- Interfering
@@ -453,10 +467,42 @@ class Decoder(Windowed, Inside):
         end = "auto" if done is None else "now" if done else "not_yet"
         self._call(_abi.lib.llada_decoder_end_block, _abi.BLOCK_ENDS.index(end))
 
+    # -- Being recorded
+
+    def record(self, path: str | os.PathLike | None = None) -> Trace:
+        """Begins a Trace of all that is done from here on, by whatever means: by steps or their parts, by rules, by you, alone
+        or beside others. With a path it is written there as well, each forward as it is done.
+
+        It ends with `trace.stop()`, a `with` of the trace, or the decoder. Forks are not recorded with it. Only a recording
+        from the start can be replayed. StateError if the decoder is being recorded."""
+        with self._held():
+            if self._recorder is not None:
+                raise StateError("the decoder is being recorded; stop that trace first")
+            trace, self._recorder = Trace._of(self, path)
+            return trace
+
+    def _forwarded(self) -> None:
+        """A forward was done on its behalf."""
+        self._untouched = False
+        if self._recorder is not None:
+            self._recorder.look(self)
+
+    def _stop_recording(self) -> None:
+        recorder = self._recorder
+        if recorder is not None:
+            with self._held():
+                self._recorder = None
+                recorder.stop(self)
+
     # -- Its end
 
     def close(self) -> None:
         """Gives the decoder back. A call at work in another thread is cancelled, and the memory lives until it ends."""
+        if self._recorder is not None and self._handle is not None:
+            try:
+                self._stop_recording()
+            except BusyError:
+                pass  # the thread at work goes on recording to its end; the trace stays without a result
         self.cancel()
         self._handle = None
 
@@ -524,7 +570,12 @@ class Decoder(Windowed, Inside):
 
     def _call(self, function: Any, *arguments: Any) -> None:
         with self._held() as handle:
-            call(function, handle, *arguments)
+            self._untouched = self._untouched and not changes(function)
+            if self._recorder is None:
+                call(function, handle, *arguments)
+            else:
+                with self._recorder.around(self, function, arguments):
+                    call(function, handle, *arguments)
 
     def _state(self) -> _abi.DecoderState:
         state = _abi.DecoderState()
