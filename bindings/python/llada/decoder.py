@@ -524,7 +524,7 @@ class Decoder(Windowed, Inside):
         return "\n".join(drawing.lines(self._spans(), width, color))
 
     def _repr_html_(self) -> str:
-        return drawing.html([] if self.closed else self._spans(), repr(self))
+        return drawing.html([] if self.closed else self._spans(sure=True), repr(self))
 
     def __repr__(self) -> str:
         try:
@@ -542,7 +542,8 @@ class Decoder(Windowed, Inside):
             f"forwards={state.forwards}, edits={state.edits}>"
         )
 
-    def _spans(self) -> list[drawing.Span]:
+    def _spans(self, sure: bool = False) -> list[drawing.Span]:
+        """`sure`: how sure the last forward was of the tokens that it agreed with, as well."""
         canvas, states = self._canvas()
         changed = {event.position: event.kind for event in self.events}
         decode = (lambda ids: detokenize(self._model, ids, False, False)) if self._info.has_tokenizer else None
@@ -551,6 +552,14 @@ class Decoder(Windowed, Inside):
             "mask" if masked[i] else changed.get(i) or ("prompt" if states[i] == State.PROMPT else "token")
             for i in range(len(canvas))
         ]
+        if sure and self.forwards:
+            try:
+                predictions, confidences = self._predictions()
+            except StateError:
+                return drawing.spans(canvas, kinds, decode)  # a forward was cut short
+            for place in np.flatnonzero(predictions == canvas):
+                if kinds[place] == "token":
+                    kinds[place] = drawing.level(confidences[place])
         return drawing.spans(canvas, kinds, decode)
 
     # -- Underneath

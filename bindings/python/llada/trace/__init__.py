@@ -14,13 +14,13 @@ import os
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
 from .. import _abi
 from ..policy import Policy
-from . import jsonl
+from . import heat, jsonl, page, svg, terminal
 from .jsonl import TraceError
 from .recorder import Recorder, start
 from .replay import Difference, replay
@@ -240,6 +240,35 @@ class Trace:
     def __repr__(self) -> str:
         what = "recording" if self.recording else "cut off" if self.result is None else self.result.finish_reason or "stopped"
         return f"<llada.Trace of {self.start.model['name']!r}: {len(self.steps)} forwards, {what}>"
+
+    # -- Pictures
+
+    def play(self, delay: float = 0.4, stream: TextIO | None = None, width: int | None = None) -> None:
+        """In the terminal: the canvas, `delay` seconds a forward, coloured by confidence, edits marked. Elsewhere lines of text."""
+        terminal.play(self, delay, stream, width)
+
+    def html(self, path: str | os.PathLike) -> None:
+        """One page that needs nothing else, no network either: the canvas over time with a slider, and what each token is about."""
+        Path(path).write_text(page.page(self), encoding="utf-8")
+
+    def svg(self, path: str | os.PathLike, seconds: float = 0.9, width: int = 88) -> None:
+        """A picture that moves, `seconds` a forward, `width` columns wide."""
+        Path(path).write_text(svg.svg(self, seconds, width), encoding="utf-8")
+
+    def heat_map(self, path: str | os.PathLike) -> None:
+        """Confidence by forward and position, with what was written and edited, as PNG (or what else `path` ends with). Needs
+        matplotlib: pip install 'llada[pictures]'."""
+        heat.confidence(self, path)
+
+    def expert_map(self, path: str | os.PathLike) -> None:
+        """How much each expert of each layer had to do. The decoder must have been watching its routers:
+        `decoder.watch(routing=True)`. Needs matplotlib: pip install 'llada[pictures]'."""
+        if self.result is None or self.result.expert_usage is None:
+            raise TraceError("expert usage was not recorded; expected decoder.watch(routing=True), and the recording to be over")
+        heat.experts(self.result.expert_usage, path, self.start.model["name"])
+
+    def _repr_html_(self) -> str:
+        return page.framed(self)
 
     # -- Doing it again
 
