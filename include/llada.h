@@ -173,6 +173,9 @@ typedef struct llada_model_options {
                                 any model. Fewer bytes a step, other results. num_experts_per_tok to num_experts. */
     llada_progress_callback progress; /* may be NULL */
     void *progress_user;
+    llada_dtype kv_dtype; /* how the keys and values of the cache are held and attention is computed: F32; BF16, half the
+                             bytes and about half the time, queries and softmax weights rounded to bf16 as well, sums f32;
+                             AUTO: BF16 where the matrices are packed (BF16, INT8, INT4), else F32 */
 } llada_model_options;
 
 /* The defaults: AUTO, 0 threads, ids -1, mapped, no callback. `size` is sizeof(llada_model_options) as you know it. */
@@ -216,9 +219,11 @@ typedef struct llada_model_info {
     bool has_chat_template; /* there is a tokenizer; llada_chat_tokenize may still refuse a layout it does not know */
     uint64_t num_parameters;
     uint64_t weight_bytes; /* as held */
+    llada_dtype dtype;     /* of the matrices, as held; AUTO: as stored in the checkpoint */
+    llada_dtype kv_dtype;  /* of keys and values: F32 or BF16 */
 } llada_model_info;
 #define LLADA_MODEL_INFO_INIT \
-    {sizeof(llada_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, false, 0, 0}
+    {sizeof(llada_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, false, 0, 0, 0, 0}
 
 LLADA_API llada_status llada_model_get_info(const llada_model *model, llada_model_info *info);
 

@@ -77,7 +77,7 @@ def test_broken_files(checkpoint):
 def test_bad_options():
     folder = CONFORMANCE / "gqa_group"
     for options in (
-        {"dtype": "f64"}, {"dtype": None}, {"blas": "mkl"}, {"threads": 0}, {"threads": -1}, {"threads": 2**40},
+        {"dtype": "f64"}, {"dtype": None}, {"blas": "mkl"}, {"kv_dtype": "f16"}, {"kv_dtype": "int8"}, {"threads": 0}, {"threads": -1}, {"threads": 2**40},
         {"mask_token_id": -2}, {"mask_token_id": VOCABULARY}, {"eos_token_id": 2**31}, {"eos_token_id": VOCABULARY},
     ):
         with pytest.raises((ValueError, llada.Error)):

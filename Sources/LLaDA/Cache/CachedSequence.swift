@@ -121,7 +121,7 @@ package final class CachedSequence {
 
     private func makePage() throws(LLaDAError) -> Page {
         if let cache { return try cache.makePage(blockLength: blockLength) }
-        return try Page(blockLength: blockLength, config: transformer.config)
+        return try Page(blockLength: blockLength, config: transformer.config, type: transformer.keyValues)
     }
 
     /// How many positions, in whole blocks, have keys and values computed from these tokens.

@@ -1,5 +1,3 @@
-import Synchronization
-
 /// Keys and values that decoders of one model share: a prompt, or a conversation, whose beginning was computed before is
 /// not computed again.
 ///
@@ -24,7 +22,7 @@ public final class PrefixCache: Sendable {
 
     let transformer: Transformer
     private let budget: PageBudget
-    private let shared: Mutex<Shared>
+    private let shared: Locked<Shared>
 
     /// Nodes never leave the lock.
     private struct Shared: @unchecked Sendable {
@@ -39,7 +37,7 @@ public final class PrefixCache: Sendable {
         }
         transformer = model.transformer
         budget = PageBudget(limit: maxBytes)
-        shared = Mutex(Shared())
+        shared = Locked(Shared())
     }
 
     deinit { shared.withLock { $0.tree.clear(keepingPinned: false) } }
@@ -75,7 +73,7 @@ public final class PrefixCache: Sendable {
 
     /// A page to be written, within the budget.
     func makePage(blockLength: Int) throws(LLaDAError) -> Page {
-        let size = Page.byteCount(blockLength: blockLength, config: transformer.config)
+        let size = Page.byteCount(blockLength: blockLength, config: transformer.config, type: transformer.keyValues)
         let hasRoom = shared.withLock { shared in
             while budget.used + size > budget.limit {
                 guard shared.tree.evict() else { return false }
@@ -90,7 +88,8 @@ public final class PrefixCache: Sendable {
                 "the prefix cache may take \(budget.limit) bytes, and decoders and pins hold \(budget.used) of them: no room for a block of \(size)")
         }
         do throws(LLaDAError) {
-            return try Page(blockLength: blockLength, config: transformer.config, budget: budget)
+            return try Page(
+                blockLength: blockLength, config: transformer.config, type: transformer.keyValues, budget: budget)
         } catch {
             budget.giveBack(size)
             throw error

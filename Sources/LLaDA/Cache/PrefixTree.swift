@@ -88,18 +88,30 @@ struct PrefixTree {
         return false
     }
 
-    /// Forgets all nodes, or all but the pinned; sequences keep the pages they hold.
+    /// Forgets all nodes, or all but the pinned and what stands before them; sequences keep the pages they hold.
     mutating func clear(keepingPinned: Bool) {
+        let kept = keepingPinned ? withPins() : []
         var gone: [Node] = []
         var next = newest
         while let node = next {
             next = node.older
-            if !keepingPinned || node.pins == 0 { gone.append(node) }
+            if !kept.contains(ObjectIdentifier(node)) { gone.append(node) }
         }
         // All at once, and each by itself: a chain of nodes that goes link by link would need a stack as long as a prompt.
-        // What stands before a pinned node is pinned, so nothing that stays stands behind one that goes.
         for node in gone { remove(node) }
         for node in gone { node.children = [:] }
+    }
+
+    /// The pinned nodes and all before them: these need not be pinned themselves, when a shorter prefix was unpinned.
+    private func withPins() -> Set<ObjectIdentifier> {
+        var kept: Set<ObjectIdentifier> = []
+        var next = newest
+        while let node = next {
+            next = node.older
+            var pinned = node.pins > 0 ? node : nil
+            while let node = pinned, kept.insert(ObjectIdentifier(node)).inserted { pinned = node.parent }
+        }
+        return kept
     }
 
     private mutating func remove(_ node: Node) {

@@ -8,13 +8,16 @@ package struct Transformer: Sendable {
     package let config: ModelConfig
     package let weights: Weights
     package let compute: Compute
+    /// Of all pages it is given.
+    package let keyValues: KeyValueType
     private let rotary: Rotary
     private let workspaces = WorkspacePool()
 
-    package init(config: ModelConfig, weights: Weights, compute: Compute) {
+    package init(config: ModelConfig, weights: Weights, compute: Compute, keyValues: KeyValueType) {
         self.config = config
         self.weights = weights
         self.compute = compute
+        self.keyValues = keyValues
         rotary = Rotary(config)
     }
 
@@ -43,7 +46,7 @@ package struct Transformer: Sendable {
         try work.prepareAngles(batch.rows, rotary)
         embed(batch.rows, x)
 
-        let attention = Attention(config: config, compute: compute, rotary: rotary)
+        let attention = Attention(config: config, compute: compute, rotary: rotary, keyValues: keyValues)
         for (index, layer) in weights.layers.enumerated() {
             try Cancellation.check(cancellations)
             add(index > 0 ? delta : nil, rows, to: x, norm: layer.inputNorm, normed)

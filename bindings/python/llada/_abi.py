@@ -75,6 +75,7 @@ class ModelOptions(_Sized):
         ("expert_capacity", c_int32),
         ("progress", ProgressCallback),
         ("progress_user", c_void_p),
+        ("kv_dtype", c_int32),
     ]
 
 
@@ -100,6 +101,8 @@ class ModelInfo(_Sized):
         ("has_chat_template", c_bool),
         ("num_parameters", c_uint64),
         ("weight_bytes", c_uint64),
+        ("dtype", c_int32),
+        ("kv_dtype", c_int32),
     ]
 
 

@@ -212,7 +212,8 @@ class Decoder(Windowed, Inside):
         position = as_position(position)
         with self._held():
             self._call(_abi.lib.llada_decoder_truncate, position)
-            self._locked = {locked for locked in self._locked if locked < position}
+            states = self.states
+            self._locked = {at for at in self._locked if at < position or states[at] == State.PROMPT}
 
     def cancel(self) -> None:
         """From any thread: the call at work, or else the next one, raises Cancelled within the time of one layer. The
@@ -383,6 +384,10 @@ class Decoder(Windowed, Inside):
     def reused_positions(self) -> int:
         """Positions that the prefix cache had, and that did not have to be computed."""
         return self._state().reused_positions
+
+    @property
+    def mask_token_id(self) -> int:
+        return self._info.mask_token_id
 
     @property
     def block_length(self) -> int:

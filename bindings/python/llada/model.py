@@ -18,14 +18,15 @@ from .decoder import Decoder
 from .errors import ClosedError, Error, FileMissingError, InvalidArgumentError, call, check
 from .many import generations
 from .policy import Policy
-from .progress import Progress, Tally, bar_for, reporting
+from .progress import Progress, reporting
 from .records import Generation, Rule
 from .text import Tokenizer
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a model. `weight_bytes`: as held in memory, mapped files included."""
+    """What is known of a model. `weight_bytes`: as held in memory, mapped files included. `dtype`: of the matrices, as held;
+    "auto" is as stored in the checkpoint. `kv_dtype`: "f32" or "bf16"."""
 
     vocab_size: int
     hidden_size: int
@@ -46,6 +47,8 @@ class ModelInfo:
     has_chat_template: bool
     num_parameters: int
     weight_bytes: int
+    dtype: str
+    kv_dtype: str
 
 
 def _folder(path: str | os.PathLike) -> bytes:
@@ -74,13 +77,15 @@ class Model:
         values = {field[0]: getattr(info, field[0]) for field in _abi.ModelInfo._fields_[1:]}
         for name in ("mask_token_id", "eos_token_id"):
             values[name] = None if values[name] < 0 else values[name]
+        for name in ("dtype", "kv_dtype"):
+            values[name] = _abi.DTYPES[values[name]]
         self.info = ModelInfo(**values)
 
     @classmethod
     def load(
         cls, path: str | os.PathLike, dtype: str = "auto", threads: int | None = None,
         mask_token_id: int | None = None, eos_token_id: int | None = None, *, blas: str = "auto",
-        use_mmap: bool = True, expert_capacity: int = 0, progress: Progress = None,
+        use_mmap: bool = True, expert_capacity: int = 0, progress: Progress = None, kv_dtype: str = "auto",
     ) -> Model:
         """Opens the Hugging Face folder of a `llada2_moe` checkpoint.
 
@@ -94,6 +99,8 @@ class Model:
         expert_capacity
                    0: as the config says. Else the tokens of a block of 32 positions share so many experts of a layer
                    (LLaDA2.2's block routing): fewer bytes a step, other results
+        kv_dtype   how keys and values are held, and attention computed: "f32"; "bf16", half the bytes and about half the time;
+                   "auto": "bf16" where the matrices are packed
         progress   None: a bar if stderr is a terminal; True or False; or a function of the fraction loaded, which
                    stops the loading (Stopped) by returning True. What it raises is raised here.
 
@@ -104,6 +111,7 @@ class Model:
         options = _abi.ModelOptions()
         check(_abi.lib.llada_model_options_init(byref(options), sizeof(options)))
         options.dtype = choice(dtype, "dtype", _abi.DTYPES)
+        options.kv_dtype = choice(kv_dtype, "kv_dtype", _abi.DTYPES)
         options.blas = choice(blas, "blas", _abi.BLAS)
         options.use_mmap = bool(use_mmap)
         options.expert_capacity = integer(expert_capacity, "expert_capacity", low=0)
@@ -253,8 +261,7 @@ class Model:
                 problem.message = f"prompts[{index}]: {problem.message}"
                 raise
 
-        tally = bar_for(progress, "answering", Tally, total=total)
-        return generations(itertools.starmap(decoder, enumerate(prompts)), in_flight, callback, tally)
+        return generations(itertools.starmap(decoder, enumerate(prompts)), in_flight, callback, progress, total)
 
     def decoder(
         self, prompt: Any, policy: Policy | None = None, block_length: int = 32, gen_length: int = 256,
