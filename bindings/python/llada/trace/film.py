@@ -24,7 +24,7 @@ class Frame:
     sure       the model's probability for the token that stands there, as of the last forward that agreed; else not a number
     written    how many forwards there had been when it was written last; 0: never
     reasons    why it was written last: as in Event; "" if it never was
-    changes    what this step changed, the host included: {position: Event}
+    events     what this step changed, the host's writing since the one before included
     masks      left in the answer, up to its end
     tokens     written of it
     edits      tokens that replaced another so far
@@ -35,10 +35,15 @@ class Frame:
     sure: np.ndarray
     written: np.ndarray
     reasons: list[str]
-    changes: dict[int, Event]
+    events: list[Event]
     masks: int
     tokens: int
     edits: int
+
+    @property
+    def changes(self) -> dict[int, Event]:
+        """The last event of each position."""
+        return {event.position: event for event in self.events}
 
     @property
     def forwards(self) -> int:
@@ -50,13 +55,14 @@ class Frame:
 
     def counters(self) -> str:
         if self.step is None:
-            return f"before the first forward  {self.masks} masks"
-        kinds = [event.kind for event in self.changes.values()]
-        return (
-            f"forward {self.forwards}  block {self.step.block}{' (revisiting)' if self.step.editing_blocks else ''}"
-            f"{' (once more)' if self.step.again else ''}  +{kinds.count('unmask')} written  {kinds.count('replace')} edited  "
-            f"{self.masks} masks left  {self.tpf:.2f} tokens a forward"
-        )
+            return f"before the first forward · {self.masks} masks"
+        kinds = [event.kind for event in self.events]
+        return " · ".join([
+            f"forward {self.forwards}{' (once more)' if self.step.again else ''}",
+            f"block {self.step.block}{' (revisiting)' if self.step.editing_blocks else ''}",
+            f"{kinds.count('unmask')} written", f"{kinds.count('replace')} edited", f"{self.masks} masks left",
+            f"{self.tpf:.2f} tokens a forward",
+        ])
 
 
 def frames(trace: Trace) -> Iterator[Frame]:
@@ -67,15 +73,15 @@ def frames(trace: Trace) -> Iterator[Frame]:
     sure = np.full(length, np.nan, np.float32)
     written, reasons, edits = start.step_map.copy(), [""] * length, 0
 
-    def frame(step: TraceStep | None, canvas: np.ndarray, changes: dict[int, Event]) -> Frame:
+    def frame(step: TraceStep | None, canvas: np.ndarray, events: list[Event]) -> Frame:
         answer = canvas[first:last]
         ends = np.flatnonzero(answer == end)
         answer = answer[: ends[0] + 1 if len(ends) else None]
         masks = int(np.count_nonzero(answer == mask))
         tokens = len(answer) - masks
-        return Frame(step, canvas, sure.copy(), written.copy(), list(reasons), changes, masks, tokens, edits)
+        return Frame(step, canvas, sure.copy(), written.copy(), list(reasons), events, masks, tokens, edits)
 
-    yield frame(None, start.canvas, {})
+    yield frame(None, start.canvas, [])
     before = start.canvas
     for step, (_, canvas) in zip(trace.steps, trace._canvases()):
         for event in step.events or ():
@@ -89,7 +95,7 @@ def frames(trace: Trace) -> Iterator[Frame]:
         there = slice(step.active.start, step.active.stop)
         agreed = (step.predictions == canvas[there]) & (canvas[there] != mask)
         sure[there] = np.where(agreed, step.confidences, sure[there])
-        yield frame(step, canvas, {event.position: event for event in step.events or ()})
+        yield frame(step, canvas, list(step.events or ()))
         before = canvas
 
 
@@ -116,7 +122,7 @@ def reader(trace: Trace) -> Callable[[Any], str]:
 def edit_texts(frame: Frame, text: Callable[[Any], str], places: range) -> list[str]:
     """What was replaced, in words."""
     return [
-        f"{text(event.old)!r} → {text(event.new)!r}" + ("" if event.reason == "edit" else f" ({event.reason})")
-        for position, event in sorted(frame.changes.items())
-        if position in places and (event.kind == "replace" or event.reason == "host")
+        f"{text(event.old)!r} → {text(event.new)!r}" + ("" if event.reason in ("edit", "post_edit") else f" ({event.reason})")
+        for event in sorted(frame.events, key=lambda event: event.position)
+        if event.position in places and (event.kind == "replace" or event.reason == "host")
     ]

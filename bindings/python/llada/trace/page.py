@@ -42,7 +42,7 @@ def data(trace: Trace) -> dict:
     before = all_frames[0]
     listed = []
     for frame in all_frames:
-        listed.append(_frame(frame, before, edit_texts(frame, text, range(len(frame.canvas))), _host(frame)))
+        listed.append(_frame(frame, before, places.stop, edit_texts(frame, text, range(len(frame.canvas))) + _host(frame)))
         before = frame
     used = {*trace.prompt.tolist(), *all_frames[0].canvas.tolist()}
     for frame in listed:
@@ -55,20 +55,21 @@ def data(trace: Trace) -> dict:
     }
 
 
-def _frame(frame: Frame, before: Frame, words: list[str], host: list[str]) -> dict:
+def _frame(frame: Frame, before: Frame, end: int, words: list[str]) -> dict:
+    """`end`: what the host writes behind it is not shown."""
     step = frame.step
-    changed = np.flatnonzero(frame.canvas != before.canvas)
-    kinds = [event.kind for event in frame.changes.values()]
+    changed = np.flatnonzero(frame.canvas[:end] != before.canvas[:end])
+    kinds = [event.kind for event in frame.events]
     return {
         "forwards": frame.forwards, "block": None if step is None else step.block,
         "editing": step is not None and step.editing_blocks, "again": step is not None and step.again,
         "wrote": kinds.count("unmask"), "edited": kinds.count("replace"), "edits": frame.edits, "masks": frame.masks,
-        "tpf": round(frame.tpf, 4), "words": words + host,
+        "tpf": f"{frame.tpf:.2f}", "words": words,
         "first": 0 if step is None else step.active.start,
         "predictions": [] if step is None else step.predictions.tolist(),
         "confidences": [] if step is None else [_short(value) for value in step.confidences],
         "canvas": [[int(place), int(frame.canvas[place])] for place in changed],
-        "events": [[event.position, event.kind, event.old, event.reason] for event in frame.changes.values()],
+        "events": [[event.position, event.kind, event.old, event.reason] for event in frame.events if event.position < end],
     }
 
 

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..drawing import columns as text_columns, printable
+from ..records import Event
 from .film import Frame, frames, reader, shown
 
 if TYPE_CHECKING:
     from . import Trace
 
 _CELL, _LINE = 8.4, 24.0  # a column, and a line, in pixels
-_INK, _PALE, _MASK, _EDIT, _HOST = "#1f2328", "#59636e", "#c4ccd4", "#d9480f", "#8f3d76"
+_INK, _PALE, _MASK, _EDIT, _HOST = "#1f2328", "#59636e", "#dfe4e9", "#d9480f", "#8f3d76"
 _UNSURE, _SURE = (230, 120, 0), (0, 114, 178)
 
 
 class _Look(NamedTuple):
     """How a position is drawn for some frames in a row."""
 
-    text: str
-    ink: str
+    text: str  # none: a mask
     fill: str | None
     line: str | None  # under it
 
@@ -32,7 +32,11 @@ def svg(trace: Trace, seconds: float = 0.9, width: int = 88, hold: float = 3.0) 
     """`seconds` a forward, `width` columns, and `hold` seconds at the end before it begins again."""
     text, film = reader(trace), list(frames(trace))
     places = _answer(trace, film[-1])
-    looks = {place: [_look(trace, frame, place, text) for frame in film] for place in places}
+    last_events = [frame.changes for frame in film]
+    looks = {
+        place: [_look(trace, frame, place, text, changes.get(place)) for frame, changes in zip(film, last_events)]
+        for place in places
+    }
     times = [index * seconds for index in range(len(film))] + [len(film) * seconds + hold]
     # A cell is as wide as the widest text that stands in it: nothing moves but what is written.
     column, line, parts = 0, 1, []
@@ -42,7 +46,7 @@ def svg(trace: Trace, seconds: float = 0.9, width: int = 88, hold: float = 3.0) 
             column, line = 0, line + 1
         x, y = 12 + column * _CELL, 34 + line * _LINE
         for look, first, last in _runs(looks[place]):
-            parts.append(_cell(look, x, y, _shown(times, first, last)))
+            parts.append(_cell(look, x, y, wide, _shown(times, first, last)))
         column += wide
     for index, frame in enumerate(film):
         shown_then = _shown(times, index, index + 1)
@@ -66,16 +70,15 @@ def _answer(trace: Trace, last: Frame) -> list[int]:
     return list(range(places.start, min(ends, default=places.stop - 1) + 1))
 
 
-def _look(trace: Trace, frame: Frame, place: int, text: Callable[[int], str]) -> _Look:
+def _look(trace: Trace, frame: Frame, place: int, text: Callable[[int], str], change: Event | None) -> _Look:
     if frame.canvas[place] == trace.start.mask_token_id:
-        return _Look(text(frame.canvas[place]), _MASK, None, None)
-    change = frame.changes.get(place)
+        return _Look("", _MASK, None)
     line = _HOST if frame.reasons[place] == "host" else _EDIT if change is not None and change.kind == "replace" else None
     sure = frame.sure[place]
     share = 0.0 if np.isnan(sure) else round(float(sure) ** 2 * 8) / 8  # few colours make few elements
     colour = tuple(round(low + (high - low) * share) for low, high in zip(_UNSURE, _SURE))
     fill = None if np.isnan(sure) else f"rgba({colour[0]},{colour[1]},{colour[2]},{0.5 - 0.3 * share:.2g})"
-    return _Look(printable(text(frame.canvas[place]).replace("\n", "⏎")), _INK, fill, line)
+    return _Look(printable(text(frame.canvas[place]).replace("\n", "⏎")), fill, line)
 
 
 def _runs(looks: Sequence[_Look]) -> list[tuple[_Look, int, int]]:
@@ -102,7 +105,10 @@ def _shown(times: Sequence[float], first: int, last: int) -> str:
     )
 
 
-def _cell(look: _Look, x: float, y: float, animation: str) -> str:
+def _cell(look: _Look, x: float, y: float, room: int, animation: str) -> str:
+    if not look.text:
+        mask = f'<rect x="{x + 1:g}" y="{y - 15:g}" width="{room * _CELL - 2:g}" height="19" rx="3" fill="{look.fill}"/>'
+        return f"<g>{animation}{mask}</g>"
     wide = text_columns(look.text) * _CELL
     # Without the spaces at its ends, which not everyone keeps.
     word = look.text.strip()
@@ -111,7 +117,7 @@ def _cell(look: _Look, x: float, y: float, animation: str) -> str:
     under = f'<rect x="{x:g}" y="{y + 4:g}" width="{wide:g}" height="2.5" fill="{look.line}"/>' if look.line else ""
     bold = ' font-weight="bold"' if look.line else ""
     if word:
-        start = f'<text x="{x + left:g}" y="{y:g}" fill="{look.ink}"{bold} textLength="{inner:g}">'
+        start = f'<text x="{x + left:g}" y="{y:g}" fill="{_INK}"{bold} textLength="{inner:g}">'
         word = f"{start}{_escape(word)}</text>"
     return f"<g>{animation}{box}{under}{word}</g>"
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 
 from .. import drawing
+from ..records import Event
 from .film import END, Frame, edit_texts, frames, reader, shown
 
 if TYPE_CHECKING:
@@ -46,20 +47,19 @@ def plain(trace: Trace, frame: Frame, width: int) -> str:
 
 
 def coloured(trace: Trace, frame: Frame, width: int) -> list[str]:
-    text, places = reader(trace), shown(trace)
+    text, places, changes = reader(trace), shown(trace), frame.changes
     spans = [drawing.Span("prompt", "".join(text(token) for token in frame.canvas[: places.start]))] if places.start else []
     for place in places:
-        spans.append(drawing.Span(kind(trace, frame, place), text(frame.canvas[place])))
+        spans.append(drawing.Span(kind(trace, frame, place, changes.get(place)), text(frame.canvas[place])))
     edits = drawing.Span("prompt", "   ".join(edit_texts(frame, text, places)))
     counters = drawing.lines([drawing.Span("prompt", frame.counters())], width, True)[0]
     return [counters, *drawing.lines(spans, width, True), *drawing.lines([edits], width, True)]
 
 
-def kind(trace: Trace, frame: Frame, place: int) -> str:
+def kind(trace: Trace, frame: Frame, place: int, change: Event | None) -> str:
     """How a position is drawn: what happened to it, else how sure the model is of it."""
     if frame.canvas[place] == trace.start.mask_token_id:
         return "mask"
-    change = frame.changes.get(place)
     if change is not None and (change.reason == "host" or change.kind == "replace"):
         return "host" if change.reason == "host" else "replace"
     return "token" if np.isnan(frame.sure[place]) else drawing.level(frame.sure[place])
