@@ -62,7 +62,7 @@ if [ -z "$sanitize" ]; then
     passed=$((passed + good)) failed=$((failed + bad))
 fi
 
-programs=(structs arguments decoding sharing random checkpoints saving manners loading)
+programs=(structs arguments decoding sharing random checkpoints saving snapshots manners loading)
 # Those with threads; a sanitizer of threads has one of its own, which manners would count.
 [ "$sanitize" != --sanitize=thread ] || programs=(decoding sharing random)
 for program in "${programs[@]}"; do

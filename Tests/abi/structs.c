@@ -142,7 +142,8 @@ AT(llada_event, new_token, 12);
 AT(llada_event, confidence, 16);
 AT(llada_event, reason, 20);
 
-_Static_assert(LLADA_ERROR_SPECIAL_TOKEN == -16 && LLADA_ERROR_BUFFER_TOO_SMALL == -15 && LLADA_ERROR_STATE == -11 &&
+_Static_assert(LLADA_ERROR_SNAPSHOT == -17 && LLADA_ERROR_SPECIAL_TOKEN == -16 &&
+               LLADA_ERROR_BUFFER_TOO_SMALL == -15 && LLADA_ERROR_STATE == -11 &&
                LLADA_ERROR_INVALID_ARGUMENT == -1 && LLADA_OK == 0, "codes never change");
 
 static void version(void) {
@@ -161,12 +162,13 @@ static void status_names(void) {
         "LLADA_ERROR_IO", "LLADA_ERROR_JSON", "LLADA_ERROR_CONFIG", "LLADA_ERROR_SAFETENSORS",
         "LLADA_ERROR_SHARD_INDEX", "LLADA_ERROR_TENSOR", "LLADA_ERROR_TOKENIZER", "LLADA_ERROR_UNSUPPORTED",
         "LLADA_ERROR_STATE", "LLADA_ERROR_BUSY", "LLADA_ERROR_CANCELLED", "LLADA_ERROR_STOPPED",
-        "LLADA_ERROR_BUFFER_TOO_SMALL", "LLADA_ERROR_SPECIAL_TOKEN"};
-    for (int i = 0; i <= 16; i++) {
+        "LLADA_ERROR_BUFFER_TOO_SMALL", "LLADA_ERROR_SPECIAL_TOKEN",
+        "LLADA_ERROR_SNAPSHOT"};
+    for (int i = 0; i <= 17; i++) {
         if (strcmp(llada_status_name(-i), names[i])) failed(__FILE__, __LINE__, "%d is %s", -i, llada_status_name(-i));
         CHECK(llada_status_name(-i) == llada_status_name(-i));
     }
-    static const int32_t strange[] = {1, -17, 4711, INT32_MAX, INT32_MIN};
+    static const int32_t strange[] = {1, -18, 4711, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < sizeof strange / sizeof *strange; i++)
         CHECK(!strcmp(llada_status_name(strange[i]), "unknown status"));
 }

@@ -166,6 +166,34 @@ package final class CachedSequence {
     }
 }
 
+/// What a snapshot keeps.
+extension CachedSequence {
+    /// Of the last forward, [rows, hidden].
+    var savedStates: UnsafeBufferPointer<Float> {
+        states?.values(hidden: transformer.config.hiddenSize) ?? UnsafeBufferPointer(start: nil, count: 0)
+    }
+
+    /// The pages that hold for `tokens`, from the first on.
+    func savedPages(_ tokens: UnsafeBufferPointer<Int32>) -> [Page] { Array(pages[..<(holding(tokens) / blockLength)]) }
+
+    /// Goes on from a forward over `rows` positions.  values: [rows, hidden]
+    func restore(states values: Buffer<Float>, rows: Int) throws(LLaDAError) {
+        states = try FinalStates(values, rows: rows, for: transformer.weights.head, transformer.compute)
+    }
+
+    /// Takes keys and values of the first `blocks` blocks of `tokens`: what the prefix cache has, and for the others, by
+    /// their number, `fill`.
+    func restore(
+        _ tokens: UnsafeBufferPointer<Int32>, blocks: Int, fill: (Int, Page) throws(LLaDAError) -> Void
+    ) throws(LLaDAError) {
+        let end = blocks * blockLength
+        let start = attach(tokens, 0..<end)
+        try makeWritable(start..<end)
+        for block in start / blockLength..<blocks { try fill(block, pages[block]) }
+        computed += tokens[start..<end]
+    }
+}
+
 extension CachedSequence: Denoiser {
     package var vocabSize: Int { transformer.config.vocabSize }
 

@@ -10,8 +10,9 @@ package struct Transformer: Sendable {
     package let compute: Compute
     /// Of all pages it is given.
     package let keyValues: KeyValueType
-    private let rotary: Rotary
+    let rotary: Rotary
     private let workspaces = WorkspacePool()
+    private let knownFingerprint = Once<ModelFingerprint>()
 
     package init(config: ModelConfig, weights: Weights, compute: Compute, keyValues: KeyValueType) {
         self.config = config
@@ -23,6 +24,12 @@ package struct Transformer: Sendable {
 
     /// Whether two values are of one opened model, so that what the one computed the other can go on from.
     package func isSame(as other: Transformer) -> Bool { workspaces === other.workspaces }
+
+    /// Bytes of the keys and values of a block.
+    func pageSize(_ blockLength: Int) -> Int { Page.byteCount(blockLength: blockLength, config: config, type: keyValues) }
+
+    /// Made when first asked for.
+    package var fingerprint: ModelFingerprint { knownFingerprint.get { ModelFingerprint(self) } }
 
     /// Runs `batch` and returns what `logits` wants to know of the rows that want logits, in their order. Ends at the next
     /// layer if one of `cancellations` is asked for; then pages hold part of what they should.

@@ -13,7 +13,7 @@ from .cache import CacheInfo, PrefixCache
 from .decoder import Decoder
 from .errors import (
     BusyError, Cancelled, CheckpointError, ClosedError, Error, FileError, FileMissingError, InvalidArgumentError,
-    OutOfMemoryError, SpecialTokenError, StateError, Stopped, TokenizerError, UnsupportedError,
+    OutOfMemoryError, SnapshotError, SpecialTokenError, StateError, Stopped, TokenizerError, UnsupportedError,
 )
 from .inside import Routing
 from .many import forward_many, step_many
@@ -35,7 +35,7 @@ def build_info() -> str:
 __all__ = [
     "BusyError", "CacheInfo", "Cancelled", "Candidate", "Candidates", "CheckpointError", "ClosedError", "Decoder",
     "Edit", "Error", "Event", "FileError", "FileMissingError", "Generation", "InvalidArgumentError", "Model",
-    "ModelInfo", "OutOfMemoryError", "Policy", "PrefixCache", "Routing", "Rule", "SpecialTokenError", "State",
-    "StateError", "Step", "Stopped", "Tokenizer", "TokenizerError", "Trace", "TraceError", "UnsupportedError",
-    "Window", "build_info", "forward_many", "step_many",
+    "ModelInfo", "OutOfMemoryError", "Policy", "PrefixCache", "Routing", "Rule", "SnapshotError", "SpecialTokenError",
+    "State", "StateError", "Step", "Stopped", "Tokenizer", "TokenizerError", "Trace", "TraceError",
+    "UnsupportedError", "Window", "build_info", "forward_many", "step_many",
 ]

@@ -28,6 +28,7 @@ ERROR_CANCELLED = -13
 ERROR_STOPPED = -14
 ERROR_BUFFER_TOO_SMALL = -15
 ERROR_SPECIAL_TOKEN = -16
+ERROR_SNAPSHOT = -17
 
 # The enums of the header by value; a name here is the header's in lower case.
 DTYPES = ("auto", "f32", "bf16", "int8", "int4")
@@ -291,6 +292,14 @@ PROTOTYPES = {
     "llada_decoder_hidden": (c_int32, [_handle, c_int32, POINTER(c_float), c_size_t, _count, _error]),
     "llada_decoder_expert_usage": (c_int32, [_handle, POINTER(c_uint64), c_size_t, _count, _error]),
     "llada_decoder_disable_expert": (c_int32, [_handle, c_int32, c_int32, c_bool, _error]),
+    "llada_decoder_save": (c_int32, [_handle, c_bool, c_void_p, c_size_t, _count, _error]),
+    "llada_decoder_save_file": (c_int32, [_handle, c_bool, c_char_p, _error]),
+    "llada_decoder_restore": (c_int32, [_handle, _handle, c_void_p, c_size_t, POINTER(_handle), _error]),
+    "llada_decoder_restore_file": (c_int32, [_handle, _handle, c_char_p, POINTER(_handle), _error]),
+    "llada_prefix_cache_save": (c_int32, [_handle, c_char_p, _error]),
+    "llada_prefix_cache_load": (c_int32, [_handle, c_char_p, POINTER(c_uint64), _error]),
+    "llada_decoder_get_policy": (c_int32, [_handle, POINTER(Policy)]),
+    "llada_decoder_locked": (c_int32, [_handle, POINTER(POINTER(c_bool)), _count]),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 import weakref
 from ctypes import POINTER, c_int32, c_size_t, c_void_p, byref, sizeof, string_at
 from typing import Any, Callable
@@ -50,6 +51,14 @@ def integer(value: Any, name: str, low: int = -(2**31), high: int = 2**31 - 1) -
 
 def position(value: Any) -> int:
     return integer(value, "position", low=0)
+
+
+def file_name(path: str | os.PathLike) -> bytes:
+    """A path as C has it."""
+    name = os.fsencode(path)
+    if b"\0" in name:
+        raise ValueError("the path holds a NUL character")
+    return name
 
 
 def choice(value: str, name: str, choices: tuple[str, ...]) -> int:

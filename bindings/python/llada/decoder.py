@@ -8,15 +8,17 @@ import threading
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from ctypes import POINTER, byref, c_float, c_int32, c_size_t, c_uint8, c_void_p, pointer as pointer_to, sizeof
+from ctypes import (
+    POINTER, byref, c_bool, c_float, c_int32, c_size_t, c_uint8, c_void_p, pointer as pointer_to, sizeof,
+)
 from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
 from . import _abi, drawing
-from ._convert import Handle, Tokens, collect, integer, position as as_position, snapshot, token_pointer, tokens
+from ._convert import Handle, Tokens, collect, file_name, integer, position as as_position, snapshot, token_pointer, tokens
 from .cache import PrefixCache
-from .errors import BusyError, ClosedError, InvalidArgumentError, StateError, call, check
+from .errors import BusyError, ClosedError, Error, InvalidArgumentError, StateError, call, check
 from .inside import Inside
 from .policy import Policy
 from .records import Candidate, Edit, Event, Generation, Rule, State, Step
@@ -214,6 +216,57 @@ class Decoder(Windowed, Inside):
             self._call(_abi.lib.llada_decoder_truncate, position)
             states = self.states
             self._locked = {at for at in self._locked if at < position or states[at] == State.PROMPT}
+
+    # -- Snapshots
+
+    def to_bytes(self, pages: bool = False) -> bytes:
+        """A snapshot: all that decides how this decoder goes on. `Model.restore` makes a decoder of it, in this process or
+        another, that goes on bit for bit as this one would have. A rule is not part of it.
+
+        pages  with the keys and values computed so far, nothing is computed again; without them the snapshot is small, and
+               what stands before the active block is computed anew at the next forward: the same bits"""
+        size = c_size_t()
+        with self._held() as handle:
+            try:
+                call(_abi.lib.llada_decoder_save, handle, bool(pages), None, 0, byref(size))
+            except Error as problem:
+                if problem.status != _abi.ERROR_BUFFER_TOO_SMALL:
+                    raise
+            buffer = np.empty(size.value, np.uint8)
+            call(_abi.lib.llada_decoder_save, handle, bool(pages), buffer.ctypes.data, buffer.size, byref(size))
+        return buffer.tobytes()
+
+    def save(self, path: str | os.PathLike, pages: bool = False) -> None:
+        """`to_bytes` to a file, which appears whole or not at all, in place of one that was there. FileError if it cannot be
+        written."""
+        name = file_name(path)
+        with self._held() as handle:
+            call(_abi.lib.llada_decoder_save_file, handle, bool(pages), name)
+
+    @classmethod
+    def _restored(cls, model: Model, source: Any, cache: PrefixCache | None, rule: Rule | None) -> Decoder:
+        decoder = object.__new__(cls)
+        decoder._model, decoder._info = model._live(), model.info
+        decoder._lock, decoder.rule = threading.RLock(), rule
+        if cache is not None and not isinstance(cache, PrefixCache):
+            raise TypeError(f"cache must be a llada.PrefixCache, not {cache!r}")
+        shared = cache._live() if cache is not None else None
+        pointer = c_void_p()
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            content = np.frombuffer(source, np.uint8)
+            call(
+                _abi.lib.llada_decoder_restore, decoder._model, shared, content.ctypes.data, content.size, byref(pointer)
+            )
+        else:
+            call(_abi.lib.llada_decoder_restore_file, decoder._model, shared, file_name(source), byref(pointer))
+        handle = decoder._handle = Handle(pointer, _abi.lib.llada_decoder_free)
+        policy = _abi.Policy()
+        check(_abi.lib.llada_decoder_get_policy(handle, byref(policy)))
+        decoder._policy = Policy._from_struct(policy)
+        locked, count = POINTER(c_bool)(), c_size_t()
+        check(_abi.lib.llada_decoder_locked(handle, byref(locked), byref(count)))
+        decoder._locked = {position for position in range(count.value) if locked[position]}
+        return decoder
 
     def cancel(self) -> None:
         """From any thread: the call at work, or else the next one, raises Cancelled within the time of one layer. The

@@ -12,7 +12,7 @@ from typing import Any, Callable
 import numpy as np
 
 from . import _abi
-from ._convert import Handle, Tokens, choice, integer, token_pointer, tokens
+from ._convert import Handle, Tokens, choice, file_name, integer, token_pointer, tokens
 from .cache import PrefixCache
 from .decoder import Decoder
 from .errors import ClosedError, Error, FileMissingError, InvalidArgumentError, call, check
@@ -49,13 +49,6 @@ class ModelInfo:
     weight_bytes: int
     dtype: str
     kv_dtype: str
-
-
-def _folder(path: str | os.PathLike) -> bytes:
-    folder = os.fsencode(path)
-    if b"\0" in folder:
-        raise ValueError("the path holds a NUL character")
-    return folder
 
 
 def _name(folder: bytes) -> str:
@@ -107,7 +100,7 @@ class Model:
         Raises FileError (an OSError), CheckpointError, UnsupportedError, TokenizerError, InvalidArgumentError
         (a ValueError); each says which file, key, expected and found.
         """
-        folder = _folder(path)
+        folder = file_name(path)
         options = _abi.ModelOptions()
         check(_abi.lib.llada_model_options_init(byref(options), sizeof(options)))
         options.dtype = choice(dtype, "dtype", _abi.DTYPES)
@@ -140,7 +133,7 @@ class Model:
 
         Raises FileError (an OSError), and InvalidArgumentError if the model is not packed."""
         handle = self._live()
-        folder = _folder(path)
+        folder = file_name(path)
         with reporting(progress, f"saving {_name(folder)}") as on_progress:
             call(_abi.lib.llada_model_save, handle, folder, on_progress, None)
 
@@ -273,6 +266,18 @@ class Model:
             self, self.encode_prompt(prompt, chat), policy, block_length, gen_length, eos_early_stop, infill=infill,
             use_cache=use_cache, prefix_cache=prefix_cache, rule=rule,
         )
+
+    def restore(
+        self, snapshot: bytes | str | os.PathLike, cache: PrefixCache | None = None, *, rule: Rule | None = None
+    ) -> Decoder:
+        """The decoder that `Decoder.to_bytes` or `Decoder.save` (then by its path) saved, where it was.
+
+        cache  what it has of the keys and values is taken from there, and what the decoder computes is left there
+        rule   see Decoder; a snapshot holds none
+
+        Raises SnapshotError for what is damaged, or was saved with another model, dtype, expert_capacity or special ids;
+        FileError for what cannot be read."""
+        return Decoder._restored(self, snapshot, cache, rule)
 
     def prefix_cache(self, max_bytes: int) -> PrefixCache:
         """Where decoders of this model share what they have computed, `max_bytes` of it: what one token takes is
