@@ -110,7 +110,7 @@ test-browser: lib $(VENV)/ready
 	@PYTHONPATH=bindings/python $(VENV)/bin/python -m pytest -q Tests/browser
 
 gallery: lib $(VENV)/ready
-	@PYTHONPATH=bindings/python $(VENV)/bin/python examples/python/gallery.py
+	@PYTHONPATH=bindings/python PYTHON=$(VENV)/bin/python examples/gallery/make.sh
 
 # The whole library instrumented, in a program that is, too. Both need the same runtime: the compiler is Swift's clang.
 test-asan: SANITIZER := address

@@ -80,8 +80,9 @@ def trace():
     with llada.Model.load(ROOT / "examples" / "models" / "tiny-2.1") as model:
         with model.decoder(QUESTION, llada.Policy.speedy(), gen_length=64, eos_early_stop=True) as dec, dec.record() as trace:
             dec.step()
-            dec.set(int(dec.active.start) + 3, 20)
-            dec.lock(int(dec.active.start) + 3)
+            place = int(dec.drafts[2])
+            dec.set(place, 20)
+            dec.lock(place)
             dec.run()
     return trace
 

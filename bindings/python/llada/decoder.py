@@ -89,11 +89,8 @@ class Decoder(Windowed, Inside):
         )
         self._handle: Handle | None = Handle(decoder, _abi.lib.llada_decoder_free)
         self._untouched = True
-        self._model_name = model.name
-        self._options = {
-            "block_length": options.block_length, "gen_length": options.gen_length, "infill": options.infill,
-            "eos_early_stop": options.eos_early_stop, "use_cache": options.use_cache,
-        }
+        named = {name: getattr(options, name) for name in ("infill", "eos_early_stop", "use_cache")}
+        self._name_options(model, named)
 
     # -- Stepping
 
@@ -266,6 +263,7 @@ class Decoder(Windowed, Inside):
         locked, count = POINTER(c_bool)(), c_size_t()
         check(_abi.lib.llada_decoder_locked(handle, byref(locked), byref(count)))
         decoder._locked = {position for position in range(count.value) if locked[position]}
+        decoder._name_options(model, {})
         return decoder
 
     def cancel(self) -> None:
@@ -531,13 +529,19 @@ class Decoder(Windowed, Inside):
         """Begins a Trace of all that is done from here on, by whatever means: by steps or their parts, by rules, by you, alone
         or beside others. With a path it is written there as well, each forward as it is done.
 
-        It ends with `trace.stop()`, a `with` of the trace, or the decoder. Forks are not recorded with it. Only a recording
-        from the start can be replayed. StateError if the decoder is being recorded."""
+        It ends with `trace.stop()`, a `with` of the trace, or the decoder. Forks are not recorded with it. StateError if the
+        decoder is being recorded."""
         with self._held():
             if self._recorder is not None:
                 raise StateError("the decoder is being recorded; stop that trace first")
             trace, self._recorder = Trace._of(self, path)
             return trace
+
+    def _name_options(self, model: Model, options: dict[str, Any]) -> None:
+        """For the first line of a trace."""
+        state = self._state()
+        self._model_name = model.name
+        self._options = {"block_length": state.block_length, "gen_length": state.gen_length, **options}
 
     def _forwarded(self) -> None:
         """A forward was done on its behalf."""

@@ -274,10 +274,6 @@ class Trace:
 
     def replay(self, model: Model) -> Difference | None:
         """Does all of it again with a decoder of its own, the host's doing included, and compares bit for bit. None if all is
-        the same; else the first difference. TraceError if the recording did not begin with the decoder."""
-        if not self.start.from_the_start:
-            raise TraceError(
-                f"the recording began after {self.start.forwards} forwards, or with a decoder that had been steered: it can "
-                "be looked at, but only a recording from the start can be replayed"
-            )
+        the same; else the first difference. A recording that began later starts from its snapshot of the decoder, which
+        is refused by any other model."""
         return replay(self, model)

@@ -120,9 +120,10 @@ def reader(trace: Trace) -> Callable[[Any], str]:
 
 
 def edit_texts(frame: Frame, text: Callable[[Any], str], places: range) -> list[str]:
-    """What was replaced, in words."""
+    """What was replaced, and what the host wrote by itself, in words. What a rule filled is as ordinary as a policy's."""
+    proposed = {id(event) for event in frame.step.written()} if frame.step is not None else set()
     return [
         f"{text(event.old)!r} → {text(event.new)!r}" + ("" if event.reason in ("edit", "post_edit") else f" ({event.reason})")
         for event in sorted(frame.events, key=lambda event: event.position)
-        if event.position in places and (event.kind == "replace" or event.reason == "host")
+        if event.position in places and (event.kind == "replace" or id(event) not in proposed)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
@@ -20,7 +21,7 @@ FORMAT, VERSION = "llada trace", 1
 
 
 class TraceError(Error, ValueError):
-    """A trace file is damaged, ends early or is of another version; or a trace cannot be replayed."""
+    """A trace file is damaged, ends early or is of another version; or a trace lacks what is asked of it."""
 
     status = _abi.ERROR_JSON
 
@@ -37,7 +38,7 @@ def start_line(start: Start, texts: dict[int, str]) -> str:
     return _line({
         "format": FORMAT, "version": VERSION, "library": start.library, "model": start.model,
         "prompt": start.prompt.tolist(), "options": start.options, "policy": asdict(start.policy),
-        "from_the_start": start.from_the_start, "forwards": start.forwards, "canvas": start.canvas.tolist(),
+        "snapshot": None if start.snapshot is None else base64.b64encode(start.snapshot).decode(), "forwards": start.forwards, "canvas": start.canvas.tolist(),
         "step_map": start.step_map.tolist(), "texts": texts,
     })
 
@@ -181,9 +182,16 @@ class Reader:
             raise self.refuse(f"a policy of {', '.join(sorted(given))}", ", ".join(sorted(known)))
         return Start(
             self.get(value, "library", "a text"), model, self.tokens(value, "prompt"), options, Policy(**given),
-            self.get(value, "from_the_start", "true or false"), self.get(value, "forwards", "an integer"), canvas,
+            self._snapshot(value), self.get(value, "forwards", "an integer"), canvas,
             self.tokens(value, "step_map", len(canvas)),
         )
+
+    def _snapshot(self, value: dict) -> bytes | None:
+        text = self.get(value, "snapshot", "a text", optional=True)
+        try:
+            return None if text is None else base64.b64decode(text, validate=True)
+        except ValueError as problem:
+            raise self.refuse(f"'snapshot' that is damaged ({problem})", "base64") from None
 
     def step(self, value: dict, number: int, canvas_length: int) -> TraceStep:
         if self.get(value, "step", "an integer") != number:

@@ -40,7 +40,7 @@ def start(decoder: Decoder) -> Start:
         prompt=canvas[: decoder.prompt_length],
         options=dict(decoder._options),
         policy=decoder.policy,
-        from_the_start=decoder._untouched,
+        snapshot=None if decoder._untouched else decoder.to_bytes(),
         forwards=decoder.forwards,
         canvas=canvas,
         step_map=decoder.step_map,

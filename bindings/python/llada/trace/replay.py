@@ -47,12 +47,17 @@ def replay(trace: Trace, model: Model) -> Difference | None:
         if expected != found:
             return Difference(0, fact, None, expected, found)
     try:
-        decoder = model.decoder(trace.prompt, trace.policy, **trace.start.options)
+        if trace.start.snapshot is not None:
+            decoder = model.restore(trace.start.snapshot)
+        else:
+            decoder = model.decoder(trace.prompt, trace.policy, **trace.start.options)
     except (Error, TypeError) as problem:
-        return Difference(0, "decoder", None, "one that is made", str(problem))
+        return Difference(0, "decoder", None, "made", str(problem))
     with decoder, decoder.record() as again:
+        # Recorded from the midst of a step: then its forward is not done, but there.
+        ahead = decoder.phase in ("forwarded", "proposed")
         for step in trace.steps:
-            difference = _follow(decoder, again, step)
+            difference = _follow(decoder, again, step, ahead and step.number == 1)
             if difference is not None:
                 return difference
         if trace.result is None:
@@ -64,10 +69,10 @@ def replay(trace: Trace, model: Model) -> Difference | None:
         return _compare_results(trace.result, again.result)
 
 
-def _follow(decoder: Decoder, again: Trace, step: TraceStep) -> Difference | None:
+def _follow(decoder: Decoder, again: Trace, step: TraceStep, ahead: bool) -> Difference | None:
     """One step. The one before it, if its forward is done again here, has been compared up to its forward."""
     refused = _do(decoder, step.before)
-    if refused is None:
+    if refused is None and not ahead:
         refused = _try("forward", decoder.forward)
     if refused is None:
         here = decoder._recorder.step

@@ -31,7 +31,7 @@ CALLS: dict[str, tuple[type, ...]] = {
 class Start:
     """The first line: all that is needed to make such a decoder again, and where it stood when the recording began.
 
-    from_the_start  nothing had been done to it: only then can the trace be replayed
+    snapshot  of the decoder at that moment (`Decoder.to_bytes`); None: nothing had been done to it, it is made from the rest
     """
 
     library: str
@@ -39,7 +39,7 @@ class Start:
     prompt: np.ndarray
     options: dict[str, Any]
     policy: Policy
-    from_the_start: bool
+    snapshot: bytes | None
     forwards: int
     canvas: np.ndarray
     step_map: np.ndarray

@@ -73,7 +73,8 @@ def _answer(trace: Trace, last: Frame) -> list[int]:
 def _look(trace: Trace, frame: Frame, place: int, text: Callable[[int], str], change: Event | None) -> _Look:
     if frame.canvas[place] == trace.start.mask_token_id:
         return _Look("", _MASK, None)
-    line = _HOST if frame.reasons[place] == "host" else _EDIT if change is not None and change.kind == "replace" else None
+    edited = change is not None and change.kind == "replace"
+    line = _EDIT if edited else _HOST if frame.reasons[place] == "host" else None
     sure = frame.sure[place]
     share = 0.0 if np.isnan(sure) else round(float(sure) ** 2 * 8) / 8  # few colours make few elements
     colour = tuple(round(low + (high - low) * share) for low, high in zip(_UNSURE, _SURE))

@@ -60,8 +60,8 @@ def kind(trace: Trace, frame: Frame, place: int, change: Event | None) -> str:
     """How a position is drawn: what happened to it, else how sure the model is of it."""
     if frame.canvas[place] == trace.start.mask_token_id:
         return "mask"
-    if change is not None and (change.reason == "host" or change.kind == "replace"):
-        return "host" if change.reason == "host" else "replace"
+    if change is not None and (change.kind == "replace" or change.reason == "host"):
+        return "replace" if change.kind == "replace" else "host"
     return "token" if np.isnan(frame.sure[place]) else drawing.level(frame.sure[place])
 
 
