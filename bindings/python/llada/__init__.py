@@ -21,6 +21,7 @@ from .model import Model, ModelInfo
 from .policy import Policy
 from .records import Candidate, Edit, Event, Generation, Rule, State, Step
 from .text import Tokenizer
+from .trace import Trace, TraceError
 from .window import Candidates, Window
 
 __version__: str = _lib.llada_version_string().decode()
@@ -35,6 +36,6 @@ __all__ = [
     "BusyError", "CacheInfo", "Cancelled", "Candidate", "Candidates", "CheckpointError", "ClosedError", "Decoder",
     "Edit", "Error", "Event", "FileError", "FileMissingError", "Generation", "InvalidArgumentError", "Model",
     "ModelInfo", "OutOfMemoryError", "Policy", "PrefixCache", "Routing", "Rule", "SnapshotError", "SpecialTokenError",
-    "State", "StateError", "Step", "Stopped", "Tokenizer", "TokenizerError", "UnsupportedError", "Window", "build_info",
-    "forward_many", "step_many",
+    "State", "StateError", "Step", "Stopped", "Tokenizer", "TokenizerError", "Trace", "TraceError",
+    "UnsupportedError", "Window", "build_info", "forward_many", "step_many",
 ]

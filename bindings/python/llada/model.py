@@ -140,6 +140,11 @@ class Model:
     # -- What it is
 
     @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return os.path.basename(os.path.normpath(self._path))
+
+    @property
     def vocab_size(self) -> int:
         return self.info.vocab_size
 
@@ -176,7 +181,7 @@ class Model:
         self, prompt: Any, policy: Policy | None = None, block_length: int = 32, gen_length: int = 256,
         eos_early_stop: bool = True, *, chat: bool | None = None, infill: bool = False, use_cache: bool = True,
         prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
-        callback: Callable[[Decoder], object] | None = None,
+        callback: Callable[[Decoder], object] | None = None, record: bool | str | os.PathLike = False,
     ) -> Generation:
         """Denoises an answer of at most `gen_length` tokens to `prompt`.
 
@@ -186,11 +191,14 @@ class Model:
         rule, infill, use_cache, prefix_cache: see Decoder
         callback  called with the decoder after each step, when it may look and interfere; returning True ends the
                   generation there. What it raises is raised here; Ctrl-C takes effect between steps.
+        record    True: what comes out has a `trace`. A path: it is written there as well
         """
         with self.decoder(
             prompt, policy, block_length, gen_length, eos_early_stop, chat=chat, infill=infill, use_cache=use_cache,
             prefix_cache=prefix_cache, rule=rule,
         ) as decoder:
+            if record:
+                decoder.record(None if record is True else record)
             decoder.run(callback)
             return decoder.result
 
@@ -198,7 +206,7 @@ class Model:
         self, prompts: Iterable[Any], policy: Policy | Sequence[Policy] | None = None, block_length: int = 32,
         gen_length: int = 256, eos_early_stop: bool = True, *, in_flight: int = 8, chat: bool | None = None,
         infill: bool = False, use_cache: bool = True, prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
-        callback: Callable[[Decoder], object] | None = None, progress: bool | None = None,
+        callback: Callable[[Decoder], object] | None = None, progress: bool | None = None, record: bool = False,
     ) -> list[Generation]:
         """`generate` for many prompts: several at a time, which reads the weights once for all of them. Each answer is what
         `generate` gives, bit for bit, and they come in the order of the prompts.
@@ -209,6 +217,7 @@ class Model:
         callback   called with each decoder after each of its steps; returning True ends that generation
         progress   None: a bar if stderr is a terminal; True or False. It shows how many are done, tokens a second and
                    tokens per forward
+        record     True: each answer has a `trace`
         The other arguments are those of `generate`.
 
         What a prompt, a rule or a callback raises is raised here, as is Ctrl-C between steps; then all decoders are
@@ -217,13 +226,14 @@ class Model:
         return list(self.stream_many(
             prompts, policy, block_length, gen_length, eos_early_stop, in_flight=in_flight, chat=chat, infill=infill,
             use_cache=use_cache, prefix_cache=prefix_cache, rule=rule, callback=callback, progress=progress,
+            record=record,
         ))
 
     def stream_many(
         self, prompts: Iterable[Any], policy: Policy | Sequence[Policy] | None = None, block_length: int = 32,
         gen_length: int = 256, eos_early_stop: bool = True, *, in_flight: int = 8, chat: bool | None = None,
         infill: bool = False, use_cache: bool = True, prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
-        callback: Callable[[Decoder], object] | None = None, progress: bool | None = None,
+        callback: Callable[[Decoder], object] | None = None, progress: bool | None = None, record: bool = False,
     ) -> Iterator[Generation]:
         """`generate_many`, an answer at a time, in the order of the prompts: for more prompts than fit, and to keep answers
         before the last one is there.
@@ -249,10 +259,13 @@ class Model:
             if policies is not None and index >= len(policies):
                 raise InvalidArgumentError(f"there are {len(policies)} policies and more prompts; expected one for each")
             try:
-                return self.decoder(
+                made = self.decoder(
                     prompt, policies[index] if policies is not None else policy, block_length, gen_length,
                     eos_early_stop, chat=chat, infill=infill, use_cache=use_cache, prefix_cache=prefix_cache, rule=rule,
                 )
+                if record:
+                    made.record()
+                return made
             except Error as problem:
                 problem.message = f"prompts[{index}]: {problem.message}"
                 raise
@@ -335,7 +348,7 @@ class Model:
     def __repr__(self) -> str:
         info = self.info
         return (
-            f"<llada.Model {os.path.basename(os.path.normpath(self._path))!r}: {info.num_parameters / 1e6:.1f} M "
+            f"<llada.Model {self.name!r}: {info.num_parameters / 1e6:.1f} M "
             f"parameters, {info.num_hidden_layers} layers, {info.num_experts} experts, vocabulary {info.vocab_size}"
             f"{', closed' if self.closed else ''}>"
         )
