@@ -233,6 +233,15 @@ class Decoder:
         """`tokens` as text, without control tokens. Before the end, a last character that is not complete waits."""
         return detokenize(self._model, self.tokens, skip_control=True, hold_back=not self.finished)
 
+    @property
+    def step_map(self) -> np.ndarray:
+        """For each token, how many forwards there had been when it was written last: np.int32 [canvas_length]; 0 where none
+        was (prompt, masks)."""
+        values, count = POINTER(c_int32)(), c_size_t()
+        with self._held() as handle:
+            check(_abi.lib.llada_decoder_step_map(handle, byref(values), byref(count)))
+            return snapshot(values, count.value, np.int32)
+
     # -- Looking: the last forward
 
     @property
