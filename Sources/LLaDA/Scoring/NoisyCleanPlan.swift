@@ -3,12 +3,12 @@
 /// Clean blocks go ahead of the noisy ones that look back to them, in the same forward or one before. A block that begins
 /// several sequences, as a prompt does, is run for the first of them. Blocks that nothing is wanted of, and that nothing
 /// wanted looks back to, are left out.
-struct NoisyCleanPlan {
+package struct NoisyCleanPlan {
     /// A block of a sequence, or of a version of it.
-    struct Block {
-        let sequence: Int
-        let version: Int?  // nil: clean
-        let index: Int
+    package struct Block: Equatable {
+        package let sequence: Int
+        package let version: Int?  // nil: clean
+        package let index: Int
     }
 
     /// A clean block and all before it are one node of a tree of prefixes.
@@ -18,18 +18,21 @@ struct NoisyCleanPlan {
     }
 
     let blockLength: Int
-    private(set) var forwards: [[Block]] = []
+    package private(set) var forwards: [[Block]] = []
     /// The clean blocks of each sequence that something looks back to.  [sequences][blocks] of nodes
     private(set) var paths: [[Int]] = []
     /// For each node the last sequence that it is part of.
     private(set) var lastUsers: [Int] = []
     /// Of all rows, for telling how far the work is.
-    private(set) var rowCount = 0
+    package private(set) var rowCount = 0
 
     private var rowsOfLast = 0
     private var children: [Child: Int] = [:]
 
-    init(_ sequences: [NoisedSequence], blockLength: Int, isScored: (_ sequence: Int, _ version: Int, _ position: Int) -> Bool) {
+    package init(
+        _ sequences: [NoisedSequence], blockLength: Int,
+        isScored: (_ sequence: Int, _ version: Int, _ position: Int) -> Bool
+    ) {
         self.blockLength = blockLength
         for (number, sequence) in sequences.enumerated() {
             var noisy: [Block] = []

@@ -28,6 +28,7 @@ struct TokenStatistics {
         _ source: some LogitSource, targets: [Int32], each: (_ row: Int, _ statistics: Row) -> Void
     ) throws(LLaDAError) {
         let rows = targets.count
+        if rows == 0 { return }  // a forward of clean blocks alone
         let width = min(type(of: source).tile, source.vocabSize)
         let tiles = source.tiles
         let piece = min(rows, Confidence.rowsAtATime)
@@ -101,7 +102,7 @@ struct TokenStatistics {
 
 /// The natural logarithm of a sum of exponentials to about 1e-15; NaN of anything but a positive number. The system's may
 /// differ from machine to machine in its last bit.
-func logarithm(_ x: Double) -> Double {
+package func logarithm(_ x: Double) -> Double {
     guard x > 0, x < .infinity else { return .nan }
     var (mantissa, exponent) = (x.significand, Double(x.exponent))
     if mantissa > 1.4142135623730951 { (mantissa, exponent) = (mantissa / 2, exponent + 1) }
