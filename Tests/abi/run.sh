@@ -57,7 +57,7 @@ if [ -z "$sanitize" ]; then
     passed=$((passed + good)) failed=$((failed + bad))
 fi
 
-for program in structs arguments decoding checkpoints saving manners loading; do
+for program in structs arguments decoding scoring checkpoints saving manners loading; do
     sources=(Tests/abi/$program.c) link=(-L"$lib" -lllada -Wl,-rpath,"$lib")
     if [ $program = loading ]; then link=(-ldl); else sources+=(Tests/abi/harness.c); fi
     if ! "$CC" -std=c11 "${flags[@]}" "${sources[@]}" -o "$out/$program" "${link[@]}" -lm -pthread; then

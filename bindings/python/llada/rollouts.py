@@ -124,7 +124,7 @@ def rollouts(
                         value = np.nan if event.kind == "remask" else np.log(np.float32(event.confidence))
                         log_probs[index][event.position] = value
 
-            advance([0] if not decoders[0].finished else [])
+            advance([0])
             while working := [index for index, decoder in enumerate(decoders) if not decoder.finished]:
                 advance(working)
             generations = [decoder.result for decoder in decoders]
