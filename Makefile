@@ -22,14 +22,14 @@ VERSION := $(MAJOR).$(call version_of,MINOR).$(call version_of,PATCH)
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
-.PHONY: build lib tools demo demo-packages test test-packages test-swift test-aarch64 test-abi test-install test-python test-asan \
+.PHONY: build lib tools demo demo-packages test test-packages test-swift test-aarch64 test-abi test-install test-python test-asan test-tsan \
         install bench clean help
 
 help:
 	@echo 'build     libllada.so and the C examples (the default)'
 	@echo 'demo      build, then let the model answer in the terminal; MODEL=folder for another one'
 	@echo 'test      all tests; test-swift, test-abi, test-aarch64, test-install, test-python for one kind'
-	@echo 'test-asan the C tests and the library under AddressSanitizer'
+	@echo 'test-asan the C tests and the library under AddressSanitizer; test-tsan, under ThreadSanitizer'
 	@echo 'install   PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'bench     the benchmark'
 	@echo 'clean     forget everything built'
@@ -103,10 +103,12 @@ test-python: lib $(VENV)/ready
 	@PYTHONPATH=bindings/python $(VENV)/bin/python -m pytest -q Tests/python
 
 # The whole library instrumented, in a program that is, too. Both need the same runtime: the compiler is Swift's clang.
-test-asan: tools
-	@LLADA_SANITIZE=address $(SWIFT) build -c release --sanitize=address --scratch-path $(BUILD)/asan --product llada
-	@ln -sf libllada.so $(BUILD)/asan/release/libllada.so.$(MAJOR)
-	@Tests/abi/run.sh --sanitize=address $(BUILD)/asan/release
+test-asan: SANITIZER := address
+test-tsan: SANITIZER := thread
+test-asan test-tsan: tools
+	@LLADA_SANITIZE=$(SANITIZER) $(SWIFT) build -c release --sanitize=$(SANITIZER) --scratch-path $(BUILD)/$(@:test-%=%) --product llada
+	@ln -sf libllada.so $(BUILD)/$(@:test-%=%)/release/libllada.so.$(MAJOR)
+	@Tests/abi/run.sh --sanitize=$(SANITIZER) $(BUILD)/$(@:test-%=%)/release
 
 # BENCH="MODEL --prefix 512 --threads 2", and what llada-bench says of itself
 bench: tools

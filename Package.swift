@@ -1,7 +1,7 @@
 // swift-tools-version: 6.1
 import PackageDescription
 
-// Set by `make test-asan`: a sanitizer's runtime lives in the program, so its symbols stay undefined in the library.
+// Set by `make test-asan` and `test-tsan`: a sanitizer's runtime lives in the program, so its symbols stay undefined in the library.
 let sanitizing = Context.environment["LLADA_SANITIZE"] != nil
 
 let package = Package(

@@ -116,7 +116,8 @@ enum {
     LLADA_ERROR_CANCELLED = -13,       /* llada_decoder_cancel was called */
     LLADA_ERROR_STOPPED = -14,         /* a callback returned non-zero */
     LLADA_ERROR_BUFFER_TOO_SMALL = -15,
-    LLADA_ERROR_SPECIAL_TOKEN = -16    /* the mask id is unknown, or stands where it must not */
+    LLADA_ERROR_SPECIAL_TOKEN = -16,   /* the mask id is unknown, or stands where it must not */
+    LLADA_ERROR_SNAPSHOT = -17         /* a snapshot is damaged, of another version, or of another model */
 };
 
 /* What went wrong, in words. Owned by the caller; message is always NUL-terminated UTF-8. */
@@ -173,6 +174,9 @@ typedef struct llada_model_options {
                                 any model. Fewer bytes a step, other results. num_experts_per_tok to num_experts. */
     llada_progress_callback progress; /* may be NULL */
     void *progress_user;
+    llada_dtype kv_dtype; /* how the keys and values of the cache are held and attention is computed: F32; BF16, half the
+                             bytes and about half the time, queries and softmax weights rounded to bf16 as well, sums f32;
+                             AUTO: BF16 where the matrices are packed (BF16, INT8, INT4), else F32 */
 } llada_model_options;
 
 /* The defaults: AUTO, 0 threads, ids -1, mapped, no callback. `size` is sizeof(llada_model_options) as you know it. */
@@ -216,9 +220,11 @@ typedef struct llada_model_info {
     bool has_chat_template; /* there is a tokenizer; llada_chat_tokenize may still refuse a layout it does not know */
     uint64_t num_parameters;
     uint64_t weight_bytes; /* as held */
+    llada_dtype dtype;     /* of the matrices, as held; AUTO: as stored in the checkpoint */
+    llada_dtype kv_dtype;  /* of keys and values: F32 or BF16 */
 } llada_model_info;
 #define LLADA_MODEL_INFO_INIT \
-    {sizeof(llada_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, false, 0, 0}
+    {sizeof(llada_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, false, 0, 0, 0, 0}
 
 LLADA_API llada_status llada_model_get_info(const llada_model *model, llada_model_info *info);
 
@@ -672,6 +678,48 @@ LLADA_API llada_status llada_decoder_expert_usage(const llada_decoder *decoder, 
  * anew. Refused if a position might then find fewer than num_experts_per_tok, or with a prefix cache (LLADA_ERROR_STATE). */
 LLADA_API llada_status llada_decoder_disable_expert(llada_decoder *decoder, int32_t layer, int32_t expert,
                                                     bool disabled, llada_error *error);
+
+/* ---- Snapshots: to go on later, in this process or another. ----------------------------------------------------- */
+
+/* A snapshot holds all that decides how a decoder goes on, in the midst of a step or not: options and policy (and with its
+ * seed all draws to come), canvas, locks, bans, experts switched off, counters, the last forward and the proposal. Restored,
+ * it goes on bit for bit as the saved one would have. A rule and what llada_decoder_watch keeps are not part of it.
+ *
+ * With its pages (K/V of what was computed) nothing is computed again, and the snapshot is as large as they are: for each
+ * position 2 * num_hidden_layers * num_key_value_heads * head_dim numbers. Without them, K/V of what stands before the
+ * active block is computed anew at the next forward: the same bits.
+ *
+ * A snapshot belongs to what computes: the weights as they are held, expert_capacity, blas, the ids of mask and end. Threads,
+ * CPU, and whether a packed model was packed on opening or saved before, do not matter. LLADA_ERROR_SNAPSHOT for one of another
+ * model or version, and for bytes that are damaged, cut off or none: none of them is trusted. Numbers are little-endian. */
+
+/* Writes a snapshot to `buffer`; `*size` is what it takes, in bytes, also with LLADA_ERROR_BUFFER_TOO_SMALL. */
+LLADA_API llada_status llada_decoder_save(const llada_decoder *decoder, bool with_pages, void *buffer, size_t capacity,
+                                          size_t *size, llada_error *error);
+
+/* Writes it to the file `path`, which appears whole or not at all, in place of one that was there. It is written beside its
+ * place first, and is there on the disk when this returns. */
+LLADA_API llada_status llada_decoder_save_file(const llada_decoder *decoder, bool with_pages, const char *path,
+                                               llada_error *error);
+
+/* A decoder where the saved one was; `bytes` are not needed afterwards. With a prefix cache of the model (NULL: none), what that
+ * has of the K/V is taken from there. computed_positions and reused_positions begin anew. */
+LLADA_API llada_status llada_decoder_restore(const llada_model *model, llada_prefix_cache *cache, const void *bytes,
+                                             size_t size, llada_decoder **decoder, llada_error *error);
+LLADA_API llada_status llada_decoder_restore_file(const llada_model *model, llada_prefix_cache *cache, const char *path,
+                                                  llada_decoder **decoder, llada_error *error);
+
+/* Writes all that is cached, with its pins, to a file, as llada_decoder_save_file does. Other threads may use the cache. */
+LLADA_API llada_status llada_prefix_cache_save(const llada_prefix_cache *cache, const char *path, llada_error *error);
+
+/* Adds what such a file has to what is cached, as if it had just been used. Nothing that is cached goes for it: what has no
+ * room is left out, pinned prefixes last, then those used last. `*tokens` (may be NULL): how many tokens were added. */
+LLADA_API llada_status llada_prefix_cache_load(llada_prefix_cache *cache, const char *path, uint64_t *tokens,
+                                               llada_error *error);
+
+/* What a host that did not make the decoder may want to know: its policy, and (VIEW, [canvas_length]) what is locked. */
+LLADA_API llada_status llada_decoder_get_policy(const llada_decoder *decoder, llada_policy *policy);
+LLADA_API llada_status llada_decoder_locked(const llada_decoder *decoder, const bool **locked, size_t *count);
 
 #ifdef __cplusplus
 }

@@ -21,6 +21,7 @@ public func llada_status_name(_ status: llada_status) -> UnsafePointer<CChar>? {
     case .stopped: cString("LLADA_ERROR_STOPPED")
     case .bufferTooSmall: cString("LLADA_ERROR_BUFFER_TOO_SMALL")
     case .specialToken: cString("LLADA_ERROR_SPECIAL_TOKEN")
+    case .snapshot: cString("LLADA_ERROR_SNAPSHOT")
     case nil: cString("unknown status")
     }
 }

@@ -13,6 +13,7 @@ public func llada_model_options_init(_ options: UnsafeMutablePointer<llada_model
     defaults.dtype = llada_dtype(LLADA_DTYPE_AUTO)
     defaults.mask_token_id = -1
     defaults.eos_token_id = -1
+    defaults.kv_dtype = llada_dtype(LLADA_DTYPE_AUTO)
     defaults.blas = llada_blas(LLADA_BLAS_AUTO)
     defaults.use_mmap = true
     return answer(nil) { () throws(LLaDAError) in
@@ -47,15 +48,9 @@ public func llada_model_open(
 
 private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LLaDAError) -> Model.Options {
     var options = Model.Options()
-    if let dtype = fields[\.dtype] {
-        switch Int(dtype) {
-        case LLADA_DTYPE_AUTO: options.dtype = .auto
-        case LLADA_DTYPE_F32: options.dtype = .f32
-        case LLADA_DTYPE_BF16: options.dtype = .bf16
-        case LLADA_DTYPE_INT8: options.dtype = .int8
-        case LLADA_DTYPE_INT4: options.dtype = .int4
-        default: throw .argument("dtype", found: dtype, expected: "a LLADA_DTYPE, 0 to 4")
-        }
+    if let dtype = fields[\.dtype] { options.dtype = try Model.DType(dtype, "dtype", expected: "a LLADA_DTYPE, 0 to 4") }
+    if let dtype = fields[\.kv_dtype] {
+        options.kvDType = try Model.DType(dtype, "kv_dtype", expected: "LLADA_DTYPE_AUTO, _F32 or _BF16, 0 to 2")
     }
     if let blas = fields[\.blas] {
         switch Int(blas) {
@@ -72,6 +67,29 @@ private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LL
     options.eosTokenID = fields[\.eos_token_id].flatMap { $0 == -1 ? nil : $0 }
     if let useMmap = fields[flag: \.use_mmap] { options.useMmap = useMmap }
     return options
+}
+
+extension Model.DType {
+    fileprivate init(_ code: llada_dtype, _ name: String, expected: String) throws(LLaDAError) {
+        switch Int(code) {
+        case LLADA_DTYPE_AUTO: self = .auto
+        case LLADA_DTYPE_F32: self = .f32
+        case LLADA_DTYPE_BF16: self = .bf16
+        case LLADA_DTYPE_INT8: self = .int8
+        case LLADA_DTYPE_INT4: self = .int4
+        default: throw .argument(name, found: code, expected: expected)
+        }
+    }
+
+    fileprivate var code: llada_dtype {
+        switch self {
+        case .auto: llada_dtype(LLADA_DTYPE_AUTO)
+        case .f32: llada_dtype(LLADA_DTYPE_F32)
+        case .bf16: llada_dtype(LLADA_DTYPE_BF16)
+        case .int8: llada_dtype(LLADA_DTYPE_INT8)
+        case .int4: llada_dtype(LLADA_DTYPE_INT4)
+        }
+    }
 }
 
 @_cdecl("llada_model_save") @implementation
@@ -120,6 +138,8 @@ public func llada_model_get_info(
         result.has_chat_template = model.chatTemplate != nil
         result.num_parameters = UInt64(clamping: model.numParameters)
         result.weight_bytes = UInt64(clamping: model.weightBytes)
+        result.dtype = model.dtype.code
+        result.kv_dtype = model.kvDType.code
         try CallerStruct(info, "llada_model_info").write(result)
     }
 }

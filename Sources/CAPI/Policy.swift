@@ -18,7 +18,7 @@ public func llada_policy_init(
 }
 
 extension llada_policy {
-    fileprivate init(_ policy: Policy) {
+    init(_ policy: Policy) {
         self.init()
         kind = llada_policy_kind(
             policy.kind == .lowConfidence ? LLADA_POLICY_LOW_CONFIDENCE : LLADA_POLICY_JOINT_THRESHOLD)

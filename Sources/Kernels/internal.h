@@ -81,6 +81,15 @@ static inline uint16_t llk_to_bf16(float f) {
     return (uint16_t)((nan ? bits | 0x400000 : even) >> 16);
 }
 
+/* The tree of kernels.h over the 16 lanes. */
+static inline float llk_sum_of_lanes(const float a[16]) {
+    float s[8];
+    for (int j = 0; j < 8; j++) s[j] = a[j] + a[j + 8];
+    for (int j = 0; j < 4; j++) s[j] += s[j + 4];
+    for (int j = 0; j < 2; j++) s[j] += s[j + 2];
+    return s[0] + s[1];
+}
+
 /* exp(x) = 2^n e^r, n = x log2(e) to the nearest integer, r = x - n ln 2 with ln 2 in two parts;
  * e^r = 1 + r + r^2 q(r), q interpolating at the Chebyshev nodes of |r| <= ln(2) / 2: relative error 1.1e-8. */
 #define EXP_LOWEST -0x1.5d589ep+6f /* the last x whose exp is a normal number */

@@ -1,4 +1,5 @@
-/* packed.c - sizes of packed matrices, and which kernels this CPU can run on them. */
+/* packed.c - sizes of packed matrices, and which kernels this CPU can run on them and on keys and values in bf16. */
+#include "attention.h"
 #include "blocks.h"
 
 size_t llk_packed_size(llk_format format, size_t outputs, size_t inputs) {
@@ -10,7 +11,8 @@ size_t llk_row_size(llk_format format, size_t inputs) { return blocks_of(inputs)
 
 #define EXTERN_TABLES(isa)                                                                      \
     extern LLK_HIDDEN const llk_packed_kernels llk_packed_##isa##_bf16, llk_packed_##isa##_int8, \
-        llk_packed_##isa##_int4;
+        llk_packed_##isa##_int4;                                                                \
+    extern LLK_HIDDEN const llk_attention_kernels llk_attention_##isa;
 
 #define TABLE_OF(isa, format)                                 \
     ((format) == LLK_PACKED_BF16   ? &llk_packed_##isa##_bf16 \
@@ -43,6 +45,20 @@ const llk_packed_kernels *llk_get_packed(llk_isa isa, llk_format format) {
     case LLK_AVX512: return has_avx512_for(format) ? TABLE_OF(avx512, format) : TABLE_OF(avx2, format);
 #elif defined(__aarch64__)
     case LLK_NEON: return has_dotprod() ? TABLE_OF(neon, format) : TABLE_OF(portable, format);
+#endif
+    default: return NULL;
+    }
+}
+
+const llk_attention_kernels *llk_get_attention(llk_isa isa) {
+    if (!llk_get(isa)) return NULL;
+    switch (isa) {
+    case LLK_PORTABLE: return &llk_attention_portable;
+#if defined(__x86_64__)
+    case LLK_AVX2: return &llk_attention_avx2;
+    case LLK_AVX512: return has_avx512_for(LLK_PACKED_BF16) ? &llk_attention_avx512 : &llk_attention_avx2;
+#elif defined(__aarch64__)
+    case LLK_NEON: return has_dotprod() ? &llk_attention_neon : &llk_attention_portable;
 #endif
     default: return NULL;
     }

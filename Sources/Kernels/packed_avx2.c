@@ -4,6 +4,8 @@
 #include "avx2.h"
 
 #define VECTORS 1
+#define AT_QUERIES 4
+#define AT_VECTORS 1
 #define KERNELS llk_table_avx2
 #define BIAS8 128
 
@@ -91,6 +93,7 @@ VEC_FN v16i dot_int4(v16i acc, w_int4 w, x_int4 x) {
     return v16i_add(acc, madd(pairs, _mm256_set1_epi16(1)));
 }
 
+#include "attend.h"
 #include "block_bf16.h"
 #include "block_integer.h"
 #include "tiles.h"
@@ -98,5 +101,6 @@ VEC_FN v16i dot_int4(v16i acc, w_int4 w, x_int4 x) {
 PACKED_KERNELS(llk_packed_avx2_bf16, bf16, LLK_PACKED_BF16)
 PACKED_KERNELS(llk_packed_avx2_int8, int8, LLK_PACKED_INT8)
 PACKED_KERNELS(llk_packed_avx2_int4, int4, LLK_PACKED_INT4)
+ATTENTION_KERNELS(llk_attention_avx2)
 
 #endif

@@ -1,9 +1,11 @@
-/* avx512_bf16.c - bf16 weights by VDPBF16PS. */
+/* packed_avx512_bf16.c - bf16 weights, keys and values by VDPBF16PS. */
 #if defined(__x86_64__)
 #define TARGET __attribute__((target("avx2,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma,f16c")))
 #include "avx512.h"
 
 #define VECTORS 4
+#define AT_QUERIES 8
+#define AT_VECTORS 2
 #define KERNELS llk_table_avx512
 #define BIAS8 128
 
@@ -17,9 +19,13 @@ typedef int fp_state;
 VEC_FN fp_state flush_denormals(void) { return 0; }
 VEC_FN void restore(fp_state state) { (void)state; }
 
+VEC_FN void v16_store_bf16(void *p, v16 v) { _mm256_storeu_si256(p, (__m256i)_mm512_cvtneps_pbh(v)); }
+
+#include "attend.h"
 #include "block_bf16.h"
 #include "tiles.h"
 
 PACKED_KERNELS(llk_packed_avx512_bf16, bf16, LLK_PACKED_BF16)
+ATTENTION_KERNELS(llk_attention_avx512)
 
 #endif

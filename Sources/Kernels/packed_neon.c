@@ -4,6 +4,8 @@
 #include "neon.h"
 
 #define VECTORS 1
+#define AT_QUERIES 4
+#define AT_VECTORS 1
 #define KERNELS llk_table_neon
 #define BIAS8 0 /* SDOT takes signed weights */
 
@@ -87,6 +89,7 @@ VEC_FN w_int4 high_int4(const char *p) {
     return w;
 }
 
+#include "attend.h"
 #include "block_bf16.h"
 #include "block_integer.h"
 #include "tiles.h"
@@ -94,5 +97,6 @@ VEC_FN w_int4 high_int4(const char *p) {
 PACKED_KERNELS(llk_packed_neon_bf16, bf16, LLK_PACKED_BF16)
 PACKED_KERNELS(llk_packed_neon_int8, int8, LLK_PACKED_INT8)
 PACKED_KERNELS(llk_packed_neon_int4, int4, LLK_PACKED_INT4)
+ATTENTION_KERNELS(llk_attention_neon)
 
 #endif

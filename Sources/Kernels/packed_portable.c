@@ -2,6 +2,7 @@
 #define TARGET
 #define KERNELS llk_table_portable
 #define BIAS8 128
+#include "attention.h"
 #include "blocks.h"
 
 #include <math.h>
@@ -12,6 +13,7 @@ static float flush(float f) { return fabsf(f) < 0x1p-126f ? copysignf(0, f) : f;
 static float flushing_fma(float a, float b, float c) {
     a = flush(a);
     b = flush(b);
+    c = flush(c);
     float sum = fmaf(a, b, c);
     if (fabsf(sum) > 0x1p-126f || sum == 0) return sum;
     float scaled = fmaf(a * 0x1p48f, b, c * 0x1p48f); /* as small a sum has terms so small that nothing overflows */
@@ -79,8 +81,45 @@ static void block_int4(const char *x, size_t ldx, int rows, const char *w, const
     }
 }
 
+static void weighted_sum_bf16(const uint16_t *p, size_t ldp, size_t queries, const uint16_t *v, size_t ldv, size_t terms,
+                              size_t dim, float *out, size_t ldo, bool accumulate, const void *next) {
+    (void)next;
+    for (size_t q = 0; q < queries; q++)
+        for (size_t d = 0; d < dim; d++) {
+            float sum = accumulate ? llk_load(out, q * ldo + d) : 0;
+            for (size_t t = 0; t < terms; t += 2) {
+                uint16_t weights[2] = {0}, values[2] = {0};
+                const size_t bytes = 2 * llk_min(2, terms - t);
+                llk_copy(weights, (const char *)p + 2 * (q * ldp + t), bytes);
+                llk_copy(values, (const char *)v + 4 * (t / 2 * ldv + d), bytes);
+                sum = flushing_fma(llk_from_bf16(weights[1]), llk_from_bf16(values[1]), sum);
+                sum = flushing_fma(llk_from_bf16(weights[0]), llk_from_bf16(values[0]), sum);
+            }
+            llk_store(out, q * ldo + d, sum);
+        }
+}
+
+static void exponentials(const float *x, size_t n, float scale, float *max, uint16_t *e, float *sum) {
+    float largest = llk_load(max, 0);
+    for (size_t i = 0; i < n; i++) {
+        const float scaled = llk_load(x, i) * scale;
+        if (scaled > largest) largest = scaled;
+    }
+    float lanes[16] = {0};
+    for (size_t i = 0; i < n; i++) {
+        const float weight = llk_expf(llk_load(x, i) * scale - largest);
+        const uint16_t half = llk_to_bf16(weight);
+        llk_copy((char *)e + 2 * i, &half, sizeof half);
+        lanes[i % 16] += weight;
+    }
+    llk_store(max, 0, largest);
+    llk_store(sum, 0, llk_sum_of_lanes(lanes));
+}
+
 #include "tiles.h"
 
 PACKED_KERNELS(llk_packed_portable_bf16, bf16, LLK_PACKED_BF16)
 PACKED_KERNELS(llk_packed_portable_int8, int8, LLK_PACKED_INT8)
 PACKED_KERNELS(llk_packed_portable_int4, int4, LLK_PACKED_INT4)
+
+const llk_attention_kernels llk_attention_portable = {weighted_sum_bf16, exponentials};

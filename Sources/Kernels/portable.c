@@ -26,15 +26,6 @@ static float load(const void *p, llk_dtype dtype, size_t i) {
     return dtype == LLK_F16 ? from_f16(h) : llk_from_bf16(h);
 }
 
-/* The tree over the 16 lanes. */
-static float sum_of_lanes(const float a[16]) {
-    float s[8];
-    for (int j = 0; j < 8; j++) s[j] = a[j] + a[j + 8];
-    for (int j = 0; j < 4; j++) s[j] += s[j + 4];
-    for (int j = 0; j < 2; j++) s[j] += s[j + 2];
-    return s[0] + s[1];
-}
-
 static void matmul(const float *x, size_t ldx, size_t rows, const void *w, llk_dtype dtype, size_t inner,
                    size_t first, size_t last, float *y, size_t ldy) {
     for (size_t r = 0; r < rows; r++)
@@ -42,7 +33,7 @@ static void matmul(const float *x, size_t ldx, size_t rows, const void *w, llk_d
             float lanes[16] = {0};
             for (size_t k = 0; k < inner; k++)
                 lanes[k % 16] = fmaf(llk_load(x, r * ldx + k), load(w, dtype, o * inner + k), lanes[k % 16]);
-            llk_store(y, r * ldy + o, sum_of_lanes(lanes));
+            llk_store(y, r * ldy + o, llk_sum_of_lanes(lanes));
         }
 }
 
@@ -59,7 +50,7 @@ static void weighted_sum(const float *p, size_t ldp, size_t queries, const float
 static void rms_norm(const float *x, const float *weight, size_t n, float eps, float *y) {
     float lanes[16] = {0};
     for (size_t i = 0; i < n; i++) lanes[i % 16] = fmaf(llk_load(x, i), llk_load(x, i), lanes[i % 16]);
-    float mean = sum_of_lanes(lanes) / (float)n;
+    float mean = llk_sum_of_lanes(lanes) / (float)n;
     float scale = 1.0f / sqrtf(mean + eps);
     for (size_t i = 0; i < n; i++) llk_store(y, i, llk_load(x, i) * scale * llk_load(weight, i));
 }
@@ -85,7 +76,7 @@ static void softmax(float *x, size_t n, float scale, float *max, float *sum) {
         lanes[i % 16] += e;
     }
     llk_store(max, 0, largest);
-    llk_store(sum, 0, sum_of_lanes(lanes));
+    llk_store(sum, 0, llk_sum_of_lanes(lanes));
     float inverse = 1.0f / llk_load(sum, 0);
     for (size_t i = 0; i < n; i++) llk_store(x, i, llk_load(x, i) * inverse);
 }
@@ -100,7 +91,7 @@ static size_t argmax_sum_exp(const float *x, size_t n, float *sum_exp) {
         }
     float lanes[16] = {0};
     for (size_t i = 0; i < n; i++) lanes[i % 16] += llk_expf(llk_load(x, i) - max);
-    llk_store(sum_exp, 0, sum_of_lanes(lanes));
+    llk_store(sum_exp, 0, llk_sum_of_lanes(lanes));
     return best;
 }
 

@@ -44,10 +44,11 @@ VEC_FN void product(block_fn *block, const llk_format format, const char *x, siz
                     size_t outputs, size_t inputs, size_t first, size_t last, float *y, size_t ldy) {
     const size_t blocks = blocks_of(inputs), ldx = llk_row_size(format, inputs);
     _Alignas(64) float sums[PANEL * TILE];
-    for (size_t t = first; t < last; t++) {
-        const size_t count = llk_min(TILE, outputs - TILE * t);
-        for (size_t p = 0; p < rows; p += PANEL) {
-            const size_t n = llk_min(PANEL, rows - p);
+    /* The rows of a panel stay in L2 while all tiles pass: these are a stream, and can be fetched ahead; rows are not. */
+    for (size_t p = 0; p < rows; p += PANEL) {
+        const size_t n = llk_min(PANEL, rows - p);
+        for (size_t t = first; t < last; t++) {
+            const size_t count = llk_min(TILE, outputs - TILE * t);
             tile(block, format, x + p * ldx, ldx, n, w + t * blocks * block_size(format), blocks, p == 0, sums);
             for (size_t r = 0; r < n; r++)
                 llk_copy(y + (p + r) * ldy + TILE * t, sums + TILE * r, sizeof(float) * count);

@@ -5,12 +5,7 @@ extension Model {
     /// The folder gets the config and tokenizer files as they were when the model was opened; what the options of the
     /// opening said is not part of it. On an error nothing is left behind.
     public func save(to path: String, progress: ((Double) -> Bool)? = nil) throws(LLaDAError) {
-        if path.utf8.contains(0) { throw LLaDAError(.io, "a path contains a NUL byte") }
-        // Typed throws do not pass through withCString.
-        try ContiguousArray(path.utf8CString).withUnsafeBufferPointer { (path) throws(LLaDAError) in
-            guard let path = path.baseAddress else { return }
-            try save(to: path, progress: progress)
-        }
+        try withPath(path) { (path) throws(LLaDAError) in try save(to: path, progress: progress) }
     }
 
     package func save(to path: UnsafePointer<CChar>, progress: ((Double) -> Bool)?) throws(LLaDAError) {

@@ -24,6 +24,8 @@ public final class Model: Sendable {
 
     public struct Options: Sendable {
         public var dtype = DType.auto
+        /// How keys and values are held, and attention computed: f32 or bf16. Auto: bf16 where the matrices are packed.
+        public var kvDType = DType.auto
         /// 0: as many as the process may use.
         public var threads = 0
         /// Nil: from `generation_config.json`, `config.json`, the tokenizer's `<|mask|>`, or 156895 if the vocabulary has it.
@@ -52,6 +54,10 @@ public final class Model: Sendable {
     package let transformer: Transformer
     /// How the layers' matrices are held.
     package let precision: Precision
+    /// The same; `.auto`: as stored.
+    public var dtype: DType { DType(precision) }
+    /// How keys and values are held: `.f32` or `.bf16`.
+    public var kvDType: DType { transformer.keyValues == .f32 ? .f32 : .bf16 }
     /// The files a saved model needs beside its weights; nil if it is not packed and cannot be saved.
     let sideFiles: SideFiles?
 
@@ -102,6 +108,7 @@ public final class Model: Sendable {
             throw LLaDAError(.invalidArgument, "threads is \(options.threads); expected 0 to \(Self.mostThreads)")
         }
         let path = source.directory
+        try options.kvDType.checkForKeysAndValues()
         config = try source.config.withExpertCapacity(options.expertCapacity)
         let team = ThreadTeam(threads: options.threads == 0 ? ThreadTeam.availableThreads : options.threads)
         let file = Checkpoint.singleFileName.string
@@ -112,7 +119,8 @@ public final class Model: Sendable {
         numParameters = weights.parameters
         weightBytes = weights.byteCount
         let compute = Compute(team: team, blas: try options.blas.library())
-        transformer = Transformer(config: config, weights: weights, compute: compute)
+        transformer = Transformer(
+            config: config, weights: weights, compute: compute, keyValues: options.kvDType.keyValues(besides: precision))
 
         let tokenizerPath = "\(path)/tokenizer.json"
         if MappedFile.exists(tokenizerPath) {
@@ -163,6 +171,28 @@ extension Model.DType {
         case .int8: .packed(LLK_PACKED_INT8)
         case .int4: .packed(LLK_PACKED_INT4)
         }
+    }
+
+    fileprivate init(_ precision: Precision) {
+        switch precision {
+        case .packed(LLK_PACKED_BF16): self = .bf16
+        case .packed(LLK_PACKED_INT8): self = .int8
+        case .packed: self = .int4
+        case .rows(.some): self = .f32
+        case .rows(nil): self = .auto
+        }
+    }
+
+    fileprivate func checkForKeysAndValues() throws(LLaDAError) {
+        switch self {
+        case .auto, .f32, .bf16: return
+        case .int8, .int4: throw LLaDAError(.invalidArgument, "kv_dtype is \(self); expected auto, f32 or bf16")
+        }
+    }
+
+    fileprivate func keyValues(besides precision: Precision) -> KeyValueType {
+        if case .packed = precision, self == .auto { return .bf16 }
+        return self == .bf16 ? .bf16 : .f32
     }
 
     /// The same for a folder whose weights may be packed already.

@@ -57,6 +57,7 @@ struct Arguments {
             case "--shape": shape = try oneOf(Dictionary(uniqueKeysWithValues: Shape.allCases.map { ($0.rawValue, $0) }), text())
             case "--layers": layers = try number(text(), 1)
             case "--precision": options.dtype = try oneOf(Self.precisions, text())
+            case "--kv-dtype": options.kvDType = try oneOf(Self.precisions, text())
             case "--expert-capacity": capacities = try numbers(0)
             case "--blas": options.blas = try oneOf(["on": .on, "off": .off], text())
             case "--rounds": rounds = try number(text(), 1)

@@ -16,11 +16,13 @@ struct Bench {
         var floatArithmetic: [Double] = []  // GFLOP/s
 
         var team: ThreadTeam { transformer.compute.team }
-        /// What all threads reached at most, in the median.
-        var limits: StepCost.Limits {
-            let float = median(floatArithmetic)
-            return StepCost.Limits(
-                bandwidth: median(bandwidth), arithmetic: max(median(arithmetic), float), floatArithmetic: float)
+        /// What all threads reached at most, round by round.
+        var limits: [StepCost.Limits] {
+            arithmetic.indices.map { round in
+                StepCost.Limits(
+                    bandwidth: bandwidth[round], arithmetic: max(arithmetic[round], floatArithmetic[round]),
+                    floatArithmetic: floatArithmetic[round])
+            }
         }
         var name: String {
             let pool = transformer.config.expertCapacity
@@ -54,7 +56,8 @@ struct Bench {
                 ? own.compute : Compute(team: ThreadTeam(threads: threads), blas: own.compute.blas)
             for capacity in arguments.capacities {
                 let transformer = Transformer(
-                    config: try model.config.withExpertCapacity(capacity), weights: own.weights, compute: compute)
+                    config: try model.config.withExpertCapacity(capacity), weights: own.weights, compute: compute,
+                    keyValues: own.keyValues)
                 runs.append(
                     Run(transformer: transformer, steps: prefixes.map { StepTiming(prefix: $0, block: block) },
                         batches: arguments.batches.map { BatchTiming(count: $0, prefix: prefixes[0], block: block) }))

@@ -17,13 +17,13 @@ struct Report {
         precision = model.precision
         tokenTimes = arguments.tokenTimes
         head = String(
-            format: "%@, %d layers, %@, %@: %.1f M parameters, weights %.1f MiB, peak memory %.1f MiB, load %.1f s",
-            arguments.path ?? "random weights of \(arguments.shape!)", config.numHiddenLayers, "\(arguments.options.dtype)",
-            Model.kernelsName, Double(model.numParameters) / 1e6, Double(model.weightBytes) / 0x1p20,
+            format: "%@, %d layers, %@, K/V %@, %@: %.1f M parameters, weights %.1f MiB, peak memory %.1f MiB, load %.1f s",
+            arguments.path ?? "random weights of \(arguments.shape!)", config.numHiddenLayers, "\(model.dtype)",
+            "\(model.kvDType)", Model.kernelsName, Double(model.numParameters) / 1e6, Double(model.weightBytes) / 0x1p20,
             Double(Machine.peakMemory) / 0x1p20, load)
         facts = [
             "model": arguments.path ?? "\(arguments.shape!)", "layers": config.numHiddenLayers, "block": arguments.block,
-            "precision": "\(arguments.options.dtype)", "kernels": Model.kernelsName, "parameters": model.numParameters,
+            "precision": "\(model.dtype)", "kv_dtype": "\(model.kvDType)", "kernels": Model.kernelsName, "parameters": model.numParameters,
             "weight_bytes": model.weightBytes, "peak_memory_bytes": Machine.peakMemory, "load_ms": 1e3 * load,
         ]
     }
@@ -113,12 +113,15 @@ struct Report {
                 let cost = cost(of: timing)
                 let limits = run.limits
                 let parts = Observer.Part.allCases.filter { cost.parts[$0] != nil }
-                    .map { String(format: "%@ %.1f", "\($0)", 1e3 * cost.seconds($0, limits)) }.joined(separator: ", ")
-                let expected = cost.seconds(limits)
+                    .map { part in String(format: "%@ %.1f", "\(part)", 1e3 * median(limits.map { cost.seconds(part, $0) })) }
+                    .joined(separator: ", ")
+                let expected = limits.map { cost.seconds($0) }
+                // Within a round: a shared machine's limits change from one to the next.
+                let ratios = zip(timing.step, expected).map { $0 / $1 }
                 return String(
-                    format: "%@ on %d: %.1f experts a layer; reads %.3g GB, computes %.3g GOP; at the limits %.1f ms (%@), took %.2f times that",
-                    run.name, timing.prefix, timing.expertsUsed, cost.bytes / 1e9, cost.operations / 1e9, 1e3 * expected, parts,
-                    median(timing.step) / expected)
+                    format: "%@ on %d: %.1f experts a layer; reads %.3g GB, computes %.3g GOP; at the limits %.1f ms (%@), took %.2f times that (%.2f to %.2f)",
+                    run.name, timing.prefix, timing.expertsUsed, cost.bytes / 1e9, cost.operations / 1e9, 1e3 * median(expected), parts,
+                    median(ratios), ratios.min() ?? 0, ratios.max() ?? 0)
             }
         }
     }
@@ -200,7 +203,7 @@ struct Report {
                 let cost = cost(of: timing)
                 return [
                     "prefix": timing.prefix, "step_bytes": cost.bytes, "step_operations": cost.operations,
-                    "step_at_limits_ms": 1e3 * cost.seconds(run.limits),
+                    "step_at_limits_ms": milliseconds(run.limits.map { cost.seconds($0) }),
                     "step_ms": milliseconds(timing.step), "prefill_ms": milliseconds(timing.prefill),
                     "parts_ms": Dictionary(uniqueKeysWithValues: timing.parts.map { ($0.key.rawValue, milliseconds($0.value)) }),
                     "experts_used": timing.expertsUsed,

@@ -4,10 +4,12 @@ import Testing
 /// Equal inputs give equal bits.
 @Suite struct BitEquality {
     /// Everything a run shows: tokens, and the bits of each confidence and logit on the way.
-    private func trace(_ run: Run, threads: Int, useCache: Bool = true) throws -> [UInt64] {
+    private func trace(
+        _ run: Run, threads: Int, useCache: Bool = true, keyValues: Model.DType = .auto
+    ) throws -> [UInt64] {
         var options = run.options
         options.useCache = useCache
-        let decoder = try Decoder(run.model(threads: threads), prompt: run.prompt, options: options)
+        let decoder = try Decoder(run.model(threads: threads, keyValues: keyValues), prompt: run.prompt, options: options)
         var trace: [UInt64] = []
         while !decoder.isFinished {
             try decoder.forward()
@@ -41,13 +43,22 @@ import Testing
         }
     }
 
-    @Test func theCacheDoesNotShowWhenBlocksAreEdited() throws {
+    @Test(arguments: Run.models) func norWithKeysAndValuesInBF16(_ name: String) throws {
+        for run in try sample(name) {
+            let one = try trace(run, threads: 1, keyValues: .bf16)
+            #expect(try trace(run, threads: 3, keyValues: .bf16) == one, "\(run.id)")
+            #expect(try trace(run, threads: 2, useCache: false, keyValues: .bf16) == one, "\(run.id)")
+        }
+    }
+
+    @Test(arguments: [Model.DType.f32, .bf16]) func theCacheDoesNotShowWhenBlocksAreEdited(_ keyValues: Model.DType) throws {
         for var run in try sample("mini_like") where run.algo == "hf21" {
             var policy = run.policy
             policy.mbeWindow = 2
             policy.mbeRounds = 2
             run.override = policy
-            #expect(try trace(run, threads: 2, useCache: false) == trace(run, threads: 2), "\(run.id)")
+            let cached = try trace(run, threads: 2, keyValues: keyValues)
+            #expect(try trace(run, threads: 2, useCache: false, keyValues: keyValues) == cached, "\(run.id)")
         }
     }
 }

@@ -74,11 +74,12 @@ struct Run: Decodable, Sendable {
         return options
     }
 
-    func model(threads: Int = 1) throws -> Model {
+    func model(threads: Int = 1, keyValues: Model.DType = .auto) throws -> Model {
         var options = Model.Options()
         options.maskTokenID = mask_id
         options.eosTokenID = eos_id
         options.threads = threads
+        options.kvDType = keyValues
         return try Model(path: Self.folder(String(id.split(separator: "/")[0])), options: options)
     }
 }

@@ -114,6 +114,25 @@ import Testing
         #expect(cache.statistics.blocks == 0)
     }
 
+    /// Unpinning the beginning of what is pinned does not take it from under the rest.
+    @Test func whatStandsBeforeAPinStays() throws {
+        let model = try model()
+        let cache = try PrefixCache(model, maxBytes: 1 << 24)
+        let long = prompt(40, 9)
+        _ = try trace(model, long, cache)
+        func pin(_ count: Int, _ isPinned: Bool) throws -> Int {
+            try long[..<count].withUnsafeBufferPointer { try cache.pin($0, blockLength: 8, isPinned) }
+        }
+        #expect(try pin(40, true) == 40 && pin(16, false) == 16)
+        #expect(cache.statistics.pinnedBlocks == 3)
+        cache.clear()
+        #expect(cache.statistics.blocks == 5)
+        #expect(try trace(model, long, cache) == trace(model, long, nil))
+        #expect(try pin(40, false) == 40)
+        cache.clear()
+        #expect(cache.statistics.blocks == 0 && cache.statistics.pinnedBlocks == 0 && cache.statistics.bytes == 0)
+    }
+
     /// Block lengths do not mix.
     @Test func blockLengthsKeepApart() throws {
         let model = try model()

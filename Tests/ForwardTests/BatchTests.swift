@@ -15,7 +15,7 @@ import Testing
         let vocab = transformer.config.vocabSize
         let pages = try sequences.map { tokens in
             try (0..<(tokens.count + blockLength - 1) / blockLength).map { _ in
-                try Page(blockLength: blockLength, config: transformer.config)
+                try Page(blockLength: blockLength, config: transformer.config, type: transformer.keyValues)
             }
         }
         var results = sequences.map { [UInt32](repeating: 0, count: $0.count * vocab) }
@@ -60,22 +60,36 @@ import Testing
         try expectNoTraceOfCompany(try Model(path: Fixture(name).folder, options: options))
     }
 
-    private func expectNoTraceOfCompany(_ model: Model) throws {
+    /// Of each type with matrices that the other usually goes with; in blocks of even and of odd length.
+    @Test(arguments: Fixture.names, [Model.DType.f32, .bf16]) func norOverKeysAndValuesOfEitherType(
+        _ name: String, _ type: Model.DType
+    ) throws {
+        var options = Model.Options()
+        options.threads = 2
+        options.dtype = type == .bf16 ? .f32 : .int8
+        options.kvDType = type
+        let model = try Model(path: Fixture(name).folder, options: options)
+        #expect(model.kvDType == type && model.dtype == options.dtype)
+        for block in [1, 5, 8, 16] where model.config.expertCapacity == 0 || block % model.config.blockSize == 0 { try expectNoTraceOfCompany(model, block: block) }
+    }
+
+    private func expectNoTraceOfCompany(_ model: Model, block: Int = 8) throws {
         let transformer = model.transformer
-        let block = 8
         let vocab = Int32(model.config.vocabSize)
-        // 40, 24 and 29 tokens: the last one's last block is cut short.
+        // The last one's last block is cut short.
+        let blocks = [5, 3, 4]
         let sequences: [[Int32]] = [
-            (0..<40).map { ($0 * 7 + 3) % vocab }, (0..<24).map { ($0 * 11 + 1) % vocab }, (0..<29).map { ($0 * 5 + 2) % vocab },
+            (0..<Int32(5 * block)).map { ($0 * 7 + 3) % vocab }, (0..<Int32(3 * block)).map { ($0 * 11 + 1) % vocab },
+            (0..<Int32(4 * block - block * 3 / 8)).map { ($0 * 5 + 2) % vocab },
         ]
         // One block of one sequence at a time,
         let alone = try run(
             transformer, sequences, blockLength: block,
-            (0..<3).flatMap { s in (0..<(sequences[s].count + 7) / 8).map { [(sequence: s, block: $0)] } })
+            (0..<3).flatMap { s in (0..<blocks[s]).map { [(sequence: s, block: $0)] } })
         // all at once,
         let together = try run(
             transformer, sequences, blockLength: block,
-            [(0..<3).flatMap { s in (0..<(sequences[s].count + 7) / 8).map { (sequence: s, block: $0) } }])
+            [(0..<3).flatMap { s in (0..<blocks[s]).map { (sequence: s, block: $0) } }])
         // and a mixture of prefill and single blocks, sequences in another order.
         let mixed = try run(
             transformer, sequences, blockLength: block,

@@ -17,6 +17,37 @@ import Testing
         #expect(all[0] == all[1] && all[0] == all[2])
     }
 
+    /// Keys and values in bf16 change little, and what they cannot be is refused.
+    @Test(arguments: Fixture.names) func keysAndValuesInBF16AreNear(_ name: String) throws {
+        let folder = try Fixture(name).folder
+        var options = Model.Options()
+        let exact = try Model(path: folder, options: options)
+        options.kvDType = .bf16
+        let model = try Model(path: folder, options: options)
+        #expect(exact.kvDType == .f32 && model.kvDType == .bf16 && model.dtype == .auto)
+        let ids = (0..<61).map { Int32($0 * 13 % model.config.vocabSize) }  // its last block is cut short
+        let block = model.config.expertCapacity > 0 ? model.config.blockSize : 8
+        let ours = try logits(model, ids, blockLength: block), theirs = try logits(exact, ids, blockLength: block)
+        let size = (theirs.reduce(0) { $0 + $1 * $1 } / Float(theirs.count)).squareRoot()
+        let off = (zip(ours, theirs).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) } / Float(theirs.count)).squareRoot()
+        print("\(name): logits are \(off / size) off")
+        #expect(off > 0 && off < 0.02 * size)
+        for dtype in [Model.DType.int8, .int4] {
+            options.kvDType = dtype
+            #expect(throws: LLaDAError.self) { _ = try Model(path: folder, options: options) }
+        }
+    }
+
+    @Test func packedModelsHoldThemInBF16() throws {
+        let folder = try Fixture("gqa_group").folder
+        var options = Model.Options()
+        for (dtype, expected) in [(Model.DType.auto, Model.DType.f32), (.f32, .f32), (.bf16, .bf16), (.int8, .bf16), (.int4, .bf16)] {
+            options.dtype = dtype
+            let model = try Model(path: folder, options: options)
+            #expect(model.dtype == dtype && model.kvDType == expected)
+        }
+    }
+
     /// A pool of all experts is the group-free routing of 2.2; a smaller one changes what is computed, and touches no more.
     @Test func expertCapacityBoundsTheExpertsOfABlock() throws {
         let folder = try Fixture("gqa_group").folder

@@ -15,6 +15,7 @@ struct Implementation: CustomStringConvertible, Sendable {
     var description: String { ["portable", "AVX2", "AVX-512", "NEON"][Int(isa.rawValue)] }
     var k: llk_kernels { llk_get(isa)!.pointee }
     func packed(_ format: llk_format) -> llk_packed_kernels { llk_get_packed(isa, format)!.pointee }
+    var attention: llk_attention_kernels { llk_get_attention(isa)!.pointee }
 
     static let portable = Implementation(isa: LLK_PORTABLE)
     static let all = [LLK_PORTABLE, LLK_NEON, LLK_AVX2, LLK_AVX512]

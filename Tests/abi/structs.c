@@ -11,7 +11,7 @@ AT(llada_error, struct_size, 0);
 AT(llada_error, status, 4);
 AT(llada_error, message, 8);
 
-SIZE(llada_model_options, 48);
+SIZE(llada_model_options, 56);
 AT(llada_model_options, struct_size, 0);
 AT(llada_model_options, dtype, 4);
 AT(llada_model_options, threads, 8);
@@ -22,8 +22,9 @@ AT(llada_model_options, use_mmap, 24);
 AT(llada_model_options, expert_capacity, 28);
 AT(llada_model_options, progress, 32);
 AT(llada_model_options, progress_user, 40);
+AT(llada_model_options, kv_dtype, 48);
 
-SIZE(llada_model_info, 88);
+SIZE(llada_model_info, 96);
 AT(llada_model_info, struct_size, 0);
 AT(llada_model_info, vocab_size, 4);
 AT(llada_model_info, hidden_size, 8);
@@ -44,6 +45,8 @@ AT(llada_model_info, has_tokenizer, 64);
 AT(llada_model_info, has_chat_template, 65);
 AT(llada_model_info, num_parameters, 72);
 AT(llada_model_info, weight_bytes, 80);
+AT(llada_model_info, dtype, 88);
+AT(llada_model_info, kv_dtype, 92);
 
 SIZE(llada_noised_sequence, 40);
 AT(llada_noised_sequence, tokens, 0);
@@ -153,7 +156,8 @@ AT(llada_event, new_token, 12);
 AT(llada_event, confidence, 16);
 AT(llada_event, reason, 20);
 
-_Static_assert(LLADA_ERROR_SPECIAL_TOKEN == -16 && LLADA_ERROR_BUFFER_TOO_SMALL == -15 && LLADA_ERROR_STATE == -11 &&
+_Static_assert(LLADA_ERROR_SNAPSHOT == -17 && LLADA_ERROR_SPECIAL_TOKEN == -16 &&
+               LLADA_ERROR_BUFFER_TOO_SMALL == -15 && LLADA_ERROR_STATE == -11 &&
                LLADA_ERROR_INVALID_ARGUMENT == -1 && LLADA_OK == 0, "codes never change");
 
 static void version(void) {
@@ -172,12 +176,13 @@ static void status_names(void) {
         "LLADA_ERROR_IO", "LLADA_ERROR_JSON", "LLADA_ERROR_CONFIG", "LLADA_ERROR_SAFETENSORS",
         "LLADA_ERROR_SHARD_INDEX", "LLADA_ERROR_TENSOR", "LLADA_ERROR_TOKENIZER", "LLADA_ERROR_UNSUPPORTED",
         "LLADA_ERROR_STATE", "LLADA_ERROR_BUSY", "LLADA_ERROR_CANCELLED", "LLADA_ERROR_STOPPED",
-        "LLADA_ERROR_BUFFER_TOO_SMALL", "LLADA_ERROR_SPECIAL_TOKEN"};
-    for (int i = 0; i <= 16; i++) {
+        "LLADA_ERROR_BUFFER_TOO_SMALL", "LLADA_ERROR_SPECIAL_TOKEN",
+        "LLADA_ERROR_SNAPSHOT"};
+    for (int i = 0; i <= 17; i++) {
         if (strcmp(llada_status_name(-i), names[i])) failed(__FILE__, __LINE__, "%d is %s", -i, llada_status_name(-i));
         CHECK(llada_status_name(-i) == llada_status_name(-i));
     }
-    static const int32_t strange[] = {1, -17, 4711, INT32_MAX, INT32_MIN};
+    static const int32_t strange[] = {1, -18, 4711, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < sizeof strange / sizeof *strange; i++)
         CHECK(!strcmp(llada_status_name(strange[i]), "unknown status"));
 }
@@ -187,7 +192,8 @@ static void init_gives_the_defaults(void) {
     memset(&m, 0xA5, sizeof m);
     CHECK_STATUS(llada_model_options_init(&m, sizeof m), LLADA_OK);
     CHECK(m.struct_size == sizeof m && m.dtype == LLADA_DTYPE_AUTO && m.threads == 0 && m.mask_token_id == -1 &&
-          m.eos_token_id == -1 && m.blas == LLADA_BLAS_AUTO && m.use_mmap && !m.expert_capacity && !m.progress && !m.progress_user);
+          m.eos_token_id == -1 && m.blas == LLADA_BLAS_AUTO && m.use_mmap && !m.expert_capacity && !m.progress && !m.progress_user &&
+          m.kv_dtype == LLADA_DTYPE_AUTO);
     llada_decoder_options d;
     memset(&d, 0xA5, sizeof d);
     CHECK_STATUS(llada_decoder_options_init(&d, sizeof d), LLADA_OK);
@@ -286,6 +292,8 @@ static void older_model_options(void) {
     NEED(model);
     CHECK_STATUS(llada_model_get_info(model, &info), LLADA_OK);
     CHECK_EQUAL(info.threads, 1);
+    CHECK_EQUAL(info.dtype, LLADA_DTYPE_BF16);
+    CHECK_EQUAL(info.kv_dtype, LLADA_DTYPE_BF16);
     CHECK_EQUAL(info.mask_token_id, -1); /* nothing names one, and 156895 does not fit 128 words */
     CHECK_EQUAL(info.eos_token_id, -1);
     llada_decoder *decoder = NULL;
@@ -380,7 +388,8 @@ static void ages_of_model_info(void) {
           info.num_key_value_heads == 2 && info.head_dim == 16 && info.intermediate_size == 96 &&
           info.moe_intermediate_size == 32 && info.num_experts == 16 && info.num_experts_per_tok == 4 &&
           info.max_position_embeddings == 4096 && info.mask_token_id == MASK && info.eos_token_id == -1 &&
-          info.threads == 1 && !info.has_tokenizer && !info.has_chat_template);
+          info.threads == 1 && !info.has_tokenizer && !info.has_chat_template && info.dtype == LLADA_DTYPE_AUTO &&
+          info.kv_dtype == LLADA_DTYPE_F32);
     CHECK_EQUAL(info.num_parameters, 1132800 / 4); /* the data of the file, all of it F32 */
     CHECK_EQUAL(info.weight_bytes, 1132800);
     llada_model_free(model);

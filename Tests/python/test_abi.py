@@ -26,6 +26,7 @@ STRUCTS = {
     "llada_prefix_cache_info": _abi.PrefixCacheInfo,
     "llada_decoder_options": _abi.DecoderOptions,
     "llada_decoder_state": _abi.DecoderState,
+    "llada_active": _abi.Active,
     "llada_candidate": _abi.Candidate,
     "llada_edit": _abi.Edit,
     "llada_event": _abi.Event,
@@ -41,6 +42,7 @@ CONSTANTS = {
     "LLADA_REASON_": _abi.REASONS,
     "LLADA_EVENT_": _abi.EVENT_KINDS,
     "LLADA_POSITION_": _abi.POSITION_STATES,
+    "LLADA_BLOCK_END_": _abi.BLOCK_ENDS,
 }
 
 
@@ -92,7 +94,7 @@ def test_constants():
     # The header writes every value out.
     values = {name: int(value) for name, value in re.findall(r"\b(LLADA_[A-Z0-9_]+) = (-?\d+)", CODE)}
     mirrored = {"LLADA_OK": _abi.OK}
-    mirrored.update({f"LLADA_{name}": value for name, value in vars(_abi).items() if re.match("ERROR_|TEXT_", name)})
+    mirrored.update({f"LLADA_{name}": value for name, value in vars(_abi).items() if re.match("ERROR_|TEXT_|WATCH_", name)})
     for prefix, names in CONSTANTS.items():
         mirrored.update({prefix + name.upper(): value for value, name in enumerate(names)})
     assert values == mirrored
@@ -112,6 +114,7 @@ def test_every_function_is_bound_as_declared():
         "llada_model *": ctypes.c_void_p, "llada_decoder *": ctypes.c_void_p, "llada_prefix_cache *": ctypes.c_void_p,
         "char *": None, "uint64_t": ctypes.c_uint64,
         "llada_progress_callback": _abi.ProgressCallback, "llada_step_callback": _abi.StepCallback, "uint8_t": ctypes.c_uint8, "float": ctypes.c_float,
+        "llada_block_end": ctypes.c_int32, "llada_rule": _abi.Rule,
     }
     kinds.update(STRUCTS)
     declared = functions()

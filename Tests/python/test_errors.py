@@ -77,7 +77,7 @@ def test_broken_files(checkpoint):
 def test_bad_options():
     folder = CONFORMANCE / "gqa_group"
     for options in (
-        {"dtype": "f64"}, {"dtype": None}, {"blas": "mkl"}, {"threads": 0}, {"threads": -1}, {"threads": 2**40},
+        {"dtype": "f64"}, {"dtype": None}, {"blas": "mkl"}, {"kv_dtype": "f16"}, {"kv_dtype": "int8"}, {"threads": 0}, {"threads": -1}, {"threads": 2**40},
         {"mask_token_id": -2}, {"mask_token_id": VOCABULARY}, {"eos_token_id": 2**31}, {"eos_token_id": VOCABULARY},
     ):
         with pytest.raises((ValueError, llada.Error)):
@@ -326,7 +326,7 @@ def test_a_closed_decoder(gqa):
     names = [name for name in dir(llada.Decoder) if not name.startswith("_")]
     arguments = {
         "set": (4, 1), "mask": (4,), "lock": (4,), "unlock": (4,), "ban": (1,), "unban": (1,), "candidates": (4,),
-        "logits": (4,), "propose": ([4],), "truncate": (0,),
+        "logits": (4,), "propose": ([4],), "truncate": (0,), "save": ("unused",),
     }
     for name in names:
         if name in ("close", "closed", "cancel", "policy", "locked"):
@@ -369,7 +369,7 @@ def test_garbage_is_collected():
 def test_exceptions_travel():
     from llada import _abi, errors
 
-    for status in range(_abi.ERROR_SPECIAL_TOKEN, 0):
+    for status in range(_abi.ERROR_SNAPSHOT, 0):
         error = errors.from_status(status, "what went wrong")
         copy = pickle.loads(pickle.dumps(error))
         assert (type(copy), str(copy), copy.status, copy.name) == (type(error), "what went wrong", status, error.name)

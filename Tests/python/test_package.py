@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import os
 import re
 import shutil
@@ -41,7 +42,11 @@ def test_model_info():
         assert (model.mask_token_id, model.eos_token_id, info.threads) == (127, 126, 1)
         assert not info.has_tokenizer and not info.has_chat_template
         assert 0 < info.num_parameters * 4 <= info.weight_bytes + 4096
+        assert (info.dtype, info.kv_dtype) == ("auto", "f32")
         assert "gqa_group" in repr(model)
+    for dtype, kv_dtype, expected in (("f32", "auto", "f32"), ("int8", "auto", "bf16"), ("int4", "f32", "f32"), ("f32", "bf16", "bf16")):
+        with load("gqa_group", dtype=dtype, kv_dtype=kv_dtype) as model:
+            assert (model.info.dtype, model.info.kv_dtype) == (dtype, expected)
 
 
 def test_drawing():
@@ -149,3 +154,44 @@ def test_examples(name):
         [sys.executable, ROOT / "examples" / "python" / name, "--model", "/nowhere"], capture_output=True, text=True,
     )
     assert missing.returncode == 1 and "/nowhere" in missing.stderr and "Traceback" not in missing.stderr
+
+
+def test_best_of_n():
+    done = example("best_of_n.py", "What is 2 plus 3?", "-n", "3")
+    assert done.stdout.count("seed ") == 3 and done.stdout.count("\n* ") + done.stdout.startswith("* ") == 1
+    forked, apart = map(int, re.findall(r"(\d+) positions computed; 3 separate runs: (\d+)", done.stdout)[0])
+    assert forked < apart
+
+
+def test_chat():
+    done = example("chat.py", input="What is 17 plus 25?\nWhat is 38 plus 46?\n")
+    reused = [int(n) for n in re.findall(r"\[(\d+) of \d+ tokens read before\]", done.stdout)]
+    assert "Answer: 42" in done.stdout and len(reused) == 2 and reused[0] == 0 and reused[1] >= 32
+    anew = example("chat.py", input="What is 17 plus 25?\n\nWhat is 17 plus 25?\n").stdout
+    assert anew.count("Answer: 42") == 2
+
+
+def test_batch(tmp_path):
+    lines, objects, answers = tmp_path / "prompts.txt", tmp_path / "prompts.jsonl", tmp_path / "answers.jsonl"
+    prompts = ["What is 12 plus 36?", "What is 34 plus 102?"]
+    lines.write_text("\n\n".join(prompts))
+    objects.write_text("\n".join(json.dumps({"question": prompt, "id": n}) for n, prompt in enumerate(prompts)))
+    example("batch.py", lines, answers)
+    rows = [json.loads(line) for line in answers.read_text().splitlines()]
+    assert [row["prompt"] for row in rows] == prompts
+    expected = [row["answer"] for row in rows]
+    assert expected[0].endswith("Answer: 48")
+    answers.unlink()
+    example("batch.py", objects, answers, "--limit", "1")
+    example("batch.py", objects, answers, "--in-flight", "1")  # goes on
+    rows = [json.loads(line) for line in answers.read_text().splitlines()]
+    assert [(row["id"], row["answer"]) for row in rows] == list(enumerate(expected))
+
+
+def example(name, *arguments, **options):
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "python" / name, *arguments], capture_output=True, text=True, timeout=120,
+        **options,
+    )
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return done

@@ -147,9 +147,13 @@ def half_masked(model: llada.Model) -> list:
     return found
 
 
-@pytest.mark.parametrize("dtype, divergence, agreement", [("bf16", 5e-4, 0.995), ("int8", 1e-3, 0.99), ("int4", 3e-2, 0.97)])
-def test_packed_formats_cost_little(dtype, divergence, agreement):
-    with llada.Model.load(MODELS / "tiny-2.1", "f32") as exact, llada.Model.load(MODELS / "tiny-2.1", dtype) as packed:
+@pytest.mark.parametrize("dtype, kv_dtype, divergence, agreement", [
+    ("f32", "bf16", 5e-4, 0.995), ("bf16", "f32", 5e-4, 0.995), ("bf16", "auto", 5e-4, 0.995), ("int8", "auto", 1e-3, 0.99),
+    ("int4", "auto", 3e-2, 0.97),
+])
+def test_packed_formats_cost_little(dtype, kv_dtype, divergence, agreement):
+    exact = llada.Model.load(MODELS / "tiny-2.1", "f32")
+    with exact, llada.Model.load(MODELS / "tiny-2.1", dtype, kv_dtype=kv_dtype) as packed:
         kl, same = [], []
         for start, tokens in half_masked(exact):
             p, q = (log_softmax(np.array(model.logits(tokens, block_length=32)))[start:] for model in (exact, packed))

@@ -1,8 +1,10 @@
-"""What packed weights and shared experts cost a checkpoint, against f32, in what it predicts and in what it answers.
+"""What packed weights, keys and values in bf16, and shared experts cost a checkpoint, against f32, in what it predicts and in
+what it answers.
 
     python3 examples/python/precision.py examples/models/tiny-2.1
     python3 examples/python/precision.py examples/models/tiny-2.1 --dtype int4 --expert-capacity 2 3 4 6 --mode Q
 
+Keys and values are f32 with f32 and bf16 with packed weights; "f32, K/V bf16" is what that alone costs.
 KL and same top token: at the positions of the held-out questions' answers, of whose tokens half are masked; means over
 positions. Score and TPF: of the answers decoded in one mode, as in score.py, and what they gain on f32's over the same questions.
 """
@@ -32,9 +34,11 @@ class Variant:
 
     dtype: str = "f32"
     expert_capacity: int = 0
+    kv_dtype: str = "auto"
 
     def __str__(self) -> str:
-        return f"{self.dtype}, {self.expert_capacity} experts a block" if self.expert_capacity else self.dtype
+        experts = [f"{self.expert_capacity} experts a block"] if self.expert_capacity else []
+        return ", ".join([self.dtype, *([f"K/V {self.kv_dtype}"] if self.kv_dtype != "auto" else []), *experts])
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ Job = tuple[Path, Variant, str, tasks.Question]  # checkpoint, mode
 def measured(job: Job) -> Measured:
     checkpoint, variant, mode, question = job
     exact = score.opened(checkpoint, "f32")
-    model = score.opened(checkpoint, variant.dtype, variant.expert_capacity)
+    model = score.opened(checkpoint, variant.dtype, variant.expert_capacity, variant.kv_dtype)
     prompt, answer = exact.encode_prompt(question.text), exact.encode_prompt(question.worked, chat=False)
     hidden = np.random.default_rng(zlib.crc32(question.text.encode())).random(len(answer)) < 0.5
     canvas = np.concatenate([prompt, np.where(hidden, exact.mask_token_id, answer)])
@@ -103,12 +107,13 @@ def main() -> None:
         options.error(str(problem))
 
     checkpoint, exact = choice.model.absolute(), Variant()
+    halves = [Variant(kv_dtype="bf16")]
     packed = [Variant(dtype) for dtype in choice.dtype]
     shared = [Variant(expert_capacity=n) for n in choice.expert_capacity]
     found: dict[Variant, list[Measured]] = {}
     print(f"### {checkpoint.name}, {choice.mode}, {len(questions)} questions\n\n| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
     with score.workers(choice.processes) as pool:
-        for variant in (exact, *packed, *shared):
+        for variant in (exact, *halves, *packed, *shared):
             jobs = [(checkpoint, variant, choice.mode, question) for question in questions]
             found[variant] = score.run(pool, measured, jobs, str(variant))
             print(row(variant, found[variant], found[exact]), flush=True)

@@ -40,9 +40,9 @@ AnyJob, Result = TypeVar("AnyJob"), TypeVar("Result")
 
 
 @cache  # once in each process
-def opened(checkpoint: Path, dtype: str = "auto", expert_capacity: int = 0) -> llada.Model:
+def opened(checkpoint: Path, dtype: str = "auto", expert_capacity: int = 0, kv_dtype: str = "auto") -> llada.Model:
     # A tiny model gains nothing from threads; the processes are what keeps the cores busy.
-    return llada.Model.load(checkpoint, dtype, threads=1, expert_capacity=expert_capacity, progress=False)
+    return llada.Model.load(checkpoint, dtype, threads=1, expert_capacity=expert_capacity, progress=False, kv_dtype=kv_dtype)
 
 
 def answered(job: Job) -> Outcome:

@@ -121,7 +121,7 @@ package final class CachedSequence {
 
     private func makePage() throws(LLaDAError) -> Page {
         if let cache { return try cache.makePage(blockLength: blockLength) }
-        return try Page(blockLength: blockLength, config: transformer.config)
+        return try Page(blockLength: blockLength, config: transformer.config, type: transformer.keyValues)
     }
 
     /// How many positions, in whole blocks, have keys and values computed from these tokens.
@@ -163,6 +163,34 @@ package final class CachedSequence {
                 visibleEnd: BlockCausalMask.visibleEnd(of: position, blockLength: blockLength, length: range.upperBound),
                 wantsLogits: wanting.contains(position))
         }
+    }
+}
+
+/// What a snapshot keeps.
+extension CachedSequence {
+    /// Of the last forward, [rows, hidden].
+    var savedStates: UnsafeBufferPointer<Float> {
+        states?.values(hidden: transformer.config.hiddenSize) ?? UnsafeBufferPointer(start: nil, count: 0)
+    }
+
+    /// The pages that hold for `tokens`, from the first on.
+    func savedPages(_ tokens: UnsafeBufferPointer<Int32>) -> [Page] { Array(pages[..<(holding(tokens) / blockLength)]) }
+
+    /// Goes on from a forward over `rows` positions.  values: [rows, hidden]
+    func restore(states values: Buffer<Float>, rows: Int) throws(LLaDAError) {
+        states = try FinalStates(values, rows: rows, for: transformer.weights.head, transformer.compute)
+    }
+
+    /// Takes keys and values of the first `blocks` blocks of `tokens`: what the prefix cache has, and for the others, by
+    /// their number, `fill`.
+    func restore(
+        _ tokens: UnsafeBufferPointer<Int32>, blocks: Int, fill: (Int, Page) throws(LLaDAError) -> Void
+    ) throws(LLaDAError) {
+        let end = blocks * blockLength
+        let start = attach(tokens, 0..<end)
+        try makeWritable(start..<end)
+        for block in start / blockLength..<blocks { try fill(block, pages[block]) }
+        computed += tokens[start..<end]
     }
 }
 

@@ -1,3 +1,4 @@
+import Kernels
 import Synchronization
 
 /// The keys and values of one block of one sequence, for all layers. A finished block's depend only on the tokens up
@@ -5,33 +6,94 @@ import Synchronization
 ///
 /// Whoever holds the only reference may write to it; a page that is shared never changes.
 package final class Page: @unchecked Sendable {
-    private let storage: Buffer<Float>  // [layers, 2 (keys, values), kvHeads, blockLength * headDim]
-    private let headSize: Int
+    package let blockLength: Int
+    package let type: KeyValueType
+    private let storage: Buffer<UInt8>  // [layers, kvHeads, 2 (keys, values)] of keySize and valueSize bytes
+    private let headDim: Int
     private let kvHeads: Int
+    private let keySize: Int
+    private let valueSize: Int
     private let budget: PageBudget?
 
     /// `budget` has been charged with `byteCount`; it gets that back when the page goes.
-    package init(blockLength: Int, config: ModelConfig, budget: PageBudget? = nil) throws(LLaDAError) {
-        headSize = blockLength * config.headDim
+    package init(
+        blockLength: Int, config: ModelConfig, type: KeyValueType, budget: PageBudget? = nil
+    ) throws(LLaDAError) {
+        self.blockLength = blockLength
+        self.type = type
+        headDim = config.headDim
         kvHeads = config.numKeyValueHeads
-        storage = try Buffer(count: config.numHiddenLayers * 2 * kvHeads * headSize)
+        (keySize, valueSize) = Self.sizes(blockLength, headDim, type)
+        storage = try Buffer(count: Self.byteCount(blockLength: blockLength, config: config, type: type))
         self.budget = budget
+        // What is never written must not bring other memory into a snapshot.
+        if type == .bf16, blockLength % 2 + headDim % 2 > 0 { storage.pointer.initialize(repeating: 0, count: storage.count) }
     }
 
     deinit { budget?.giveBack(storage.byteCount) }
 
-    static func byteCount(blockLength: Int, config: ModelConfig) -> Int {
-        config.numHiddenLayers * 2 * config.numKeyValueHeads * blockLength * config.headDim * MemoryLayout<Float>.stride
+    static func byteCount(blockLength: Int, config: ModelConfig, type: KeyValueType) -> Int {
+        let (keys, values) = sizes(blockLength, config.headDim, type)
+        return config.numHiddenLayers * config.numKeyValueHeads * (keys + values)
     }
 
-    /// [headDim, blockLength]: scores of a query are then sums of rows, as its result is of values.
-    package func keys(layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
-        storage.pointer + (layer * 2 * kvHeads + head) * headSize
+    /// All of it, to be kept and brought back on any machine.
+    var bytes: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: storage.pointer, count: storage.byteCount) }
+
+    /// Bytes of the keys and of the values of one head.
+    private static func sizes(_ blockLength: Int, _ headDim: Int, _ type: KeyValueType) -> (keys: Int, values: Int) {
+        switch type {
+        case .f32:
+            let size = blockLength * headDim * MemoryLayout<Float>.size
+            return (size, size)
+        case .bf16: return ((headDim + 1) / 2 * blockLength * pairSize, (blockLength + 1) / 2 * headDim * pairSize)
+        }
     }
 
-    /// [blockLength, headDim]
-    package func values(layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
-        storage.pointer + ((layer * 2 + 1) * kvHeads + head) * headSize
+    private static let pairSize = 2 * MemoryLayout<UInt16>.size
+
+    private func head(_ layer: Int, _ head: Int) -> UnsafeMutableRawPointer {
+        UnsafeMutableRawPointer(storage.pointer) + (layer * kvHeads + head) * (keySize + valueSize)
+    }
+
+    /// Of a page in f32: [headDim, blockLength]. Scores of a query are then sums of rows, as its result is of values.
+    func keys(layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
+        self.head(layer, head).assumingMemoryBound(to: Float.self)
+    }
+
+    /// Of a page in f32: [blockLength, headDim]
+    func values(layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
+        (self.head(layer, head) + keySize).assumingMemoryBound(to: Float.self)
+    }
+
+    /// Of a page in bf16: [ceil(headDim / 2), blockLength, 2]. The second half of an odd last pair is never used.
+    func halfKeys(layer: Int, head: Int) -> UnsafeMutablePointer<UInt16> {
+        self.head(layer, head).assumingMemoryBound(to: UInt16.self)
+    }
+
+    /// Of a page in bf16: [ceil(blockLength / 2), headDim, 2], likewise.
+    func halfValues(layer: Int, head: Int) -> UnsafeMutablePointer<UInt16> {
+        (self.head(layer, head) + keySize).assumingMemoryBound(to: UInt16.self)
+    }
+
+    /// Writes key and value of the block's position `slot`.  key, value: [headDim]
+    func write(_ key: UnsafePointer<Float>, _ value: UnsafePointer<Float>, layer: Int, head: Int, slot: Int) {
+        switch type {
+        case .f32:
+            let column = keys(layer: layer, head: head) + slot
+            for index in 0..<headDim { column[index * blockLength] = key[index] }
+            (values(layer: layer, head: head) + slot * headDim).update(from: value, count: headDim)
+        case .bf16:
+            let column = halfKeys(layer: layer, head: head) + 2 * slot
+            let row = halfValues(layer: layer, head: head) + slot / 2 * 2 * headDim + slot % 2
+            withUnsafeTemporaryAllocation(of: UInt16.self, capacity: headDim) { halves in
+                guard let base = halves.baseAddress else { return }
+                llk_f32_to_bf16(key, headDim, base)
+                for index in 0..<headDim { column[index / 2 * 2 * blockLength + index % 2] = base[index] }
+                llk_f32_to_bf16(value, headDim, base)
+                for index in 0..<headDim { row[2 * index] = base[index] }
+            }
+        }
     }
 }
 

@@ -1,5 +1,3 @@
-import Synchronization
-
 /// Keys and values that decoders of one model share: a prompt, or a conversation, whose beginning was computed before is
 /// not computed again.
 ///
@@ -24,7 +22,7 @@ public final class PrefixCache: Sendable {
 
     let transformer: Transformer
     private let budget: PageBudget
-    private let shared: Mutex<Shared>
+    private let shared: Locked<Shared>
 
     /// Nodes never leave the lock.
     private struct Shared: @unchecked Sendable {
@@ -39,7 +37,7 @@ public final class PrefixCache: Sendable {
         }
         transformer = model.transformer
         budget = PageBudget(limit: maxBytes)
-        shared = Mutex(Shared())
+        shared = Locked(Shared())
     }
 
     deinit { shared.withLock { $0.tree.clear(keepingPinned: false) } }
@@ -75,7 +73,7 @@ public final class PrefixCache: Sendable {
 
     /// A page to be written, within the budget.
     func makePage(blockLength: Int) throws(LLaDAError) -> Page {
-        let size = Page.byteCount(blockLength: blockLength, config: transformer.config)
+        let size = transformer.pageSize(blockLength)
         let hasRoom = shared.withLock { shared in
             while budget.used + size > budget.limit {
                 guard shared.tree.evict() else { return false }
@@ -90,12 +88,19 @@ public final class PrefixCache: Sendable {
                 "the prefix cache may take \(budget.limit) bytes, and decoders and pins hold \(budget.used) of them: no room for a block of \(size)")
         }
         do throws(LLaDAError) {
-            return try Page(blockLength: blockLength, config: transformer.config, budget: budget)
+            return try makeChargedPage(blockLength: blockLength)
         } catch {
             budget.giveBack(size)
             throw error
         }
     }
+
+    /// The budget has been charged with it.
+    func makeChargedPage(blockLength: Int) throws(LLaDAError) -> Page {
+        try Page(blockLength: blockLength, config: transformer.config, type: transformer.keyValues, budget: budget)
+    }
+
+    func giveBack(_ bytes: Int) { budget.giveBack(bytes) }
 
     /// The pages of blocks of `tokens`, from blocks.lowerBound on, as many as there are.
     func pages(_ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, blocks: Range<Int>) -> [Page] {
@@ -118,4 +123,37 @@ public final class PrefixCache: Sendable {
             return pages
         }
     }
+
+    // MARK: For snapshots
+
+    /// All that is cached, by last use.
+    var entries: [PrefixTree.Entry] { shared.withLock { $0.tree.entries } }
+
+    /// The places of those entries that are not here and for which there is room, pinned ones first, then by their order. The
+    /// budget is charged with their pages.
+    func charge(_ entries: [PrefixTree.Entry]) -> [Int] {
+        shared.withLock { shared in
+            var isThere = shared.tree.known(entries)
+            // What stands before a pinned entry need not be pinned itself.
+            var isPinned = entries.map { $0.pins > 0 }
+            for (index, entry) in entries.enumerated().reversed() where isPinned[index] {
+                if let parent = entry.parent { isPinned[parent] = true }
+            }
+            var charged: [Int] = []
+            for pinned in [true, false] {
+                for (index, entry) in entries.enumerated() where isPinned[index] == pinned && !isThere[index] {
+                    let size = transformer.pageSize(entry.tokens.count)
+                    let isReached = entry.parent.map { isThere[$0] } ?? true
+                    guard isReached, size <= budget.limit - budget.used else { continue }
+                    budget.charge(size)
+                    isThere[index] = true
+                    charged.append(index)
+                }
+            }
+            return charged
+        }
+    }
+
+    /// Adds entries; returns how many tokens are new.
+    func take(_ entries: [PrefixTree.Entry]) -> Int { shared.withLock { $0.tree.take(entries) } }
 }

@@ -1,5 +1,3 @@
-import Synchronization
-
 /// The types of stored weights that the engine reads.
 package enum TensorType: Sendable {
     case f32, f16, bf16
@@ -41,7 +39,7 @@ package final class Checkpoint: Sendable {
     /// What the writer of `model.safetensors` noted in it; empty if there are shards.
     package let metadata: [(key: JSONString, value: JSONString)]
     private let stored: [JSONString: Stored]
-    private let asked = Mutex<Set<JSONString>>([])
+    private let asked = Locked<Set<JSONString>>([])
 
     private struct Stored: Sendable {
         let entry: Safetensors.Entry

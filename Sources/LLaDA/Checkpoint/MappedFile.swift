@@ -59,7 +59,8 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
         return lstat(path, &status) == 0 || (errno != ENOENT && errno != ENOTDIR)
     }
 
-    private static func open(_ path: String) throws(LLaDAError) -> (descriptor: Int32, size: Int) {
+    /// Of a regular file, for reading; the caller closes it.
+    static func open(_ path: String) throws(LLaDAError) -> (descriptor: Int32, size: Int) {
         // C would open whatever stands before the NUL.
         if path.utf8.contains(0) { throw LLaDAError(.io, "a path contains a NUL byte") }
         var descriptor: Int32

@@ -30,6 +30,25 @@ struct Canvas {
         }
     }
 
+    /// As it was; all four: [count].
+    init(
+        tokens: [Int32], states: [Decoder.PositionState], written: [Int32], locked: [Bool], promptLength: Int, blockLength: Int,
+        maskID: Int32
+    ) throws(LLaDAError) {
+        (self.maskID, self.blockLength, self.promptLength) = (maskID, blockLength, promptLength)
+        count = tokens.count
+        tokenBuffer = try Buffer(count: count)
+        stateBuffer = try Buffer(count: count)
+        writtenBuffer = try Buffer(count: count)
+        lockedBuffer = try Buffer(count: count)
+        for position in 0..<count {
+            tokenBuffer.pointer[position] = tokens[position]
+            stateBuffer.pointer[position] = states[position].rawValue
+            writtenBuffer.pointer[position] = written[position]
+            lockedBuffer.pointer[position] = locked[position]
+        }
+    }
+
     init(copying other: Canvas) throws(LLaDAError) {
         (maskID, blockLength, promptLength, count) = (other.maskID, other.blockLength, other.promptLength, other.count)
         tokenBuffer = try Buffer(count: count)

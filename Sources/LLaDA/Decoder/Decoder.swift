@@ -129,9 +129,7 @@ public final class Decoder {
         let needed = prompt.count.addingReportingOverflow(max(options.genLength, 0))
         try model.config.check(blockLength: options.blockLength, canvas: needed.overflow ? .max : needed.partialValue)
         try model.config.check(prompt)
-        if let cache = options.prefixCache, !cache.transformer.isSame(as: model.transformer) {
-            throw LLaDAError(.invalidArgument, "the prefix cache belongs to another model")
-        }
+        try options.checkCaches(model)
         let cancellation = Cancellation()
         let sequence = CachedSequence(
             model.transformer, blockLength: options.blockLength, cache: options.prefixCache, cancellation: cancellation)
@@ -140,44 +138,51 @@ public final class Decoder {
             options: options, cancellation: cancellation)
     }
 
-    package init(
+    package convenience init(
         _ denoiser: any Denoiser, compute: Compute, maskID: Int32, eosIDs: [Int32], prompt: [Int32], options: Options,
         cancellation: Cancellation = Cancellation()
     ) throws(LLaDAError) {
         try options.validate(prompt, maskID)
-        self.denoiser = denoiser
-        self.options = options
-        self.cancellation = cancellation
-        self.eosIDs = Set(eosIDs)
-        confidence = Confidence(compute: compute, vocabSize: denoiser.vocabSize)
-        canvasStore = try Canvas(
+        let canvas = try Canvas(
             prompt: prompt, genLength: options.genLength, blockLength: options.blockLength, maskID: maskID)
-        answerEnd = prompt.count + options.genLength
-        let most = min(options.policy.mbeWindow, max(canvasStore.blockCount, 1)) * options.blockLength
-        predictedTokens = try Buffer(count: most)
-        predictedConfidences = try Buffer(count: most)
+        try self.init(
+            denoiser, compute: compute, eosIDs: Set(eosIDs), canvas: canvas, options: options, cancellation: cancellation)
         enter(0)
     }
 
+    /// A decoder on a canvas that stands nowhere yet. `window`: positions that may be active, or have been, beyond what the
+    /// policy makes active.
+    init(
+        _ denoiser: any Denoiser, compute: Compute, eosIDs: Set<Int32>, canvas: Canvas, options: Options,
+        cancellation: Cancellation, window: Int = 0
+    ) throws(LLaDAError) {
+        self.denoiser = denoiser
+        self.options = options
+        self.cancellation = cancellation
+        self.eosIDs = eosIDs
+        confidence = Confidence(compute: compute, vocabSize: denoiser.vocabSize)
+        canvasStore = canvas
+        answerEnd = canvas.promptLength + options.genLength
+        let most = max(window, min(options.policy.mbeWindow, max(canvas.blockCount, 1)) * options.blockLength)
+        predictedTokens = try Buffer(count: most)
+        predictedConfidences = try Buffer(count: most)
+    }
+
     /// Where `other` is, in the midst of a step or not. Nothing that either does shows in the other.
-    init(copying other: Decoder, _ policy: Policy) throws(LLaDAError) {
-        options = other.options
+    convenience init(copying other: Decoder, _ policy: Policy) throws(LLaDAError) {
+        var options = other.options
         options.policy = policy
-        cancellation = Cancellation()
-        denoiser = other.denoiser.fork(cancellation)
-        confidence = Confidence(compute: other.confidence.compute, vocabSize: other.denoiser.vocabSize)
-        eosIDs = other.eosIDs
-        canvasStore = try Canvas(copying: other.canvasStore)
+        let cancellation = Cancellation()
+        // What is active may be a window of a policy that came before.
+        try self.init(
+            other.denoiser.fork(cancellation), compute: other.confidence.compute, eosIDs: other.eosIDs,
+            canvas: try Canvas(copying: other.canvasStore), options: options, cancellation: cancellation,
+            window: max(other.active.count, other.forwarded.count))
         (phase, finishReason, active, settledLength) = (other.phase, other.finishReason, other.active, other.settledLength)
         (forwards, commits, prefills, edits) = (other.forwards, other.commits, other.prefills, other.edits)
         (events, pending, edited, bans) = (other.events, other.pending, other.edited, other.bans)
         (progress, answerEnd, blockEnds) = (other.progress, other.answerEnd, other.blockEnds)
         (forwarded, adjustments) = (other.forwarded, other.adjustments)
-        // What is active may be a window of a policy that came before.
-        let window = min(policy.mbeWindow, max(canvasStore.blockCount, 1)) * options.blockLength
-        let most = max(window, active.count, forwarded.count)
-        predictedTokens = try Buffer(count: most)
-        predictedConfidences = try Buffer(count: most)
         predictedTokens.pointer.update(from: other.predictedTokens.pointer, count: forwarded.count)
         predictedConfidences.pointer.update(from: other.predictedConfidences.pointer, count: forwarded.count)
     }
@@ -193,11 +198,18 @@ extension Decoder.Options {
         }
     }
 
-    fileprivate func validate(_ prompt: [Int32], _ maskID: Int32) throws(LLaDAError) {
-        try check(policy)
-        if prefixCache != nil, !useCache {
+    func checkCaches(_ model: Model) throws(LLaDAError) {
+        guard let prefixCache else { return }
+        guard prefixCache.transformer.isSame(as: model.transformer) else {
+            throw LLaDAError(.invalidArgument, "the prefix cache belongs to another model")
+        }
+        guard useCache else {
             throw LLaDAError(.invalidArgument, "use_cache is false; expected true with a prefix cache")
         }
+    }
+
+    fileprivate func validate(_ prompt: [Int32], _ maskID: Int32) throws(LLaDAError) {
+        try check(policy)
         guard genLength >= 0, genLength > 0 || infill else {
             throw LLaDAError(.invalidArgument, "gen_length is \(genLength); expected at least 1 (0 if infilling)")
         }

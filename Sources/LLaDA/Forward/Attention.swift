@@ -6,6 +6,8 @@ struct Attention {
     let config: ModelConfig
     let compute: Compute
     let rotary: Rotary
+    /// Of all pages.
+    let keyValues: KeyValueType
 
     /// Scores are computed for this many queries and about this many keys at a time: they, and the keys and values they
     /// are of, stay in the cache of a core however long the context is.
@@ -72,10 +74,8 @@ struct Attention {
                 let key = base + queryWidth + head * dim
                 compute.kernels.rms_norm(key, weights.keyNorm.base, dim, eps, key)
                 rotary.apply(key, cosines, cosines + half)
-                let column = page.keys(layer: layer, head: head) + slot
-                for index in 0..<dim { column[index * table.blockLength] = key[index] }
                 let value = base + queryWidth + keyValueWidth + head * dim
-                (page.values(layer: layer, head: head) + slot * dim).update(from: value, count: dim)
+                page.write(key, value, layer: layer, head: head, slot: slot)
             }
         }
     }
@@ -83,7 +83,7 @@ struct Attention {
     /// mixed = softmax(q k^T / sqrt(headDim)) v for each head of each run of rows.
     ///
     /// Over tiles of keys, whose softmaxes are joined as one goes along (Milakov and Gimelshein, Online normalizer calculation
-    /// for softmax, 2018). Where tiles begin depends on positions alone, so results do not depend on what else is computed.
+    /// for softmax, 2018): see TileSum. Where tiles begin depends on positions alone, so results do not depend on what else is computed.
     private func attend(
         _ queries: UnsafePointer<Float>, _ layer: Int, _ batch: Batch, _ work: inout Workspace,
         _ mixed: UnsafeMutablePointer<Float>
@@ -94,7 +94,12 @@ struct Attention {
         let tasks = config.numAttentionHeads / heads
         let keyTiles = batch.tables.map { max(1, Self.keyTile / $0.blockLength) * $0.blockLength }
         let longest = batch.runs.reduce(0) { max($0, $1.count) }
-        let size = SoftmaxSum.size(keyTile: keyTiles.max() ?? 0, headDim: config.headDim, queries: heads * longest)
+        let keyTile = keyTiles.max() ?? 0
+        let size =
+            switch keyValues {
+            case .f32: SoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: heads * longest)
+            case .bf16: HalfSoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: heads * longest)
+            }
         let scratch = try work.attention.reserve(compute.team.size * size)  // [threads, size]
         compute.team.forEach(batch.runs.count * tasks) { task, worker in
             let run = batch.runs[task / tasks]
@@ -102,10 +107,19 @@ struct Attention {
             let row = batch.rows[run.lowerBound]
             let table = batch.tables[row.sequence]
             let keyTile = keyTiles[row.sequence]
-            let sum = SoftmaxSum(
-                kernels: compute.kernels, headDim: config.headDim, layer: layer, kvHead: firstHead / group,
-                pages: table.pages, blockLength: table.blockLength, keyTile: keyTile,
-                scratch: scratch + worker * size)
+            let sum: any TileSum =
+                switch keyValues {
+                case .f32:
+                    SoftmaxSum(
+                        kernels: compute.kernels, headDim: config.headDim, layer: layer, kvHead: firstHead / group,
+                        pages: table.pages, blockLength: table.blockLength, keyTile: keyTile,
+                        scratch: scratch + worker * size)
+                case .bf16:
+                    HalfSoftmaxSum(
+                        kernels: compute.attention, headDim: config.headDim, layer: layer, kvHead: firstHead / group,
+                        pages: table.pages, blockLength: table.blockLength, keyTile: keyTile,
+                        visibleEnd: row.visibleEnd, queries: heads * run.count, scratch: scratch + worker * size)
+                }
             for first in stride(from: 0, to: row.visibleEnd, by: keyTile) {
                 let keys = first..<min(first + keyTile, row.visibleEnd)
                 for head in firstHead..<firstHead + heads {

@@ -6,6 +6,13 @@ package struct ExpertMask: Equatable, Sendable {
 
     package var isEmpty: Bool { disabled.isEmpty }
 
+    /// Ordered by layer and expert.
+    var all: [(layer: Int, expert: Int)] {
+        disabled.sorted { $0.key < $1.key }.flatMap { layer, experts in
+            experts.indices.filter { experts[$0] }.map { (layer, $0) }
+        }
+    }
+
     func disabled(in layer: Int) -> [Bool]? { disabled[layer] }
 
     /// Switches an expert of a mixture layer off or on. What is left must be enough for every token, whichever groups of

@@ -1,7 +1,28 @@
 import Kernels
 
-/// softmax(q k^T / sqrt(headDim)) v of one head, grown tile by tile of the keys. Belongs to one thread.
-struct SoftmaxSum {
+/// softmax(q k^T / sqrt(headDim)) v of one head, grown tile by tile of the keys.
+protocol TileSum {
+    var pages: [Page] { get }
+    var blockLength: Int { get }
+
+    /// Takes a tile of keys in, for up to queryTile queries that are number `index` and the following. The first tile writes
+    /// `out`, the others go on from it.  queries: [rows, stride >= headDim];  out: [rows, outStride >= headDim]
+    func add(
+        _ keys: Range<Int>, _ queries: UnsafePointer<Float>, stride: Int, rows: Int, index: Int,
+        to out: UnsafeMutablePointer<Float>, stride outStride: Int)
+}
+
+extension TileSum {
+    /// `first`: the place of the page's keys in the tile.
+    func eachPage(of keys: Range<Int>, _ body: (_ page: Page, _ first: Int, _ count: Int) -> Void) {
+        for first in Swift.stride(from: keys.lowerBound, to: keys.upperBound, by: blockLength) {
+            body(pages[first / blockLength], first - keys.lowerBound, min(blockLength, keys.upperBound - first))
+        }
+    }
+}
+
+/// Over pages in f32. Belongs to one thread.
+struct SoftmaxSum: TileSum {
     let kernels: llk_kernels
     let headDim: Int
     let layer: Int
@@ -42,8 +63,6 @@ struct SoftmaxSum {
         norms = fresh + Attention.queryTile
     }
 
-    /// Takes a tile of keys in, for up to queryTile queries that are number `index` and the following. The first tile writes
-    /// `out`, the others go on from it.  queries: [rows, stride >= headDim];  out: [rows, outStride >= headDim]
     func add(
         _ keys: Range<Int>, _ queries: UnsafePointer<Float>, stride: Int, rows: Int, index: Int,
         to out: UnsafeMutablePointer<Float>, stride outStride: Int
@@ -69,12 +88,6 @@ struct SoftmaxSum {
         }
         if !isFirst {
             for row in 0..<rows { join(index + row, row, out + row * outStride) }
-        }
-    }
-
-    private func eachPage(of keys: Range<Int>, _ body: (_ page: Page, _ first: Int, _ count: Int) -> Void) {
-        for first in Swift.stride(from: keys.lowerBound, to: keys.upperBound, by: blockLength) {
-            body(pages[first / blockLength], first - keys.lowerBound, min(blockLength, keys.upperBound - first))
         }
     }
 

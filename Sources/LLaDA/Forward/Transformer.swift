@@ -8,18 +8,28 @@ package struct Transformer: Sendable {
     package let config: ModelConfig
     package let weights: Weights
     package let compute: Compute
-    private let rotary: Rotary
+    /// Of all pages it is given.
+    package let keyValues: KeyValueType
+    let rotary: Rotary
     private let workspaces = WorkspacePool()
+    private let knownFingerprint = Once<ModelFingerprint>()
 
-    package init(config: ModelConfig, weights: Weights, compute: Compute) {
+    package init(config: ModelConfig, weights: Weights, compute: Compute, keyValues: KeyValueType) {
         self.config = config
         self.weights = weights
         self.compute = compute
+        self.keyValues = keyValues
         rotary = Rotary(config)
     }
 
     /// Whether two values are of one opened model, so that what the one computed the other can go on from.
     package func isSame(as other: Transformer) -> Bool { workspaces === other.workspaces }
+
+    /// Bytes of the keys and values of a block.
+    func pageSize(_ blockLength: Int) -> Int { Page.byteCount(blockLength: blockLength, config: config, type: keyValues) }
+
+    /// Made when first asked for.
+    package var fingerprint: ModelFingerprint { knownFingerprint.get { ModelFingerprint(self) } }
 
     /// Runs `batch` and returns what `logits` wants to know of the rows that want logits, in their order. Ends at the next
     /// layer if one of `cancellations` is asked for; then pages hold part of what they should.
@@ -43,7 +53,7 @@ package struct Transformer: Sendable {
         try work.prepareAngles(batch.rows, rotary)
         embed(batch.rows, x)
 
-        let attention = Attention(config: config, compute: compute, rotary: rotary)
+        let attention = Attention(config: config, compute: compute, rotary: rotary, keyValues: keyValues)
         for (index, layer) in weights.layers.enumerated() {
             try Cancellation.check(cancellations)
             add(index > 0 ? delta : nil, rows, to: x, norm: layer.inputNorm, normed)

@@ -1,5 +1,4 @@
 import Kernels
-import Synchronization
 
 /// The activations of one forward. Belongs to one forward at a time; grows to the largest batch.
 package struct Workspace {
@@ -41,7 +40,7 @@ final class WorkspacePool: Sendable {
     /// Nobody else has a workspace that lies here, nor one that was taken.
     private struct Idle: @unchecked Sendable { var workspaces: [Workspace] = [] }
 
-    private let idle = Mutex(Idle())
+    private let idle = Locked(Idle())
 
     func take() throws(LLaDAError) -> Workspace {
         if let workspace = idle.withLock({ $0.workspaces.popLast() }) { return workspace }

@@ -32,6 +32,8 @@ public enum Status: Int32, Sendable {
     case bufferTooSmall = -15
     /// The mask or end-of-sequence id is unknown, or stands where it must not.
     case specialToken = -16
+    /// A snapshot is damaged, of another version, or of another model.
+    case snapshot = -17
 }
 
 /// What went wrong, in words that name the file, the key, what was found and what was expected.

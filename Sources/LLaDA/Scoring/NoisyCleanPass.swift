@@ -96,7 +96,7 @@ struct NoisyCleanPass {
     }
 
     private func makePage() throws(LLaDAError) -> Page {
-        try Page(blockLength: plan.blockLength, config: transformer.config)
+        try Page(blockLength: plan.blockLength, config: transformer.config, type: transformer.keyValues)
     }
 
     private mutating func giveUp(before sequence: Int) {

@@ -14,8 +14,9 @@ from .cache import CacheInfo, PrefixCache
 from .decoder import Decoder
 from .errors import (
     BusyError, Cancelled, CheckpointError, ClosedError, Error, FileError, FileMissingError, InvalidArgumentError,
-    OutOfMemoryError, SpecialTokenError, StateError, Stopped, TokenizerError, UnsupportedError,
+    OutOfMemoryError, SnapshotError, SpecialTokenError, StateError, Stopped, TokenizerError, UnsupportedError,
 )
+from .inside import Routing
 from .likelihood import Choice, Elbo
 from .many import forward_many, step_many
 from .model import Model, ModelInfo
@@ -27,6 +28,7 @@ from .records import Candidate, Edit, Event, Generation, Rule, State, Step
 from .rollouts import Rollouts
 from .scoring import Noised, Scores, score_many
 from .text import Tokenizer
+from .window import Candidates, Window
 
 __version__: str = _lib.llada_version_string().decode()
 
@@ -37,10 +39,10 @@ def build_info() -> str:
 
 
 __all__ = [
-    "BusyError", "CacheInfo", "Cancelled", "Candidate", "CapLoss", "CheckpointError", "Choice", "ClosedError",
-    "Decoder", "Dpo", "Ebpo", "Edit", "EditingLosses", "Elbo", "Error", "Event", "FileError", "FileMissingError",
-    "Generation", "InvalidArgumentError", "Model", "ModelInfo", "Noised", "OutOfMemoryError", "Policy", "PrefixCache",
-    "Rollouts", "Rule", "Scores", "SpecialTokenError", "State", "StateError", "Step", "Stopped", "Tokenizer",
-    "TokenizerError", "UnsupportedError", "build_info", "cap_loss", "dpo_margins", "ebpo", "forward_many",
-    "log_likelihoods", "m2t_t2t_losses", "score_many", "step_many",
+    "BusyError", "CacheInfo", "Cancelled", "Candidate", "Candidates", "CapLoss", "CheckpointError", "Choice",
+    "ClosedError", "Decoder", "Dpo", "Ebpo", "Edit", "EditingLosses", "Elbo", "Error", "Event", "FileError",
+    "FileMissingError", "Generation", "InvalidArgumentError", "Model", "ModelInfo", "Noised", "OutOfMemoryError",
+    "Policy", "PrefixCache", "Rollouts", "Routing", "Rule", "Scores", "SnapshotError", "SpecialTokenError", "State",
+    "StateError", "Step", "Stopped", "Tokenizer", "TokenizerError", "UnsupportedError", "Window", "build_info",
+    "cap_loss", "dpo_margins", "ebpo", "forward_many", "log_likelihoods", "m2t_t2t_losses", "score_many", "step_many",
 ]

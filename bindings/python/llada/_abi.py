@@ -28,6 +28,7 @@ ERROR_CANCELLED = -13
 ERROR_STOPPED = -14
 ERROR_BUFFER_TOO_SMALL = -15
 ERROR_SPECIAL_TOKEN = -16
+ERROR_SNAPSHOT = -17
 
 # The enums of the header by value; a name here is the header's in lower case.
 DTYPES = ("auto", "f32", "bf16", "int8", "int4")
@@ -39,10 +40,14 @@ FINISH_REASONS = ("none", "eos", "length")
 REASONS = ("threshold", "fallback", "edit", "post_edit", "block_edit", "host")
 EVENT_KINDS = ("unmask", "replace", "remask")
 POSITION_STATES = ("prompt", "masked", "draft", "settled")
+BLOCK_ENDS = ("auto", "now", "not_yet")
 
 TEXT_CONTROL = 1
 TEXT_SKIP_CONTROL = 2
 TEXT_HOLD_BACK = 4
+
+WATCH_ROUTING = 1
+WATCH_HIDDEN = 2
 
 
 class _Sized(Structure):
@@ -71,6 +76,7 @@ class ModelOptions(_Sized):
         ("expert_capacity", c_int32),
         ("progress", ProgressCallback),
         ("progress_user", c_void_p),
+        ("kv_dtype", c_int32),
     ]
 
 
@@ -96,6 +102,8 @@ class ModelInfo(_Sized):
         ("has_chat_template", c_bool),
         ("num_parameters", c_uint64),
         ("weight_bytes", c_uint64),
+        ("dtype", c_int32),
+        ("kv_dtype", c_int32),
     ]
 
 
@@ -197,6 +205,21 @@ class DecoderState(_Sized):
     ]
 
 
+class Active(_Sized):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("first", c_int32),
+        ("count", c_int32),
+        ("block_step", c_int32),
+        ("editing_blocks", c_bool),
+        ("tokens", POINTER(c_int32)),
+        ("states", POINTER(c_uint8)),
+        ("locked", POINTER(c_bool)),
+        ("predictions", POINTER(c_int32)),
+        ("confidences", POINTER(c_float)),
+    ]
+
+
 class Candidate(Structure):
     _fields_ = [("token", c_int32), ("logit", c_float), ("probability", c_float)]
 
@@ -215,6 +238,8 @@ class Event(Structure):
         ("reason", c_int32),
     ]
 
+
+Rule = CFUNCTYPE(c_int, c_void_p, c_void_p)
 
 # Handles (llada_model *, llada_decoder *, llada_prefix_cache *) travel as c_void_p.
 _handle = c_void_p
@@ -275,6 +300,7 @@ PROTOTYPES = {
     "llada_decoder_predictions": (
         c_int32, [_handle, POINTER(c_int32), POINTER(_tokens), POINTER(POINTER(c_float)), _count]
     ),
+    "llada_decoder_active": (c_int32, [_handle, POINTER(Active)]),
     "llada_decoder_step_map": (c_int32, [_handle, POINTER(_tokens), _count]),
     "llada_decoder_candidates": (c_int32, [_handle, c_int32, c_size_t, POINTER(Candidate), _count, _error]),
     "llada_decoder_logits": (c_int32, [_handle, c_int32, POINTER(POINTER(c_float)), _count, _error]),
@@ -285,6 +311,21 @@ PROTOTYPES = {
     "llada_decoder_mask": (c_int32, [_handle, c_int32, _error]),
     "llada_decoder_lock": (c_int32, [_handle, c_int32, c_bool, _error]),
     "llada_decoder_ban": (c_int32, [_handle, c_int32, c_int32, c_bool, _error]),
+    "llada_decoder_end_block": (c_int32, [_handle, c_int32, _error]),
+    "llada_decoder_set_rule": (c_int32, [_handle, Rule, c_void_p, _error]),
+    "llada_decoder_watch": (c_int32, [_handle, c_uint32, _error]),
+    "llada_decoder_routing": (c_int32, [_handle, c_int32, _tokens, POINTER(c_float), c_size_t, _count, _error]),
+    "llada_decoder_hidden": (c_int32, [_handle, c_int32, POINTER(c_float), c_size_t, _count, _error]),
+    "llada_decoder_expert_usage": (c_int32, [_handle, POINTER(c_uint64), c_size_t, _count, _error]),
+    "llada_decoder_disable_expert": (c_int32, [_handle, c_int32, c_int32, c_bool, _error]),
+    "llada_decoder_save": (c_int32, [_handle, c_bool, c_void_p, c_size_t, _count, _error]),
+    "llada_decoder_save_file": (c_int32, [_handle, c_bool, c_char_p, _error]),
+    "llada_decoder_restore": (c_int32, [_handle, _handle, c_void_p, c_size_t, POINTER(_handle), _error]),
+    "llada_decoder_restore_file": (c_int32, [_handle, _handle, c_char_p, POINTER(_handle), _error]),
+    "llada_prefix_cache_save": (c_int32, [_handle, c_char_p, _error]),
+    "llada_prefix_cache_load": (c_int32, [_handle, c_char_p, POINTER(c_uint64), _error]),
+    "llada_decoder_get_policy": (c_int32, [_handle, POINTER(Policy)]),
+    "llada_decoder_locked": (c_int32, [_handle, POINTER(POINTER(c_bool)), _count]),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 import weakref
 from ctypes import POINTER, c_int32, c_size_t, c_void_p, byref, sizeof, string_at
 from typing import Any, Callable
@@ -52,6 +53,14 @@ def position(value: Any) -> int:
     return integer(value, "position", low=0)
 
 
+def file_name(path: str | os.PathLike) -> bytes:
+    """A path as C has it."""
+    name = os.fsencode(path)
+    if b"\0" in name:
+        raise ValueError("the path holds a NUL character")
+    return name
+
+
 def choice(value: str, name: str, choices: tuple[str, ...]) -> int:
     """The number of a named option."""
     if value not in choices:
@@ -92,6 +101,17 @@ def collect(function: Any, *arguments: Any, guess: int) -> Tokens:
             capacity = count.value
         else:
             return buffer[: count.value].copy()
+
+
+def needed(function: Any, *arguments: Any) -> int:
+    """How many elements a filling function of the library has for a buffer: it is asked with `arguments`, which have none."""
+    count = c_size_t()
+    try:
+        call(function, *arguments, 0, byref(count))
+    except Exception as problem:
+        if getattr(problem, "status", 0) != _abi.ERROR_BUFFER_TOO_SMALL:
+            raise
+    return count.value
 
 
 def snapshot(pointer: Any, count: int, dtype: Any) -> np.ndarray:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ctypes import byref, c_size_t, c_void_p
+import os
+from ctypes import byref, c_size_t, c_uint64, c_void_p
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _abi
-from ._convert import Handle, integer, token_pointer, tokens
+from ._convert import Handle, file_name, integer, token_pointer, tokens
 from .errors import ClosedError, call, check
 
 if TYPE_CHECKING:
@@ -84,6 +85,19 @@ class PrefixCache:
     def clear(self) -> None:
         """Forgets all that is not pinned. Decoders keep what they hold."""
         check(_abi.lib.llada_prefix_cache_clear(self._live()))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes all that is cached, with its pins, to a file, which appears whole or not at all, in place of one that was
+        there. Decoders may go on meanwhile. FileError if it cannot be written."""
+        call(_abi.lib.llada_prefix_cache_save, self._live(), file_name(path))
+
+    def load(self, path: str | os.PathLike) -> int:
+        """Adds what a file of `save` has, and returns how many tokens that are: a long prompt is computed once, and not again
+        by the next process. Nothing that is cached goes for it; what has no room is left out, pinned prefixes last, then
+        those used last. SnapshotError if it is damaged, or was saved with another model, dtype or expert_capacity."""
+        count = c_uint64()
+        call(_abi.lib.llada_prefix_cache_load, self._live(), file_name(path), byref(count))
+        return count.value
 
     def close(self) -> None:
         """Gives the cache back; decoders that use it keep it alive."""

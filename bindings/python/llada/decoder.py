@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import copy
+import os
 import threading
+import types
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from ctypes import POINTER, byref, c_float, c_int32, c_size_t, c_uint8, c_void_p, pointer as pointer_to, sizeof
+from ctypes import (
+    POINTER, byref, c_bool, c_float, c_int32, c_size_t, c_uint8, c_void_p, pointer as pointer_to, sizeof,
+)
 from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
 from . import _abi, drawing
-from ._convert import Handle, Tokens, collect, integer, position as as_position, snapshot, token_pointer, tokens
+from ._convert import Handle, Tokens, collect, file_name, integer, position as as_position, snapshot, token_pointer, tokens
 from .cache import PrefixCache
-from .errors import BusyError, ClosedError, InvalidArgumentError, call, check
+from .errors import BusyError, ClosedError, Error, InvalidArgumentError, call, check
+from .inside import Inside
 from .policy import Policy
 from .records import Candidate, Edit, Event, Generation, Rule, State, Step
 from .text import detokenize
+from .window import Windowed
 
 if TYPE_CHECKING:
     from .model import Model
 
 
-class Decoder:
+class Decoder(Windowed, Inside):
     """A canvas: the prompt, then masks that are turned into tokens, block by block. `Model.decoder` makes one.
 
         for step in decoder: ...                                    # whole steps
@@ -38,7 +45,7 @@ class Decoder:
     infill          mask ids in the prompt are positions to fill; else they are refused (SpecialTokenError)
     use_cache       False recomputes everything at every step, for comparison: same bits
     prefix_cache    a PrefixCache of the model, through which decoders share what they have computed
-    rule            a decoding rule of your own, see Rule; can be changed at any time (`decoder.rule = ...`)
+    rule            a decoding rule of your own, see `rule`
 
     One thread at a time: a second one gets BusyError. `cancel()` and `close()` may be called from any thread. Ctrl-C
     takes effect between steps.
@@ -89,7 +96,8 @@ class Decoder:
 
         Without an argument the policy decides, then the decoder's own rule, if it has one. Else `edits` are taken in
         place of the policy's: an iterable of (position, token), of Edit, or of plain positions, which are given the
-        token predicted there; or a dict {position: token}. The mask id masks a position again.
+        token predicted there; a dict {position: token}; or an array of bool over the active positions (see `window`),
+        True where the token predicted there is to be written. The mask id masks a position again.
 
         Raises StateError before a forward; InvalidArgumentError for positions that are not active, of the prompt,
         locked, or named twice."""
@@ -100,6 +108,21 @@ class Decoder:
             array = self._edits(edits)
             self._call(_abi.lib.llada_decoder_set_proposal, array, len(array))
         return self.proposal
+
+    @property
+    def rule(self) -> Rule | None:
+        """A decoding rule of your own (see Rule), or None. It can be changed at any time.
+
+        An object that is called, and may keep what it likes between steps, is copied (copy.deepcopy) for each decoder it
+        is given to, and with its state for each fork: decoders share nothing by it. Functions and methods are not copied.
+        """
+        return self._rule
+
+    @rule.setter
+    def rule(self, rule: Rule | None) -> None:
+        if rule is not None and not callable(rule):
+            raise TypeError(f"rule must be callable with a decoder, not {rule!r}")
+        self._rule = rule if isinstance(rule, types.MethodType) else copy.deepcopy(rule)
 
     def apply(self) -> list[Event]:
         """Writes the proposal to the canvas and returns what changed. A block that is done becomes settled."""
@@ -167,6 +190,7 @@ class Decoder:
             fork.__dict__.update(self.__dict__)
             fork._handle = Handle(pointer, _abi.lib.llada_decoder_free)
             fork._policy, fork._lock, fork._locked = policy, threading.RLock(), set(self._locked)
+            fork.rule = self._rule
         return fork
 
     def truncate(self, position: int) -> None:
@@ -178,7 +202,59 @@ class Decoder:
         position = as_position(position)
         with self._held():
             self._call(_abi.lib.llada_decoder_truncate, position)
-            self._locked = {locked for locked in self._locked if locked < position}
+            states = self.states
+            self._locked = {at for at in self._locked if at < position or states[at] == State.PROMPT}
+
+    # -- Snapshots
+
+    def to_bytes(self, pages: bool = False) -> bytes:
+        """A snapshot: all that decides how this decoder goes on. `Model.restore` makes a decoder of it, in this process or
+        another, that goes on bit for bit as this one would have. A rule is not part of it.
+
+        pages  with the keys and values computed so far, nothing is computed again; without them the snapshot is small, and
+               what stands before the active block is computed anew at the next forward: the same bits"""
+        size = c_size_t()
+        with self._held() as handle:
+            try:
+                call(_abi.lib.llada_decoder_save, handle, bool(pages), None, 0, byref(size))
+            except Error as problem:
+                if problem.status != _abi.ERROR_BUFFER_TOO_SMALL:
+                    raise
+            buffer = np.empty(size.value, np.uint8)
+            call(_abi.lib.llada_decoder_save, handle, bool(pages), buffer.ctypes.data, buffer.size, byref(size))
+        return buffer.tobytes()
+
+    def save(self, path: str | os.PathLike, pages: bool = False) -> None:
+        """`to_bytes` to a file, which appears whole or not at all, in place of one that was there. FileError if it cannot be
+        written."""
+        name = file_name(path)
+        with self._held() as handle:
+            call(_abi.lib.llada_decoder_save_file, handle, bool(pages), name)
+
+    @classmethod
+    def _restored(cls, model: Model, source: Any, cache: PrefixCache | None, rule: Rule | None) -> Decoder:
+        decoder = object.__new__(cls)
+        decoder._model, decoder._info = model._live(), model.info
+        decoder._lock, decoder.rule = threading.RLock(), rule
+        if cache is not None and not isinstance(cache, PrefixCache):
+            raise TypeError(f"cache must be a llada.PrefixCache, not {cache!r}")
+        shared = cache._live() if cache is not None else None
+        pointer = c_void_p()
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            content = np.frombuffer(source, np.uint8)
+            call(
+                _abi.lib.llada_decoder_restore, decoder._model, shared, content.ctypes.data, content.size, byref(pointer)
+            )
+        else:
+            call(_abi.lib.llada_decoder_restore_file, decoder._model, shared, file_name(source), byref(pointer))
+        handle = decoder._handle = Handle(pointer, _abi.lib.llada_decoder_free)
+        policy = _abi.Policy()
+        check(_abi.lib.llada_decoder_get_policy(handle, byref(policy)))
+        decoder._policy = Policy._from_struct(policy)
+        locked, count = POINTER(c_bool)(), c_size_t()
+        check(_abi.lib.llada_decoder_locked(handle, byref(locked), byref(count)))
+        decoder._locked = {position for position in range(count.value) if locked[position]}
+        return decoder
 
     def cancel(self) -> None:
         """From any thread: the call at work, or else the next one, raises Cancelled within the time of one layer. The
@@ -198,6 +274,15 @@ class Decoder:
     def states(self) -> np.ndarray:
         """What each position is: np.uint8 [canvas_length] of State."""
         return self._canvas()[1]
+
+    @property
+    def step_map(self) -> np.ndarray:
+        """For each token, how many forwards there had been when it was written last; 0 where none was:
+        np.int32 [canvas_length]."""
+        forwards, count = POINTER(c_int32)(), c_size_t()
+        with self._held() as handle:
+            check(_abi.lib.llada_decoder_step_map(handle, byref(forwards), byref(count)))
+            return snapshot(forwards, count.value, np.int32)
 
     @property
     def active(self) -> range:
@@ -232,15 +317,6 @@ class Decoder:
     def text(self) -> str:
         """`tokens` as text, without control tokens. Before the end, a last character that is not complete waits."""
         return detokenize(self._model, self.tokens, skip_control=True, hold_back=not self.finished)
-
-    @property
-    def step_map(self) -> np.ndarray:
-        """For each token, how many forwards there had been when it was written last: np.int32 [canvas_length]; 0 where none
-        was (prompt, masks)."""
-        values, count = POINTER(c_int32)(), c_size_t()
-        with self._held() as handle:
-            check(_abi.lib.llada_decoder_step_map(handle, byref(values), byref(count)))
-            return snapshot(values, count.value, np.int32)
 
     # -- Looking: the last forward
 
@@ -351,6 +427,10 @@ class Decoder:
         return self._state().reused_positions
 
     @property
+    def mask_token_id(self) -> int:
+        return self._info.mask_token_id
+
+    @property
     def block_length(self) -> int:
         return self._state().block_length
 
@@ -423,6 +503,14 @@ class Decoder:
     def _ban(self, token: int, position: int | None, banned: bool) -> None:
         place = -1 if position is None else as_position(position)
         self._call(_abi.lib.llada_decoder_ban, place, integer(token, "token"), banned)
+
+    def end_block(self, done: bool | None = True) -> None:
+        """Says whether the active block is done after the next apply, and that one alone: True (masks that are left
+        stay; a policy with multiple block editing revisits it then), False, or None, which leaves it to the policy."""
+        if done not in (None, True, False):
+            raise TypeError(f"done must be True, False or None, not {done!r}")
+        end = "auto" if done is None else "now" if done else "not_yet"
+        self._call(_abi.lib.llada_decoder_end_block, _abi.BLOCK_ENDS.index(end))
 
     # -- Its end
 
@@ -535,6 +623,13 @@ class Decoder:
 
     def _edits(self, edits: Any) -> Any:
         predictions, confidences = self._predictions()
+        if isinstance(edits, np.ndarray) and edits.dtype == np.bool_:
+            positions = self.window.positions
+            if edits.shape != positions.shape:
+                raise InvalidArgumentError(
+                    f"edits are bool of shape {edits.shape}; expected {positions.shape}, one for each active position"
+                )
+            edits = positions[edits]
         rows = []
         for edit in edits.items() if isinstance(edits, Mapping) else edits:
             if isinstance(edit, Iterable):

@@ -99,11 +99,17 @@ class SpecialTokenError(Error, ValueError):
     status = _abi.ERROR_SPECIAL_TOKEN
 
 
+class SnapshotError(Error, ValueError):
+    """A snapshot is damaged, of another version of the library, or of another model."""
+
+    status = _abi.ERROR_SNAPSHOT
+
+
 _classes: dict[int, type[Error]] = {
     kind.status: kind
     for kind in (
         InvalidArgumentError, OutOfMemoryError, FileError, TokenizerError, UnsupportedError, StateError, BusyError,
-        Cancelled, Stopped, SpecialTokenError,
+        Cancelled, Stopped, SpecialTokenError, SnapshotError,
     )
 }
 for _status in (

@@ -12,7 +12,7 @@ from . import _abi
 from ._convert import Handle
 from .decoder import Decoder
 from .errors import InvalidArgumentError, StateError, call
-from .progress import Tally
+from .progress import Tally, bar_for
 from .records import Generation, Step
 
 
@@ -71,10 +71,12 @@ def _forward(pointers: list[int]) -> None:
 
 
 def generations(
-    decoders: Iterator[Decoder], in_flight: int, callback: Callable[[Decoder], object] | None, tally: Tally | None
+    decoders: Iterator[Decoder], in_flight: int, callback: Callable[[Decoder], object] | None, progress: bool | None,
+    total: int | None,
 ) -> Iterator[Generation]:
     """Runs decoders to their ends, `in_flight` at a time, and yields what comes out in their order. The next one is drawn
     when there is room for it. See `Model.generate_many`."""
+    tally = bar_for(progress, "answering", Tally, total=total)
     waiting = enumerate(decoders)
     working: dict[int, Decoder] = {}
     done: dict[int, Generation] = {}

@@ -12,14 +12,14 @@ from typing import Any, Callable
 import numpy as np
 
 from . import _abi
-from ._convert import Handle, Tokens, choice, integer, token_pointer, tokens
+from ._convert import Handle, Tokens, choice, file_name, integer, token_pointer, tokens
 from .cache import PrefixCache
 from .decoder import Decoder
 from .errors import ClosedError, Error, FileMissingError, InvalidArgumentError, call, check
 from .likelihood import Choice, Elbo, choose, draw_noise, elbos
 from .many import generations
 from .policy import Policy
-from .progress import Progress, Tally, bar_for, reporting
+from .progress import Progress, reporting
 from .records import Generation, Rule
 from .rollouts import Rollouts, rollouts
 from .scoring import Noised, Scores, mask_of, score_many
@@ -28,7 +28,8 @@ from .text import Tokenizer
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a model. `weight_bytes`: as held in memory, mapped files included."""
+    """What is known of a model. `weight_bytes`: as held in memory, mapped files included. `dtype`: of the matrices, as held;
+    "auto" is as stored in the checkpoint. `kv_dtype`: "f32" or "bf16"."""
 
     vocab_size: int
     hidden_size: int
@@ -49,13 +50,8 @@ class ModelInfo:
     has_chat_template: bool
     num_parameters: int
     weight_bytes: int
-
-
-def _folder(path: str | os.PathLike) -> bytes:
-    folder = os.fsencode(path)
-    if b"\0" in folder:
-        raise ValueError("the path holds a NUL character")
-    return folder
+    dtype: str
+    kv_dtype: str
 
 
 def _name(folder: bytes) -> str:
@@ -77,13 +73,15 @@ class Model:
         values = {field[0]: getattr(info, field[0]) for field in _abi.ModelInfo._fields_[1:]}
         for name in ("mask_token_id", "eos_token_id"):
             values[name] = None if values[name] < 0 else values[name]
+        for name in ("dtype", "kv_dtype"):
+            values[name] = _abi.DTYPES[values[name]]
         self.info = ModelInfo(**values)
 
     @classmethod
     def load(
         cls, path: str | os.PathLike, dtype: str = "auto", threads: int | None = None,
         mask_token_id: int | None = None, eos_token_id: int | None = None, *, blas: str = "auto",
-        use_mmap: bool = True, expert_capacity: int = 0, progress: Progress = None,
+        use_mmap: bool = True, expert_capacity: int = 0, progress: Progress = None, kv_dtype: str = "auto",
     ) -> Model:
         """Opens the Hugging Face folder of a `llada2_moe` checkpoint.
 
@@ -97,16 +95,19 @@ class Model:
         expert_capacity
                    0: as the config says. Else the tokens of a block of 32 positions share so many experts of a layer
                    (LLaDA2.2's block routing): fewer bytes a step, other results
+        kv_dtype   how keys and values are held, and attention computed: "f32"; "bf16", half the bytes and about half the time;
+                   "auto": "bf16" where the matrices are packed
         progress   None: a bar if stderr is a terminal; True or False; or a function of the fraction loaded, which
                    stops the loading (Stopped) by returning True. What it raises is raised here.
 
         Raises FileError (an OSError), CheckpointError, UnsupportedError, TokenizerError, InvalidArgumentError
         (a ValueError); each says which file, key, expected and found.
         """
-        folder = _folder(path)
+        folder = file_name(path)
         options = _abi.ModelOptions()
         check(_abi.lib.llada_model_options_init(byref(options), sizeof(options)))
         options.dtype = choice(dtype, "dtype", _abi.DTYPES)
+        options.kv_dtype = choice(kv_dtype, "kv_dtype", _abi.DTYPES)
         options.blas = choice(blas, "blas", _abi.BLAS)
         options.use_mmap = bool(use_mmap)
         options.expert_capacity = integer(expert_capacity, "expert_capacity", low=0)
@@ -135,7 +136,7 @@ class Model:
 
         Raises FileError (an OSError), and InvalidArgumentError if the model is not packed."""
         handle = self._live()
-        folder = _folder(path)
+        folder = file_name(path)
         with reporting(progress, f"saving {_name(folder)}") as on_progress:
             call(_abi.lib.llada_model_save, handle, folder, on_progress, None)
 
@@ -324,8 +325,7 @@ class Model:
                 problem.message = f"prompts[{index}]: {problem.message}"
                 raise
 
-        tally = bar_for(progress, "answering", Tally, total=total)
-        return generations(itertools.starmap(decoder, enumerate(prompts)), in_flight, callback, tally)
+        return generations(itertools.starmap(decoder, enumerate(prompts)), in_flight, callback, progress, total)
 
     def decoder(
         self, prompt: Any, policy: Policy | None = None, block_length: int = 32, gen_length: int = 256,
@@ -337,6 +337,18 @@ class Model:
             self, self.encode_prompt(prompt, chat), policy, block_length, gen_length, eos_early_stop, infill=infill,
             use_cache=use_cache, prefix_cache=prefix_cache, rule=rule,
         )
+
+    def restore(
+        self, snapshot: bytes | str | os.PathLike, cache: PrefixCache | None = None, *, rule: Rule | None = None
+    ) -> Decoder:
+        """The decoder that `Decoder.to_bytes` or `Decoder.save` (then by its path) saved, where it was.
+
+        cache  what it has of the keys and values is taken from there, and what the decoder computes is left there
+        rule   see Decoder; a snapshot holds none
+
+        Raises SnapshotError for what is damaged, or was saved with another model, dtype, expert_capacity or special ids;
+        FileError for what cannot be read."""
+        return Decoder._restored(self, snapshot, cache, rule)
 
     def prefix_cache(self, max_bytes: int) -> PrefixCache:
         """Where decoders of this model share what they have computed, `max_bytes` of it: what one token takes is
@@ -384,6 +396,9 @@ class Model:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __deepcopy__(self, _: Any) -> Model:
+        return self  # it never changes, and rules that hold one are copied
 
     def __repr__(self) -> str:
         info = self.info

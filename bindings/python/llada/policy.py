@@ -7,6 +7,8 @@ from ctypes import c_float
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from . import _abi
 from ._convert import choice, integer
 
@@ -101,6 +103,17 @@ class Policy:
     def __repr__(self) -> str:
         fields = (f"{name}={getattr(self, name)!r}" for name in _FIELDS.get(self.kind, ()))
         return f"Policy.{self.kind}({', '.join(fields)})"
+
+    @classmethod
+    def _from_struct(cls, struct: _abi.Policy) -> Policy:
+        """Floats as short as they can be written: 0.7, not 0.699999988."""
+        values = {
+            field[0]: float(str(np.float32(getattr(struct, field[0])))) if field[1] is c_float else getattr(struct, field[0])
+            for field in _abi.Policy._fields_[2:]
+        }
+        values["top_k"] = values["top_k"] or None
+        values["top_p"] = None if values["top_p"] == 1.0 else values["top_p"]
+        return cls(_abi.POLICY_KINDS[struct.kind], **values)
 
     def _as_struct(self) -> _abi.Policy:
         """Raises TypeError or InvalidArgumentError for what C could not even hold; the library checks the rest."""

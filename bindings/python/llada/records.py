@@ -63,8 +63,9 @@ class Step(NamedTuple):
 
 
 Rule = Callable[["llada.Decoder"], Any]
-"""A decoding rule of your own: called after each forward and the policy's proposal; returns what `Decoder.propose`
-takes, or None to leave the policy's proposal as it is."""
+"""A decoding rule of your own: called after each forward and the policy's proposal, with the decoder. It looks at what it
+likes (`decoder.window` above all) and returns the edits in any form that `Decoder.propose` takes, or None to leave the
+policy's proposal as it is. It may call what interferes as well: `lock`, `ban`, `end_block`, `set`, `mask`."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,117 @@
+import CLLaDA
+import Glibc
+import LLaDA
+
+@_cdecl("llada_decoder_save") @implementation
+public func llada_decoder_save(
+    _ decoder: OpaquePointer?, _ with_pages: Bool, _ buffer: UnsafeMutableRawPointer?, _ capacity: Int,
+    _ size: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let decoder = try DecoderHandle.at(decoder).look()
+        guard let size else { throw .null("size") }
+        if buffer == nil && capacity != 0 { throw .null("buffer") }
+        // A `size_t` arrives as `Int`; one above `Int.max` is simply much room.
+        let room = capacity < 0 ? Int.max : capacity
+        let needed = try decoder.snapshot(
+            into: UnsafeMutableRawBufferPointer(start: buffer, count: room), includingPages: with_pages)
+        size.pointee = needed
+        if needed > room {
+            throw LLaDAError(.bufferTooSmall, "buffer has room for \(room) bytes; \(needed) are needed")
+        }
+    }
+}
+
+@_cdecl("llada_decoder_save_file") @implementation
+public func llada_decoder_save_file(
+    _ decoder: OpaquePointer?, _ with_pages: Bool, _ path: UnsafePointer<CChar>?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let decoder = try DecoderHandle.at(decoder).look()
+        guard let path else { throw .null("path") }
+        try decoder.save(to: path, includingPages: with_pages)
+    }
+}
+
+@_cdecl("llada_decoder_restore") @implementation
+public func llada_decoder_restore(
+    _ model: OpaquePointer?, _ cache: OpaquePointer?, _ bytes: UnsafeRawPointer?, _ size: Int,
+    _ decoder: UnsafeMutablePointer<OpaquePointer?>?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    restore(model, cache, decoder, error) { (model, cache) throws(LLaDAError) in
+        guard size >= 0 else { throw .argument("size", found: UInt(bitPattern: size), expected: "at most \(Int.max)") }
+        if bytes == nil && size > 0 { throw .null("bytes") }
+        return try Decoder(model, restoring: UnsafeRawBufferPointer(start: bytes, count: size), prefixCache: cache)
+    }
+}
+
+@_cdecl("llada_decoder_restore_file") @implementation
+public func llada_decoder_restore_file(
+    _ model: OpaquePointer?, _ cache: OpaquePointer?, _ path: UnsafePointer<CChar>?,
+    _ decoder: UnsafeMutablePointer<OpaquePointer?>?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    restore(model, cache, decoder, error) { (model, cache) throws(LLaDAError) in
+        guard let path else { throw .null("path") }
+        return try withFile(path) { (path) throws(LLaDAError) in
+            try Decoder(model, restoringFile: path, prefixCache: cache)
+        }
+    }
+}
+
+private func restore(
+    _ model: OpaquePointer?, _ cache: OpaquePointer?, _ decoder: UnsafeMutablePointer<OpaquePointer?>?,
+    _ error: UnsafeMutablePointer<llada_error>?, _ make: (Model, PrefixCache?) throws(LLaDAError) -> Decoder
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let model = try CAPI.model(model)
+        guard let decoder else { throw .null("decoder") }
+        let restored = DecoderHandle(try make(model, cache == nil ? nil : try prefixCache(cache)))
+        decoder.pointee = OpaquePointer(Unmanaged.passRetained(restored).toOpaque())
+    }
+}
+
+@_cdecl("llada_prefix_cache_save") @implementation
+public func llada_prefix_cache_save(
+    _ cache: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let cache = try prefixCache(cache)
+        guard let path else { throw .null("path") }
+        try cache.save(to: path)
+    }
+}
+
+@_cdecl("llada_prefix_cache_load") @implementation
+public func llada_prefix_cache_load(
+    _ cache: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ tokens: UnsafeMutablePointer<UInt64>?,
+    _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let cache = try prefixCache(cache)
+        guard let path else { throw .null("path") }
+        let count = try withFile(path) { (path) throws(LLaDAError) in try cache.load(from: path) }
+        tokens?.pointee = UInt64(clamping: count)
+    }
+}
+
+@_cdecl("llada_decoder_get_policy") @implementation
+public func llada_decoder_get_policy(_ decoder: OpaquePointer?, _ policy: UnsafeMutablePointer<llada_policy>?) -> llada_status {
+    answer(nil) { () throws(LLaDAError) in
+        let decoder = try DecoderHandle.at(decoder).look()
+        guard let policy else { throw .null("policy") }
+        try CallerStruct(policy, "llada_policy").write(llada_policy(decoder.options.policy))
+    }
+}
+
+@_cdecl("llada_decoder_locked") @implementation
+public func llada_decoder_locked(
+    _ decoder: OpaquePointer?, _ locked: UnsafeMutablePointer<UnsafePointer<Bool>?>?, _ count: UnsafeMutablePointer<Int>?
+) -> llada_status {
+    answer(nil) { () throws(LLaDAError) in
+        let decoder = try DecoderHandle.at(decoder).look()
+        guard let locked else { throw .null("locked") }
+        guard let count else { throw .null("count") }
+        locked.pointee = decoder.locked.baseAddress
+        count.pointee = decoder.locked.count
+    }
+}

@@ -1,0 +1,105 @@
+import Kernels
+
+/// Over pages in bf16. Queries and what exp gives are rounded to bf16 for the products; scores, the sums and the
+/// softmax are f32. Belongs to one thread.
+///
+/// exp is taken against the largest score so far, and results are divided by their sum at the end: most tiles have no larger
+/// one, and then nothing that was summed is touched (Dao et al., FlashAttention, 2022).
+struct HalfSoftmaxSum: TileSum {
+    let kernels: llk_attention_kernels
+    let headDim: Int
+    let layer: Int
+    let kvHead: Int
+    let pages: [Page]
+    let blockLength: Int
+    let keyTile: Int
+    /// The queries see the keys before this one.
+    let visibleEnd: Int
+    private let scores: UnsafeMutablePointer<Float>  // [queryTile, keyTile]
+    private let weights: UnsafeMutablePointer<UInt16>  // [queryTile, keyTile]
+    private let norms: UnsafeMutablePointer<Norm>  // [queries]
+    private let halves: UnsafeMutablePointer<UInt16>  // [queries, headDim]: the queries rounded
+
+    /// Of the scores so far: the largest, and the sum of exp(score - largest).
+    private struct Norm {
+        var largest: Float = -.infinity
+        var sum: Float = 0
+    }
+
+    /// Floats of scratch for so many queries in all.
+    static func size(keyTile: Int, headDim: Int, queries: Int) -> Int {
+        Attention.queryTile * 2 * keyTile + 2 * queries + (queries * headDim + 1) / 2
+    }
+
+    init(
+        kernels: llk_attention_kernels, headDim: Int, layer: Int, kvHead: Int, pages: [Page], blockLength: Int, keyTile: Int,
+        visibleEnd: Int, queries: Int, scratch: UnsafeMutablePointer<Float>
+    ) {
+        self.kernels = kernels
+        self.headDim = headDim
+        self.layer = layer
+        self.kvHead = kvHead
+        self.pages = pages
+        self.blockLength = blockLength
+        self.keyTile = keyTile
+        self.visibleEnd = visibleEnd
+        let tile = Attention.queryTile * keyTile
+        scores = scratch
+        weights = UnsafeMutableRawPointer(scratch + tile).assumingMemoryBound(to: UInt16.self)
+        norms = UnsafeMutableRawPointer(scratch + 2 * tile).assumingMemoryBound(to: Norm.self)
+        halves = UnsafeMutableRawPointer(norms + queries).assumingMemoryBound(to: UInt16.self)
+    }
+
+    func add(
+        _ keys: Range<Int>, _ queries: UnsafePointer<Float>, stride: Int, rows: Int, index: Int,
+        to out: UnsafeMutablePointer<Float>, stride outStride: Int
+    ) {
+        let isFirst = keys.lowerBound == 0
+        let halves = halves + index * headDim
+        let norms = norms + index
+        if isFirst {
+            for row in 0..<rows {
+                llk_f32_to_bf16(queries + row * stride, headDim, halves + row * headDim)
+                norms[row] = Norm()
+            }
+        }
+        eachPage(of: keys) { page, first, count in
+            kernels.weighted_sum(
+                halves, headDim, rows, page.halfKeys(layer: layer, head: kvHead), blockLength, headDim, count, scores + first,
+                keyTile, false, pageAfter(keys.lowerBound + first)?.halfKeys(layer: layer, head: kvHead))
+        }
+        let scale = 1 / Float(headDim).squareRoot()
+        for row in 0..<rows {
+            let before = norms[row]
+            var sum: Float = 0
+            kernels.exponentials(
+                scores + row * keyTile, keys.count, scale, &norms[row].largest, weights + row * keyTile, &sum)
+            if isFirst {
+                norms[row].sum = sum
+            } else {
+                let shrink = llk_expf(before.largest - norms[row].largest)
+                norms[row].sum = before.sum * shrink + sum
+                multiply(out + row * outStride, by: shrink)
+            }
+        }
+        eachPage(of: keys) { page, first, count in
+            kernels.weighted_sum(
+                weights + first, keyTile, rows, page.halfValues(layer: layer, head: kvHead), headDim, count, headDim, out,
+                outStride, !isFirst || first > 0, pageAfter(keys.lowerBound + first)?.halfValues(layer: layer, head: kvHead))
+        }
+        if keys.upperBound == visibleEnd {
+            for row in 0..<rows { multiply(out + row * outStride, by: 1 / norms[row].sum) }
+        }
+    }
+
+    /// What is computed with next, in this tile or in the next one: fetched meanwhile.
+    private func pageAfter(_ position: Int) -> Page? {
+        position + blockLength < visibleEnd ? pages[position / blockLength + 1] : nil
+    }
+
+    /// out: [headDim]
+    private func multiply(_ out: UnsafeMutablePointer<Float>, by factor: Float) {
+        if factor == 1 { return }
+        for dim in 0..<headDim { out[dim] *= factor }
+    }
+}

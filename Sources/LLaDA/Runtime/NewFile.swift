@@ -1,0 +1,57 @@
+import Glibc
+
+/// A file that appears whole or not at all: it is written beside its place, and put there when it is complete and on the disk.
+/// What was begun and not published is removed with this object.
+///
+/// Paths are C strings: a file name on Linux need not be UTF-8.
+final class NewFile {
+    private let path: [CChar]
+    private let partial: [CChar]
+    private let descriptor: Int32
+    private var isPublished = false
+
+    /// So many files of one name may be in the making, or left behind by programs that were killed.
+    private static let most = 100
+
+    init(_ path: UnsafePointer<CChar>) throws(LLaDAError) {
+        self.path = Array(UnsafeBufferPointer(start: path, count: strlen(path) + 1))
+        for number in 0..<Self.most {
+            let partial = self.path.dropLast() + ".partial\(number)".utf8CString
+            // O_EXCL: two who save at a time must not write one file.
+            let descriptor = open(Array(partial), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+            if descriptor >= 0 {
+                (self.partial, self.descriptor) = (Array(partial), descriptor)
+                return
+            }
+            if errno != EEXIST { throw Self.error(path, errno) }
+        }
+        throw Self.error(path, EEXIST)
+    }
+
+    deinit {
+        close(descriptor)
+        if !isPublished { unlink(partial) }
+    }
+
+    func write(_ bytes: UnsafeRawBufferPointer) throws(LLaDAError) {
+        guard let base = bytes.baseAddress else { return }
+        var done = 0
+        while done < bytes.count {
+            let count = Glibc.write(descriptor, base + done, bytes.count - done)
+            if count < 0 && errno == EINTR { continue }
+            if count < 0 { throw Self.error(path, errno) }
+            done += count
+        }
+    }
+
+    /// Takes the place of a file that was there.
+    func publish() throws(LLaDAError) {
+        // A full disk may show only here.
+        if fsync(descriptor) != 0 || rename(partial, path) != 0 { throw Self.error(path, errno) }
+        isPublished = true
+    }
+
+    private static func error(_ path: UnsafePointer<CChar>, _ code: Int32) -> LLaDAError {
+        LLaDAError(cannot: "write \(String(cString: path))", errno: code)
+    }
+}

@@ -1,0 +1,75 @@
+/// A prefix cache as a file: a long prompt is computed once, and not again by the next process.
+extension PrefixCache {
+    /// Writes all that is cached, with its pins, to the file `path`, which appears whole or not at all, in place of one that was
+    /// there. Decoders may go on meanwhile.
+    public func save(to path: String) throws(LLaDAError) {
+        try withPath(path) { (path) throws(LLaDAError) in try save(to: path) }
+    }
+
+    package func save(to path: UnsafePointer<CChar>) throws(LLaDAError) {
+        let entries = entries
+        var body = ByteWriter()
+        body.put(entries.count)
+        for entry in entries {
+            body.put(entry.parent ?? -1)
+            body.put(entry.pins)
+            body.put(entry.tokens.count)
+            body.put(entry.tokens)
+        }
+        let writer = SnapshotWriter(
+            .prefixCache, of: transformer.fingerprint, body: body.bytes, pages: entries.compactMap(\.page))
+        try writer.write(to: path)
+    }
+
+    /// Adds what the file `path` has, saved with the same model, to what is cached, as if it had just been used, and says how
+    /// many tokens that are. Nothing that is cached goes for it: what has no room is left out, pins last, then what was used
+    /// last. A prefix that is pinned in both has the larger of the two numbers of pins.
+    public func load(from path: String) throws(LLaDAError) -> Int {
+        let source = try SnapshotSource(path: path)
+        var reader = try SnapshotReader(source, .prefixCache, of: transformer.fingerprint)
+        var (entries, offsets) = try Self.entries(&reader, transformer)
+        var charged = charge(entries)[...]
+        defer {
+            for index in charged { giveBack(transformer.pageSize(entries[index].tokens.count)) }
+        }
+        while let index = charged.first {
+            let page = try makeChargedPage(blockLength: entries[index].tokens.count)
+            charged = charged.dropFirst()
+            try reader.read(page, at: offsets[index])
+            entries[index].page = page
+        }
+        return take(entries)
+    }
+
+    /// And where their pages lie in the file.
+    private static func entries(
+        _ reader: inout SnapshotReader, _ transformer: Transformer
+    ) throws(LLaDAError) -> ([PrefixTree.Entry], offsets: [Int]) {
+        let config = transformer.config
+        var entries: [PrefixTree.Entry] = []
+        var offsets: [Int] = []
+        var offset = reader.pages.lowerBound
+        for index in 0..<(try reader.count("the number of blocks", ofSize: 28)) {
+            let parent = try reader.integer("the block before block \(index)", in: -1...max(index - 1, -1))
+            let pins = try reader.integer("the pins of block \(index)", in: 0...Int(Int32.max))
+            let length = try reader.integer("the length of block \(index)", in: 1...Int(Int32.max))
+            try reader.check { () throws(LLaDAError) in try config.check(blockLength: length, canvas: 0) }
+            let tokens = try reader.tokens("a token of block \(index)", length, vocabSize: config.vocabSize)
+            if parent >= 0, entries[parent].tokens.count != length {
+                throw reader.error("block \(index)", "of \(length) tokens", expected: "as many as the one before")
+            }
+            let size = transformer.pageSize(length)
+            guard size <= reader.pages.upperBound - offset else {
+                throw reader.error("the page of block \(index)", "cut off", expected: "\(size) bytes")
+            }
+            entries.append(PrefixTree.Entry(tokens: tokens, parent: parent < 0 ? nil : parent, pins: pins))
+            offsets.append(offset)
+            offset += size
+        }
+        try reader.expectEnd()
+        guard offset == reader.pages.upperBound else {
+            throw reader.error("the pages", "\(reader.pages.upperBound - offset) bytes too long", expected: "an end")
+        }
+        return (entries, offsets)
+    }
+}

@@ -1,0 +1,199 @@
+// The kernels over keys and values in bf16: every implementation against the portable one, that against double precision.
+import Kernels
+import Testing
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
+/// Queries or weights p [queries, ldp], and v [ceil(terms / 2), ldv, 2]. What must not be used is NaN or not there.
+private struct Operands {
+    let queries: Int, terms: Int, dim: Int, ldp: Int, ldv: Int
+    let p: Guarded
+    let v: Guarded
+
+    init(queries: Int, terms: Int, dim: Int, spare: Int = 0, _ g: inout Generator, _ value: (inout Generator) -> Float) {
+        (self.queries, self.terms, self.dim) = (queries, terms, dim)
+        ldp = terms + g.size(0...4)
+        ldv = dim + g.size(0...4)
+        p = Guarded(bytes: (queries == 0 ? 0 : 2 * ((queries - 1) * ldp + terms)) + spare)
+        v = Guarded(bytes: (terms == 0 ? 0 : 4 * (((terms + 1) / 2 - 1) * ldv + dim)) + spare)
+        for memory in [p, v] {
+            for offset in stride(from: 0, to: memory.bytes - 1, by: 2) {
+                memory.start.storeBytes(of: 0x7fc0, toByteOffset: offset, as: UInt16.self)
+            }
+        }
+        for q in 0..<queries { for t in 0..<terms { store(value(&g), p, q * ldp + t) } }
+        for t in 0..<terms { for d in 0..<dim { store(value(&g), v, place(t, d)) } }
+    }
+
+    private func place(_ t: Int, _ d: Int) -> Int { 2 * (t / 2 * ldv + d) + t % 2 }
+
+    private func store(_ value: Float, _ memory: Guarded, _ index: Int) {
+        var half: UInt16 = 0
+        llk_f32_to_bf16([value], 1, &half)
+        memory.start.storeBytes(of: half, toByteOffset: 2 * index, as: UInt16.self)
+    }
+
+    private func load(_ memory: Guarded, _ index: Int) -> Float {
+        Float(bitPattern: UInt32(memory.start.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)) << 16)
+    }
+
+    func weight(_ q: Int, _ t: Int) -> Float { load(p, q * ldp + t) }
+    func value(_ t: Int, _ d: Int) -> Float { load(v, place(t, d)) }
+
+    /// out [queries, ldo] += p v, from term `first` on, which is even, over `terms` of them, for some queries and columns.
+    func sum(
+        _ by: Implementation, _ out: Guarded, _ ldo: Int, queries: Range<Int>, columns: Range<Int>, terms: Range<Int>, accumulate: Bool
+    ) {
+        withExtendedLifetime((p, v, out)) {
+            by.attention.weighted_sum(
+                UnsafePointer(OpaquePointer(p.start + 2 * (queries.lowerBound * ldp + terms.lowerBound))), ldp, queries.count,
+                UnsafePointer(OpaquePointer(v.start + 4 * (terms.lowerBound / 2 * ldv + columns.lowerBound))), ldv, terms.count,
+                columns.count, out.floats + queries.lowerBound * ldo + columns.lowerBound, ldo, accumulate,
+                terms.count % 3 == 0 ? v.start : nil)
+        }
+    }
+
+    /// From `before` [queries, ldo], or from nothing.
+    func sum(_ by: Implementation, _ before: [Float], _ ldo: Int, accumulate: Bool, spare: Int = 0) -> [Float] {
+        let out = Guarded(before, spare: spare)
+        sum(by, out, ldo, queries: 0..<queries, columns: 0..<dim, terms: 0..<terms, accumulate: accumulate)
+        return out.read(before.count)
+    }
+}
+
+struct AttentionTests {
+    @Test func everyImplementationHasThem() {
+        for implementation in Implementation.all { #expect(llk_get_attention(implementation.isa) != nil) }
+        #expect(llk_get_attention(llk_isa(rawValue: 99)) == nil)
+    }
+
+    @Test(arguments: Implementation.fast)
+    func weightedSumIsTheSameEverywhere(_ implementation: Implementation) {
+        var g = Generator(31)
+        for round in 0..<400 {
+            let kind = Kind.allCases[round % 3], spare = g.size(0...3)
+            let operands = Operands(
+                queries: g.size(0...19), terms: g.size(0...70), dim: g.size(0...(round % 5 == 0 ? 150 : 40)), spare: spare, &g
+            ) { kind.value(&$0) }
+            let ldo = operands.dim + g.size(0...4), before = random(operands.queries * ldo, kind, &g)
+            func run(_ by: Implementation) -> [Float] {
+                operands.sum(by, before, ldo, accumulate: round % 2 == 0, spare: spare)
+            }
+            let found = difference(run(.portable), run(implementation))
+            #expect(found == nil, "\(operands.queries) \(operands.terms) \(operands.dim), \(kind)")
+        }
+    }
+
+    /// Sums and factors around the smallest normal number, which VDPBF16PS flushes.
+    @Test(arguments: Implementation.all)
+    func denormalsAreFlushed(_ implementation: Implementation) {
+        var g = Generator(32)
+        for round in 0..<40 {
+            let operands = Operands(queries: 9, terms: 30 + round % 2, dim: 37, &g) {
+                Float(sign: $0.next() & 1 == 0 ? .plus : .minus, exponent: $0.size(-67 ... -60), significand: 1.5)
+            }
+            let before = (0..<9 * 37).map { _ in Float(bitPattern: UInt32(g.size(0...0x1ff_ffff))) }
+            let found = operands.sum(implementation, before, 37, accumulate: true)
+            #expect(difference(operands.sum(.portable, before, 37, accumulate: true), found) == nil)
+            #expect(!found.contains { $0.isSubnormal })
+        }
+    }
+
+    /// Queries and columns in any pieces, terms in pieces of whole pairs.
+    @Test(arguments: Implementation.all)
+    func splittingChangesNothing(_ implementation: Implementation) {
+        var g = Generator(33)
+        for _ in 0..<60 {
+            let operands = Operands(queries: g.size(1...19), terms: g.size(1...70), dim: g.size(1...90), &g) { Kind.wild.value(&$0) }
+            let (queries, terms, dim) = (operands.queries, operands.terms, operands.dim)
+            let whole = operands.sum(implementation, [Float](repeating: 7, count: queries * dim), dim, accumulate: false)
+            let pieces = Guarded([Float](repeating: 7, count: queries * dim))
+            func cuts(_ end: Int, _ step: Int) -> [Range<Int>] {
+                var ranges: [Range<Int>] = []
+                while (ranges.last?.upperBound ?? 0) < end {
+                    let first = ranges.last?.upperBound ?? 0
+                    ranges.append(first..<min(end, first + step * g.size(1...20)))
+                }
+                return ranges
+            }
+            for q in cuts(queries, 1) {
+                for d in cuts(dim, 1) {
+                    for t in cuts(terms, 2) {
+                        operands.sum(
+                            implementation, pieces, dim, queries: q, columns: d, terms: t, accumulate: t.lowerBound > 0)
+                    }
+                }
+            }
+            #expect(difference(whole, pieces.read(whole.count)) == nil, "\(queries) \(terms) \(dim)")
+        }
+    }
+
+    @Test(arguments: Implementation.all)
+    func weightedSumIsRight(_ implementation: Implementation) {
+        var g = Generator(34)
+        for terms in [1, 2, 31, 128, 131] {
+            let operands = Operands(queries: 5, terms: terms, dim: 70, &g) { Kind.plain.value(&$0) }
+            let out = operands.sum(implementation, [Float](repeating: 7, count: 5 * 70), 70, accumulate: false)
+            for q in 0..<5 {
+                for d in 0..<70 {
+                    let products = (0..<terms).map { Double(operands.weight(q, $0)) * Double(operands.value($0, d)) }
+                    let size = products.reduce(0) { $0 + abs($1) }
+                    #expect(abs(Double(out[q * 70 + d]) - products.reduce(0, +)) <= Double(terms) * 0x1p-24 * size)
+                }
+            }
+        }
+    }
+
+    private func exponentials(
+        _ x: [Float], _ scale: Float, over max: Float, _ by: Implementation, spare: Int = 0
+    ) -> (e: [Float], max: Float, sum: Float) {
+        let input = Guarded(x, spare: spare), halves = Guarded(bytes: 2 * x.count + spare)
+        var (max, sum): (Float, Float) = (max, 0)
+        withExtendedLifetime((input, halves)) {
+            by.attention.exponentials(
+                input.floats, x.count, scale, &max, UnsafeMutablePointer(OpaquePointer(halves.start)), &sum)
+        }
+        let e = x.indices.map {
+            Float(bitPattern: UInt32(halves.start.loadUnaligned(fromByteOffset: 2 * $0, as: UInt16.self)) << 16)
+        }
+        return (e, max + 0, sum)  // a zero of either sign
+    }
+
+    @Test(arguments: Implementation.fast)
+    func exponentialsAreTheSameEverywhere(_ implementation: Implementation) {
+        var g = Generator(35)
+        for round in 0..<600 {
+            let kind = Kind.allCases[round % 3], spare = g.size(0...3)
+            let x = random(round < 100 ? round + 1 : g.size(1...600), kind, &g).map { round % 2 == 0 ? $0 : 40 * $0 }
+            let before = [-.infinity, -1, 3, 1000][g.size(0...3)] as Float
+            let a = exponentials(x, 0.0883883, over: before, .portable, spare: spare)
+            let b = exponentials(x, 0.0883883, over: before, implementation, spare: spare)
+            #expect(difference(a.e + [a.max, a.sum], b.e + [b.max, b.sum]) == nil, "\(x.count) elements, \(kind)")
+        }
+    }
+
+    @Test(arguments: Implementation.all)
+    func exponentialsAreRight(_ implementation: Implementation) {
+        var g = Generator(36)
+        for n in [1, 15, 16, 100, 512] {
+            let x = (0..<n).map { _ in Float.random(in: -400...400, using: &g) }
+            for before in [-.infinity, 7, 90] as [Float] {
+                let (e, max, sum) = exponentials(x, 0.125, over: before, implementation)
+                #expect(max == Swift.max(before, x.max()! * 0.125))
+                let exact = x.map { exp(Double($0) * 0.125 - Double(max)) }
+                for (e, exact) in zip(e, exact) {
+                    // As bf16: half of 2^-7; as f32: what an argument of at most 150 and exp are off.
+                    #expect(abs(Double(e) - exact) <= (0x1p-8 + 200 * 0x1p-24) * exact + 0x1p-126)
+                }
+                let total = exact.reduce(0, +)
+                #expect(abs(Double(sum) - total) <= 300 * 0x1p-24 * total + 600 * 0x1p-126)
+            }
+        }
+    }
+}

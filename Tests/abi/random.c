@@ -1,0 +1,318 @@
+/*
+ * Ten thousand random operations on decoders that share a small prefix cache, on one thread and on four. Every decoder
+ * keeps a log of what was done to it: what it shows must be what a fresh one, without a cache and alone, shows after the
+ * same. In the end nothing is left in the cache.
+ */
+#include "harness.h"
+
+#include <pthread.h>
+
+enum { OPERATIONS = 10000, THREADS = 4, SLOTS = 8, LOG = 220, BEGINNINGS = 3, POLICIES = 6, LONGEST = 40 };
+/* K/V of a token: layers, keys and values, heads of these, their size, bytes of a number. */
+enum { BLOCK_BYTES = 3 * 2 * 2 * 16 * 4 * BLOCK };
+
+typedef enum { FORWARD, STEP, WRITE, TRUNCATE, FORK } kind;
+
+typedef struct {
+    llada_decoder *decoder;
+    int32_t prompt[LONGEST];
+    size_t prompt_count;
+    int32_t gen_length;
+    int policy; /* at its beginning; a fork may have changed it */
+    struct { kind kind; int32_t a, b; } log[LOG];
+    int logged;
+} slot;
+
+typedef struct {
+    llada_model *model;
+    llada_prefix_cache *cache;
+    uint64_t random;
+    int operations;
+    slot slots[SLOTS];
+    int steps, refused, cancelled, verified;
+    int wrong, line; /* the first thing that was */
+} worker;
+
+#define EXPECT(condition)                                                                                              \
+    do {                                                                                                               \
+        if (!(condition) && !w->wrong++) w->line = __LINE__;                                                           \
+    } while (0)
+
+static llada_policy policies[POLICIES];
+
+static void make_policies(void) {
+    static const llada_preset presets[POLICIES] = {LLADA_PRESET_SPEEDY,  LLADA_PRESET_QUALITY, LLADA_PRESET_QUALITY_MBE,
+                                                   LLADA_PRESET_LOW_CONFIDENCE, LLADA_PRESET_SPEEDY, LLADA_PRESET_QUALITY};
+    for (int i = 0; i < POLICIES; i++) {
+        llada_policy_init(&policies[i], sizeof policies[i], presets[i]);
+        policies[i].temperature = i < 4 ? 0 : 0.8f;
+        policies[i].seed = (uint64_t)i;
+    }
+}
+
+/* One of 0 ... below - 1. */
+static int pick(worker *w, int below) {
+    w->random = w->random * 6364136223846793005u + 1442695040888963407u;
+    return (int)((w->random >> 33) % (uint64_t)below);
+}
+
+static llada_decoder_state state_of(const llada_decoder *decoder) {
+    llada_decoder_state state = LLADA_DECODER_STATE_INIT;
+    llada_decoder_get_state(decoder, &state);
+    return state;
+}
+
+/* Tokens that many prompts begin with. */
+static int32_t beginning(int which, int position) { return (position * 7 + position / 3 * which + which) % 100; }
+
+static llada_decoder *create(worker *w, const slot *s, llada_prefix_cache *cache) {
+    llada_decoder_options options;
+    llada_decoder *decoder = NULL;
+    llada_decoder_options_init(&options, sizeof options);
+    options.block_length = BLOCK;
+    options.gen_length = s->gen_length;
+    options.policy = &policies[s->policy];
+    options.prefix_cache = cache;
+    EXPECT(llada_decoder_create(w->model, s->prompt, s->prompt_count, &options, &decoder, NULL) == LLADA_OK);
+    return decoder;
+}
+
+static void note(slot *s, kind kind, int32_t a, int32_t b) {
+    s->log[s->logged].kind = kind;
+    s->log[s->logged].a = a;
+    s->log[s->logged++].b = b;
+}
+
+/* What one shows is what the other shows, to the bit. */
+static bool same(const llada_decoder *one, const llada_decoder *other) {
+    llada_decoder_state a = state_of(one), b = state_of(other);
+    const int32_t *tokens[2], *predicted[2];
+    const uint8_t *states[2];
+    const float *confidences[2];
+    int32_t first[2];
+    size_t count[2];
+    if (a.phase != b.phase || a.finish_reason != b.finish_reason || a.canvas_length != b.canvas_length ||
+        a.settled_length != b.settled_length || a.active_first != b.active_first || a.active_count != b.active_count ||
+        a.block_step != b.block_step || a.forwards != b.forwards || a.edits != b.edits)
+        return false;
+    llada_decoder_canvas(one, &tokens[0], &states[0], &count[0]);
+    llada_decoder_canvas(other, &tokens[1], &states[1], &count[1]);
+    if (memcmp(tokens[0], tokens[1], count[0] * sizeof **tokens) || memcmp(states[0], states[1], count[0])) return false;
+    if (a.phase != LLADA_PHASE_FORWARDED && a.phase != LLADA_PHASE_PROPOSED) return true;
+    llada_decoder_predictions(one, &first[0], &predicted[0], &confidences[0], &count[0]);
+    llada_decoder_predictions(other, &first[1], &predicted[1], &confidences[1], &count[1]);
+    return first[0] == first[1] && count[0] == count[1] &&
+           !memcmp(predicted[0], predicted[1], count[0] * sizeof **predicted) &&
+           !memcmp(confidences[0], confidences[1], count[0] * sizeof **confidences);
+}
+
+static void verify(worker *w, const slot *s) {
+    llada_decoder *fresh = create(w, s, NULL), *fork = NULL;
+    for (int i = 0; i < s->logged; i++) {
+        int32_t a = s->log[i].a, b = s->log[i].b;
+        switch (s->log[i].kind) {
+        case FORWARD: EXPECT(llada_decoder_forward(fresh, NULL) == LLADA_OK); break;
+        case STEP: EXPECT(llada_decoder_step(fresh, NULL) == LLADA_OK); break;
+        case WRITE: EXPECT(llada_decoder_set_token(fresh, a, b, NULL) == LLADA_OK); break;
+        case TRUNCATE: EXPECT(llada_decoder_truncate(fresh, a, NULL) == LLADA_OK); break;
+        case FORK:
+            EXPECT(llada_decoder_fork(fresh, &policies[a], &fork, NULL) == LLADA_OK);
+            llada_decoder_free(fresh);
+            fresh = fork;
+        }
+    }
+    EXPECT(same(fresh, s->decoder));
+    w->verified++;
+    llada_decoder_free(fresh);
+}
+
+static void release(worker *w, slot *s) {
+    if (!s->decoder) return;
+    if (s->logged >= LOG - 2 || pick(w, 4) == 0) verify(w, s);
+    llada_decoder_free(s->decoder);
+    s->decoder = NULL;
+}
+
+static void begin(worker *w, slot *s) {
+    release(w, s);
+    int which = pick(w, BEGINNINGS), shared = pick(w, 25), own = 1 + pick(w, 8);
+    s->prompt_count = (size_t)(shared + own);
+    for (int i = 0; i < shared; i++) s->prompt[i] = beginning(which, i);
+    for (int i = shared; i < shared + own; i++) s->prompt[i] = pick(w, 100);
+    s->gen_length = 4 + pick(w, 16);
+    s->policy = pick(w, POLICIES);
+    s->logged = 0;
+    s->decoder = create(w, s, w->cache);
+}
+
+static void branch(worker *w, slot *from, slot *to) {
+    if (to == from || from->logged >= LOG - 2) return;
+    release(w, to);
+    *to = *from;
+    int policy = pick(w, 2 * POLICIES);
+    EXPECT(llada_decoder_fork(from->decoder, policy < POLICIES ? &policies[policy] : NULL, &to->decoder, NULL) == LLADA_OK);
+    if (policy < POLICIES) note(to, FORK, policy, 0);
+    EXPECT(same(from->decoder, to->decoder));
+}
+
+/* Why a step may fail here. */
+static void expect_refusal(worker *w, llada_status status) {
+    EXPECT(status == LLADA_ERROR_OUT_OF_MEMORY || status == LLADA_ERROR_CANCELLED);
+    w->refused += status == LLADA_ERROR_OUT_OF_MEMORY;
+    w->cancelled += status == LLADA_ERROR_CANCELLED;
+}
+
+/* One decoder by itself, or several together; a whole step, or its forward. */
+static void work_on(worker *w, slot **chosen, size_t count, bool whole) {
+    llada_decoder *decoders[SLOTS];
+    llada_decoder_state before[SLOTS];
+    for (size_t i = 0; i < count; i++) {
+        decoders[i] = chosen[i]->decoder;
+        before[i] = state_of(decoders[i]);
+    }
+    bool alone = count == 1 && pick(w, 2);
+    llada_status status = alone ? (whole ? llada_decoder_step : llada_decoder_forward)(*decoders, NULL)
+                                : (whole ? llada_decoders_step : llada_decoders_forward)(decoders, count, NULL);
+    if (status != LLADA_OK) expect_refusal(w, status);
+    for (size_t i = 0; i < count; i++) {
+        bool forwarded = state_of(decoders[i]).forwards > before[i].forwards;
+        /* Where a call fails, some have done their forwards. */
+        if (status == LLADA_OK && whole) note(chosen[i], STEP, 0, 0);
+        else if (forwarded) note(chosen[i], FORWARD, 0, 0);
+        EXPECT(status != LLADA_OK || whole || forwarded);
+        w->steps += status == LLADA_OK;
+    }
+}
+
+static void step_some(worker *w, bool whole) {
+    slot *chosen[SLOTS];
+    size_t count = 0, most = (size_t)(1 + pick(w, SLOTS));
+    for (int i = 0, at = pick(w, SLOTS); i < SLOTS && count < most; i++, at = (at + 1) % SLOTS) {
+        slot *s = &w->slots[at];
+        if (!s->decoder || s->logged >= LOG - 2) continue;
+        llada_phase phase = state_of(s->decoder).phase;
+        /* A forward that fails over predictions takes them away, which a log cannot tell: forwards begin from rest. */
+        if (whole ? phase != LLADA_PHASE_FINISHED : phase == LLADA_PHASE_READY) chosen[count++] = s;
+    }
+    if (count) work_on(w, chosen, count, whole);
+}
+
+static void change(worker *w, slot *s) {
+    llada_decoder_state state = state_of(s->decoder);
+    int32_t position = pick(w, state.canvas_length), token = pick(w, 100);
+    llada_status status;
+    if (pick(w, 2)) {
+        status = llada_decoder_set_token(s->decoder, position, token, NULL);
+        EXPECT(status == (state.finished ? LLADA_ERROR_STATE : LLADA_OK));
+        if (status == LLADA_OK) note(s, WRITE, position, token);
+    } else {
+        position = position / BLOCK * BLOCK;
+        status = llada_decoder_truncate(s->decoder, position, NULL);
+        EXPECT(status == LLADA_OK || position > state.active_first || position + BLOCK <= state.prompt_length);
+        if (status == LLADA_OK) note(s, TRUNCATE, position, 0);
+        else EXPECT(status == LLADA_ERROR_INVALID_ARGUMENT);
+    }
+}
+
+static void pin(worker *w, bool pinned) {
+    int32_t tokens[24];
+    size_t found = 99, count = (size_t)pick(w, 25);
+    int which = pick(w, BEGINNINGS);
+    for (int i = 0; i < 24; i++) tokens[i] = beginning(which, i);
+    EXPECT(llada_prefix_cache_pin(w->cache, tokens, count, BLOCK, pinned, &found, NULL) == LLADA_OK);
+    EXPECT(found <= count && found % BLOCK == 0);
+}
+
+static void operate(worker *w) {
+    slot *s = &w->slots[pick(w, SLOTS)];
+    if (!s->decoder || s->logged >= LOG - 2) {
+        begin(w, s);
+        return;
+    }
+    int what = pick(w, 100);
+    if (what < 25) step_some(w, true);
+    else if (what < 32) step_some(w, false);
+    else if (what < 55 && !state_of(s->decoder).finished) work_on(w, &s, 1, true);
+    else if (what < 67) branch(w, s, &w->slots[pick(w, SLOTS)]);
+    else if (what < 82) change(w, s);
+    else if (what < 88) begin(w, s);
+    else if (what < 91) release(w, s);
+    else if (what < 93) llada_decoder_cancel(s->decoder);
+    else if (what < 99) pin(w, what == 93);
+    else EXPECT(llada_prefix_cache_clear(w->cache) == LLADA_OK);
+
+    llada_prefix_cache_info info = LLADA_PREFIX_CACHE_INFO_INIT;
+    EXPECT(llada_prefix_cache_get_info(w->cache, &info) == LLADA_OK);
+    EXPECT(info.bytes <= info.max_bytes && info.bytes % BLOCK_BYTES == 0 && info.blocks * BLOCK_BYTES <= info.bytes &&
+           info.pinned_blocks <= info.blocks && info.hits <= info.lookups);
+}
+
+static void *run(void *user) {
+    worker *w = user;
+    for (int i = 0; i < w->operations && !w->wrong; i++) operate(w);
+    for (int i = 0; i < SLOTS; i++) {
+        slot *s = &w->slots[i];
+        if (!s->decoder) continue;
+        verify(w, s);
+        /* To its end, if there is room; a request to cancel that nobody has met yet ends the first try. */
+        llada_status status = llada_decoder_run(s->decoder, NULL, NULL, NULL);
+        if (status == LLADA_ERROR_CANCELLED) status = llada_decoder_run(s->decoder, NULL, NULL, NULL);
+        if (status != LLADA_OK) EXPECT(status == LLADA_ERROR_OUT_OF_MEMORY);
+        llada_decoder_free(s->decoder);
+    }
+    return NULL;
+}
+
+/* A budget that some of the decoders fill: others are refused, and evict what is cached. */
+static void operate_on(int threads, int32_t team, uint64_t blocks) {
+    static worker workers[THREADS];
+    pthread_t ids[THREADS];
+    llada_model *model = open_model(team);
+    llada_prefix_cache *cache = NULL;
+    make_policies();
+    CHECK_STATUS(llada_prefix_cache_create(model, blocks * BLOCK_BYTES, &cache, NULL), LLADA_OK);
+    for (int i = 0; i < threads; i++)
+        workers[i] = (worker){.model = model, .cache = cache, .random = (uint64_t)(17 + i), .operations = OPERATIONS / threads};
+    for (int i = 0; i < threads; i++) NEED(!pthread_create(&ids[i], NULL, run, &workers[i]));
+    for (int i = 0; i < threads; i++) pthread_join(ids[i], NULL);
+    worker sum = {0};
+    for (int i = 0; i < threads; i++) {
+        if (workers[i].wrong) failed(__FILE__, workers[i].line, "not as expected, on thread %d", i);
+        sum.steps += workers[i].steps;
+        sum.refused += workers[i].refused;
+        sum.cancelled += workers[i].cancelled;
+        sum.verified += workers[i].verified;
+    }
+    llada_prefix_cache_info info = LLADA_PREFIX_CACHE_INFO_INIT;
+    /* No pin is left when as many were taken back. */
+    for (int i = 0; i < OPERATIONS; i++) {
+        llada_prefix_cache_get_info(cache, &info);
+        if (!info.pinned_blocks) break;
+        for (int which = 0; which < BEGINNINGS; which++) {
+            int32_t tokens[24];
+            for (int k = 0; k < 24; k++) tokens[k] = beginning(which, k);
+            CHECK_STATUS(llada_prefix_cache_pin(cache, tokens, 24, BLOCK, false, NULL, NULL), LLADA_OK);
+        }
+    }
+    CHECK_STATUS(llada_prefix_cache_clear(cache), LLADA_OK);
+    CHECK_STATUS(llada_prefix_cache_get_info(cache, &info), LLADA_OK);
+    CHECK(info.blocks == 0 && info.pinned_blocks == 0 && info.bytes == 0);
+    /* All that is to be tried has happened. */
+    CHECK(sum.refused > 0 && sum.cancelled > 0 && info.evicted_blocks > 0 && info.reused_tokens > 0);
+    remark("%d steps, %d refused for want of room, %d cancelled, %d verified, %llu tokens reused, %llu blocks evicted",
+           sum.steps, sum.refused, sum.cancelled, sum.verified, (unsigned long long)info.reused_tokens,
+           (unsigned long long)info.evicted_blocks);
+    llada_prefix_cache_free(cache);
+    llada_model_free(model);
+}
+
+static void on_one_thread(void) { operate_on(1, 2, 40); }
+static void on_four_threads(void) { operate_on(THREADS, 2, 24 * THREADS); }
+
+int main(void) {
+    static const test tests[] = {
+        {"ten thousand operations", on_one_thread},
+        {"ten thousand operations on four threads", on_four_threads},
+    };
+    return run_tests(tests, sizeof tests / sizeof *tests);
+}

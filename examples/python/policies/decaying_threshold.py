@@ -1,0 +1,26 @@
+"""A threshold that falls with each step of a block: strict while little is known, lenient when what is left has seen most of
+its neighbours.
+
+In the spirit of the dynamic thresholds of OSDT (One-Shot Dynamic Thresholding for Diffusion Language Models, 2025), which
+found that confidences rise in the course of a block; OSDT calibrates its thresholds on a first answer, this one halves its.
+"""
+
+from dataclasses import dataclass
+
+import llada
+import numpy as np
+from common import sure_or_surest
+
+POLICY = llada.Policy.joint_threshold(max_post_steps=0)  # a block is done when it has no masks
+
+
+@dataclass
+class DecayingThreshold:
+    first: float = 0.95
+    last: float = 0.4
+    half_life: float = 4.0  # steps
+
+    def __call__(self, dec: llada.Decoder) -> np.ndarray:
+        window = dec.window
+        threshold = self.last + (self.first - self.last) * 0.5 ** (window.block_step / self.half_life)
+        return sure_or_surest(window.masked, window.confidences, threshold, at_least=1)

@@ -1,0 +1,23 @@
+"""LLaDA2.0: a mask is filled where the model is sure, or by quota, so that a block takes `steps` steps at most.
+
+After `generate` in the modelling code of inclusionAI/LLaDA2.0-mini; report: LLaDA2.0, section 4.
+"""
+
+from dataclasses import dataclass
+
+import llada
+import numpy as np
+from common import sure_or_surest
+
+POLICY = llada.Policy.low_confidence()  # says how many steps a block has, and that it is done when no mask is left
+
+
+@dataclass
+class LowConfidence:
+    threshold: float = 0.95
+
+    def __call__(self, dec: llada.Decoder) -> np.ndarray:
+        window, length = dec.window, dec.block_length
+        steps = min(dec.policy.steps, dec.gen_length // dec.policy.minimal_topk) if dec.gen_length else dec.policy.steps
+        quota = length // steps + (window.block_step < length % steps)
+        return sure_or_surest(window.masked, window.confidences, self.threshold, quota)

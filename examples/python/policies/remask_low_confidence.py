@@ -1,0 +1,32 @@
+"""Wide in, narrow out: masks are filled early, and a draft in which the model has lost faith, now that it sees what stands
+around it, is masked again, to be filled another way. Each position is masked again but once, so that blocks end.
+
+After WINO (Wide-In, Narrow-Out: Revokable Decoding for Diffusion LLMs, 2025), whose verification hides a token from itself;
+here the token is seen, as by models that were trained to edit.
+"""
+
+from dataclasses import dataclass, field
+
+import llada
+import numpy as np
+from common import softmax, sure_or_surest
+
+POLICY = llada.Policy.joint_threshold(max_post_steps=0)  # a block is done when it has no masks
+
+
+@dataclass
+class RemaskLowConfidence:
+    wide: float = 0.5
+    narrow: float = 0.5
+    remasked: set = field(default_factory=set)
+
+    def __call__(self, dec: llada.Decoder) -> dict:
+        window, everything = dec.window, softmax(dec.window_logits())
+        fill = sure_or_surest(window.masked, window.confidences, self.wide, at_least=1)
+        still = everything[np.arange(len(window.tokens)), window.tokens]  # the probability of what stands there
+        doubted = window.drafts & (still < np.float32(self.narrow))
+        again = set(window.positions[doubted].tolist()) - self.remasked
+        self.remasked |= again
+        if not window.masked.any() and not again:
+            dec.end_block()
+        return {**dict(zip(window.positions[fill], window.predictions[fill])), **dict.fromkeys(again, dec.mask_token_id)}
