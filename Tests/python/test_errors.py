@@ -330,7 +330,7 @@ def test_a_closed_decoder(gqa):
         "routing": (1,), "hidden": (1,),
     }
     for name in names:
-        if name in ("close", "closed", "cancel", "policy", "locked", "mask_token_id"):
+        if name in ("close", "closed", "cancel", "policy", "rule", "locked", "mask_token_id"):
             continue
         with pytest.raises(llada.ClosedError, match="closed"):
             value = getattr(dec, name)
