@@ -80,7 +80,7 @@ def generations(
     total: int | None,
 ) -> Iterator[Generation]:
     """Runs decoders to their ends, `in_flight` at a time, and yields what comes out in their order. The next one is drawn
-    when there is room for it. See `Model.generate_many`."""
+    when there is room for it. See `Model.stream_many`."""
     tally = bar_for(progress, "answering", Tally, total=total)
     waiting = enumerate(decoders)
     working: dict[int, Decoder] = {}

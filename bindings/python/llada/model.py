@@ -207,11 +207,9 @@ class Model:
         gen_length: int = 256, eos_early_stop: bool = True, *, in_flight: int = 8, chat: bool | None = None,
         infill: bool = False, use_cache: bool = True, prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
         callback: Callable[[Decoder], object] | None = None, progress: bool | None = None, record: bool = False,
-    ) -> Iterator[Generation]:
+    ) -> list[Generation]:
         """`generate` for many prompts: several at a time, which reads the weights once for all of them. Each answer is what
-        `generate` gives, bit for bit, and they come in the order of the prompts, as they are asked for:
-
-            for answer in model.generate_many(prompts): ...        # or list(model.generate_many(prompts))
+        `generate` gives, bit for bit, and they come in the order of the prompts.
 
         prompts    any iterable; the next one is drawn when there is room for it
         policy     one for all, or a sequence of one for each: `[policy.replace(seed=seed) for seed in range(8)]`
@@ -223,8 +221,26 @@ class Model:
         The other arguments are those of `generate`.
 
         What a prompt, a rule or a callback raises is raised here, as is Ctrl-C between steps; then all decoders are
-        closed, and answers that had not been asked for are gone. OutOfMemoryError if the prefix cache has no room for all
-        in flight.
+        closed. OutOfMemoryError if the prefix cache has no room for all in flight.
+        """
+        return list(self.stream_many(
+            prompts, policy, block_length, gen_length, eos_early_stop, in_flight=in_flight, chat=chat, infill=infill,
+            use_cache=use_cache, prefix_cache=prefix_cache, rule=rule, callback=callback, progress=progress,
+            record=record,
+        ))
+
+    def stream_many(
+        self, prompts: Iterable[Any], policy: Policy | Sequence[Policy] | None = None, block_length: int = 32,
+        gen_length: int = 256, eos_early_stop: bool = True, *, in_flight: int = 8, chat: bool | None = None,
+        infill: bool = False, use_cache: bool = True, prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
+        callback: Callable[[Decoder], object] | None = None, progress: bool | None = None, record: bool = False,
+    ) -> Iterator[Generation]:
+        """`generate_many`, an answer at a time, in the order of the prompts: for more prompts than fit, and to keep answers
+        before the last one is there.
+
+            for answer in model.stream_many(prompts): ...
+
+        What is raised is raised between answers; then all decoders are closed, and answers not asked for are gone.
         """
         self._live()
         if isinstance(prompts, (str, bytes, Mapping)):
@@ -268,21 +284,21 @@ class Model:
         )
 
     def restore(
-        self, snapshot: bytes | str | os.PathLike, cache: PrefixCache | None = None, *, rule: Rule | None = None
+        self, snapshot: bytes | str | os.PathLike, prefix_cache: PrefixCache | None = None, *, rule: Rule | None = None
     ) -> Decoder:
         """The decoder that `Decoder.to_bytes` or `Decoder.save` (then by its path) saved, where it was.
 
-        cache  what it has of the keys and values is taken from there, and what the decoder computes is left there
-        rule   see Decoder; a snapshot holds none
+        prefix_cache  what it has of the keys and values is taken from there, and what the decoder computes is left there
+        rule          see Decoder; a snapshot holds none
 
         Raises SnapshotError for what is damaged, or was saved with another model, dtype, expert_capacity or special ids;
         FileError for what cannot be read."""
-        return Decoder._restored(self, snapshot, cache, rule)
+        return Decoder._restored(self, snapshot, prefix_cache, rule)
 
-    def prefix_cache(self, max_bytes: int) -> PrefixCache:
-        """Where decoders of this model share what they have computed, `max_bytes` of it: what one token takes is
+    def prefix_cache(self, bytes: int) -> PrefixCache:
+        """Where decoders of this model share what they have computed, so many bytes of it: what one token takes is
         2 * num_hidden_layers * num_key_value_heads * head_dim numbers."""
-        return PrefixCache(self, max_bytes)
+        return PrefixCache(self, bytes)
 
     def encode_prompt(self, prompt: Any, chat: bool | None = None) -> Tokens:
         """The tokens that `generate` makes of a prompt.
