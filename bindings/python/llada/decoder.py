@@ -53,6 +53,9 @@ class Decoder(Windowed, Inside, Recorded):
     takes effect between steps.
     """
 
+    # Whether the proposal at hand is the policy's alone, because the rule raised something.
+    _awaits_rule = False
+
     def __init__(
         self, model: Model, prompt: Any, policy: Policy | None = None, block_length: int = 32,
         gen_length: int = 256, eos_early_stop: bool = False, *, infill: bool = False, use_cache: bool = True,
@@ -108,10 +111,12 @@ class Decoder(Windowed, Inside, Recorded):
         locked, or named twice."""
         if edits is None:
             self._call(_abi.lib.llada_decoder_propose)
-            edits = self.rule(self) if self.rule is not None else None
+            self._awaits_rule = self._rule is not None
+            edits = self._rule(self) if self._rule is not None else None
         if edits is not None:
             array = self._edits(edits)
             self._call(_abi.lib.llada_decoder_set_proposal, array, len(array))
+        self._awaits_rule = False
         return self.proposal
 
     @property
@@ -127,7 +132,12 @@ class Decoder(Windowed, Inside, Recorded):
     def rule(self, rule: Rule | None) -> None:
         if rule is not None and not callable(rule):
             raise TypeError(f"rule must be callable with a decoder, not {rule!r}")
-        self._rule = rule if isinstance(rule, types.MethodType) else copy.deepcopy(rule)
+        try:
+            self._rule = rule if isinstance(rule, types.MethodType) else copy.deepcopy(rule)
+        except Exception as problem:
+            raise TypeError(
+                f"rule {rule!r} cannot be copied for the decoder ({problem}); functions and methods are not copied"
+            ) from problem
 
     def apply(self) -> list[Event]:
         """Writes the proposal to the canvas and returns what changed. A block that is done becomes settled."""
@@ -142,7 +152,7 @@ class Decoder(Windowed, Inside, Recorded):
         else:
             if before.phase == _abi.PHASES.index("ready"):
                 self.forward()
-            if before.phase != _abi.PHASES.index("proposed"):
+            if before.phase != _abi.PHASES.index("proposed") or self._awaits_rule:
                 self.propose()
             self._call(_abi.lib.llada_decoder_apply)
         active = range(before.active_first, before.active_first + before.active_count)

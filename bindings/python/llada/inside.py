@@ -38,7 +38,7 @@ class Inside:
 
     def watch(self, routing: bool = False, hidden: bool = False) -> None:
         """From the next forward on, keeps what the routers choose, or what the layers give, for the active positions;
-        `watch()` ends it. Counts of `expert_usage` begin at 0."""
+        `watch()` ends it. Counts of `expert_usage` begin at 0; forks begin unwatched."""
         what = (_abi.WATCH_ROUTING if routing else 0) | (_abi.WATCH_HIDDEN if hidden else 0)
         with self._held() as handle:
             call(_abi.lib.llada_decoder_watch, handle, what)
