@@ -30,7 +30,7 @@ import Testing
                         guard position >= one.promptLength && (everywhere || noisy[position] != one.tokens[position]) else {
                             #expect(scores.predictions[index] == -1)
                             let others = [scores.logProbabilities[index], scores.confidences[index], scores.entropies[index]]
-                            #expect(others.allSatisfy(\.isNaN))
+                            #expect(others.allSatisfy { $0.isNaN })
                             continue
                         }
                         let row = logits[position * vocab..<(position + 1) * vocab].map(Double.init)

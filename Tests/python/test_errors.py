@@ -326,10 +326,11 @@ def test_a_closed_decoder(gqa):
     names = [name for name in dir(llada.Decoder) if not name.startswith("_")]
     arguments = {
         "set": (4, 1), "mask": (4,), "lock": (4,), "unlock": (4,), "ban": (1,), "unban": (1,), "candidates": (4,),
-        "logits": (4,), "propose": ([4],), "truncate": (0,), "save": ("unused",),
+        "logits": (4,), "propose": ([4],), "truncate": (0,), "save": ("unused",), "disable_expert": (1, 0),
+        "routing": (1,), "hidden": (1,),
     }
     for name in names:
-        if name in ("close", "closed", "cancel", "policy", "locked"):
+        if name in ("close", "closed", "cancel", "policy", "rule", "locked", "mask_token_id"):
             continue
         with pytest.raises(llada.ClosedError, match="closed"):
             value = getattr(dec, name)

@@ -150,8 +150,10 @@ def test_two_threads_with_batches_of_their_own(alone):
 
 @pytest.mark.parametrize("in_flight", [1, 3, 100])
 def test_generate_many(gqa, alone, in_flight):
-    assert all(map(same, gqa.generate_many(PROMPTS, **OPTIONS, in_flight=in_flight), alone))
-    assert len(list(gqa.generate_many(iter(PROMPTS), **OPTIONS, in_flight=in_flight))) == len(PROMPTS)
+    answers = gqa.generate_many(PROMPTS, **OPTIONS, in_flight=in_flight)
+    assert isinstance(answers, list) and len(answers) == len(PROMPTS) and all(map(same, answers, alone))
+    assert all(map(same, gqa.stream_many(PROMPTS, **OPTIONS, in_flight=in_flight), alone))
+    assert len(list(gqa.stream_many(iter(PROMPTS), **OPTIONS, in_flight=in_flight))) == len(PROMPTS)
 
 
 def test_with_everything(gqa):
@@ -164,7 +166,7 @@ def test_with_everything(gqa):
 
     plain = [gqa.generate(p, policy, **options, callback=until_third) for p, policy in zip(PROMPTS, policies)]
     with gqa.prefix_cache(1 << 24) as cache:
-        many = list(gqa.generate_many(
+        many = list(gqa.stream_many(
             PROMPTS, policies, **options, callback=until_third, prefix_cache=cache, in_flight=4,
         ))
     assert all(map(same, many, plain))
@@ -174,7 +176,7 @@ def test_with_everything(gqa):
 def test_text():
     with llada.Model.load(ROOT / "examples" / "models" / "tiny-2.1", threads=1) as tiny:
         questions = [f"What is {n} plus {3 * n}?" for n in (12, 34, 51)]
-        answers = list(tiny.generate_many(questions, llada.Policy.speedy(), gen_length=64))
+        answers = list(tiny.stream_many(questions, llada.Policy.speedy(), gen_length=64))
         assert [a.text for a in answers] == [tiny.generate(q, llada.Policy.speedy(), gen_length=64).text for q in questions]
         assert [a.text.rsplit(" ", 1)[1] for a in answers][:2] == ["48", "136"]
 
@@ -195,13 +197,13 @@ def test_prompts_are_drawn_as_there_is_room(gqa, monkeypatch):
             yield prompt
 
     monkeypatch.setattr(llada.Model, "decoder", counted)
-    answers = gqa.generate_many(prompts(), **OPTIONS, in_flight=3)
+    answers = gqa.stream_many(prompts(), **OPTIONS, in_flight=3)
     assert not drawn
     next(answers)
     assert 3 <= len(drawn) < len(PROMPTS)
     answers.close()
     assert all(dec.closed for dec in alive)
-    assert len(list(gqa.generate_many(prompts(), **OPTIONS, in_flight=3))) == len(PROMPTS)
+    assert len(list(gqa.stream_many(prompts(), **OPTIONS, in_flight=3))) == len(PROMPTS)
     assert max(most) == 3
 
 
@@ -216,7 +218,7 @@ def test_what_a_callback_raises(gqa, problem):
             raise problem
 
     with pytest.raises(problem):
-        list(gqa.generate_many(PROMPTS, **OPTIONS, prefix_cache=cache, callback=callback, in_flight=4))
+        list(gqa.stream_many(PROMPTS, **OPTIONS, prefix_cache=cache, callback=callback, in_flight=4))
     assert all(dec.closed for dec in seen)
     cache.clear()
     assert cache.info.bytes == 0
@@ -230,7 +232,7 @@ sys.path[:0] = [{str(ROOT / "bindings" / "python")!r}, {str(ROOT / "Tests" / "py
 from conftest import load
 with load("mini_like") as model, model.prefix_cache(1 << 28) as cache:
     try:
-        list(model.generate_many(
+        list(model.stream_many(
             [[1, 2, 3]] * 3, block_length=32, gen_length=4000, prefix_cache=cache,
             callback=lambda dec: print("step", flush=True),
         ))
@@ -247,46 +249,46 @@ with load("mini_like") as model, model.prefix_cache(1 << 28) as cache:
 
 
 def test_bad_prompts_and_arguments(gqa):
-    answers = gqa.generate_many([*PROMPTS[:3], [5, 4000]], **OPTIONS, in_flight=1)
+    answers = gqa.stream_many([*PROMPTS[:3], [5, 4000]], **OPTIONS, in_flight=1)
     for prompt in PROMPTS[:3]:
         assert same(next(answers), gqa.generate(prompt, **OPTIONS))
     with pytest.raises(ValueError, match=r"prompts\[3\].*4000"):
         next(answers)
     for bad in ("What is 1 plus 1?", {"role": "user"}):
         with pytest.raises(TypeError, match="prompts must be several"):
-            gqa.generate_many(bad)
+            gqa.stream_many(bad)
     with pytest.raises(TypeError):
-        gqa.generate_many(5)
+        gqa.stream_many(5)
     with pytest.raises(ValueError, match="in_flight"):
-        gqa.generate_many(PROMPTS, in_flight=0)
+        gqa.stream_many(PROMPTS, in_flight=0)
     with pytest.raises(TypeError, match="policy"):
-        gqa.generate_many(PROMPTS, [3] * len(PROMPTS))
+        gqa.stream_many(PROMPTS, [3] * len(PROMPTS))
     with pytest.raises(ValueError, match="2 policies for 10 prompts"):
-        gqa.generate_many(PROMPTS, [llada.Policy()] * 2)
+        gqa.stream_many(PROMPTS, [llada.Policy()] * 2)
     with pytest.raises(ValueError, match="2 policies and more prompts"):
-        list(gqa.generate_many(iter(PROMPTS), [llada.Policy()] * 2))
+        list(gqa.stream_many(iter(PROMPTS), [llada.Policy()] * 2))
     with pytest.raises(TypeError, match="progress"):
-        gqa.generate_many(PROMPTS, progress=print)
+        gqa.stream_many(PROMPTS, progress=print)
     closed = load("gqa_group")
     closed.close()
     with pytest.raises(llada.ClosedError):
-        closed.generate_many(PROMPTS)
-    assert list(gqa.generate_many([])) == []
+        closed.stream_many(PROMPTS)
+    assert list(gqa.stream_many([])) == []
     # A canvas on which nothing is masked has nothing to wait for.
-    assert list(gqa.generate_many([range(32)], gen_length=0, infill=True))[0].forwards == 0
+    assert list(gqa.stream_many([range(32)], gen_length=0, infill=True))[0].forwards == 0
 
 
 def test_nothing_stays(gqa):
     seen = weakref.WeakSet()
-    list(gqa.generate_many(PROMPTS, **OPTIONS, callback=seen.add))
+    list(gqa.stream_many(PROMPTS, **OPTIONS, callback=seen.add))
     gc.collect()
     assert not seen
 
 
 def test_the_bar(gqa, capsys, monkeypatch):
-    list(gqa.generate_many(PROMPTS, **OPTIONS))
+    list(gqa.stream_many(PROMPTS, **OPTIONS))
     assert capsys.readouterr().err == ""  # not a terminal
-    list(gqa.generate_many(iter(PROMPTS), **OPTIONS, progress=True))
+    list(gqa.stream_many(iter(PROMPTS), **OPTIONS, progress=True))
     drawn = capsys.readouterr().err
     assert "answering 0, " in drawn and "tokens/s" in drawn and "per forward" in drawn
     assert drawn.endswith("\r")  # wiped

@@ -137,7 +137,7 @@ def test_refusals(gqa, tmp_path):
     with pytest.raises(llada.FileError):
         begun(gqa).save(tmp_path / "no" / "where")
     with pytest.raises(TypeError):
-        gqa.restore(content, cache={})
+        gqa.restore(content, prefix_cache={})
     with pytest.raises(ValueError):
         gqa.restore("a\0b")
     dec = begun(gqa)

@@ -51,7 +51,7 @@ def main() -> None:
 
     started, tokens, forwards = time.monotonic(), 0, 0
     with llada.Model.load(choice.model) as model, open(choice.answers, "a", encoding="utf-8") as file:
-        answers = model.generate_many(
+        answers = model.stream_many(
             prompts(), llada.Policy.speedy(), gen_length=choice.gen_length, in_flight=choice.in_flight
         )
         count = 0

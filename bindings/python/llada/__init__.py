@@ -28,6 +28,7 @@ from .records import Candidate, Edit, Event, Generation, Rule, State, Step
 from .rollouts import Rollouts
 from .scoring import Noised, Scores, score_many
 from .text import Tokenizer
+from .trace import Trace, TraceError
 from .window import Candidates, Window
 
 __version__: str = _lib.llada_version_string().decode()
@@ -43,6 +44,7 @@ __all__ = [
     "ClosedError", "Decoder", "Dpo", "Ebpo", "Edit", "EditingLosses", "Elbo", "Error", "Event", "FileError",
     "FileMissingError", "Generation", "InvalidArgumentError", "Model", "ModelInfo", "Noised", "OutOfMemoryError",
     "Policy", "PrefixCache", "Rollouts", "Routing", "Rule", "Scores", "SnapshotError", "SpecialTokenError", "State",
-    "StateError", "Step", "Stopped", "Tokenizer", "TokenizerError", "UnsupportedError", "Window", "build_info",
-    "cap_loss", "dpo_margins", "ebpo", "forward_many", "log_likelihoods", "m2t_t2t_losses", "score_many", "step_many",
+    "StateError", "Step", "Stopped", "Tokenizer", "TokenizerError", "Trace", "TraceError", "UnsupportedError", "Window",
+    "build_info", "cap_loss", "dpo_margins", "ebpo", "forward_many", "log_likelihoods", "m2t_t2t_losses", "score_many",
+    "step_many",
 ]

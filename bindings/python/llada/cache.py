@@ -39,7 +39,7 @@ class CacheInfo(NamedTuple):
 class PrefixCache:
     """Keys and values of whole blocks, under the tokens they were computed from. `Model.prefix_cache` makes one.
 
-        with model.prefix_cache(1 << 30) as cache:
+        with model.prefix_cache(bytes=1 << 30) as cache:
             model.generate(conversation, prefix_cache=cache)
 
     A decoder that is given the cache takes from it what others have computed, and leaves there what it computes: a system

@@ -143,6 +143,11 @@ class Model:
     # -- What it is
 
     @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return os.path.basename(os.path.normpath(self._path))
+
+    @property
     def vocab_size(self) -> int:
         return self.info.vocab_size
 
@@ -259,7 +264,7 @@ class Model:
         self, prompt: Any, policy: Policy | None = None, block_length: int = 32, gen_length: int = 256,
         eos_early_stop: bool = True, *, chat: bool | None = None, infill: bool = False, use_cache: bool = True,
         prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
-        callback: Callable[[Decoder], object] | None = None,
+        callback: Callable[[Decoder], object] | None = None, record: bool | str | os.PathLike = False,
     ) -> Generation:
         """Denoises an answer of at most `gen_length` tokens to `prompt`.
 
@@ -269,11 +274,14 @@ class Model:
         rule, infill, use_cache, prefix_cache: see Decoder
         callback  called with the decoder after each step, when it may look and interfere; returning True ends the
                   generation there. What it raises is raised here; Ctrl-C takes effect between steps.
+        record    True: what comes out has a `trace`. A path: it is written there as well
         """
         with self.decoder(
             prompt, policy, block_length, gen_length, eos_early_stop, chat=chat, infill=infill, use_cache=use_cache,
             prefix_cache=prefix_cache, rule=rule,
         ) as decoder:
+            if record:
+                decoder.record(None if record is True else record)
             decoder.run(callback)
             return decoder.result
 
@@ -281,12 +289,10 @@ class Model:
         self, prompts: Iterable[Any], policy: Policy | Sequence[Policy] | None = None, block_length: int = 32,
         gen_length: int = 256, eos_early_stop: bool = True, *, in_flight: int = 8, chat: bool | None = None,
         infill: bool = False, use_cache: bool = True, prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
-        callback: Callable[[Decoder], object] | None = None, progress: bool | None = None,
-    ) -> Iterator[Generation]:
+        callback: Callable[[Decoder], object] | None = None, progress: bool | None = None, record: bool = False,
+    ) -> list[Generation]:
         """`generate` for many prompts: several at a time, which reads the weights once for all of them. Each answer is what
-        `generate` gives, bit for bit, and they come in the order of the prompts, as they are asked for:
-
-            for answer in model.generate_many(prompts): ...        # or list(model.generate_many(prompts))
+        `generate` gives, bit for bit, and they come in the order of the prompts.
 
         prompts    any iterable; the next one is drawn when there is room for it
         policy     one for all, or a sequence of one for each: `[policy.replace(seed=seed) for seed in range(8)]`
@@ -294,11 +300,30 @@ class Model:
         callback   called with each decoder after each of its steps; returning True ends that generation
         progress   None: a bar if stderr is a terminal; True or False. It shows how many are done, tokens a second and
                    tokens per forward
+        record     True: each answer has a `trace`
         The other arguments are those of `generate`.
 
         What a prompt, a rule or a callback raises is raised here, as is Ctrl-C between steps; then all decoders are
-        closed, and answers that had not been asked for are gone. OutOfMemoryError if the prefix cache has no room for all
-        in flight.
+        closed. OutOfMemoryError if the prefix cache has no room for all in flight.
+        """
+        return list(self.stream_many(
+            prompts, policy, block_length, gen_length, eos_early_stop, in_flight=in_flight, chat=chat, infill=infill,
+            use_cache=use_cache, prefix_cache=prefix_cache, rule=rule, callback=callback, progress=progress,
+            record=record,
+        ))
+
+    def stream_many(
+        self, prompts: Iterable[Any], policy: Policy | Sequence[Policy] | None = None, block_length: int = 32,
+        gen_length: int = 256, eos_early_stop: bool = True, *, in_flight: int = 8, chat: bool | None = None,
+        infill: bool = False, use_cache: bool = True, prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
+        callback: Callable[[Decoder], object] | None = None, progress: bool | None = None, record: bool = False,
+    ) -> Iterator[Generation]:
+        """`generate_many`, an answer at a time, in the order of the prompts: for more prompts than fit, and to keep answers
+        before the last one is there.
+
+            for answer in model.stream_many(prompts): ...
+
+        What is raised is raised between answers; then all decoders are closed, and answers not asked for are gone.
         """
         self._live()
         if isinstance(prompts, (str, bytes, Mapping)):
@@ -317,10 +342,13 @@ class Model:
             if policies is not None and index >= len(policies):
                 raise InvalidArgumentError(f"there are {len(policies)} policies and more prompts; expected one for each")
             try:
-                return self.decoder(
+                made = self.decoder(
                     prompt, policies[index] if policies is not None else policy, block_length, gen_length,
                     eos_early_stop, chat=chat, infill=infill, use_cache=use_cache, prefix_cache=prefix_cache, rule=rule,
                 )
+                if record:
+                    made.record()
+                return made
             except Error as problem:
                 problem.message = f"prompts[{index}]: {problem.message}"
                 raise
@@ -339,21 +367,21 @@ class Model:
         )
 
     def restore(
-        self, snapshot: bytes | str | os.PathLike, cache: PrefixCache | None = None, *, rule: Rule | None = None
+        self, snapshot: bytes | str | os.PathLike, prefix_cache: PrefixCache | None = None, *, rule: Rule | None = None
     ) -> Decoder:
         """The decoder that `Decoder.to_bytes` or `Decoder.save` (then by its path) saved, where it was.
 
-        cache  what it has of the keys and values is taken from there, and what the decoder computes is left there
-        rule   see Decoder; a snapshot holds none
+        prefix_cache  what it has of the keys and values is taken from there, and what the decoder computes is left there
+        rule          see Decoder; a snapshot holds none
 
         Raises SnapshotError for what is damaged, or was saved with another model, dtype, expert_capacity or special ids;
         FileError for what cannot be read."""
-        return Decoder._restored(self, snapshot, cache, rule)
+        return Decoder._restored(self, snapshot, prefix_cache, rule)
 
-    def prefix_cache(self, max_bytes: int) -> PrefixCache:
-        """Where decoders of this model share what they have computed, `max_bytes` of it: what one token takes is
+    def prefix_cache(self, bytes: int) -> PrefixCache:
+        """Where decoders of this model share what they have computed, so many bytes of it: what one token takes is
         2 * num_hidden_layers * num_key_value_heads * head_dim numbers."""
-        return PrefixCache(self, max_bytes)
+        return PrefixCache(self, bytes)
 
     def encode_prompt(self, prompt: Any, chat: bool | None = None) -> Tokens:
         """The tokens that `generate` makes of a prompt.
@@ -403,7 +431,7 @@ class Model:
     def __repr__(self) -> str:
         info = self.info
         return (
-            f"<llada.Model {os.path.basename(os.path.normpath(self._path))!r}: {info.num_parameters / 1e6:.1f} M "
+            f"<llada.Model {self.name!r}: {info.num_parameters / 1e6:.1f} M "
             f"parameters, {info.num_hidden_layers} layers, {info.num_experts} experts, vocabulary {info.vocab_size}"
             f"{', closed' if self.closed else ''}>"
         )

@@ -1,8 +1,8 @@
 """A threshold that falls with each step of a block: strict while little is known, lenient when what is left has seen most of
 its neighbours.
 
-In the spirit of the dynamic thresholds of OSDT (One-Shot Dynamic Thresholding for Diffusion Language Models, 2025), which
-found that confidences rise in the course of a block; OSDT calibrates its thresholds on a first answer, this one halves its.
+In the spirit of OSDT (Beyond Static Cutoffs: One-Shot Dynamic Thresholding for Diffusion Language Models, 2025), which has a
+threshold for each step of a block, calibrated on a first answer; here what is left between the first and the last is halved every few steps.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Hierarchical decoding: of each run of masks the surest one is filled, if it is not too unsure, so that runs are split in
 the middle and what is left has neighbours on both sides; and besides, as ever, what the model is sure of.
 
-After `get_transfer_index_hierarchy` of inclusionAI/dInfer.
+After HierarchyDecoder of inclusionAI/dInfer.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """LLaDA2.0: a mask is filled where the model is sure, or by quota, so that a block takes `steps` steps at most.
 
-After `generate` in the modelling code of inclusionAI/LLaDA2.0-mini; report: LLaDA2.0, section 4.
+After `generate` in the modelling code of inclusionAI/LLaDA2.0-mini; report: LLaDA2.0.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Wide in, narrow out: masks are filled early, and a draft in which the model has lost faith, now that it sees what stands
 around it, is masked again, to be filled another way. Each position is masked again but once, so that blocks end.
 
-After WINO (Wide-In, Narrow-Out: Revokable Decoding for Diffusion LLMs, 2025), whose verification hides a token from itself;
+After WINO (Wide-In, Narrow-Out: Revokable Decoding for Efficient and Effective DLLMs, 2025), whose verification hides a token from itself;
 here the token is seen, as by models that were trained to edit.
 """
 
@@ -11,7 +11,7 @@ import llada
 import numpy as np
 from common import softmax, sure_or_surest
 
-POLICY = llada.Policy.joint_threshold(max_post_steps=0)  # a block is done when it has no masks
+POLICY = llada.Policy.joint_threshold()  # when a block is done is the rule's to say
 
 
 @dataclass
@@ -27,6 +27,5 @@ class RemaskLowConfidence:
         doubted = window.drafts & (still < np.float32(self.narrow))
         again = set(window.positions[doubted].tolist()) - self.remasked
         self.remasked |= again
-        if not window.masked.any() and not again:
-            dec.end_block()
+        dec.end_block(not window.masked.any() and not again)  # what was filled last is looked at once more
         return {**dict(zip(window.positions[fill], window.predictions[fill])), **dict.fromkeys(again, dec.mask_token_id)}

@@ -5,6 +5,7 @@ Constrained decoding as autoregressive decoders have it (Outlines, llguidance), 
 """
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 
 import llada
@@ -12,25 +13,18 @@ import numpy as np
 from common import softmax
 
 POLICY = llada.Policy.joint_threshold(max_post_steps=0)  # a block is done when it has no masks
-LITERALS = [word[i:] for word in ("true", "false", "null") for i in range(1, len(word))]
-TAILS = sorted(["", '"', "0", ":0", '":0', '"":0', "{}", *LITERALS], key=len)
+TAILS = sorted(["", '"', "0", ":0", '":0', '"":0', "{}", *"rue ue e alse lse se ull ll l".split()], key=len)
 
 
-def refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")  # though Python would take it
-
-
-def ending(text: str) -> "str | None":
-    """A short way to complete a JSON object that begins with `text`, which has no backslashes; None if there is none."""
+def ending(text: str, room: int) -> "str | None":
+    """How to complete a JSON object that begins with `text`, which has no backslashes; None if that takes more characters."""
     closers = ""
     for c in "".join(text.split('"')[::2]):  # outside of strings
         closers = {"{": "}", "[": "]"}.get(c, "") + (closers[1:] if c in "}]" else closers)
     for tail in TAILS:
-        try:
-            if isinstance(json.loads(text + tail + closers, parse_constant=refuse), dict):
-                return tail + closers
-        except (ValueError, RecursionError):
-            pass
+        with suppress(ValueError, RecursionError):  # int refuses NaN and Infinity, which Python would take
+            if isinstance(json.loads(text + tail + closers, parse_constant=int), dict):
+                return tail + closers if len(tail + closers) <= room else None
     return None
 
 
@@ -41,25 +35,21 @@ class ValidJson:
 
     def __post_init__(self) -> None:
         texts = (self.model.tokenizer.decode([token], skip_control=True) for token in range(self.model.vocab_size))
-        self.texts = tuple("" if "\\" in text or "\ufffd" in text else text for text in texts)  # "": not to be written
+        self.texts = tuple(text if text.isprintable() and not {"\\", "\ufffd"} & {*text} else "" for text in texts)
 
     def __call__(self, dec: llada.Decoder) -> dict:
         window, logits, end, edits = dec.window, dec.window_logits(), dec.prompt_length + dec.gen_length, {}
         positions = window.positions[window.masked]
         text = "".join(self.texts[token] for token in dec.canvas[dec.prompt_length : positions.min(initial=end)])
         for position, row, chances in zip(positions, logits[window.masked], softmax(logits[window.masked])):
-            token = self.model.eos_token_id
-            if ending(text) != "":
-                token = next(t for t in np.argsort(-row, kind="stable") if self.fits(text, t, end - position - 1))
+            token, room = self.model.eos_token_id, end - position - 1  # tokens to follow, each a character at least
+            if ending(text, end) != "":
+                token = next(t for t in np.argsort(-row, kind="stable") if self.allows(text, self.texts[t], room))
                 if edits and chances[token] < self.threshold:
                     break
             text += self.texts[token]
             edits[position] = token
         return edits
 
-    def fits(self, text: str, token: int, room: int) -> bool:
-        after = text + self.texts[token]
-        if after == text or "  " in after or not after.isprintable():  # white space could go on for ever
-            return False
-        rest = ending(after)
-        return rest is not None and len(rest) <= room  # each of its characters is a token
+    def allows(self, text: str, new: str, room: int) -> bool:
+        return new != "" and "  " not in text + new and ending(text + new, room) is not None
