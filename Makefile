@@ -23,13 +23,15 @@ VERSION := $(MAJOR).$(call version_of,MINOR).$(call version_of,PATCH)
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
 .PHONY: build lib tools demo demo-packages test test-packages test-swift test-aarch64 test-abi test-install test-python test-asan test-tsan \
-        install bench clean help
+        test-browser gallery install bench clean help
 
 help:
 	@echo 'build     libllada.so and the C examples (the default)'
 	@echo 'demo      build, then let the model answer in the terminal; MODEL=folder for another one'
 	@echo 'test      all tests; test-swift, test-abi, test-aarch64, test-install, test-python for one kind'
 	@echo 'test-asan the C tests and the library under AddressSanitizer; test-tsan, under ThreadSanitizer'
+	@echo 'test-browser  the page of a trace in a real browser, without a screen (installs chromium)'
+	@echo 'gallery   the pictures of the README'
 	@echo 'install   PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'bench     the benchmark'
 	@echo 'clean     forget everything built'
@@ -96,11 +98,19 @@ $(VENV)/ready: Makefile
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || .ci/packages python3-venv
 	@echo 'creating $(VENV)'
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(VENV)/bin/pip install --quiet numpy pytest tokenizers
+	@$(VENV)/bin/pip install --quiet numpy pytest tokenizers matplotlib
 	@touch $@
 
 test-python: lib $(VENV)/ready
 	@PYTHONPATH=bindings/python $(VENV)/bin/python -m pytest -q Tests/python
+
+# Not part of `test`: a browser is a large thing to install.
+test-browser: lib $(VENV)/ready
+	@command -v chromium >/dev/null || .ci/packages chromium
+	@PYTHONPATH=bindings/python $(VENV)/bin/python -m pytest -q Tests/browser
+
+gallery: lib $(VENV)/ready
+	@PYTHONPATH=bindings/python PYTHON=$(VENV)/bin/python examples/gallery/make.sh
 
 # The whole library instrumented, in a program that is, too. Both need the same runtime: the compiler is Swift's clang.
 test-asan: SANITIZER := address

@@ -35,5 +35,6 @@ let package = Package(
             name: "TextTests", dependencies: ["LLaDA"], exclude: ["make_fixtures.py", "make_normalization.py"]),
         .testTarget(name: "ForwardTests", dependencies: ["LLaDA", "Kernels"], exclude: ["make_yarn.py"]),
         .testTarget(name: "DecoderTests", dependencies: ["LLaDA", "Kernels"]),
+        .testTarget(name: "ScoringTests", dependencies: ["LLaDA"]),
     ]
 )

@@ -233,6 +233,41 @@ LLADA_API llada_status llada_model_get_info(const llada_model *model, llada_mode
 LLADA_API llada_status llada_model_logits(const llada_model *model, const int32_t *tokens, size_t count,
                                           int32_t block_length, float *out, size_t capacity, llada_error *error);
 
+/* ---- Scoring ---------------------------------------------------------------------------------------------------- */
+
+/* A sequence x_0 and noisy versions x_t of it. In one pass, as in training (2.0, eq. 3: the concatenation of x_t and x_0), block
+ * b of a version sees the sequence's blocks before b, and itself in both directions: the distributions that a decoder would see
+ * that has come to that block, for all blocks at once. The struct never changes. */
+typedef struct llada_noised_sequence {
+    const int32_t *tokens; /* [count], prompt first */
+    size_t count;          /* need not be a multiple of block_length: the last block then ends there */
+    const int32_t *noisy;  /* [versions, count]; in the prompt the same as `tokens` */
+    size_t versions;
+    size_t prompt_length;  /* 0 to count */
+} llada_noised_sequence;
+
+typedef struct llada_score_options {
+    uint32_t struct_size;
+    int32_t block_length;
+    bool everywhere;                  /* false: positions whose noisy token is not the sequence's own, masked or wrong, are
+                                         scored; true: all positions after the prompt */
+    llada_progress_callback progress; /* after each forward, of about 512 positions; may be NULL */
+    void *progress_user;
+} llada_score_options;
+
+/* The defaults: blocks of 32, not everywhere, no callback. */
+LLADA_API llada_status llada_score_options_init(llada_score_options *options, size_t size);
+
+/* Judges noisy versions, of several sequences at once. For each scored position: log_probs, of the sequence's own token there,
+ * in nats; predictions, the most likely token, and confidences, its probability, which are a decoder's; entropies of the
+ * distribution over all tokens, in nats. Positions that are not scored get NaN, predictions -1. Each array may be NULL; it has the
+ * versions of all sequences one after another, [versions, count] each, and `capacity` is in elements, for all four. Blocks
+ * without scored positions cost nothing; what sequences begin with in common is run once; `options` may be NULL. A call that
+ * fails on the way (stopped, out of memory) leaves part of the results. */
+LLADA_API llada_status llada_model_score(const llada_model *model, const llada_noised_sequence *sequences, size_t count,
+                                         const llada_score_options *options, float *log_probs, int32_t *predictions,
+                                         float *confidences, float *entropies, size_t capacity, llada_error *error);
+
 /* ---- Text ------------------------------------------------------------------------------------------------------- */
 
 enum {

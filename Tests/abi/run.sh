@@ -62,9 +62,9 @@ if [ -z "$sanitize" ]; then
     passed=$((passed + good)) failed=$((failed + bad))
 fi
 
-programs=(structs arguments decoding rules inside sharing random checkpoints saving snapshots manners loading)
+programs=(structs arguments decoding rules inside sharing random scoring checkpoints saving snapshots manners loading)
 # Those with threads; a sanitizer of threads has one of its own, which manners would count.
-[ "$sanitize" != --sanitize=thread ] || programs=(decoding sharing random)
+[ "$sanitize" != --sanitize=thread ] || programs=(decoding sharing random scoring)
 for program in "${programs[@]}"; do
     sources=(Tests/abi/$program.c) link=(-L"$lib" -lllada -Wl,-rpath,"$lib")
     if [ $program = loading ]; then link=(-ldl); else sources+=(Tests/abi/harness.c); fi

@@ -48,6 +48,20 @@ AT(llada_model_info, weight_bytes, 80);
 AT(llada_model_info, dtype, 88);
 AT(llada_model_info, kv_dtype, 92);
 
+SIZE(llada_noised_sequence, 40);
+AT(llada_noised_sequence, tokens, 0);
+AT(llada_noised_sequence, count, 8);
+AT(llada_noised_sequence, noisy, 16);
+AT(llada_noised_sequence, versions, 24);
+AT(llada_noised_sequence, prompt_length, 32);
+
+SIZE(llada_score_options, 32);
+AT(llada_score_options, struct_size, 0);
+AT(llada_score_options, block_length, 4);
+AT(llada_score_options, everywhere, 8);
+AT(llada_score_options, progress, 16);
+AT(llada_score_options, progress_user, 24);
+
 SIZE(llada_chat_message, 16);
 AT(llada_chat_message, role, 0);
 AT(llada_chat_message, content, 8);

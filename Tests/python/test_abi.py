@@ -19,6 +19,8 @@ STRUCTS = {
     "llada_error": _abi.Error,
     "llada_model_options": _abi.ModelOptions,
     "llada_model_info": _abi.ModelInfo,
+    "llada_noised_sequence": _abi.NoisedSequence,
+    "llada_score_options": _abi.ScoreOptions,
     "llada_chat_message": _abi.ChatMessage,
     "llada_policy": _abi.Policy,
     "llada_prefix_cache_info": _abi.PrefixCacheInfo,

@@ -30,28 +30,8 @@ struct Confidence {
         }
     }
 
-    /// The largest logit of a stretch of a row, and the sum of exp(logit - largest).
-    private struct Peak {
-        var token: Int32
-        var logit: Float
-        var sum: Float
-
-        /// Takes over the next stretch. Sums are rescaled in the order of stretches, so tiles are part of the result.
-        mutating func join(_ next: Peak) {
-            if next.sum == 0 { return }  // nothing but bans
-            if sum == 0 {
-                self = next
-            } else if next.logit > logit {
-                sum = next.sum + sum * llk_expf(logit - next.logit)
-                (token, logit) = (next.token, next.logit)
-            } else {
-                sum += next.sum * llk_expf(next.logit - logit)
-            }
-        }
-    }
-
     /// Rows of logits that are judged at a time: with a tile of the vocabulary they fit the cache of a core.
-    private static let rowsAtATime = 64
+    static let rowsAtATime = 64
 
     /// The most likely token of each row and its probability, without ever holding a row of logits: each tile of them is
     /// judged where it was computed. Ends early, with nothing, if one of `cancellations` is asked for.
@@ -75,8 +55,9 @@ struct Confidence {
                 let range = first..<min(first + piece, rows)
                 source.logits(range, vocabulary, into: logits, stride: width)
                 for row in range {
-                    peaks[index * rows + row] = Self.peak(
-                        logits + (row - first) * width, vocabulary, adjust[row], kernels)
+                    let logits = logits + (row - first) * width
+                    adjust[row].apply(to: logits, vocabulary)
+                    peaks[index * rows + row] = Peak(logits, vocabulary, kernels)
                 }
             }
         }
@@ -87,21 +68,6 @@ struct Confidence {
             tokens[row] = peak.logit > -.infinity ? peak.token : 0
             confidences[row] = peak.logit > -.infinity ? 1 / peak.sum : .nan  // softmax at the arg-max
         }
-    }
-
-    /// row: logits of `vocabulary`
-    private static func peak(
-        _ row: UnsafeMutablePointer<Float>, _ vocabulary: Range<Int>, _ adjustment: Adjustment, _ kernels: llk_kernels
-    ) -> Peak {
-        adjustment.apply(to: row, vocabulary)
-        var sum: Float = 0
-        let best = kernels.argmax_sum_exp(row, vocabulary.count, &sum)
-        let logit = row[best]
-        if !(logit > -.infinity) {  // all are -inf or NaN: if only bans did that, another tile may have better
-            sum = (0..<vocabulary.count).contains { row[$0].isNaN } ? .nan : 0
-        }
-        return Peak(
-            token: Int32(vocabulary.lowerBound + best), logit: logit > -.infinity ? logit : -.infinity, sum: sum)
     }
 
     /// With a sampler, confidence is that of the token drawn in the distribution it was drawn from; `uniform` gives each

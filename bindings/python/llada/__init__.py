@@ -5,7 +5,8 @@
         print(model.generate("What is 17 plus 25?").text)
 
 Model opens a checkpoint; Decoder denoises a canvas step by step, to be watched and steered; Policy says how. PrefixCache
-lets decoders share what they have computed; step_many steps several as one.
+lets decoders share what they have computed; step_many steps several as one. Model.score, elbo, choose and rollouts, and
+cap_loss, ebpo, dpo_margins ... say how likely tokens are, for evaluation and training.
 """
 
 from ._abi import lib as _lib
@@ -16,11 +17,18 @@ from .errors import (
     OutOfMemoryError, SnapshotError, SpecialTokenError, StateError, Stopped, TokenizerError, UnsupportedError,
 )
 from .inside import Routing
+from .likelihood import Choice, Elbo
 from .many import forward_many, step_many
 from .model import Model, ModelInfo
+from .objectives import (
+    CapLoss, Dpo, Ebpo, EditingLosses, cap_loss, dpo_margins, ebpo, log_likelihoods, m2t_t2t_losses,
+)
 from .policy import Policy
 from .records import Candidate, Edit, Event, Generation, Rule, State, Step
+from .rollouts import Rollouts
+from .scoring import Noised, Scores, score_many
 from .text import Tokenizer
+from .trace import Trace, TraceError
 from .window import Candidates, Window
 
 __version__: str = _lib.llada_version_string().decode()
@@ -32,9 +40,11 @@ def build_info() -> str:
 
 
 __all__ = [
-    "BusyError", "CacheInfo", "Cancelled", "Candidate", "Candidates", "CheckpointError", "ClosedError", "Decoder",
-    "Edit", "Error", "Event", "FileError", "FileMissingError", "Generation", "InvalidArgumentError", "Model",
-    "ModelInfo", "OutOfMemoryError", "Policy", "PrefixCache", "Routing", "Rule", "SnapshotError", "SpecialTokenError",
-    "State", "StateError", "Step", "Stopped", "Tokenizer", "TokenizerError", "UnsupportedError", "Window", "build_info",
-    "forward_many", "step_many",
+    "BusyError", "CacheInfo", "Cancelled", "Candidate", "Candidates", "CapLoss", "CheckpointError", "Choice",
+    "ClosedError", "Decoder", "Dpo", "Ebpo", "Edit", "EditingLosses", "Elbo", "Error", "Event", "FileError",
+    "FileMissingError", "Generation", "InvalidArgumentError", "Model", "ModelInfo", "Noised", "OutOfMemoryError",
+    "Policy", "PrefixCache", "Rollouts", "Routing", "Rule", "Scores", "SnapshotError", "SpecialTokenError", "State",
+    "StateError", "Step", "Stopped", "Tokenizer", "TokenizerError", "Trace", "TraceError", "UnsupportedError", "Window",
+    "build_info", "cap_loss", "dpo_margins", "ebpo", "forward_many", "log_likelihoods", "m2t_t2t_losses", "score_many",
+    "step_many",
 ]

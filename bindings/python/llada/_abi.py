@@ -107,6 +107,26 @@ class ModelInfo(_Sized):
     ]
 
 
+class NoisedSequence(Structure):
+    _fields_ = [
+        ("tokens", POINTER(c_int32)),
+        ("count", c_size_t),
+        ("noisy", POINTER(c_int32)),
+        ("versions", c_size_t),
+        ("prompt_length", c_size_t),
+    ]
+
+
+class ScoreOptions(_Sized):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("block_length", c_int32),
+        ("everywhere", c_bool),
+        ("progress", ProgressCallback),
+        ("progress_user", c_void_p),
+    ]
+
+
 class ChatMessage(Structure):
     _fields_ = [("role", c_char_p), ("content", c_char_p)]
 
@@ -238,6 +258,12 @@ PROTOTYPES = {
     "llada_model_free": (None, [_handle]),
     "llada_model_get_info": (c_int32, [_handle, POINTER(ModelInfo)]),
     "llada_model_logits": (c_int32, [_handle, _tokens, c_size_t, c_int32, POINTER(c_float), c_size_t, _error]),
+    "llada_score_options_init": (c_int32, [POINTER(ScoreOptions), c_size_t]),
+    "llada_model_score": (
+        c_int32,
+        [_handle, POINTER(NoisedSequence), c_size_t, POINTER(ScoreOptions), POINTER(c_float), _tokens, POINTER(c_float),
+         POINTER(c_float), c_size_t, _error],
+    ),
     "llada_tokenize": (c_int32, [_handle, c_char_p, c_size_t, c_uint32, _tokens, c_size_t, _count, _error]),
     "llada_detokenize": (
         c_int32, [_handle, _tokens, c_size_t, c_uint32, POINTER(c_char), c_size_t, _count, _error]

@@ -18,11 +18,13 @@ import numpy as np
 from . import _abi, drawing
 from ._convert import Handle, Tokens, collect, file_name, integer, position as as_position, snapshot, token_pointer, tokens
 from .cache import PrefixCache
-from .errors import BusyError, ClosedError, Error, InvalidArgumentError, call, check
+from .errors import BusyError, ClosedError, Error, InvalidArgumentError, StateError, call, check
 from .inside import Inside
 from .policy import Policy
 from .records import Candidate, Edit, Event, Generation, Rule, State, Step
 from .text import detokenize
+from .trace import Trace
+from .trace.recorder import Recorder, changes
 from .window import Windowed
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ class Decoder(Windowed, Inside):
 
     # Whether the proposal at hand is the policy's alone, because the rule raised something.
     _awaits_rule = False
+    _recorder: Recorder | None = None
+    _untouched = False  # nothing was done to it that a recording from here on would miss
 
     def __init__(
         self, model: Model, prompt: Any, policy: Policy | None = None, block_length: int = 32,
@@ -86,6 +90,9 @@ class Decoder(Windowed, Inside):
             _abi.lib.llada_decoder_create, self._model, token_pointer(ids), len(ids), byref(options), byref(decoder)
         )
         self._handle: Handle | None = Handle(decoder, _abi.lib.llada_decoder_free)
+        self._untouched = True
+        named = {name: getattr(options, name) for name in ("infill", "eos_early_stop", "use_cache")}
+        self._name_options(model, named)
 
     # -- Stepping
 
@@ -142,7 +149,7 @@ class Decoder(Windowed, Inside):
     def step(self) -> Step:
         """The rest of the current step: what of forward, propose, apply has not been done. StateError at the end."""
         before = self._state()
-        if self.rule is None:
+        if self.rule is None and self._recorder is None:
             self._call(_abi.lib.llada_decoder_step)
         else:
             if before.phase == _abi.PHASES.index("ready"):
@@ -199,6 +206,7 @@ class Decoder(Windowed, Inside):
             fork = object.__new__(type(self))
             fork.__dict__.update(self.__dict__)
             fork._handle = Handle(pointer, _abi.lib.llada_decoder_free)
+            fork._recorder, fork._untouched = None, False
             fork._policy, fork._lock, fork._locked = policy, threading.RLock(), set(self._locked)
             fork.rule = self._rule
         return fork
@@ -264,6 +272,7 @@ class Decoder(Windowed, Inside):
         locked, count = POINTER(c_bool)(), c_size_t()
         check(_abi.lib.llada_decoder_locked(handle, byref(locked), byref(count)))
         decoder._locked = {position for position in range(count.value) if locked[position]}
+        decoder._name_options(model, {})
         return decoder
 
     def cancel(self) -> None:
@@ -478,6 +487,7 @@ class Decoder(Windowed, Inside):
             forwards=state.forwards, commits=state.commits, prefills=state.prefills, edits=state.edits,
             computed_positions=state.computed_positions, reused_positions=state.reused_positions,
             finish_reason=_abi.FINISH_REASONS[state.finish_reason] if state.finish_reason else None,
+            trace=None if self._recorder is None else self._recorder.trace,
         )
 
     # -- Interfering
@@ -522,10 +532,48 @@ class Decoder(Windowed, Inside):
         end = "auto" if done is None else "now" if done else "not_yet"
         self._call(_abi.lib.llada_decoder_end_block, _abi.BLOCK_ENDS.index(end))
 
+    # -- Being recorded
+
+    def record(self, path: str | os.PathLike | None = None) -> Trace:
+        """Begins a Trace of all that is done from here on, by whatever means: by steps or their parts, by rules, by you, alone
+        or beside others. With a path it is written there as well, each forward as it is done.
+
+        It ends with `trace.stop()`, a `with` of the trace, or the decoder. Forks are not recorded with it. StateError if the
+        decoder is being recorded."""
+        with self._held():
+            if self._recorder is not None:
+                raise StateError("the decoder is being recorded; stop that trace first")
+            trace, self._recorder = Trace._of(self, path)
+            return trace
+
+    def _name_options(self, model: Model, options: dict[str, Any]) -> None:
+        """For the first line of a trace."""
+        state = self._state()
+        self._model_name = model.name
+        self._options = {"block_length": state.block_length, "gen_length": state.gen_length, **options}
+
+    def _forwarded(self) -> None:
+        """A forward was done on its behalf."""
+        self._untouched = False
+        if self._recorder is not None:
+            self._recorder.look(self)
+
+    def _stop_recording(self) -> None:
+        recorder = self._recorder
+        if recorder is not None:
+            with self._held():
+                self._recorder = None
+                recorder.stop(self)
+
     # -- Its end
 
     def close(self) -> None:
         """Gives the decoder back. A call at work in another thread is cancelled, and the memory lives until it ends."""
+        if self._recorder is not None and self._handle is not None:
+            try:
+                self._stop_recording()
+            except BusyError:
+                pass  # the thread at work goes on recording to its end; the trace stays without a result
         self.cancel()
         self._handle = None
 
@@ -547,7 +595,7 @@ class Decoder(Windowed, Inside):
         return "\n".join(drawing.lines(self._spans(), width, color))
 
     def _repr_html_(self) -> str:
-        return drawing.html([] if self.closed else self._spans(), repr(self))
+        return drawing.html([] if self.closed else self._spans(sure=True), repr(self))
 
     def __repr__(self) -> str:
         try:
@@ -565,7 +613,8 @@ class Decoder(Windowed, Inside):
             f"forwards={state.forwards}, edits={state.edits}>"
         )
 
-    def _spans(self) -> list[drawing.Span]:
+    def _spans(self, sure: bool = False) -> list[drawing.Span]:
+        """`sure`: how sure the last forward was of the tokens that it agreed with, as well."""
         canvas, states = self._canvas()
         changed = {event.position: event.kind for event in self.events}
         decode = (lambda ids: detokenize(self._model, ids, False, False)) if self._info.has_tokenizer else None
@@ -574,6 +623,14 @@ class Decoder(Windowed, Inside):
             "mask" if masked[i] else changed.get(i) or ("prompt" if states[i] == State.PROMPT else "token")
             for i in range(len(canvas))
         ]
+        if sure and self.forwards:
+            try:
+                predictions, confidences = self._predictions()
+            except StateError:
+                return drawing.spans(canvas, kinds, decode)  # a forward was cut short
+            for place in np.flatnonzero(predictions == canvas):
+                if kinds[place] == "token":
+                    kinds[place] = drawing.level(confidences[place])
         return drawing.spans(canvas, kinds, decode)
 
     # -- Underneath
@@ -593,7 +650,12 @@ class Decoder(Windowed, Inside):
 
     def _call(self, function: Any, *arguments: Any) -> None:
         with self._held() as handle:
-            call(function, handle, *arguments)
+            self._untouched = self._untouched and not changes(function)
+            if self._recorder is None:
+                call(function, handle, *arguments)
+            else:
+                with self._recorder.around(self, function, arguments):
+                    call(function, handle, *arguments)
 
     def _state(self) -> _abi.DecoderState:
         state = _abi.DecoderState()

@@ -10,18 +10,31 @@ from typing import Any, NamedTuple
 
 
 class Span(NamedTuple):
-    """A stretch of the canvas: "prompt", "token", "mask", or what the last step did there: "unmask", "replace"."""
+    """A stretch of the canvas: "prompt", "token", "mask"; what the last step did there: "unmask", "replace", "host"; or, of a
+    token, how sure the model is of it: see `level`."""
 
     kind: str
     text: str
 
 
-_ANSI = {"prompt": "\x1b[2m", "token": "", "mask": "\x1b[2m", "unmask": "\x1b[32m", "replace": "\x1b[1;33m"}
+# Orange is unsure, blue is sure: apart for every kind of eye.
+_LEVELS = (("sure0", 0.5, 208, "#b35900"), ("sure1", 0.8, 215, "#8a6d3b"), ("sure2", 0.95, 250, "#777"),
+           ("sure3", 0.99, 117, "#2f7fb5"), ("sure4", 2.0, 75, "#0b5a94"))
+_ANSI = {
+    "prompt": "\x1b[2m", "token": "", "mask": "\x1b[2m", "unmask": "\x1b[32m", "replace": "\x1b[1;33m",
+    "host": "\x1b[1;7;35m", **{name: f"\x1b[38;5;{code}m" for name, _, code, _ in _LEVELS},
+}
 _CSS = {
     "prompt": "color:#888", "token": "", "mask": "color:#bbb", "unmask": "background:#cfc;color:#000",
-    "replace": "background:#fd8;color:#000",
+    "replace": "background:#fd8;color:#000", "host": "background:#e9c8dd;color:#000",
+    **{name: f"color:{css}" for name, _, _, css in _LEVELS},
 }
 _MASK = "░"
+
+
+def level(confidence: float) -> str:
+    """The kind of a token that the model gives this probability."""
+    return next(name for name, below, _, _ in _LEVELS if confidence < below)
 
 
 def spans(canvas: Any, kinds: Sequence[str], decode: Callable[[Any], str] | None) -> list[Span]:
@@ -42,8 +55,8 @@ def lines(parts: Sequence[Span], width: int, color: bool) -> list[str]:
     """The spans wrapped to `width` columns, in colour with ANSI codes, each line complete in itself."""
     result, column, style = [""], 0, ""
     for kind, character in _characters(parts):
-        columns = _columns(character)
-        if character == "\n" or column + columns > max(width, 2):
+        width_here = _columns(character)
+        if character == "\n" or column + width_here > max(width, 2):
             result[-1] += "\x1b[0m" if style else ""
             result.append("")
             column, style = 0, ""
@@ -54,7 +67,7 @@ def lines(parts: Sequence[Span], width: int, color: bool) -> list[str]:
             result[-1] += ("\x1b[0m" if style else "") + wanted
             style = wanted
         result[-1] += character
-        column += columns
+        column += width_here
     result[-1] += "\x1b[0m" if style else ""
     return result
 
@@ -64,12 +77,20 @@ def html(parts: Sequence[Span], caption: str) -> str:
     return f'<pre style="white-space:pre-wrap">{body}</pre><small>{escaping.escape(caption)}</small>'
 
 
+def printable(text: str) -> str:
+    """A model can write escape sequences; a terminal should not obey them, and no picture can show them."""
+    return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") and c != "\n" else c for c in text)
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    return sum(map(_columns, text))
+
+
 def _characters(parts: Sequence[Span]) -> Iterator[tuple[str, str]]:
     for kind, text in parts:
-        for character in text.replace("\r\n", "\n").replace("\t", "    "):
-            # A model can write escape sequences; a terminal should not obey them.
-            printable = character == "\n" or unicodedata.category(character) not in ("Cc", "Cs")
-            yield kind, character if printable else "\ufffd"
+        for character in printable(text.replace("\r\n", "\n").replace("\t", "    ")):
+            yield kind, character
 
 
 def _columns(character: str) -> int:

@@ -34,6 +34,7 @@ class Inside:
 
     _info: ModelInfo
     _held: Callable[[], AbstractContextManager[Handle]]
+    _call: Callable[..., None]
 
     def watch(self, routing: bool = False, hidden: bool = False) -> None:
         """From the next forward on, keeps what the routers choose, or what the layers give, for the active positions;
@@ -74,11 +75,9 @@ class Inside:
 
         Raises InvalidArgumentError if a position might then find fewer than num_experts_per_tok; StateError for a decoder
         with a prefix cache, whose keys and values others share."""
-        with self._held() as handle:
-            call(
-                _abi.lib.llada_decoder_disable_expert, handle, integer(layer, "layer"), integer(expert, "expert"),
-                bool(disabled),
-            )
+        self._call(
+            _abi.lib.llada_decoder_disable_expert, integer(layer, "layer"), integer(expert, "expert"), bool(disabled)
+        )
 
     def _filled(self, function: Any, kind: Any, *arguments: Any) -> np.ndarray:
         with self._held() as handle:

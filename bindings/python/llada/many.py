@@ -23,8 +23,8 @@ def forward_many(decoders: Iterable[Decoder]) -> None:
     Raises InvalidArgumentError for a decoder that is there twice, or decoders of different models; StateError if one has
     finished, BusyError if one is at work in another thread. Where a forward fails (Cancelled, say), some have done
     theirs and others have not; each can go on from there."""
-    with _held(decoders) as (_, pointers):
-        _forward(pointers)
+    with _held(decoders) as (decoders, pointers):
+        _forward(decoders, pointers)
 
 
 def step_many(decoders: Iterable[Decoder]) -> list[Step]:
@@ -35,14 +35,15 @@ def step_many(decoders: Iterable[Decoder]) -> list[Step]:
             llada.step_many(working)
     """
     with _held(decoders) as (decoders, pointers):
-        ready = []
+        ready, theirs = [], []
         for index, (decoder, pointer) in enumerate(zip(decoders, pointers)):
             phase = decoder.phase
             if phase == "finished":
                 raise StateError(f"decoders[{index}] has finished")
             if phase == "ready":
-                ready.append(pointer)
-        _forward(ready)
+                ready.append(decoder)
+                theirs.append(pointer)
+        _forward(ready, theirs)
         return [decoder.step() for decoder in decoders]
 
 
@@ -66,8 +67,12 @@ def _held(decoders: Iterable[Decoder]) -> Iterator[tuple[list[Decoder], list[int
             handles.clear()  # the traceback of an exception would keep them
 
 
-def _forward(pointers: list[int]) -> None:
-    call(_abi.lib.llada_decoders_forward, (c_void_p * len(pointers))(*pointers), len(pointers))
+def _forward(decoders: list[Decoder], pointers: list[int]) -> None:
+    try:
+        call(_abi.lib.llada_decoders_forward, (c_void_p * len(pointers))(*pointers), len(pointers))
+    finally:
+        for decoder in decoders:  # where it failed, some have done theirs
+            decoder._forwarded()
 
 
 def generations(

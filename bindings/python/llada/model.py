@@ -16,10 +16,13 @@ from ._convert import Handle, Tokens, choice, file_name, integer, token_pointer,
 from .cache import PrefixCache
 from .decoder import Decoder
 from .errors import ClosedError, Error, FileMissingError, InvalidArgumentError, call, check
+from .likelihood import Choice, Elbo, choose, draw_noise, elbos
 from .many import generations
 from .policy import Policy
 from .progress import Progress, reporting
 from .records import Generation, Rule
+from .rollouts import Rollouts, rollouts
+from .scoring import Noised, Scores, mask_of, score_many
 from .text import Tokenizer
 
 
@@ -140,6 +143,11 @@ class Model:
     # -- What it is
 
     @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return os.path.basename(os.path.normpath(self._path))
+
+    @property
     def vocab_size(self) -> int:
         return self.info.vocab_size
 
@@ -172,11 +180,91 @@ class Model:
         )
         return out
 
+    # -- How likely
+
+    def score(
+        self, ids: Any, noisy: Any, prompt_length: int = 0, block_length: int = 32, *, everywhere: bool = False,
+        entropies: bool = False, progress: Progress = False,
+    ) -> Scores:
+        """Log-probabilities of a sequence's own tokens where noisy versions of it are masked or wrong, all blocks of all
+        versions in one pass (2.0 report, eq. 3).
+
+        ids    the sequence x_0, prompt first: token ids [n]
+        noisy  x_t: [n] or [versions, n], in the prompt the same as ids
+        The rest, and what it raises: as `llada.score_many`, which is this for several sequences."""
+        return score_many(
+            self, [Noised(ids, noisy, prompt_length)], block_length, everywhere=everywhere, entropies=entropies,
+            progress=progress,
+        )[0]
+
+    def elbo(
+        self, ids: Any, prompt_length: int = 0, block_length: int = 32, *, samples: int = 16, seed: int = 0,
+        complementary: bool = True, band: tuple[float, float] | None = None, progress: Progress = False,
+    ) -> Elbo:
+        """A lower bound on log p(ids[prompt_length:] | the prompt), in nats, estimated by drawing noise (2.0 report, eq. 1 and
+        5, with the weight 1/t of the linear schedule):
+
+            E over t uniform in (0, 1], x_t with each token masked with probability t, of
+            1/t * sum over blocks and masked tokens of log p(x_0^i | x_0 before the block, x_t in it)
+
+        The default draws, for each block on its own, the number of masks in place of t: k of its m tokens, each k as likely,
+        with the weight m/k. That is the same expectation, with t summed over, and a finite variance.
+
+        samples        estimates that are averaged; with `complementary`, pairs
+        complementary  each version comes with the one that masks what it shows (2.0 report, "complementary masking")
+        band           (low, high) of t instead: one rate a sample, uniform in it, each token masked on its own, weight 1/t, as
+                       noise is drawn in training (dFactory: 0.3 to 0.8). Then it is the mean over the band, no bound
+        seed           of NumPy's PCG64: equal seeds, equal noise
+
+        The last block is completed with masks that stay masks, as on a decoder's canvas. Raises as `score_many`, and
+        SpecialTokenError if the mask id is unknown."""
+        self._live()
+        draw = draw_noise(ids, prompt_length, block_length, mask_of(self), samples, seed, complementary, band)
+        return elbos(self, [draw], block_length, progress)[0]
+
+    def choose(
+        self, prompt: Any, answers: Iterable[Any], by: str = "elbo", *, samples: int = 16, seed: int = 0,
+        per_token: bool = False, end: bool = True, block_length: int = 32, chat: bool | None = None,
+    ) -> list[Choice]:
+        """Ranks given answers to a prompt, the most likely first. The prompt is computed once, and all answers go together.
+
+        prompt, chat   as in `generate`
+        answers        texts or token ids
+        by             "elbo": the bound on log p(answer | prompt), as `elbo` estimates it, in complementary pairs, of the
+                       same seed for all. "pseudo": the pseudo-log-likelihood, sum over the answer's tokens of
+                       log p(token | its block's other tokens, the blocks before) (Salazar et al., 2020): nothing is
+                       drawn, but it is no bound
+        samples, seed  of "elbo"
+        per_token      True ranks by score over number of tokens, for answers of different lengths
+        end            whether an answer ends with the end-of-sequence token, which counts as one of its tokens
+
+        Behind the answer its last block is masked, as on a decoder's canvas. Raises as `elbo`."""
+        return choose(self, prompt, answers, by, samples, seed, per_token, end, block_length, chat)
+
+    def rollouts(
+        self, prompt: Any, n: int = 8, policy: Policy | None = None, *, seeds: Sequence[int] | None = None,
+        reward: Callable[[Generation], float] | None = None, block_length: int = 32, gen_length: int = 256,
+        eos_early_stop: bool = True, chat: bool | None = None,
+    ) -> Rollouts:
+        """Several samples for one prompt, stepped together, with tokens, step maps, behaviour log-probabilities and rewards
+        as arrays: what a trainer by reinforcement (EBPO) starts from. Each is what `generate` gives with
+        `policy.replace(seed=...)`, bit for bit; the prompt is computed once.
+
+        policy  None: Policy.quality(). With temperature 0 all samples are the same
+        seeds   one for each sample; None: 0 to n - 1
+        reward  of each Generation, a number. What it raises is raised here
+
+        The rest: as `generate`."""
+        self._live()
+        return rollouts(self, prompt, n, policy, seeds, reward, block_length, gen_length, eos_early_stop, chat)
+
+    # -- Decoding
+
     def generate(
         self, prompt: Any, policy: Policy | None = None, block_length: int = 32, gen_length: int = 256,
         eos_early_stop: bool = True, *, chat: bool | None = None, infill: bool = False, use_cache: bool = True,
         prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
-        callback: Callable[[Decoder], object] | None = None,
+        callback: Callable[[Decoder], object] | None = None, record: bool | str | os.PathLike = False,
     ) -> Generation:
         """Denoises an answer of at most `gen_length` tokens to `prompt`.
 
@@ -186,11 +274,14 @@ class Model:
         rule, infill, use_cache, prefix_cache: see Decoder
         callback  called with the decoder after each step, when it may look and interfere; returning True ends the
                   generation there. What it raises is raised here; Ctrl-C takes effect between steps.
+        record    True: what comes out has a `trace`. A path: it is written there as well
         """
         with self.decoder(
             prompt, policy, block_length, gen_length, eos_early_stop, chat=chat, infill=infill, use_cache=use_cache,
             prefix_cache=prefix_cache, rule=rule,
         ) as decoder:
+            if record:
+                decoder.record(None if record is True else record)
             decoder.run(callback)
             return decoder.result
 
@@ -198,7 +289,7 @@ class Model:
         self, prompts: Iterable[Any], policy: Policy | Sequence[Policy] | None = None, block_length: int = 32,
         gen_length: int = 256, eos_early_stop: bool = True, *, in_flight: int = 8, chat: bool | None = None,
         infill: bool = False, use_cache: bool = True, prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
-        callback: Callable[[Decoder], object] | None = None, progress: bool | None = None,
+        callback: Callable[[Decoder], object] | None = None, progress: bool | None = None, record: bool = False,
     ) -> list[Generation]:
         """`generate` for many prompts: several at a time, which reads the weights once for all of them. Each answer is what
         `generate` gives, bit for bit, and they come in the order of the prompts.
@@ -209,6 +300,7 @@ class Model:
         callback   called with each decoder after each of its steps; returning True ends that generation
         progress   None: a bar if stderr is a terminal; True or False. It shows how many are done, tokens a second and
                    tokens per forward
+        record     True: each answer has a `trace`
         The other arguments are those of `generate`.
 
         What a prompt, a rule or a callback raises is raised here, as is Ctrl-C between steps; then all decoders are
@@ -217,13 +309,14 @@ class Model:
         return list(self.stream_many(
             prompts, policy, block_length, gen_length, eos_early_stop, in_flight=in_flight, chat=chat, infill=infill,
             use_cache=use_cache, prefix_cache=prefix_cache, rule=rule, callback=callback, progress=progress,
+            record=record,
         ))
 
     def stream_many(
         self, prompts: Iterable[Any], policy: Policy | Sequence[Policy] | None = None, block_length: int = 32,
         gen_length: int = 256, eos_early_stop: bool = True, *, in_flight: int = 8, chat: bool | None = None,
         infill: bool = False, use_cache: bool = True, prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
-        callback: Callable[[Decoder], object] | None = None, progress: bool | None = None,
+        callback: Callable[[Decoder], object] | None = None, progress: bool | None = None, record: bool = False,
     ) -> Iterator[Generation]:
         """`generate_many`, an answer at a time, in the order of the prompts: for more prompts than fit, and to keep answers
         before the last one is there.
@@ -249,10 +342,13 @@ class Model:
             if policies is not None and index >= len(policies):
                 raise InvalidArgumentError(f"there are {len(policies)} policies and more prompts; expected one for each")
             try:
-                return self.decoder(
+                made = self.decoder(
                     prompt, policies[index] if policies is not None else policy, block_length, gen_length,
                     eos_early_stop, chat=chat, infill=infill, use_cache=use_cache, prefix_cache=prefix_cache, rule=rule,
                 )
+                if record:
+                    made.record()
+                return made
             except Error as problem:
                 problem.message = f"prompts[{index}]: {problem.message}"
                 raise
@@ -335,7 +431,7 @@ class Model:
     def __repr__(self) -> str:
         info = self.info
         return (
-            f"<llada.Model {os.path.basename(os.path.normpath(self._path))!r}: {info.num_parameters / 1e6:.1f} M "
+            f"<llada.Model {self.name!r}: {info.num_parameters / 1e6:.1f} M "
             f"parameters, {info.num_hidden_layers} layers, {info.num_experts} experts, vocabulary {info.vocab_size}"
             f"{', closed' if self.closed else ''}>"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
@@ -81,6 +81,7 @@ class Generation:
     computed_positions, reused_positions
                    run through the model in all forwards; found in the prefix cache instead
     finish_reason  "eos" or "length"; None if a callback ended it
+    trace          how it came about, if that was recorded; else None
     """
 
     tokens: Tokens
@@ -92,6 +93,7 @@ class Generation:
     computed_positions: int
     reused_positions: int
     finish_reason: str | None
+    trace: llada.Trace | None = field(default=None, repr=False)
 
     @property
     def tpf(self) -> float:

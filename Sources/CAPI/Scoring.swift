@@ -1,0 +1,62 @@
+import CLLaDA
+import LLaDA
+
+@_cdecl("llada_score_options_init") @implementation
+public func llada_score_options_init(_ options: UnsafeMutablePointer<llada_score_options>?, _ size: Int) -> llada_status {
+    var defaults = llada_score_options()
+    defaults.block_length = 32
+    return answer(nil) { () throws(LLaDAError) in
+        try CallerStruct.initialize(options, size, "llada_score_options", to: defaults)
+    }
+}
+
+@_cdecl("llada_model_score") @implementation
+public func llada_model_score(
+    _ model: OpaquePointer?, _ sequences: UnsafePointer<llada_noised_sequence>?, _ count: Int,
+    _ options: UnsafePointer<llada_score_options>?, _ log_probs: UnsafeMutablePointer<Float>?,
+    _ predictions: UnsafeMutablePointer<Int32>?, _ confidences: UnsafeMutablePointer<Float>?,
+    _ entropies: UnsafeMutablePointer<Float>?, _ capacity: Int, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let model = try CAPI.model(model)
+        var noised: [NoisedSequence] = []
+        for (index, sequence) in try elements(sequences, count, "sequences").enumerated() {
+            noised.append(try noisedSequence(sequence, "sequences[\(index)]"))
+        }
+        var blockLength = 32
+        var everywhere = false
+        var progress: ((Double) -> Bool)?
+        if let options {
+            let fields = try CallerStruct(options, "llada_score_options")
+            blockLength = fields[\.block_length].map { Int($0) } ?? blockLength
+            everywhere = fields[flag: \.everywhere] ?? everywhere
+            if let callback = fields[\.progress] ?? nil {
+                let user = fields[\.progress_user] ?? nil
+                progress = { callback($0, user) == 0 }
+            }
+        }
+        let room = Int(clamping: UInt(bitPattern: capacity))
+        var buffers = ScoreBuffers()
+        buffers.logProbabilities = log_probs.map { UnsafeMutableBufferPointer(start: $0, count: room) }
+        buffers.predictions = predictions.map { UnsafeMutableBufferPointer(start: $0, count: room) }
+        buffers.confidences = confidences.map { UnsafeMutableBufferPointer(start: $0, count: room) }
+        buffers.entropies = entropies.map { UnsafeMutableBufferPointer(start: $0, count: room) }
+        try model.score(noised, blockLength: blockLength, everywhere: everywhere, into: buffers, progress: progress)
+    }
+}
+
+private func noisedSequence(_ sequence: llada_noised_sequence, _ name: String) throws(LLaDAError) -> NoisedSequence {
+    let tokens = try elements(sequence.tokens, sequence.count, "\(name).tokens", "\(name).count")
+    guard 0...Int(Int32.max) ~= sequence.versions else {
+        throw .argument("\(name).versions", found: UInt(bitPattern: sequence.versions), expected: "at most \(Int32.max)")
+    }
+    guard 0...sequence.count ~= sequence.prompt_length else {
+        throw .argument(
+            "\(name).prompt_length", found: UInt(bitPattern: sequence.prompt_length), expected: "0 to \(sequence.count)")
+    }
+    // Neither factor is above Int32.max.
+    let noisy = try elements(
+        sequence.noisy, sequence.count * sequence.versions, "\(name).noisy", "\(name).count * versions")
+    return NoisedSequence(
+        tokens: tokens, noisy: noisy, versions: sequence.versions, promptLength: sequence.prompt_length)
+}

@@ -1,0 +1,47 @@
+extension Model {
+    /// What this model makes of noisy versions of sequences, all blocks of a version at once (spec: training.md,
+    /// "Concatenated mask"): of each position after the prompt whose noisy token is not the sequence's own, masked or
+    /// wrong, or with `everywhere` of every position after the prompt.
+    ///
+    /// Clean blocks are run once for all versions, and once for all sequences that begin with them. `progress` is told the
+    /// part done, 0 to 1, after each forward of about 512 positions; returning false ends the work with `.stopped`, and
+    /// then, as after any failure on the way, buffers hold part of the results.
+    public func score(
+        _ sequences: [NoisedSequence], blockLength: Int = 32, everywhere: Bool = false, into out: ScoreBuffers,
+        progress: ((Double) -> Bool)? = nil
+    ) throws(LLaDAError) {
+        try config.check(blockLength: blockLength, canvas: 0)
+        var starts: [Int] = []  // of each sequence's positions in the buffers
+        var total = 0
+        for (index, sequence) in sequences.enumerated() {
+            try sequence.check(config, index: index)
+            starts.append(total)
+            total += sequence.noisy.count
+        }
+        try out.check(total)
+        out.clear(total)
+        let plan = NoisyCleanPlan(sequences, blockLength: blockLength) { number, version, position in
+            let sequence = sequences[number]
+            return position >= sequence.promptLength
+                && (everywhere || sequence.noisyToken(version, position) != sequence.tokens[position])
+        }
+        var pass = NoisyCleanPass(transformer, plan, sequences, everywhere: everywhere)
+        var statistics = TokenStatistics(compute: transformer.compute, wantsEntropy: out.entropies != nil)
+        var rows = 0
+        for blocks in plan.forwards {
+            let result = try pass.run(blocks)
+            try statistics.judge(result, targets: result.wanted.map(\.token)) { row, found in
+                let wanted = result.wanted[row]
+                let place = starts[wanted.sequence] + wanted.version * sequences[wanted.sequence].tokens.count + wanted.position
+                out.logProbabilities?[place] = Float(found.logProbability)
+                out.predictions?[place] = found.prediction
+                out.confidences?[place] = found.confidence
+                out.entropies?[place] = Float(found.entropy)
+            }
+            rows += result.rowCount
+            if let progress, !progress(Double(rows) / Double(plan.rowCount)) {
+                throw LLaDAError(.stopped, "scoring was stopped by the progress callback")
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+/// Runs the forwards of a plan, one after another: clean blocks under the strict block-causal mask, and noisy blocks each
+/// over a table of its own, the clean pages before it and one for itself. No other mask is needed.
+struct NoisyCleanPass {
+    /// A position whose logits were wanted, and the token that belongs there.
+    struct Wanted {
+        let sequence: Int
+        let version: Int
+        let position: Int
+        let token: Int32
+    }
+
+    /// The logits of the wanted rows of one forward.
+    struct Result: LogitSource {
+        let transformer: Transformer
+        let states: FinalStates
+        let wanted: [Wanted]
+        let rowCount: Int
+
+        var vocabSize: Int { transformer.config.vocabSize }
+
+        func logits(
+            _ rows: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int
+        ) {
+            transformer.logits(states, rows, vocabulary, into: out, stride: stride)
+        }
+    }
+
+    private let transformer: Transformer
+    private let plan: NoisyCleanPlan
+    private let sequences: [NoisedSequence]
+    private let everywhere: Bool
+    /// Of the nodes of the plan, from when they are computed to when the last sequence that looks back to them is done.
+    private var cleanPages: [Page?]
+    /// The nodes to be given up after each sequence.
+    private var expiring: [[Int]]
+    private var expired = 0
+    private var noisyPages: [Page] = []  // of the forward at hand
+
+    init(_ transformer: Transformer, _ plan: NoisyCleanPlan, _ sequences: [NoisedSequence], everywhere: Bool) {
+        self.transformer = transformer
+        self.plan = plan
+        self.sequences = sequences
+        self.everywhere = everywhere
+        cleanPages = Array(repeating: nil, count: plan.lastUsers.count)
+        expiring = Array(repeating: [], count: sequences.count)
+        for (node, user) in plan.lastUsers.enumerated() { expiring[user].append(node) }
+    }
+
+    mutating func run(_ blocks: [NoisyCleanPlan.Block]) throws(LLaDAError) -> Result {
+        giveUp(before: blocks.first?.sequence ?? 0)
+        var rows: [Row] = []
+        var tables: [PageTable] = []
+        var wanted: [Wanted] = []
+        var noisyCount = 0
+        var cleanSequence = -1  // whose clean blocks the last table is for
+        for (place, block) in blocks.enumerated() {
+            let sequence = sequences[block.sequence]
+            let path = plan.paths[block.sequence]
+            let positions = plan.positions(block.index, count: sequence.tokens.count)
+            guard let version = block.version else {
+                if cleanSequence != block.sequence {
+                    // All of them at once: the table has to hold the last before rows are added to it.
+                    let last = blocks[place...].last { $0.sequence == block.sequence && $0.version == nil } ?? block
+                    for index in block.index...last.index { cleanPages[path[index]] = try makePage() }
+                    tables.append(table(path[...last.index]))
+                    cleanSequence = block.sequence
+                }
+                rows += positions.map { position in
+                    Row(
+                        sequence: tables.count - 1, position: position, token: sequence.tokens[position],
+                        visibleEnd: positions.upperBound, wantsLogits: false)
+                }
+                continue
+            }
+            cleanSequence = -1
+            if noisyCount == noisyPages.count { noisyPages.append(try makePage()) }
+            tables.append(table(path[..<block.index], and: noisyPages[noisyCount]))
+            noisyCount += 1
+            for position in positions {
+                let (token, own) = (sequence.noisyToken(version, position), sequence.tokens[position])
+                let isScored = position >= sequence.promptLength && (everywhere || token != own)
+                rows.append(Row(
+                    sequence: tables.count - 1, position: position, token: token, visibleEnd: positions.upperBound,
+                    wantsLogits: isScored))
+                if isScored {
+                    wanted.append(Wanted(sequence: block.sequence, version: version, position: position, token: own))
+                }
+            }
+        }
+        let states = try transformer.forward(Batch(rows: rows, tables: tables))
+        return Result(transformer: transformer, states: states, wanted: wanted, rowCount: rows.count)
+    }
+
+    private func table(_ path: ArraySlice<Int>, and noisy: Page? = nil) -> PageTable {
+        PageTable(pages: path.compactMap { cleanPages[$0] } + (noisy.map { [$0] } ?? []), blockLength: plan.blockLength)
+    }
+
+    private func makePage() throws(LLaDAError) -> Page {
+        try Page(blockLength: plan.blockLength, config: transformer.config, type: transformer.keyValues)
+    }
+
+    private mutating func giveUp(before sequence: Int) {
+        while expired < sequence {
+            for node in expiring[expired] { cleanPages[node] = nil }
+            expired += 1
+        }
+    }
+}

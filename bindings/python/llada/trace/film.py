@@ -1,0 +1,129 @@
+"""A trace as frames: what stood where after each forward, who wrote it, and how sure the model is of it. What pictures share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..records import Event
+from .steps import TraceStep
+
+if TYPE_CHECKING:
+    from . import Trace
+
+MASK, END = "░", "∎"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """After one step; the first one is before any. Arrays are as long as the canvas.
+
+    sure       the model's probability for the token that stands there, as of the last forward that agreed; else not a number
+    written    how many forwards there had been when it was written last; 0: never
+    reasons    why it was written last: as in Event; "" if it never was
+    events     what this step changed, the host's writing since the one before included
+    masks      left in the answer, up to its end
+    tokens     written of it
+    edits      tokens that replaced another so far
+    """
+
+    step: TraceStep | None
+    canvas: np.ndarray
+    sure: np.ndarray
+    written: np.ndarray
+    reasons: list[str]
+    events: list[Event]
+    masks: int
+    tokens: int
+    edits: int
+
+    @property
+    def changes(self) -> dict[int, Event]:
+        """The last event of each position."""
+        return {event.position: event for event in self.events}
+
+    @property
+    def forwards(self) -> int:
+        return self.step.forwards if self.step is not None else 0
+
+    @property
+    def tpf(self) -> float:
+        return self.tokens / self.forwards if self.forwards else 0.0
+
+    def counters(self) -> str:
+        if self.step is None:
+            return f"before the first forward · {self.masks} masks"
+        kinds = [event.kind for event in self.events]
+        return " · ".join([
+            f"forward {self.forwards}{' (once more)' if self.step.again else ''}",
+            f"block {self.step.block}{' (revisiting)' if self.step.editing_blocks else ''}",
+            f"{kinds.count('unmask')} written", f"{kinds.count('replace')} edited", f"{self.masks} masks left",
+            f"{self.tpf:.2f} tokens a forward",
+        ])
+
+
+def frames(trace: Trace) -> Iterator[Frame]:
+    start = trace.start
+    length = len(start.canvas)
+    mask, end = start.mask_token_id, start.model.get("eos_token_id")
+    first, last = len(start.prompt), min(length, len(start.prompt) + start.options.get("gen_length", length))
+    sure = np.full(length, np.nan, np.float32)
+    written, reasons, edits = start.step_map.copy(), [""] * length, 0
+
+    def frame(step: TraceStep | None, canvas: np.ndarray, events: list[Event]) -> Frame:
+        answer = canvas[first:last]
+        ends = np.flatnonzero(answer == end)
+        answer = answer[: ends[0] + 1 if len(ends) else None]
+        masks = int(np.count_nonzero(answer == mask))
+        tokens = len(answer) - masks
+        return Frame(step, canvas, sure.copy(), written.copy(), list(reasons), events, masks, tokens, edits)
+
+    yield frame(None, start.canvas, [])
+    before = start.canvas
+    for step, (_, canvas) in zip(trace.steps, trace._canvases()):
+        for event in step.events or ():
+            edits += event.kind == "replace"
+            reasons[event.position] = "" if event.kind == "remask" else event.reason
+            written[event.position] = 0 if event.kind == "remask" else step.forwards
+        for place in np.flatnonzero((canvas == mask) | (canvas != before)):
+            sure[place] = np.nan
+            if canvas[place] == mask:  # a truncation has no events
+                written[place], reasons[place] = 0, ""
+        there = slice(step.active.start, step.active.stop)
+        agreed = (step.predictions == canvas[there]) & (canvas[there] != mask)
+        sure[there] = np.where(agreed, step.confidences, sure[there])
+        yield frame(step, canvas, list(step.events or ()))
+        before = canvas
+
+
+def shown(trace: Trace) -> range:
+    """The answer as far as any forward went; blocks that were never reached are not worth drawing."""
+    first = len(trace.prompt)
+    if trace.start.options.get("infill"):
+        first = min(np.flatnonzero(trace.prompt == trace.start.mask_token_id).tolist(), default=first)
+    end = max((step.active.stop for step in trace.steps), default=len(trace.start.canvas))
+    return range(min(first, end), end)
+
+
+def reader(trace: Trace) -> Callable[[Any], str]:
+    """The text of one token; its number where the model has no tokenizer."""
+    special = {trace.start.mask_token_id: MASK, trace.start.model.get("eos_token_id"): END}
+
+    def text(token: Any) -> str:
+        token = int(token)
+        return special.get(token) or trace.texts.get(token, f"{token} ")
+
+    return text
+
+
+def edit_texts(frame: Frame, text: Callable[[Any], str], places: range) -> list[str]:
+    """What was replaced, and what the host wrote by itself, in words. What a rule filled is as ordinary as a policy's."""
+    proposed = {id(event) for event in frame.step.written()} if frame.step is not None else set()
+    return [
+        f"{text(event.old)!r} → {text(event.new)!r}" + ("" if event.reason in ("edit", "post_edit") else f" ({event.reason})")
+        for event in sorted(frame.events, key=lambda event: event.position)
+        if event.position in places and (event.kind == "replace" or id(event) not in proposed)
+    ]

@@ -1,0 +1,260 @@
+"""A trace as JSON Lines: the start, a line a forward, the result. What is read is checked, line by line."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import _abi
+from ..errors import Error
+from ..policy import Policy
+from ..records import Edit, Event
+from .steps import CALLS, Call, Start, TraceResult, TraceStep
+
+FORMAT, VERSION = "llada trace", 1
+
+
+class TraceError(Error, ValueError):
+    """A trace file is damaged, ends early or is of another version; or a trace lacks what is asked of it."""
+
+    status = _abi.ERROR_JSON
+
+
+# -- Writing
+
+def number(value: Any) -> float | None:
+    """A float32 by the fewest digits that tell it apart, read back bit for bit. JSON has no name for what is not a number."""
+    value = np.float32(value)
+    return float(str(value)) if np.isfinite(value) else None
+
+
+def start_line(start: Start, texts: dict[int, str]) -> str:
+    return _line({
+        "format": FORMAT, "version": VERSION, "library": start.library, "model": start.model,
+        "prompt": start.prompt.tolist(), "options": start.options, "policy": asdict(start.policy),
+        "snapshot": None if start.snapshot is None else base64.b64encode(start.snapshot).decode(), "forwards": start.forwards, "canvas": start.canvas.tolist(),
+        "step_map": start.step_map.tolist(), "texts": texts,
+    })
+
+
+def step_line(step: TraceStep, texts: dict[int, str]) -> str:
+    return _line({
+        "step": step.number, "forwards": step.forwards, "block": step.block, "block_step": step.block_step,
+        "active": [step.active.start, step.active.stop], "editing_blocks": step.editing_blocks, "again": step.again,
+        "before": _calls(step.before), "canvas": step.canvas.tolist(), "predictions": step.predictions.tolist(),
+        "confidences": [number(value) for value in step.confidences], "after": _calls(step.after),
+        "proposal": None if step.proposal is None else [
+            [edit.position, edit.token, number(edit.confidence), edit.reason] for edit in step.proposal
+        ],
+        "events": None if step.events is None else [
+            [e.position, e.kind, e.old, e.new, number(e.confidence), e.reason] for e in step.events
+        ],
+        "texts": texts,
+    })
+
+
+def result_line(result: TraceResult, texts: dict[int, str]) -> str:
+    return _line({
+        "result": {
+            "before": _calls(result.before), "tokens": result.tokens.tolist(), "text": result.text,
+            "forwards": result.forwards, "edits": result.edits, "finish_reason": result.finish_reason,
+            "canvas": result.canvas.tolist(), "step_map": result.step_map.tolist(),
+            "expert_usage": None if result.expert_usage is None else result.expert_usage.tolist(),
+        },
+        "texts": texts,
+    })
+
+
+def _calls(calls: list[Call]) -> list:
+    return [
+        [call[0], [[position, token, number(sure)] for position, token, sure in call[1]]]
+        if call[0] == "set_proposal" else list(call)
+        for call in calls
+    ]
+
+
+def _line(value: dict) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+# -- Reading
+
+class Reader:
+    """The lines of one file. A refusal says which file and line, what was found, and what was expected."""
+
+    def __init__(self, path: Path, partial: bool) -> None:
+        self.path, self.partial = path, partial
+        self.number = 1
+
+    def refuse(self, found: str, expected: str) -> TraceError:
+        return TraceError(f"{self.path}, line {self.number}: found {found}, expected {expected}")
+
+    def lines(self) -> Iterator[dict]:
+        with open(self.path, "rb") as file:
+            for self.number, raw in enumerate(file, 1):
+                if not raw.endswith(b"\n"):
+                    if self.partial:
+                        return
+                    raise self.refuse("the end of the file in the midst of a line", "a whole line; partial=True reads "
+                                      "what is there")
+                try:
+                    value = json.loads(raw, parse_constant=self._constant)
+                except ValueError as problem:
+                    raise self.refuse(f"no JSON ({problem})", "a line of a trace") from None
+                if not isinstance(value, dict):
+                    raise self.refuse(_named(value), "an object")
+                yield value
+
+    def _constant(self, name: str) -> None:
+        raise ValueError(f"{name} is no number")
+
+    def get(self, value: dict, key: str, kind: str, optional: bool = False) -> Any:
+        if key not in value:
+            raise self.refuse(f"no {key!r}", kind)
+        if optional and value[key] is None:
+            return None
+        if not _KINDS[kind](value[key]):
+            raise self.refuse(f"{key!r} to be {_named(value[key])}", kind)
+        return value[key]
+
+    def tokens(self, value: dict, key: str, count: int | None = None) -> np.ndarray:
+        items = self.get(value, key, "a list of integers")
+        if count is not None and len(items) != count:
+            raise self.refuse(f"{len(items)} {key}", f"{count}")
+        return np.array(items, np.int32)
+
+    def calls(self, value: dict, key: str) -> list[Call]:
+        return [self._call(call) for call in self.get(value, key, "a list")]
+
+    def _call(self, call: Any) -> Call:
+        if not (isinstance(call, list) and call and isinstance(call[0], str) and call[0] in CALLS):
+            raise self.refuse(f"the call {_named(call)}", f"one of {', '.join(CALLS)}")
+        if call[0] == "set_proposal" and len(call) == 2 and isinstance(call[1], list):
+            edits = tuple((row[0], row[1], _float(row[2])) for row in call[1] if self._row(row, (int, int, float)))
+            return ("set_proposal", edits)
+        if call[0] == "set_proposal" or [type(value) for value in call[1:]] != list(CALLS[call[0]]):
+            names = ", ".join(kind.__name__ for kind in CALLS[call[0]])
+            raise self.refuse(f"the call {_named(call)}", f"{call[0]}({names})")
+        return tuple(call)
+
+    def rows(self, value: dict, key: str, kinds: tuple[type, ...], make: type) -> list | None:
+        rows = self.get(value, key, "a list", optional=True)
+        if rows is None:
+            return None
+        return [
+            make(*(_float(item) if kind is float else item for kind, item in zip(kinds, row)))
+            for row in rows if self._row(row, kinds)
+        ]
+
+    def _row(self, row: Any, kinds: tuple[type, ...]) -> bool:
+        if not isinstance(row, list) or len(row) != len(kinds) or not all(map(_is, row, kinds)):
+            raise self.refuse(_named(row), f"[{', '.join(kind.__name__ for kind in kinds)}]")
+        return True
+
+    def texts(self, value: dict, texts: dict[int, str]) -> None:
+        for token, text in self.get(value, "texts", "an object").items():
+            if not token.lstrip("-").isdecimal() or not isinstance(text, str):
+                raise self.refuse(f"the text {_named(text)} of the token {_named(token)}", "a number and a text")
+            texts[int(token)] = text
+
+    # -- The three kinds of line
+
+    def start(self, value: dict) -> Start:
+        if value.get("format") != FORMAT:
+            raise self.refuse(f"the format {_named(value.get('format'))}", _named(FORMAT))
+        if value.get("version") != VERSION:
+            raise self.refuse(f"version {_named(value.get('version'))} of the format", f"version {VERSION}")
+        model = self.get(value, "model", "an object")
+        self.get(model, "mask_token_id", "an integer")
+        canvas = self.tokens(value, "canvas")
+        options = self.get(value, "options", "an object")
+        for key in ("block_length", "gen_length"):
+            self.get(options, key, "an integer")
+        given = self.get(value, "policy", "an object")
+        known = [field.name for field in fields(Policy)]
+        if sorted(given) != sorted(known):
+            raise self.refuse(f"a policy of {', '.join(sorted(given))}", ", ".join(sorted(known)))
+        return Start(
+            self.get(value, "library", "a text"), model, self.tokens(value, "prompt"), options, Policy(**given),
+            self._snapshot(value), self.get(value, "forwards", "an integer"), canvas,
+            self.tokens(value, "step_map", len(canvas)),
+        )
+
+    def _snapshot(self, value: dict) -> bytes | None:
+        text = self.get(value, "snapshot", "a text", optional=True)
+        try:
+            return None if text is None else base64.b64decode(text, validate=True)
+        except ValueError as problem:
+            raise self.refuse(f"'snapshot' that is damaged ({problem})", "base64") from None
+
+    def step(self, value: dict, number: int, canvas_length: int) -> TraceStep:
+        if self.get(value, "step", "an integer") != number:
+            raise self.refuse(f"step {value['step']}", f"step {number}")
+        bounds = self.tokens(value, "active", 2)
+        active = range(int(bounds[0]), int(bounds[1]))
+        if not 0 <= active.start < active.stop <= canvas_length:
+            raise self.refuse(f"'active' to be {_named(value['active'])}", f"positions of a canvas of {canvas_length}")
+        confidences = self.get(value, "confidences", "a list of numbers")
+        if len(confidences) != len(active):
+            raise self.refuse(f"{len(confidences)} confidences", f"{len(active)}")
+        proposal = self.rows(value, "proposal", (int, int, float, str), Edit)
+        events = self.rows(value, "events", (int, str, int, int, float, str), Event)
+        for reason in (item.reason for item in (*(proposal or ()), *(events or ()))):
+            if reason not in _abi.REASONS:
+                raise self.refuse(f"the reason {_named(reason)}", f"one of {', '.join(_abi.REASONS)}")
+        for place in (item.position for item in (*(proposal or ()), *(events or ()))):
+            if not 0 <= place < canvas_length:
+                raise self.refuse(f"position {place}", f"one of a canvas of {canvas_length}")
+        return TraceStep(
+            number, self.get(value, "forwards", "an integer"), self.get(value, "block", "an integer"),
+            self.get(value, "block_step", "an integer"), active, self.get(value, "editing_blocks", "true or false"),
+            self.get(value, "again", "true or false"), self.calls(value, "before"),
+            self.tokens(value, "canvas", len(active)), self.tokens(value, "predictions", len(active)),
+            np.array([_float(item) for item in confidences], np.float32), self.calls(value, "after"), proposal, events,
+        )
+
+    def result(self, value: dict, canvas_length: int) -> TraceResult:
+        found = self.get(value, "result", "an object")
+        usage = self.get(found, "expert_usage", "a list", optional=True)
+        try:
+            usage = None if usage is None else np.array(usage, np.uint64).reshape(len(usage), -1)
+        except (TypeError, ValueError, OverflowError):
+            raise self.refuse("'expert_usage' that is no table", "a list of counts for each layer") from None
+        return TraceResult(
+            self.calls(found, "before"), self.tokens(found, "tokens"), self.get(found, "text", "a text", optional=True),
+            self.get(found, "forwards", "an integer"), self.get(found, "edits", "an integer"),
+            self.get(found, "finish_reason", "a text", optional=True), self.tokens(found, "canvas", canvas_length),
+            self.tokens(found, "step_map", canvas_length), usage,
+        )
+
+
+def _is(value: Any, kind: type) -> bool:
+    if kind is float:
+        return value is None or type(value) in (int, float)
+    return type(value) is kind and (kind is not int or abs(value) < 2**31)
+
+
+def _float(value: float | None) -> float:
+    return float(np.float32(np.nan if value is None else value))
+
+
+def _named(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "an integer": lambda value: type(value) is int,
+    "a text": lambda value: isinstance(value, str),
+    "true or false": lambda value: isinstance(value, bool),
+    "an object": lambda value: isinstance(value, dict),
+    "a list": lambda value: isinstance(value, list),
+    "a list of integers": lambda value: isinstance(value, list) and all(_is(item, int) for item in value),
+    "a list of numbers": lambda value: isinstance(value, list) and all(_is(item, float) for item in value),
+}

@@ -1,0 +1,67 @@
+"""A trace in the terminal: drawn again and again where there is one, a line for each forward where there is none."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+import numpy as np
+
+from .. import drawing
+from ..records import Event
+from .film import END, Frame, edit_texts, frames, reader, shown
+
+if TYPE_CHECKING:
+    from . import Trace
+
+
+def play(trace: Trace, delay: float = 0.4, stream: TextIO | None = None, width: int | None = None) -> None:
+    stream = sys.stdout if stream is None else stream
+    if not stream.isatty():
+        for frame in frames(trace):
+            stream.write(plain(trace, frame, width or 100) + "\n")
+        return
+    columns, rows = shutil.get_terminal_size()
+    columns = columns if width is None else min(columns, width)
+    drawn = 0
+    for number, frame in enumerate(frames(trace)):
+        if number:
+            time.sleep(delay)
+        picture = coloured(trace, frame, columns)
+        picture = [picture[0], *picture[1:][-(rows - 2):]]  # what has scrolled away cannot be drawn again
+        stream.write((f"\x1b[{drawn}A\r" if drawn else "") + "".join(f"{line}\x1b[K\n" for line in picture) + "\x1b[J")
+        stream.flush()
+        drawn = len(picture)
+
+
+def plain(trace: Trace, frame: Frame, width: int) -> str:
+    """The forward's number, the answer with its masks, and what was edited."""
+    text, places = reader(trace), shown(trace)
+    answer = drawing.Span("token", "".join(text(frame.canvas[place]) for place in places).rstrip(END))
+    lines = drawing.lines([answer], width - 6, False)
+    edits = drawing.Span("token", "   ".join(edit_texts(frame, text, places)))
+    lines += [f"    {line}" for line in drawing.lines([edits], width - 10, False) if line]
+    return "\n".join(f"{frame.forwards if not index else '':>4}  {line}".rstrip() for index, line in enumerate(lines))
+
+
+def coloured(trace: Trace, frame: Frame, width: int) -> list[str]:
+    text, places, changes = reader(trace), shown(trace), frame.changes
+    spans = [drawing.Span("prompt", "".join(text(token) for token in frame.canvas[: places.start]))] if places.start else []
+    for place in places:
+        spans.append(drawing.Span(kind(trace, frame, place, changes.get(place)), text(frame.canvas[place])))
+    edits = drawing.Span("prompt", "   ".join(edit_texts(frame, text, places)))
+    counters = drawing.lines([drawing.Span("prompt", frame.counters())], width, True)[0]
+    return [counters, *drawing.lines(spans, width, True), *drawing.lines([edits], width, True)]
+
+
+def kind(trace: Trace, frame: Frame, place: int, change: Event | None) -> str:
+    """How a position is drawn: what happened to it, else how sure the model is of it."""
+    if frame.canvas[place] == trace.start.mask_token_id:
+        return "mask"
+    if change is not None and (change.kind == "replace" or change.reason == "host"):
+        return "replace" if change.kind == "replace" else "host"
+    return "token" if np.isnan(frame.sure[place]) else drawing.level(frame.sure[place])
+
+
