@@ -159,6 +159,25 @@ def test_refused_calls_are_not_recorded(tmp_path):
     check(trace, tmp_path)
 
 
+def test_a_rule_that_raises_is_asked_again(tmp_path):
+    asked = []
+
+    def moody(dec):
+        asked.append(dec.forwards)
+        if len(asked) % 3 == 0:
+            raise ZeroDivisionError
+        return eager(dec)
+
+    with start(rule=moody) as dec, dec.record() as trace:
+        while not dec.finished:
+            try:
+                dec.step()
+            except ZeroDivisionError:
+                pass
+    assert len(asked) > trace.result.forwards and any(step.after.count(("propose",)) == 2 for step in trace.steps)
+    check(trace, tmp_path)
+
+
 def test_cancelled_forwards_are_none():
     with start() as dec, dec.record() as trace:
         dec.cancel()

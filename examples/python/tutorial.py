@@ -122,15 +122,15 @@ def scored(name: str, policy: llada.Policy, rule=None) -> tuple[str, float, floa
 
 
 curves = {
-    "S mode, thresholds": [scored(f"S@{t}", llada.Policy.speedy(threshold=t)) for t in (0.3, 0.5, 0.7, 0.9)],
-    "together, risks": [scored(f"together {r}", llada.Policy.speedy(), Together(r)) for r in (0.03, 0.1, 0.3, 0.6)],
+    "S mode, thresholds": [scored(f"S@{t}", llada.Policy.speedy(threshold=t)) for t in (0.5, 0.7, 0.8, 0.9)],
+    "together, risks": [scored(f"together {r}", llada.Policy.speedy(), Together(r)) for r in (0.1, 0.3, 0.5, 0.7)],
 }
 
 # %% [markdown]
 # ## 6. Its place in the picture
 # A policy is a curve: what it asks of the model against what it gets. Better is up and to the right. The bars are standard errors:
-# where they overlap, these questions do not tell the two apart. Here the scores are level; what differs is the cautious end, where
-# judging masks together takes fewer forwards than a high threshold does. At the fast end there is nothing to choose.
+# where they overlap, these questions do not tell the two apart. So it is here: on this model, which repairs its drafts, judging masks
+# together is one more way to be careful, no better a one than a threshold. That, too, is worth knowing before it is believed.
 
 # %%
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -139,11 +139,11 @@ from matplotlib.figure import Figure
 figure = Figure(figsize=(7, 4.2), layout="constrained")
 FigureCanvasAgg(figure)
 axes = figure.subplots()
-for (label, points), colour, marker, above in zip(curves.items(), ("#0969da", "#d9480f"), "os", (8, -28)):
+for (label, points), colour, marker, above in zip(curves.items(), ("#0969da", "#d9480f"), "os", (22, -30)):
     names, tpf, share, error = zip(*points)
     axes.errorbar(tpf, share, error, color=colour, marker=marker, capsize=3, label=label)
     for name, x, y in zip(names, tpf, share):
-        axes.annotate(name.split("@")[-1].split(" ")[-1], (x, y), xytext=(-4, 2 * above), textcoords="offset points",
+        axes.annotate(name.split("@")[-1].split(" ")[-1], (x, y), xytext=(0, above), ha="center", textcoords="offset points",
                       fontsize=8, color=colour)
 axes.set(xlabel="tokens per forward", ylabel="right in every worked step, %", title=f"tiny-2.1, {len(questions)} held-out questions",
          ylim=(85, 100))
