@@ -307,3 +307,37 @@ def test_command_line(tmp_path):
     assert cut.returncode == 1 and "in the midst of a line" in cut.stderr and "Traceback" not in cut.stderr
     assert command("show", run, "--partial").returncode == 0
     assert command("show", tmp_path / "nothing").returncode == 1
+
+
+def test_the_gallery_is_of_this_library(tiny, tmp_path):
+    """If this differs, results have changed: `make gallery`, once that is understood."""
+    gallery = ROOT / "examples" / "gallery"
+    trace = Trace.load(gallery / "run.jsonl")
+    assert (trace.replay(tiny) or "the same") == "the same"
+    for name, draw in (("run.html", trace.html), ("run.svg", trace.svg)):
+        draw(tmp_path / name)
+        assert (tmp_path / name).read_text() == (gallery / name).read_text()
+    for picture in gallery.iterdir():
+        assert picture.stat().st_size < 200_000
+
+
+def test_the_tutorial(tmp_path):
+    """With fewer questions: as a script, cell after cell."""
+    source = (ROOT / "examples" / "python" / "tutorial.py").read_text()
+    assert source.count("PER_FAMILY = 50\n") == 1 and source.count("# %% [markdown]\n") == 8
+    folder = tmp_path / "examples" / "python"
+    folder.mkdir(parents=True)
+    (folder / "tutorial.py").write_text(source.replace("PER_FAMILY = 50\n", "PER_FAMILY = 1\n").replace("delay=0.2", "delay=0"))
+    for name in ("bindings", "examples/models", "examples/training", "examples/python/results.py", "examples/python/score.py",
+                 "examples/python/modes.py"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    done = subprocess.run(
+        [sys.executable, folder / "tutorial.py", tmp_path / "out"], capture_output=True, text=True, timeout=300, cwd=tmp_path,
+    )
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "replayed: the same, bit for bit" in done.stdout
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "draft.html", "draft.png", "together.html", "together.jsonl", "tutorial.png"
+    }
+    rows = re.findall(r"^  (S@|together )([\d.]+) +([\d.]+) ± [\d.]+ % +([\d.]+) a forward", done.stdout, re.M)
+    assert len(rows) == 8 and all(0 <= float(share) <= 100 and float(tpf) > 1 for _, _, share, tpf in rows)

@@ -353,6 +353,7 @@ def test_damaged_files(tmp_path):
     assert "line 3" in refused(tmp_path, changed(3, confidences="x"))
     assert "line 3" in refused(tmp_path, changed(3, before=[["explode", 1]]))
     assert "line 3" in refused(tmp_path, changed(3, after=[["lock", 1]]))
+    assert "line 3: found set_token at position 32" in refused(tmp_path, changed(3, before=[["set_token", 32, 1]]))
     assert "line 3" in refused(tmp_path, changed(3, after=[["set_proposal", [[1, 2]]]]))
     assert "line 3" in refused(tmp_path, changed(3, events=[[10**6, "unmask", 1, 2, 0.5, "edit"]]))
     assert "line 3" in refused(tmp_path, changed(3, proposal=[[8, 2, 0.5, "whim"]]))
@@ -368,6 +369,28 @@ def test_damaged_files(tmp_path):
     result = json.loads(whole[-1])["result"]
     result["canvas"][-1] += 1
     assert f"line {len(whole)}" in refused(tmp_path, changed(len(whole), result=result))
+
+
+def test_damage_anywhere_is_refused_or_told_apart(tmp_path):
+    """No byte that is wrong ends in anything but a TraceError, or a trace that can be looked at and replayed."""
+    whole = "".join(lines(tmp_path)).encode()
+    random = np.random.default_rng(1)
+    refusals = 0
+    for _ in range(400):
+        damaged = bytearray(whole)
+        at = int(random.integers(len(whole)))
+        damaged[at] = random.choice(np.frombuffer(b'0123456789-,:[]{}" nulltrue\n\xff', np.uint8))
+        (tmp_path / "bad.jsonl").write_bytes(damaged)
+        try:
+            trace = Trace.load(tmp_path / "bad.jsonl")
+        except TraceError:
+            refusals += 1
+            continue
+        trace.replay(model("mini_like"))
+        trace.html(tmp_path / "bad.html")
+    assert refusals > 200
+    nested = "[" * 100_000 + "]" * 100_000
+    assert "no JSON" in refused(tmp_path, nested + "\n")
 
 
 def test_every_cut_is_noticed_and_what_is_whole_can_be_read(tmp_path):

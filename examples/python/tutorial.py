@@ -139,11 +139,12 @@ from matplotlib.figure import Figure
 figure = Figure(figsize=(7, 4.2), layout="constrained")
 FigureCanvasAgg(figure)
 axes = figure.subplots()
-for (label, points), colour, marker in zip(curves.items(), ("#0969da", "#d9480f"), "os"):
+for (label, points), colour, marker, above in zip(curves.items(), ("#0969da", "#d9480f"), "os", (8, -28)):
     names, tpf, share, error = zip(*points)
     axes.errorbar(tpf, share, error, color=colour, marker=marker, capsize=3, label=label)
     for name, x, y in zip(names, tpf, share):
-        axes.annotate(name.split("@")[-1].split(" ")[-1], (x, y), xytext=(5, 6), textcoords="offset points", fontsize=8, color=colour)
+        axes.annotate(name.split("@")[-1].split(" ")[-1], (x, y), xytext=(-4, 2 * above), textcoords="offset points",
+                      fontsize=8, color=colour)
 axes.set(xlabel="tokens per forward", ylabel="right in every worked step, %", title=f"tiny-2.1, {len(questions)} held-out questions",
          ylim=(85, 100))
 axes.grid(color="#d0d7de", linewidth=0.6)

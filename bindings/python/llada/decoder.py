@@ -21,17 +21,17 @@ from .cache import PrefixCache
 from .errors import BusyError, ClosedError, Error, InvalidArgumentError, StateError, call, check
 from .inside import Inside
 from .policy import Policy
+from .recording import Recorded
 from .records import Candidate, Edit, Event, Generation, Rule, State, Step
 from .text import detokenize
-from .trace import Trace
-from .trace.recorder import Recorder, changes
+from .trace.recorder import changes
 from .window import Windowed
 
 if TYPE_CHECKING:
     from .model import Model
 
 
-class Decoder(Windowed, Inside):
+class Decoder(Windowed, Inside, Recorded):
     """A canvas: the prompt, then masks that are turned into tokens, block by block. `Model.decoder` makes one.
 
         for step in decoder: ...                                    # whole steps
@@ -55,8 +55,6 @@ class Decoder(Windowed, Inside):
 
     # Whether the proposal at hand is the policy's alone, because the rule raised something.
     _awaits_rule = False
-    _recorder: Recorder | None = None
-    _untouched = False  # nothing was done to it that a recording from here on would miss
 
     def __init__(
         self, model: Model, prompt: Any, policy: Policy | None = None, block_length: int = 32,
@@ -532,50 +530,15 @@ class Decoder(Windowed, Inside):
         end = "auto" if done is None else "now" if done else "not_yet"
         self._call(_abi.lib.llada_decoder_end_block, _abi.BLOCK_ENDS.index(end))
 
-    # -- Being recorded
-
-    def record(self, path: str | os.PathLike | None = None) -> Trace:
-        """Begins a Trace of all that is done from here on, by whatever means: by steps or their parts, by rules, by you, alone
-        or beside others. With a path it is written there as well, each forward as it is done.
-
-        It ends with `trace.stop()`, a `with` of the trace, or the decoder. Forks are not recorded with it. StateError if the
-        decoder is being recorded."""
-        with self._held():
-            if self._recorder is not None:
-                raise StateError("the decoder is being recorded; stop that trace first")
-            trace, self._recorder = Trace._of(self, path)
-            return trace
-
-    def _name_options(self, model: Model, options: dict[str, Any]) -> None:
-        """For the first line of a trace."""
-        state = self._state()
-        self._model_name = model.name
-        self._options = {"block_length": state.block_length, "gen_length": state.gen_length, **options}
-
-    def _forwarded(self) -> None:
-        """A forward was done on its behalf."""
-        self._untouched = False
-        if self._recorder is not None:
-            self._recorder.look(self)
-
-    def _stop_recording(self) -> None:
-        recorder = self._recorder
-        if recorder is not None:
-            with self._held():
-                self._recorder = None
-                recorder.stop(self)
-
     # -- Its end
 
     def close(self) -> None:
         """Gives the decoder back. A call at work in another thread is cancelled, and the memory lives until it ends."""
-        if self._recorder is not None and self._handle is not None:
-            try:
-                self._stop_recording()
-            except BusyError:
-                pass  # the thread at work goes on recording to its end; the trace stays without a result
-        self.cancel()
-        self._handle = None
+        try:
+            self._end_recording()
+        finally:
+            self.cancel()
+            self._handle = None
 
     @property
     def closed(self) -> bool:

@@ -244,11 +244,11 @@ class Trace:
     # -- Pictures
 
     def play(self, delay: float = 0.4, stream: TextIO | None = None, width: int | None = None) -> None:
-        """In the terminal: the canvas, `delay` seconds a forward, coloured by confidence, edits marked. Elsewhere lines of text."""
+        """In the terminal: the canvas, `delay` seconds a forward, coloured by confidence, edits marked. Elsewhere: lines."""
         terminal.play(self, delay, stream, width)
 
     def html(self, path: str | os.PathLike) -> None:
-        """One page that needs nothing else, no network either: the canvas over time with a slider, and what each token is about."""
+        """One page that needs nothing else, no network either: the canvas over time with a slider, the facts of each token."""
         Path(path).write_text(page.page(self), encoding="utf-8")
 
     def svg(self, path: str | os.PathLike, seconds: float = 0.9, width: int = 88) -> None:

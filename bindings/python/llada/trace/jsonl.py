@@ -38,8 +38,8 @@ def start_line(start: Start, texts: dict[int, str]) -> str:
     return _line({
         "format": FORMAT, "version": VERSION, "library": start.library, "model": start.model,
         "prompt": start.prompt.tolist(), "options": start.options, "policy": asdict(start.policy),
-        "snapshot": None if start.snapshot is None else base64.b64encode(start.snapshot).decode(), "forwards": start.forwards, "canvas": start.canvas.tolist(),
-        "step_map": start.step_map.tolist(), "texts": texts,
+        "snapshot": None if start.snapshot is None else base64.b64encode(start.snapshot).decode(),
+        "forwards": start.forwards, "canvas": start.canvas.tolist(), "step_map": start.step_map.tolist(), "texts": texts,
     })
 
 
@@ -105,7 +105,7 @@ class Reader:
                                       "what is there")
                 try:
                     value = json.loads(raw, parse_constant=self._constant)
-                except ValueError as problem:
+                except (ValueError, RecursionError) as problem:
                     raise self.refuse(f"no JSON ({problem})", "a line of a trace") from None
                 if not isinstance(value, dict):
                     raise self.refuse(_named(value), "an object")
@@ -129,8 +129,12 @@ class Reader:
             raise self.refuse(f"{len(items)} {key}", f"{count}")
         return np.array(items, np.int32)
 
-    def calls(self, value: dict, key: str) -> list[Call]:
-        return [self._call(call) for call in self.get(value, key, "a list")]
+    def calls(self, value: dict, key: str, canvas_length: int) -> list[Call]:
+        calls = [self._call(call) for call in self.get(value, key, "a list")]
+        for name, *arguments in calls:
+            if name in ("set_token", "mask", "truncate") and not 0 <= arguments[0] <= canvas_length - (name != "truncate"):
+                raise self.refuse(f"{name} at position {arguments[0]}", f"one of a canvas of {canvas_length}")
+        return calls
 
     def _call(self, call: Any) -> Call:
         if not (isinstance(call, list) and call and isinstance(call[0], str) and call[0] in CALLS):
@@ -214,9 +218,9 @@ class Reader:
         return TraceStep(
             number, self.get(value, "forwards", "an integer"), self.get(value, "block", "an integer"),
             self.get(value, "block_step", "an integer"), active, self.get(value, "editing_blocks", "true or false"),
-            self.get(value, "again", "true or false"), self.calls(value, "before"),
+            self.get(value, "again", "true or false"), self.calls(value, "before", canvas_length),
             self.tokens(value, "canvas", len(active)), self.tokens(value, "predictions", len(active)),
-            np.array([_float(item) for item in confidences], np.float32), self.calls(value, "after"), proposal, events,
+            np.array([_float(item) for item in confidences], np.float32), self.calls(value, "after", canvas_length), proposal, events,
         )
 
     def result(self, value: dict, canvas_length: int) -> TraceResult:
@@ -227,7 +231,7 @@ class Reader:
         except (TypeError, ValueError, OverflowError):
             raise self.refuse("'expert_usage' that is no table", "a list of counts for each layer") from None
         return TraceResult(
-            self.calls(found, "before"), self.tokens(found, "tokens"), self.get(found, "text", "a text", optional=True),
+            self.calls(found, "before", canvas_length), self.tokens(found, "tokens"), self.get(found, "text", "a text", optional=True),
             self.get(found, "forwards", "an integer"), self.get(found, "edits", "an integer"),
             self.get(found, "finish_reason", "a text", optional=True), self.tokens(found, "canvas", canvas_length),
             self.tokens(found, "step_map", canvas_length), usage,

@@ -51,7 +51,7 @@ def replay(trace: Trace, model: Model) -> Difference | None:
             decoder = model.restore(trace.start.snapshot)
         else:
             decoder = model.decoder(trace.prompt, trace.policy, **trace.start.options)
-    except (Error, TypeError) as problem:
+    except (Error, TypeError, ValueError) as problem:
         return Difference(0, "decoder", None, "made", str(problem))
     with decoder, decoder.record() as again:
         # Recorded from the midst of a step: then its forward is not done, but there.
