@@ -171,4 +171,28 @@ struct Trace {
         try plain.forward()
         #expect(try Array(decoder.logits(at: decoder.active.lowerBound)) == Array(plain.logits(at: decoder.active.lowerBound)))
     }
+
+    /// A forward may be repeated, and a repeated one cancelled, without a trace but in the count.
+    @Test(arguments: Run.models) func repeatedForwardsDoNotShow(_ name: String) throws {
+        for run in try sample(name, 11) where run.algo == "hf21" {
+            let model = try run.model()
+            let plain = try Decoder(model, prompt: run.prompt, options: run.options)
+            let cancellation = Cancellation()
+            let sequence = CachedSequence(model.transformer, blockLength: run.block_length, cancellation: cancellation)
+            let decoder = try Decoder(
+                sequence, compute: model.transformer.compute, maskID: run.mask_id, eosIDs: [run.eos_id], prompt: run.prompt,
+                options: run.options, cancellation: cancellation)
+            while !decoder.isFinished {
+                try plain.step()
+                try decoder.forward()
+                sequence.observer = Observer(finished: { _ in cancellation.cancel() })  // in the midst of it
+                #expect(throws: LLaDAError(.cancelled, "cancelled by the host")) { try decoder.forward() }
+                sequence.observer = nil
+                #expect(decoder.phase == .ready && decoder.predictions == nil)
+                try decoder.step()
+                #expect(decoder.events == plain.events, "\(run.id)")
+            }
+            #expect(plain.isFinished && decoder.output == plain.output)
+        }
+    }
 }

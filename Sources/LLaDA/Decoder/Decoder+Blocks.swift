@@ -19,11 +19,12 @@ extension Decoder {
         finish()
     }
 
-    /// Remembers the block at the start of a step. One that was there before, without having been full in between, comes
+    /// Remembers the block at the first forward of a step. One that was there before, without having been full in between, comes
     /// again for ever: only predictions of the mask itself can do that, so they end (spec: decoding.md, section 2, the
     /// engine rule).
     func noteState() {
-        guard policy.kind == .jointThreshold, !isEditingBlocks, !progress.isStuck else { return }
+        guard policy.kind == .jointThreshold, !isEditingBlocks, !progress.isStuck, !progress.isNoted else { return }
+        progress.isNoted = true
         let state = Array(canvasStore.tokens[active])
         if !progress.seen.insert(state).inserted, !canvasStore.openMasks(in: active).isEmpty { progress.isGoingRound = true }
     }

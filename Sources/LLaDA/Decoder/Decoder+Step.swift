@@ -2,9 +2,9 @@
 extension Decoder {
     /// Runs the model over the active positions, and first over whatever stands before them and has no valid K/V yet.
     public func forward() throws(LLaDAError) {
-        let isNew = try beginForward()
+        try beginForward()
         let ahead = try denoiser.forward(canvasStore.tokens, active: active, asOneBlock: isWindow)
-        let before = endForward(isNew: isNew, ahead: ahead)
+        let before = endForward(ahead: ahead)
         do throws(LLaDAError) {
             try predict()
         } catch {
@@ -17,24 +17,23 @@ extension Decoder {
     /// Whether the active positions, of several blocks, see each other.
     var isWindow: Bool { active.count > options.blockLength }
 
-    /// If what follows fails half-way, predictions are gone. Returns whether this is the step's first forward.
-    func beginForward() throws(LLaDAError) -> Bool {
+    /// If what follows fails half-way, predictions are gone.
+    func beginForward() throws(LLaDAError) {
         try checkUnfinished("forward")
         try cancellation.check()
         if !options.useCache { denoiser.reset() }
-        defer { phase = .ready }
+        phase = .ready
         forwarded = 0..<0
         holdsLogits = false
-        return phase == .ready
     }
 
     /// The model has run; what is left is `predict`. Returns what `undoForward` wants if that fails.
-    func endForward(isNew: Bool, ahead: Int) -> BlockProgress {
+    func endForward(ahead: Int) -> BlockProgress {
         let before = progress
         if forwards == 0 { prefills += ahead } else { commits += ahead }
         forwards += 1
         forwarded = active
-        if isNew { noteState() }
+        noteState()
         adjustments = allAdjustments()
         return before
     }
@@ -79,6 +78,7 @@ extension Decoder {
         edited = []
         phase = .ready
         progress.step += 1
+        progress.isNoted = false
         let hostDecides = blockEnds
         blockEnds = nil
         if let hostDecides {

@@ -109,6 +109,8 @@ public final class Decoder {
         var isStuck = false
         /// The block came back to where it had been: no further step may predict the mask.
         var isGoingRound = false
+        /// Of this step, the block is in `seen`: forwards may be repeated.
+        var isNoted = false
         var seen: Set<[Int32]> = []
         /// Rounds of block editing done; nil before the block has left its loop.
         var editingRounds: Int?

@@ -55,14 +55,13 @@ public enum DecoderBatch {
     private struct Member {
         let decoder: Decoder
         let sequence: CachedSequence
-        let isNew: Bool
         let plan: ForwardPlan
 
         init?(_ decoder: Decoder) throws(LLaDAError) {
             guard let sequence = decoder.denoiser as? CachedSequence else { return nil }
             self.decoder = decoder
             self.sequence = sequence
-            isNew = try decoder.beginForward()
+            try decoder.beginForward()
             plan = try sequence.plan(decoder.canvas, active: decoder.active, asOneBlock: decoder.isWindow)
         }
     }
@@ -71,7 +70,7 @@ public enum DecoderBatch {
     private static func finish(_ members: [Member], _ states: FinalStates) throws(LLaDAError) {
         let before = members.map { member in
             member.sequence.share(member.decoder.canvas, upTo: member.plan.settled)
-            return member.decoder.endForward(isNew: member.isNew, ahead: member.plan.ahead.count)
+            return member.decoder.endForward(ahead: member.plan.ahead.count)
         }
         do throws(LLaDAError) {
             try predict(members, states)

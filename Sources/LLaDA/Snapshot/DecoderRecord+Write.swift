@@ -58,6 +58,7 @@ extension Decoder {
         for count in [progress.step, progress.postSteps, progress.editingRounds ?? -1] { body.put(count) }
         body.put(progress.isStuck)
         body.put(progress.isGoingRound)
+        body.put(progress.isNoted)
         body.put(progress.seen.count)
         for block in progress.seen.sorted(by: { $0.lexicographicallyPrecedes($1) }) { body.put(block) }
     }

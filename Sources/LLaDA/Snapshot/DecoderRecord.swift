@@ -175,6 +175,7 @@ extension DecoderRecord {
         }
         progress.isStuck = try reader.flag("whether the block is stuck")
         progress.isGoingRound = try reader.flag("whether the block goes round")
+        progress.isNoted = try reader.flag("whether the step's block was noted")
         let seen = try reader.count("the number of states seen", ofSize: blockLength * MemoryLayout<Int32>.size)
         for _ in 0..<seen { progress.seen.insert(try reader.tokens("a token seen", blockLength, vocabSize: vocabSize)) }
         return progress
