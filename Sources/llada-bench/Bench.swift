@@ -14,6 +14,7 @@ struct Bench {
         var bandwidth: [Double] = []  // GB/s
         var arithmetic: [Double] = []  // G(FL)OP/s
         var floatArithmetic: [Double] = []  // GFLOP/s
+        var scoreArithmetic: [Double] = []  // GFLOP/s, in the type of keys and values
 
         var team: ThreadTeam { transformer.compute.team }
         /// What all threads reached at most, round by round.
@@ -21,7 +22,7 @@ struct Bench {
             arithmetic.indices.map { round in
                 StepCost.Limits(
                     bandwidth: bandwidth[round], arithmetic: max(arithmetic[round], floatArithmetic[round]),
-                    floatArithmetic: floatArithmetic[round])
+                    floatArithmetic: floatArithmetic[round], scoreArithmetic: max(scoreArithmetic[round], floatArithmetic[round]))
             }
         }
         var name: String {
@@ -98,6 +99,8 @@ struct Bench {
                 }
                 runs[index].arithmetic.append(Machine.arithmetic(team, Self.kind(model.precision)))
                 runs[index].floatArithmetic.append(Machine.arithmetic(team, PROBE_F32))
+                let scores = runs[index].transformer.keyValues == .bf16 ? PROBE_BF16 : PROBE_F32
+                runs[index].scoreArithmetic.append(Machine.arithmetic(team, scores))
             }
             FileHandle.standardError.write(Data("round \(round) of \(arguments.rounds)\n".utf8))
         }

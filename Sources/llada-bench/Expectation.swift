@@ -47,14 +47,14 @@ struct Expectation {
     private func cost(_ row: Row, rows: Int) throws -> StepCost {
         var config = try row.shape.config(layers: nil)
         config.expertCapacity = row.capacity
-        return StepCost(config, row.dtype.precision, rows: rows, prefix: prefix)
+        return StepCost(config, row.dtype.precision, .bf16, rows: rows, prefix: prefix)
     }
 
     private func limits(_ row: Row, bandwidth: Double) -> StepCost.Limits {
         let cores = bandwidth / Self.bandwidthOfACore
         return StepCost.Limits(
             bandwidth: bandwidth, arithmetic: cores * (arithmetic[row.dtype] ?? floatArithmetic),
-            floatArithmetic: cores * floatArithmetic)
+            floatArithmetic: cores * floatArithmetic, scoreArithmetic: cores * (arithmetic[.bf16] ?? floatArithmetic))
     }
 
     var text: String {

@@ -146,7 +146,7 @@ struct Report {
 
     private func cost(of timing: StepTiming) -> StepCost {
         StepCost(
-            config, precision, rows: timing.block, prefix: timing.prefix,
+            config, precision, runs[0].transformer.keyValues, rows: timing.block, prefix: timing.prefix,
             experts: timing.expertsUsed > 0 ? timing.expertsUsed : nil)
     }
 

@@ -9,28 +9,32 @@ struct StepCost {
         var bytes = 0.0
         /// Products of weights, in the precision those are multiplied in.
         var operations = 0.0
-        /// In f32, whatever the precision: routers, and scores and values of attention.
+        /// In f32, whatever the precision: routers.
         var floatOperations = 0.0
+        /// Of attention, for scores and values, in the type that keys and values are held in.
+        var scoreOperations = 0.0
     }
 
     private(set) var parts: [Observer.Part: Part] = [:]
 
     /// `rows` positions at once, all of which want logits, on `prefix` others in the cache; `experts` that the rows use, a
     /// mixture layer: nil for the expectation of routers that choose at random.
-    init(_ config: ModelConfig, _ precision: Precision, rows: Int, prefix: Int, experts: Double? = nil) {
+    init(
+        _ config: ModelConfig, _ precision: Precision, _ keyValues: KeyValueType, rows: Int, prefix: Int, experts: Double? = nil
+    ) {
         self.config = config
         self.rows = Double(rows)
         let (hidden, heads) = (config.hiddenSize, config.numAttentionHeads * config.headDim)
-        let keyValues = 2 * config.numKeyValueHeads * config.headDim
+        let keyValueWidth = 2 * config.numKeyValueHeads * config.headDim
         let layers = Double(config.numHiddenLayers)
         let mixtures = Double(config.numHiddenLayers - config.firstKDenseReplace)
         let all = precision.ofAllTokens
 
-        multiply(.attention, all, outputs: heads + keyValues, inputs: hidden, times: layers)
+        multiply(.attention, all, outputs: heads + keyValueWidth, inputs: hidden, times: layers)
         multiply(.attention, all, outputs: hidden, inputs: heads, times: layers)
         let seen = Double(prefix + rows)
-        parts[.attention, default: Part()].bytes += layers * seen * Double(keyValues * MemoryLayout<Float>.size)
-        parts[.attention, default: Part()].floatOperations = layers * 4 * self.rows * seen * Double(heads)
+        parts[.attention, default: Part()].bytes += layers * seen * Double(keyValueWidth * (keyValues == .f32 ? 4 : 2))
+        parts[.attention, default: Part()].scoreOperations = layers * 4 * self.rows * seen * Double(heads)
         multiply(.head, all, outputs: config.vocabSize, inputs: hidden, times: 1)
         feedForward(.dense, all, config.intermediateSize, times: layers - mixtures)
         if mixtures == 0 { return }
@@ -72,13 +76,14 @@ struct StepCost {
     // MARK: Sums
 
     var bytes: Double { parts.values.reduce(0) { $0 + $1.bytes } }
-    var operations: Double { parts.values.reduce(0) { $0 + $1.operations + $1.floatOperations } }
+    var operations: Double { parts.values.reduce(0) { $0 + $1.operations + $1.floatOperations + $1.scoreOperations } }
 
     /// What a machine can do at most.
     struct Limits {
         let bandwidth: Double  // GB/s
         let arithmetic: Double  // G(FL)OP/s, in the precision weights are multiplied in
         let floatArithmetic: Double  // GFLOP/s
+        let scoreArithmetic: Double  // GFLOP/s, in the type of keys and values
     }
 
     /// A part's time at these limits, in seconds: it reads its weights while it multiplies, and parts wait for each other.
@@ -86,14 +91,14 @@ struct StepCost {
     func seconds(_ part: Observer.Part, _ limits: Limits) -> Double {
         guard let part = parts[part] else { return 0 }
         return (max(part.bytes / limits.bandwidth, part.operations / limits.arithmetic)
-            + part.floatOperations / limits.floatArithmetic) / 1e9
+            + part.floatOperations / limits.floatArithmetic + part.scoreOperations / limits.scoreArithmetic) / 1e9
     }
 
     func seconds(_ limits: Limits) -> Double { parts.keys.reduce(0) { $0 + seconds($1, limits) } }
 
     /// All weights of a model that holds its matrices like that, in bytes; the embedding in bf16.
     static func weights(_ config: ModelConfig, _ precision: Precision) -> Double {
-        let all = StepCost(config, precision, rows: 0, prefix: 0, experts: Double(config.numExperts))
+        let all = StepCost(config, precision, .f32, rows: 0, prefix: 0, experts: Double(config.numExperts))
         return all.bytes + Double(2 * config.vocabSize * config.hiddenSize)
     }
 }
