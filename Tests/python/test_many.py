@@ -227,7 +227,8 @@ def test_what_a_callback_raises(gqa, problem):
 def test_ctrl_c():
     """A real SIGINT, between steps."""
     program = f"""
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 sys.path[:0] = [{str(ROOT / "bindings" / "python")!r}, {str(ROOT / "Tests" / "python")!r}]
 from conftest import load
 with load("mini_like") as model, model.prefix_cache(1 << 28) as cache:

@@ -108,7 +108,8 @@ def test_cancel():
 def test_ctrl_c():
     """A real SIGINT into a process that generates for a long time."""
     program = f"""
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 sys.path[:0] = [{str(ROOT / "bindings" / "python")!r}, {str(ROOT / "Tests" / "python")!r}]
 from conftest import load
 with load("mini_like") as model, model.decoder([1, 2, 3], block_length=32, gen_length=4000) as dec:
