@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import InvalidArgumentError
 from .likelihood import draw_noise, elbos
-from .scoring import Noised, Scores, mask_of, score_many
+from .scoring import Noised, mask_of, score_many
 
 if TYPE_CHECKING:
     from .model import Model

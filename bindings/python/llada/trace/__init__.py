@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
-from .. import _abi
 from ..policy import Policy
 from . import heat, jsonl, page, svg, terminal
 from .jsonl import TraceError
