@@ -11,7 +11,6 @@ question='Hana has 3 cards. She buys 3 bags of 2 cards. She loses 5. Hana finds 
 "$python" -m llada.trace svg "$out/run.jsonl" "$out/run.svg"
 "$python" -m llada.trace png "$out/run.jsonl" "$out/confidence.png"
 "$python" -m llada.trace experts "$out/run.jsonl" "$out/experts.png"
-"$python" -m llada.trace html "$out/run.jsonl" "$out/run.html"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 "$python" examples/python/tutorial.py "$scratch" >/dev/null
@@ -19,6 +18,7 @@ cp "$scratch/tutorial.png" "$out/tutorial.png"
 
 # The page as it looks at the fourth forward, if there is a browser to look with.
 if command -v chromium >/dev/null; then
+    "$python" -m llada.trace html "$out/run.jsonl" "$scratch/run.html"
     chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1040,720 --virtual-time-budget=2000 \
-        --screenshot="$(realpath "$out")/page.png" "file://$(realpath "$out")/run.html#4" 2>/dev/null
+        --screenshot="$(realpath "$out")/page.png" "file://$scratch/run.html#4" 2>/dev/null
 fi

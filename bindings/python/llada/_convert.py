@@ -6,12 +6,12 @@ import operator
 import os
 import weakref
 from ctypes import POINTER, c_int32, c_size_t, c_void_p, byref, sizeof, string_at
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar
 
 import numpy as np
 
 from . import _abi
-from .errors import InvalidArgumentError, call
+from .errors import ClosedError, InvalidArgumentError, call
 
 Tokens = np.ndarray
 """A one-dimensional np.int32 array of token ids."""
@@ -32,6 +32,38 @@ class Handle:
         self._as_parameter_ = pointer
         # Not at exit: a daemon thread may still be in the library then, and the process gives its memory back anyway.
         weakref.finalize(self, free, pointer).atexit = False
+
+
+AnyHeld = TypeVar("AnyHeld", bound="Held")
+
+
+class Held:
+    """An object with a handle that many threads may use at once, and that can be closed."""
+
+    _handle: Handle | None
+    _what: str
+    """What it is, for errors."""
+
+    def close(self) -> None:
+        """Gives it back. Calls at work in other threads finish first; decoders that use it keep it alive."""
+        self._handle = None
+
+    @property
+    def closed(self) -> bool:
+        return self._handle is None
+
+    def _live(self) -> Handle:
+        handle = self._handle
+        if handle is None:
+            raise ClosedError(f"the {self._what} is closed")
+        return handle
+
+    def __enter__(self: AnyHeld) -> AnyHeld:
+        self._live()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def integer(value: Any, name: str, low: int = -(2**31), high: int = 2**31 - 1) -> int:

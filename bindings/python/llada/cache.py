@@ -7,7 +7,7 @@ from ctypes import byref, c_size_t, c_uint64, c_void_p
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _abi
-from ._convert import Handle, file_name, integer, token_pointer, tokens
+from ._convert import Handle, Held, file_name, integer, token_pointer, tokens
 from .errors import ClosedError, call, check
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class CacheInfo(NamedTuple):
     evicted_blocks: int
 
 
-class PrefixCache:
+class PrefixCache(Held):
     """Keys and values of whole blocks, under the tokens they were computed from. `Model.prefix_cache` makes one.
 
         with model.prefix_cache(bytes=1 << 30) as cache:
@@ -49,6 +49,8 @@ class PrefixCache:
     decoder holds go, those least recently used first; where none are left, a decoder gets OutOfMemoryError, and can go on
     when there is room. Any thread may use a cache at any time.
     """
+
+    _what = "prefix cache"
 
     def __init__(self, model: Model, max_bytes: int) -> None:
         cache = c_void_p()
@@ -98,27 +100,6 @@ class PrefixCache:
         count = c_uint64()
         call(_abi.lib.llada_prefix_cache_load, self._live(), file_name(path), byref(count))
         return count.value
-
-    def close(self) -> None:
-        """Gives the cache back; decoders that use it keep it alive."""
-        self._handle = None
-
-    @property
-    def closed(self) -> bool:
-        return self._handle is None
-
-    def _live(self) -> Handle:
-        handle = self._handle
-        if handle is None:
-            raise ClosedError("the prefix cache is closed")
-        return handle
-
-    def __enter__(self) -> PrefixCache:
-        self._live()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         try:

@@ -12,10 +12,10 @@ from typing import Any, Callable
 import numpy as np
 
 from . import _abi
-from ._convert import Handle, Tokens, choice, file_name, integer, token_pointer, tokens
+from ._convert import Handle, Held, Tokens, choice, file_name, integer, token_pointer, tokens
 from .cache import PrefixCache
 from .decoder import Decoder
-from .errors import ClosedError, Error, FileMissingError, InvalidArgumentError, call, check
+from .errors import Error, FileMissingError, InvalidArgumentError, call, check
 from .likelihood import Choice, Elbo, choose, draw_noise, elbos
 from .many import generations
 from .policy import Policy
@@ -58,12 +58,14 @@ def _name(folder: bytes) -> str:
     return os.path.basename(os.path.normpath(os.fsdecode(folder)))
 
 
-class Model:
+class Model(Held):
     """An opened checkpoint; `Model.load` opens one. It never changes, and many threads may use it at once.
 
     Its memory is given back on `close()`, at the end of a `with`, or when nothing refers to it any more; decoders made
     from it keep what they need. Calls on a closed model raise ClosedError.
     """
+
+    _what = "model"
 
     def __init__(self, handle: Handle, path: str) -> None:
         self._handle: Handle | None = handle
@@ -401,29 +403,6 @@ class Model:
         # Where the model has none, its calls fail with the library's words. Made anew each time: a model that kept it
         # would be part of a cycle, and its memory would wait for the cycle collector.
         return Tokenizer(self._live)
-
-    # -- Its end
-
-    def close(self) -> None:
-        """Gives the model back. Calls at work in other threads finish first; decoders keep working."""
-        self._handle = None
-
-    @property
-    def closed(self) -> bool:
-        return self._handle is None
-
-    def _live(self) -> Handle:
-        handle = self._handle
-        if handle is None:
-            raise ClosedError("the model is closed")
-        return handle
-
-    def __enter__(self) -> Model:
-        self._live()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __deepcopy__(self, _: Any) -> Model:
         return self  # it never changes, and rules that hold one are copied
