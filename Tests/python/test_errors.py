@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import pickle
@@ -365,6 +366,43 @@ def test_garbage_is_collected():
         assert [handle() for handle in watched] == [None, None]
 
 
+# -- What looks right and is not
+
+@pytest.mark.parametrize("prompt", [None, b"bytes", 3, {1, 2}, {"role": "user", "content": "a message alone"}])
+def test_what_is_no_prompt_is_refused_in_words(prompt):
+    with pytest.raises(llada.InvalidArgumentError, match="a prompt is a str, a conversation"):
+        model("gqa_group").generate(prompt)
+
+
+def test_handles_are_neither_copied_nor_pickled(tmp_path):
+    some = model("gqa_group")
+    with some.prefix_cache(1 << 20) as cache, some.decoder(PROMPT) as dec:
+        for handle in (some, cache, dec):
+            for attempt in (copy.copy, pickle.dumps):
+                with pytest.raises(TypeError, match="cannot be copied or pickled"):
+                    attempt(handle)
+        for read in (some.restore, cache.load):
+            with pytest.raises(FileNotFoundError):
+                read(tmp_path / "missing")
+
+
+def test_one_where_several_are_wanted():
+    with pytest.raises(TypeError, match="record must be True or False"):
+        model("gqa_group").generate_many([PROMPT], record="run.jsonl")
+    with pytest.raises(TypeError, match="answers must be several"):
+        model("gqa_group").choose(PROMPT, "answer")
+
+
+@pytest.mark.parametrize("reward, kind", [(None, TypeError), (float("nan"), llada.InvalidArgumentError)])
+def test_a_reward_is_a_finite_number(reward, kind):
+    with pytest.raises(kind, match="a reward"):
+        model("gqa_group").rollouts(PROMPT, 2, gen_length=8, reward=lambda answer: reward)
+
+
+def test_the_bound_of_no_tokens():
+    assert model("gqa_group").elbo([]).mean == 0
+
+
 # -- The exceptions themselves
 
 def test_exceptions_travel():
@@ -372,8 +410,8 @@ def test_exceptions_travel():
 
     for status in range(_abi.ERROR_SNAPSHOT, 0):
         error = errors.from_status(status, "what went wrong")
-        copy = pickle.loads(pickle.dumps(error))
-        assert (type(copy), str(copy), copy.status, copy.name) == (type(error), "what went wrong", status, error.name)
+        same = pickle.loads(pickle.dumps(error))
+        assert (type(same), str(same), same.status, same.name) == (type(error), "what went wrong", status, error.name)
         assert isinstance(error, llada.Error) and error.name.startswith("LLADA_ERROR_")
     assert isinstance(errors.from_status(_abi.ERROR_OUT_OF_MEMORY), MemoryError)
     assert isinstance(errors.from_status(_abi.ERROR_INVALID_ARGUMENT), ValueError)

@@ -317,3 +317,25 @@ def test_all_policies_answer():
     )
     lines = done.stdout.splitlines()
     assert len(lines) == 8 and all('{"pet": "goat", "name": "Ned", "age": 34}' in line for line in lines), done.stdout
+
+
+@pytest.mark.parametrize("answer", ["abc", 3, True, [()], [(5,)]])
+def test_what_is_no_edit_is_refused_in_words(answer):
+    with start(rule=lambda dec: answer) as dec, pytest.raises(TypeError, match="must be (positions|a position)"):
+        dec.step()
+
+
+def test_a_rule_cannot_step_its_decoder_but_a_fork():
+    with start(rule=lambda dec: dec.step()) as dec, pytest.raises(llada.BusyError, match="asking its rule"):
+        dec.step()
+
+    def look_ahead(dec):
+        with dec.fork() as ahead:
+            ahead.rule = None
+            ahead.run()
+            texts.append(ahead.tokens.tolist())
+
+    texts = []
+    with start(policy=Policy.speedy()) as plain, start(policy=Policy.speedy(), rule=look_ahead) as dec:
+        assert dec.run().tokens.tolist() == plain.run().tokens.tolist()
+        assert texts and all(text == plain.tokens.tolist() for text in texts)

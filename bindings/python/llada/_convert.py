@@ -65,6 +65,9 @@ class Held:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __reduce__(self) -> Any:
+        raise TypeError(f"a {self._what} cannot be copied or pickled: it belongs to this process")
+
 
 def integer(value: Any, name: str, low: int = -(2**31), high: int = 2**31 - 1) -> int:
     """`value` as an int within [low, high]: ctypes would wrap around silently.
@@ -105,6 +108,8 @@ def tokens(ids: Any) -> Tokens:
 
     Raises TypeError for what is not integers, InvalidArgumentError for what is not flat or not in int32."""
     array = np.asarray(ids)
+    if array.ndim == 0:
+        raise InvalidArgumentError(f"token ids must be a flat sequence, not {ids!r}")
     if array.ndim != 1:
         raise InvalidArgumentError(f"token ids must be a flat sequence, not of shape {array.shape}")
     if array.size == 0:

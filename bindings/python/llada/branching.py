@@ -14,7 +14,7 @@ import numpy as np
 from . import _abi
 from ._convert import Handle, file_name, position as as_position
 from .cache import PrefixCache
-from .errors import Error, call, check
+from .errors import Error, call, check, missing
 from .policy import Policy
 from .records import Rule, State
 
@@ -51,7 +51,7 @@ class Branching:
             fork = object.__new__(type(self))
             fork.__dict__.update(self.__dict__)
             fork._handle = Handle(pointer, _abi.lib.llada_decoder_free)
-            fork._recorder, fork._untouched = None, False
+            fork._recorder, fork._untouched, fork._asking = None, False, False
             fork._policy, fork._lock, fork._locked = policy, threading.RLock(), set(self._locked)
             fork.rule = self._rule
         return fork
@@ -100,7 +100,7 @@ class Branching:
         decoder._model, decoder._info = model._live(), model.info
         decoder._lock, decoder.rule = threading.RLock(), rule
         if cache is not None and not isinstance(cache, PrefixCache):
-            raise TypeError(f"cache must be a llada.PrefixCache, not {cache!r}")
+            raise TypeError(f"prefix_cache must be a llada.PrefixCache, not {cache!r}")
         shared = cache._live() if cache is not None else None
         pointer = c_void_p()
         if isinstance(source, (bytes, bytearray, memoryview)):
@@ -109,7 +109,9 @@ class Branching:
                 _abi.lib.llada_decoder_restore, decoder._model, shared, content.ctypes.data, content.size, byref(pointer)
             )
         else:
-            call(_abi.lib.llada_decoder_restore_file, decoder._model, shared, file_name(source), byref(pointer))
+            name = file_name(source)
+            with missing(name):
+                call(_abi.lib.llada_decoder_restore_file, decoder._model, shared, name, byref(pointer))
         handle = decoder._handle = Handle(pointer, _abi.lib.llada_decoder_free)
         policy = _abi.Policy()
         check(_abi.lib.llada_decoder_get_policy(handle, byref(policy)))

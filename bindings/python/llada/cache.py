@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _abi
 from ._convert import Handle, Held, file_name, integer, token_pointer, tokens
-from .errors import ClosedError, call, check
+from .errors import ClosedError, call, check, missing
 
 if TYPE_CHECKING:
     from .model import Model
@@ -96,9 +96,12 @@ class PrefixCache(Held):
     def load(self, path: str | os.PathLike) -> int:
         """Adds what a file of `save` has, and returns how many tokens that are: a long prompt is computed once, and not again
         by the next process. Nothing that is cached goes for it; what has no room is left out, pinned prefixes last, then
-        those used last. SnapshotError if it is damaged, or was saved with another model, dtype or expert_capacity."""
+        those used last. SnapshotError if it is damaged, or was saved with another model, dtype or expert_capacity;
+        FileMissingError if there is none."""
         count = c_uint64()
-        call(_abi.lib.llada_prefix_cache_load, self._live(), file_name(path), byref(count))
+        name = file_name(path)
+        with missing(name):
+            call(_abi.lib.llada_prefix_cache_load, self._live(), name, byref(count))
         return count.value
 
     def __repr__(self) -> str:

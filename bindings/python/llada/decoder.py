@@ -41,7 +41,7 @@ class Decoder(Interfering, Branching, Inside, Recorded):
     policy          which edits a step proposes; None: Policy.quality()
     block_length    tokens that are denoised together
     gen_length      tokens to generate at most
-    eos_early_stop  stop as soon as the answer is known to have ended
+    eos_early_stop  stop as soon as the answer is known to have ended; False here, True for `Model.generate` and the like
     infill          mask ids in the prompt are positions to fill; else they are refused (SpecialTokenError)
     use_cache       False recomputes everything at every step, for comparison: same bits
     prefix_cache    a PrefixCache of the model, through which decoders share what they have computed
@@ -53,6 +53,8 @@ class Decoder(Interfering, Branching, Inside, Recorded):
 
     # Whether the proposal at hand is the policy's alone, because the rule raised something.
     _awaits_rule = False
+    # Whether the rule is being called.
+    _asking = False
 
     def __init__(
         self, model: Model, prompt: Any, policy: Policy | None = None, block_length: int = 32,
@@ -108,18 +110,31 @@ class Decoder(Interfering, Branching, Inside, Recorded):
         Raises StateError before a forward; InvalidArgumentError for positions that are not active, of the prompt,
         locked, or named twice."""
         if edits is None:
+            if self._asking:
+                raise BusyError("the decoder is asking its rule, which cannot step it; a fork with `rule = None` can be")
             self._call(_abi.lib.llada_decoder_propose)
             self._awaits_rule = self._rule is not None
-            edits = self._rule(self) if self._rule is not None else None
+            edits = self._asked() if self._rule is not None else None
         if edits is not None:
             array = self._edits(edits)
             self._call(_abi.lib.llada_decoder_set_proposal, array, len(array))
         self._awaits_rule = False
         return self.proposal
 
+    def _asked(self) -> Any:
+        self._asking = True
+        try:
+            return self._rule(self)
+        finally:
+            self._asking = False
+
     @property
     def rule(self) -> Rule | None:
-        """A decoding rule of your own (see Rule), or None. It can be changed at any time.
+        """A decoding rule of your own, or None. It can be changed at any time.
+
+        It is called with the decoder after each forward and the policy's proposal, looks at what it likes (`window` above
+        all), and returns edits in any form that `propose` takes, or None to agree with the policy. It may call `lock`, `ban`,
+        `end_block`, `set` and `mask`. A block that it never lets end goes on for ever: `block_step` counts.
 
         An object that is called, and may keep what it likes between steps, is copied (copy.deepcopy) for each decoder it
         is given to, and with its state for each fork: decoders share nothing by it. Functions and methods are not copied.
@@ -166,7 +181,7 @@ class Decoder(Interfering, Branching, Inside, Recorded):
         return self._run(callback, lambda state: False)
 
     def run_block(self, callback: Callable[[Decoder], object] | None = None) -> Decoder:
-        """Steps until the active block is done, its revisiting included."""
+        """Steps until the active block is done, its revisiting included; after the end, does nothing."""
         start = self._state()
         end = start.active_first + start.active_count
         return self._run(callback, lambda state: state.active_first + state.active_count > end)
@@ -190,6 +205,9 @@ class Decoder(Interfering, Branching, Inside, Recorded):
             _abi.lib.llada_decoder_cancel(handle)
 
     # -- Its end
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a decoder cannot be copied or pickled: fork() makes a second one, to_bytes() a snapshot")
 
     def close(self) -> None:
         """Gives the decoder back. A call at work in another thread is cancelled, and the memory lives until it ends."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ctypes import byref
 from typing import Any
 
@@ -34,17 +37,19 @@ class InvalidArgumentError(Error, ValueError):
 
 
 class OutOfMemoryError(Error, MemoryError):
+    """There is no memory, or no room in a prefix cache."""
+
     status = _abi.ERROR_OUT_OF_MEMORY
 
 
 class FileError(Error, OSError):
-    """A file of the checkpoint is unreadable or ends early."""
+    """A file of a checkpoint, a snapshot or a cache cannot be read or written, or ends early."""
 
     status = _abi.ERROR_IO
 
 
 class FileMissingError(FileError, FileNotFoundError):
-    """There is nothing at the checkpoint's path."""
+    """There is nothing at the path of a checkpoint, a snapshot or a cache."""
 
 
 class CheckpointError(Error):
@@ -72,11 +77,11 @@ class StateError(Error, RuntimeError):
 
 
 class ClosedError(StateError):
-    """The model or decoder was closed."""
+    """The model, decoder or prefix cache was closed."""
 
 
 class BusyError(Error, RuntimeError):
-    """The decoder is at work in another thread."""
+    """The decoder is at work in another thread, or is asking its rule."""
 
     status = _abi.ERROR_BUSY
 
@@ -88,7 +93,7 @@ class Cancelled(Error):
 
 
 class Stopped(Error):
-    """The progress callback stopped the loading, or the saving."""
+    """A progress callback stopped the work: loading, saving or scoring."""
 
     status = _abi.ERROR_STOPPED
 
@@ -135,3 +140,14 @@ def check(status: int, reason: str = "") -> None:
     """Raises for the status of a function that takes no llada_error; `reason` is what its refusal means."""
     if status != _abi.OK:
         raise from_status(status, reason)
+
+
+@contextmanager
+def missing(path: Any) -> Iterator[None]:
+    """A FileError is a FileMissingError where there is nothing at `path`."""
+    try:
+        yield
+    except FileError as problem:
+        if os.path.exists(path):
+            raise
+        raise FileMissingError(problem.message) from None

@@ -34,6 +34,7 @@ class Interfering(Looking, Windowed):
         self._locked.add(int(position))
 
     def unlock(self, position: int) -> None:
+        """Takes back `lock`."""
         self._call(_abi.lib.llada_decoder_lock, as_position(position), False)
         self._locked.discard(int(position))
 
@@ -66,11 +67,18 @@ class Interfering(Looking, Windowed):
                     f"edits are bool of shape {edits.shape}; expected {positions.shape}, one for each active position"
                 )
             edits = positions[edits]
+        elif isinstance(edits, (str, bytes)) or not isinstance(edits, Iterable):
+            raise TypeError(
+                "edits must be positions, (position, token) pairs, a dict, an array of bool [active] or None, "
+                f"not {edits!r}"
+            )
         rows = []
         for edit in edits.items() if isinstance(edits, Mapping) else edits:
             if isinstance(edit, Iterable):
-                place, token = tuple(edit)[:2]
-                place, token = as_position(place), integer(token, "token")
+                pair = tuple(edit)[:2]
+                if len(pair) < 2:
+                    raise TypeError(f"an edit must be a position or (position, token), not {edit!r}")
+                place, token = as_position(pair[0]), integer(pair[1], "token")
             else:
                 place = as_position(edit)
                 token = int(predictions[place]) if place < len(predictions) else -1

@@ -100,8 +100,8 @@ def draw_noise(
         for index, (chosen, rate) in enumerate(((first, rates), (~first, 1 - rates))[:group]):
             masked[:, index, positions] = chosen
             weights[:, index, positions] = chosen / rate
-    noisy = np.where(masked, np.int32(mask), canvas).reshape(-1, length)
-    return Draw(Noised(canvas, noisy, prompt_length), weights.reshape(-1, length), group, len(positions))
+    noisy = np.where(masked, np.int32(mask), canvas).reshape(samples * group, length)
+    return Draw(Noised(canvas, noisy, prompt_length), weights.reshape(samples * group, length), group, len(positions))
 
 
 def elbos(model: Model, draws: list[Draw], block_length: int, progress: Progress = False) -> list[Elbo]:
@@ -126,6 +126,7 @@ class Choice(NamedTuple):
 
     @property
     def per_token(self) -> float:
+        """`score` over the number of tokens."""
         return self.score / self.tokens if self.tokens else 0.0
 
 
@@ -152,6 +153,8 @@ def choose(
     mask = mask_of(model)
     beginning = model.encode_prompt(prompt, chat)
     ending = as_tokens([model.eos_token_id]) if end and model.eos_token_id is not None else NO_TOKENS
+    if isinstance(answers, (str, bytes)):
+        raise TypeError(f"answers must be several, not {answers!r}")
     sequences = []
     for answer in answers:
         ids = model._any_tokenizer().encode(answer) if isinstance(answer, str) else as_tokens(answer)

@@ -15,7 +15,7 @@ from . import _abi
 from ._convert import Handle, Held, Tokens, choice, file_name, integer, token_pointer, tokens
 from .cache import PrefixCache
 from .decoder import Decoder
-from .errors import Error, FileMissingError, InvalidArgumentError, call, check
+from .errors import Error, InvalidArgumentError, call, check, missing
 from .likelihood import Choice, Elbo, choose, draw_noise, elbos
 from .many import generations
 from .policy import Policy
@@ -121,13 +121,8 @@ class Model(Held):
             options.eos_token_id = integer(eos_token_id, "eos_token_id", low=0)
 
         pointer = c_void_p()
-        try:
-            with reporting(progress, f"loading {_name(folder)}") as options.progress:
-                call(_abi.lib.llada_model_open, folder, byref(options), byref(pointer))
-        except OSError as problem:
-            if not os.path.exists(folder):
-                raise FileMissingError(str(problem)) from None
-            raise
+        with missing(folder), reporting(progress, f"loading {_name(folder)}") as options.progress:
+            call(_abi.lib.llada_model_open, folder, byref(options), byref(pointer))
         return cls(Handle(pointer, _abi.lib.llada_model_free), os.fsdecode(folder))
 
     def save(self, path: str | os.PathLike, progress: Progress = None) -> None:
@@ -253,8 +248,8 @@ class Model(Held):
         `policy.replace(seed=...)`, bit for bit; the prompt is computed once.
 
         policy  None: Policy.quality(). With temperature 0 all samples are the same
-        seeds   one for each sample; None: 0 to n - 1
-        reward  of each Generation, a number. What it raises is raised here
+        seeds   one for each sample, which are then as many; None: 0 to n - 1
+        reward  of each Generation, a finite number. What it raises is raised here
 
         The rest: as `generate`."""
         self._live()
@@ -333,6 +328,8 @@ class Model(Held):
         in_flight = integer(in_flight, "in_flight", low=1)
         if progress not in (None, True, False):
             raise TypeError(f"progress must be None, True or False, not {progress!r}")
+        if record not in (True, False):
+            raise TypeError(f"record must be True or False, not {record!r}; the trace of each answer can be saved")
         total = len(prompts) if hasattr(prompts, "__len__") else None
         policies = policy if isinstance(policy, Sequence) else None
         for each in policies if policies is not None else [policy]:
@@ -377,7 +374,7 @@ class Model(Held):
         rule          see Decoder; a snapshot holds none
 
         Raises SnapshotError for what is damaged, or was saved with another model, dtype, expert_capacity or special ids;
-        FileError for what cannot be read."""
+        FileError for what cannot be read, FileMissingError for a path where there is nothing."""
         return Decoder._restored(self, snapshot, prefix_cache, rule)
 
     def prefix_cache(self, bytes: int) -> PrefixCache:
@@ -397,6 +394,10 @@ class Model(Held):
             return self._any_tokenizer().encode(prompt)
         if isinstance(prompt, (list, tuple)) and prompt and isinstance(prompt[0], Mapping):
             return self._any_tokenizer().chat(prompt)
+        if np.ndim(prompt) == 0:
+            raise InvalidArgumentError(
+                f'a prompt is a str, a conversation ([{{"role": ..., "content": ...}}, ...]) or token ids, not {prompt!r}'
+            )
         return tokens(prompt)
 
     def _any_tokenizer(self) -> Tokenizer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable
@@ -97,6 +98,17 @@ class Rollouts:
         )
 
 
+def _number(value: Any) -> float:
+    """A reward. One that is not finite would leave no advantages."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"a reward must be a number, not {value!r}") from None
+    if not math.isfinite(number):
+        raise InvalidArgumentError(f"a reward is {number}; expected a finite number")
+    return number
+
+
 def rollouts(
     model: Model, prompt: Any, n: int, policy: Policy | None, seeds: Sequence[int] | None,
     reward: Callable[[Generation], float] | None, block_length: int, gen_length: int, eos_early_stop: bool,
@@ -135,7 +147,7 @@ def rollouts(
             for decoder in decoders:
                 decoder.close()
     lengths = np.array([len(ids) + len(generation.tokens) for generation in generations], np.int32)
-    rewards = np.array([0.0 if reward is None else float(reward(generation)) for generation in generations])
+    rewards = np.array([0.0 if reward is None else _number(reward(generation)) for generation in generations])
     return Rollouts(
         tokens[:, :written], lengths, step_maps[:, :written], np.stack(log_probs)[:, :written], rewards, generations,
         len(ids), block_length, mask,
