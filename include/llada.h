@@ -539,8 +539,8 @@ typedef struct llada_active {
     const int32_t *tokens;      /* of the canvas */
     const uint8_t *states;      /* LLADA_POSITION */
     const bool *locked;
-    const int32_t *predictions; /* the most likely token, or the one drawn, bans and penalty applied */
-    const float *confidences;   /* its probability */
+    const int32_t *predictions; /* the most likely token, or the one drawn, bans and penalty applied; may be the mask */
+    const float *confidences;   /* its probability, at a draft too: that of the token there is in the logits */
 } llada_active;
 #define LLADA_ACTIVE_INIT {sizeof(llada_active), 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL}
 
@@ -644,7 +644,8 @@ LLADA_API llada_status llada_decoder_end_block(llada_decoder *decoder, llada_blo
 /* A decoding rule of your own. Propose calls it when the policy has made its proposal, so it takes part in every step,
  * run_block, run, and llada_decoders_step. It may call all const functions of the decoder (llada_decoder_active,
  * _candidates, _logits, _proposal ...) and all of this section: set_proposal with unmasked, replaced and masked tokens, lock,
- * ban, end_block. If it does nothing, the policy's proposal stands. Non-zero stops the step, which can be done again. */
+ * ban, end_block. If it does nothing, the policy's proposal stands. Non-zero stops the step, which can be done again. A block
+ * that it leaves masks in without end is run without end: block_step counts, and LLADA_BLOCK_END_NOW ends it. */
 typedef int (*llada_rule)(llada_decoder *decoder, void *user);
 
 /* `rule` NULL: none any more. Forks have none. `user` must live as long as the decoder has the rule. */

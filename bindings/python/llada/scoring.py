@@ -66,7 +66,7 @@ class Scores:
 
     @property
     def scored(self) -> np.ndarray:
-        """bool [versions, n]"""
+        """Which positions were scored: bool [versions, n]."""
         return self.predictions >= 0
 
     @property
@@ -90,7 +90,7 @@ def score_many(
     model: Model, sequences: Iterable[Noised], block_length: int = 32, *, everywhere: bool = False,
     entropies: bool = False, progress: Progress = False,
 ) -> list[Scores]:
-    """Judges noisy versions of several sequences in one pass, under the mask of training (spec: 2.0 report, eq. 3): block b
+    """Judges noisy versions of several sequences in one pass, under the mask of training (2.0 report, eq. 3): block b
     of a version sees the sequence's blocks before b, and itself in both directions, which is what a decoder sees that has
     come to block b. All blocks, versions and sequences go together, and what sequences begin with in common is run once.
 

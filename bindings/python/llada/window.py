@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class Window(NamedTuple):
-    """The positions of the last forward. Arrays have an element for each, [active], and are yours to keep.
+    """The positions of the last forward. Arrays have an element for each, [active], and are read-only.
 
     positions       on the canvas, np.intp, ascending
     tokens          np.int32; the mask id where masked
     states          np.uint8 of State
     locked          bool
-    predictions     np.int32: the most likely token, or the one drawn; bans and penalty applied
-    confidences     float32: its probability
+    predictions     np.int32: the most likely token, or the one drawn; bans and penalty applied. It may be the mask id
+    confidences     np.float32: its probability, at a draft too; that of the token there is in `window_logits`
     block_step      steps done in this block
     editing_blocks  whether finished blocks are revisited (multiple block editing)
     """
@@ -57,8 +57,8 @@ class Candidates(NamedTuple):
     for bans, the rest is token -1, logit -inf, probability 0.
 
     tokens         np.int32 [active, k]
-    logits         float32 [active, k]
-    probabilities  float32 [active, k]
+    logits         np.float32 [active, k]
+    probabilities  np.float32 [active, k]
     """
 
     tokens: np.ndarray
