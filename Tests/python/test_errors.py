@@ -368,10 +368,17 @@ def test_garbage_is_collected():
 
 # -- What looks right and is not
 
-@pytest.mark.parametrize("prompt", [None, b"bytes", 3, {1, 2}, {"role": "user", "content": "a message alone"}])
+@pytest.mark.parametrize("prompt", [None, b"bytes", {1, 2}, {"role": "user", "content": "one message"}, ["two", "prompts"]])
 def test_what_is_no_prompt_is_refused_in_words(prompt):
-    with pytest.raises(llada.InvalidArgumentError, match="a prompt is a str, a conversation"):
+    with pytest.raises(TypeError, match="a prompt is a str, a conversation"):
         model("gqa_group").generate(prompt)
+
+
+def test_token_ids_of_several_are_refused_in_words():
+    with pytest.raises(llada.InvalidArgumentError, match="of different lengths"):
+        model("gqa_group").generate([[1], [1, 2]])
+    with pytest.raises(TypeError, match="Policy.threshold must be a number, not 'high'"):
+        model("gqa_group").generate(PROMPT, policy=Policy.speedy(threshold="high"))
 
 
 def test_handles_are_neither_copied_nor_pickled(tmp_path):
@@ -395,7 +402,7 @@ def test_one_where_several_are_wanted():
 
 @pytest.mark.parametrize("reward, kind", [(None, TypeError), (float("nan"), llada.InvalidArgumentError)])
 def test_a_reward_is_a_finite_number(reward, kind):
-    with pytest.raises(kind, match="a reward"):
+    with pytest.raises(kind, match="reward (must be|is)"):
         model("gqa_group").rollouts(PROMPT, 2, gen_length=8, reward=lambda answer: reward)
 
 

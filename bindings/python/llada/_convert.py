@@ -84,6 +84,16 @@ def integer(value: Any, name: str, low: int = -(2**31), high: int = 2**31 - 1) -
     return number
 
 
+def number(value: Any, name: str) -> float:
+    """`value` as a float, NaN and infinities included. Raises TypeError if it is none, a str too."""
+    if not isinstance(value, (str, bytes)):
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            pass
+    raise TypeError(f"{name} must be a number, not {value!r}")
+
+
 def position(value: Any) -> int:
     return integer(value, "position", low=0)
 
@@ -107,7 +117,10 @@ def tokens(ids: Any) -> Tokens:
     """Any flat sequence of integers as a contiguous np.int32 array.
 
     Raises TypeError for what is not integers, InvalidArgumentError for what is not flat or not in int32."""
-    array = np.asarray(ids)
+    try:
+        array = np.asarray(ids)
+    except ValueError:
+        raise InvalidArgumentError("token ids must be a flat sequence, not sequences of different lengths") from None
     if array.ndim == 0:
         raise InvalidArgumentError(f"token ids must be a flat sequence, not {ids!r}")
     if array.ndim != 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from ctypes import POINTER, byref, c_float, c_void_p, sizeof
 from dataclasses import dataclass
 from typing import Any, Callable
@@ -394,9 +394,11 @@ class Model(Held):
             return self._any_tokenizer().encode(prompt)
         if isinstance(prompt, (list, tuple)) and prompt and isinstance(prompt[0], Mapping):
             return self._any_tokenizer().chat(prompt)
-        if np.ndim(prompt) == 0:
-            raise InvalidArgumentError(
-                f'a prompt is a str, a conversation ([{{"role": ..., "content": ...}}, ...]) or token ids, not {prompt!r}'
+        texts = isinstance(prompt, (list, tuple)) and any(isinstance(each, str) for each in prompt)
+        if texts or prompt is None or isinstance(prompt, (bytes, Mapping, Set)):
+            raise TypeError(
+                f'a prompt is a str, a conversation ([{{"role": ..., "content": ...}}, ...]) or token ids, not {prompt!r}; '
+                "`generate_many` takes several"
             )
         return tokens(prompt)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import _abi
-from ._convert import choice, integer
+from ._convert import choice, integer, number
 
 _SAMPLING = ("temperature", "top_k", "top_p", "seed")
 _FIELDS = {
@@ -125,7 +125,7 @@ class Policy:
             if value is None and name in ("top_k", "top_p"):
                 value = {"top_k": 0, "top_p": 1.0}[name]
             if kind is c_float:
-                value = float(value)
+                value = number(value, f"Policy.{name}")
             elif name == "seed":
                 value = integer(value, "Policy.seed", 0, 2**64 - 1)
             else:

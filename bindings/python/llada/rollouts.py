@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
-from ._convert import integer
+from ._convert import integer, number
 from .errors import InvalidArgumentError
 from .many import step_many
 from .policy import Policy
@@ -98,15 +98,12 @@ class Rollouts:
         )
 
 
-def _number(value: Any) -> float:
+def _finite(value: Any) -> float:
     """A reward. One that is not finite would leave no advantages."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"a reward must be a number, not {value!r}") from None
-    if not math.isfinite(number):
-        raise InvalidArgumentError(f"a reward is {number}; expected a finite number")
-    return number
+    reward = number(value, "reward")
+    if not math.isfinite(reward):
+        raise InvalidArgumentError(f"reward is {reward}; expected a finite number")
+    return reward
 
 
 def rollouts(
@@ -147,7 +144,7 @@ def rollouts(
             for decoder in decoders:
                 decoder.close()
     lengths = np.array([len(ids) + len(generation.tokens) for generation in generations], np.int32)
-    rewards = np.array([0.0 if reward is None else _number(reward(generation)) for generation in generations])
+    rewards = np.array([0.0 if reward is None else _finite(reward(generation)) for generation in generations])
     return Rollouts(
         tokens[:, :written], lengths, step_maps[:, :written], np.stack(log_probs)[:, :written], rewards, generations,
         len(ids), block_length, mask,
