@@ -13,7 +13,7 @@ final class DecoderHandle {
     /// The thread in which a callback runs right now; 0 if none does. There is no thread 0: pthread_t is an address.
     private let callbackThread = Atomic<UInt>(0)
 
-    /// Whether that callback is a rule; only its thread asks.
+    /// Whether that callback is a rule; for its thread alone.
     private var isInRule = false
 
     private var edits: UnsafeBufferPointer<llada_edit>?
@@ -44,7 +44,7 @@ final class DecoderHandle {
 
     /// For functions that interfere: as `work`, and from the decoder's own rule.
     func interfere(_ body: (Decoder) throws(LLaDAError) -> Void) throws(LLaDAError) {
-        guard isInRule, callbackThread.load(ordering: .relaxed) == UInt(pthread_self()) else { return try work(body) }
+        guard callbackThread.load(ordering: .relaxed) == UInt(pthread_self()), isInRule else { return try work(body) }
         endViews()
         try body(decoder)
     }

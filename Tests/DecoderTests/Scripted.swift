@@ -390,6 +390,18 @@ final class Fixed: Denoiser {
         try twin.run()
         #expect(decoder.output == twin.output && decoder.forwards == twin.forwards)
     }
+
+    /// A ban makes predictions anew, but is no forward: the request is there for the next one.
+    @Test func cancellingWaitsForAForward() throws {
+        let decoder = try plain()
+        try decoder.forward()
+        decoder.cancellation.cancel()
+        try decoder.ban(2, at: nil, true)
+        #expect(try #require(decoder.predictions).tokens[2] != 2)
+        try decoder.propose()
+        try decoder.apply()
+        #expect(throws: LLaDAError(.cancelled, "cancelled by the host")) { try decoder.run() }
+    }
 }
 
 @Suite struct SamplingTests {

@@ -95,6 +95,21 @@ import Testing
         #expect(try Trace.rest(of: waiting) == trace(model, prompt(41, 77), nil))
     }
 
+    /// A cache that is full of what a decoder holds, and has no more use for, has room for what that decoder does next.
+    @Test func theWayBackNeedsNoRoom() throws {
+        let model = try model()
+        let cache = try PrefixCache(model, maxBytes: 5 * bytesOfABlock(model))
+        let decoder = try Decoder(model, prompt: prompt(16, 5), options: options(cache))
+        let plain = try Decoder(model, prompt: prompt(16, 5), options: options(nil))
+        for decoder in [decoder, plain] {
+            try decoder.run()
+            try decoder.truncate(to: 16)
+            try decoder.setToken(9, at: 3)
+        }
+        #expect(try Trace.rest(of: decoder) == Trace.rest(of: plain))
+        #expect(cache.statistics.bytes <= cache.statistics.maxBytes)
+    }
+
     @Test func pinsStay() throws {
         let model = try model()
         let block = try bytesOfABlock(model)

@@ -146,6 +146,9 @@ import Testing
         }
         #expect(throws: LLaDAError.self) { try Noise([good]).scores(model, blockLength: 0) }
         #expect(try Noise([]).scores(model, blockLength: block).predictions.isEmpty)
+        // However many versions of nothing there are said to be.
+        let nothing = Noise.Case(tokens: [], noisy: [], versions: .max, promptLength: 0)
+        #expect(try Noise([nothing]).scores(model, blockLength: block).predictions.isEmpty)
     }
 
     @Test func logarithms() {

@@ -50,7 +50,7 @@ package final class CachedSequence {
         let kept = asOneBlock ? held : start
         computed.removeLast(computed.count - kept)
         sharedBlocks = min(sharedBlocks, kept / blockLength)
-        try makeWritable(start..<(asOneBlock ? active.lowerBound : active.upperBound))
+        try makeWritable(kept..<max(kept, asOneBlock ? active.lowerBound : active.upperBound))
         // What is missing before the active positions goes first, in pieces, unless it fits into the same forward.
         let piece = Self.mostRows(blockLength: blockLength)
         var ahead: [ForwardPlan.Part] = []
@@ -108,15 +108,12 @@ package final class CachedSequence {
         return count
     }
 
-    /// Pages of our own for these positions, from a block's start on.
+    /// Pages of our own for these positions, from the start of a block from which on nothing holds. What others have as well
+    /// is let go before new pages are asked for: a full prefix cache may have no other room.
     private func makeWritable(_ positions: Range<Int>) throws(LLaDAError) {
-        for block in positions.lowerBound / blockLength..<(positions.upperBound + blockLength - 1) / blockLength {
-            if block >= pages.count {
-                pages.append(try makePage())
-            } else if !isKnownUniquelyReferenced(&pages[block]) {
-                pages[block] = try makePage()
-            }
-        }
+        let stale = pages.indices.dropFirst(positions.lowerBound / blockLength)
+        if let shared = stale.first(where: { !isKnownUniquelyReferenced(&pages[$0]) }) { pages.removeLast(pages.count - shared) }
+        while pages.count * blockLength < positions.upperBound { pages.append(try makePage()) }
     }
 
     private func makePage() throws(LLaDAError) -> Page {

@@ -61,12 +61,19 @@ extension Decoder {
         if isBanned, !leavesSomething(token, at: position) {
             throw LLaDAError(.invalidArgument, "ban: without token \(token) there would be nothing left to predict but the mask")
         }
+        let before = bans
         if let position {
             if isBanned { bans.at[position, default: []].insert(token) } else { bans.at[position]?.remove(token) }
         } else {
             if isBanned { bans.everywhere.insert(token) } else { bans.everywhere.remove(token) }
         }
-        if phase == .forwarded || phase == .proposed { try predictAgain() }
+        guard phase == .forwarded || phase == .proposed else { return }
+        do throws(LLaDAError) {
+            try predictAgain()
+        } catch {
+            bans = before
+            throw error
+        }
     }
 
     /// Whether each position keeps a token other than the mask if `token` goes too.

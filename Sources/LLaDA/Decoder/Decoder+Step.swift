@@ -6,7 +6,7 @@ extension Decoder {
         let ahead = try denoiser.forward(canvasStore.tokens, active: active, asOneBlock: isWindow)
         let before = endForward(ahead: ahead)
         do throws(LLaDAError) {
-            try predict()
+            try predict(cancellations: [cancellation])
         } catch {
             undoForward(before)
             throw error
@@ -167,10 +167,10 @@ extension Decoder {
     }
 
     /// Predictions of the last forward, bans and penalty applied.
-    func predict() throws(LLaDAError) {
+    func predict(cancellations: [Cancellation]) throws(LLaDAError) {
         if policy.temperature > 0 { return try draw() }
         try confidence.predict(
-            denoiser, adjust: adjustments, cancellations: [cancellation], tokens: predictedTokens.pointer,
+            denoiser, adjust: adjustments, cancellations: cancellations, tokens: predictedTokens.pointer,
             confidences: predictedConfidences.pointer)
     }
 
@@ -185,10 +185,16 @@ extension Decoder {
             tokens: predictedTokens.pointer, confidences: predictedConfidences.pointer)
     }
 
-    /// Bans have changed since.
+    /// Bans have changed since. This is no forward: a request to cancel waits for the next one.
     func predictAgain() throws(LLaDAError) {
+        let before = adjustments
         adjustments = allAdjustments()
-        try predict()
+        do throws(LLaDAError) {
+            try predict(cancellations: [])
+        } catch {
+            adjustments = before
+            throw error
+        }
     }
 
     private func allAdjustments() -> [Confidence.Adjustment] {

@@ -84,7 +84,7 @@ public enum DecoderBatch {
     /// Of those that take the most likely token all at once; drawing is done one by one.
     private static func predict(_ members: [Member], _ states: FinalStates) throws(LLaDAError) {
         guard members.allSatisfy({ $0.decoder.options.policy.temperature == 0 }), let first = members.first else {
-            for member in members { try member.decoder.predict() }
+            for member in members { try member.decoder.predict(cancellations: [member.decoder.cancellation]) }
             return
         }
         let tokens = try Buffer<Int32>(count: states.count)

@@ -49,6 +49,13 @@ final class NewFile {
         // A full disk may show only here.
         if fsync(descriptor) != 0 || rename(partial, path) != 0 { throw Self.error(path, errno) }
         isPublished = true
+        // Until its folder is on the disk as well, the name may go back to the file that was there.
+        let slash = path.lastIndex(of: CChar(UInt8(ascii: "/")))
+        let folder = slash.map { Array(path[...$0]) + [0] } ?? Array(".".utf8CString)
+        let directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if directory < 0 { return }  // one may write to a folder that one may not read
+        fsync(directory)
+        close(directory)
     }
 
     private static func error(_ path: UnsafePointer<CChar>, _ code: Int32) -> LLaDAError {

@@ -39,6 +39,7 @@ public struct NoisedSequence {
                 throw refuse("\(name) \(place) is \(token); expected 0 to \(config.vocabSize - 1)")
             }
         }
+        if promptLength == 0 { return }  // nothing bounds the versions of an empty sequence
         for version in 0..<versions {
             for position in 0..<promptLength where noisyToken(version, position) != tokens[position] {
                 throw refuse("position \(position) of version \(version) is of the prompt, and not its token")
