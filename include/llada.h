@@ -456,13 +456,14 @@ LLADA_API llada_status llada_decoders_run(llada_decoder *const *decoders, size_t
 /* A second decoder that is where the first one is, in the midst of a step or not: same canvas, bans, locks, predictions and
  * proposal. K/V is shared until one of the two writes to it: tree search and best-of-n cost what differs. `policy` NULL:
  * the same. Draws are a function of the policy's seed, the number of the forward and the position: forks that are to draw
- * differently need policies of different seeds. Predictions at hand stay as they are. */
+ * differently need policies of different seeds. Predictions at hand stay as they are. The fork has no rule and is not
+ * watched. */
 LLADA_API llada_status llada_decoder_fork(const llada_decoder *decoder, const llada_policy *policy,
                                           llada_decoder **fork, llada_error *error);
 
 /* Forgets all that was generated from `position` on, the start of a block: its positions are masked again and free of
- * locks, and the block is the next to be denoised, also after the end. At most the start of the active block; after the
- * end, canvas_length. K/V of what stands before is kept; counters go on. */
+ * locks, and the block is the next to be denoised, also after the end. From the first block with something generated (0
+ * when infilling) to the active one; after the end, to canvas_length. K/V of what stands before is kept; counters go on. */
 LLADA_API llada_status llada_decoder_truncate(llada_decoder *decoder, int32_t position, llada_error *error);
 
 /* ---- Looking ---------------------------------------------------------------------------------------------------- */
@@ -548,7 +549,7 @@ typedef struct llada_active {
 LLADA_API llada_status llada_decoder_active(const llada_decoder *decoder, llada_active *active);
 
 /* VIEW. The step map, [canvas_length]: for each token, how many forwards there had been when it was written last; 0 where
- * none was. What trainers by reinforcement want of a rollout. */
+ * none was. `count` may be NULL. What trainers by reinforcement want of a rollout. */
 LLADA_API llada_status llada_decoder_step_map(const llada_decoder *decoder, const int32_t **forwards, size_t *count);
 
 typedef struct llada_candidate {
@@ -608,7 +609,8 @@ LLADA_API llada_status llada_decoder_events(const llada_decoder *decoder, const 
 /* ---- Interfering. Between any two calls above. ------------------------------------------------------------------ */
 
 /* Puts your edits in place of the proposal (after forward; propose need not have been called). Positions must be
- * active, not of the prompt, not locked, each at most once. `reason` is taken as LLADA_REASON_HOST. */
+ * active, not of the prompt, not locked, each at most once; not to be masked while finished blocks are edited (MBE).
+ * `reason` is taken as LLADA_REASON_HOST. */
 LLADA_API llada_status llada_decoder_set_proposal(llada_decoder *decoder, const llada_edit *edits, size_t count,
                                                   llada_error *error);
 

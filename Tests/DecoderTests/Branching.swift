@@ -195,4 +195,20 @@ struct Trace {
             #expect(plain.isFinished && decoder.output == plain.output)
         }
     }
+
+    /// Finished blocks that are edited are not opened again, by a host either.
+    @Test func blocksThatAreRevisitedAreNotMasked() throws {
+        var run = try #require(try Run.all("mini_like").first { $0.algo == "hf21" && $0.gen_length >= 2 * $0.block_length })
+        var policy = run.policy
+        policy.mbeWindow = 2
+        run.override = policy
+        let decoder = try Decoder(run.model(), prompt: run.prompt, options: run.options)
+        while !decoder.isEditingBlocks { try decoder.step() }
+        try decoder.forward()
+        let position = decoder.active.upperBound - 1
+        #expect(throws: LLaDAError.self) { try decoder.setProposal([.init(position: position, token: run.mask_id)]) }
+        try decoder.setProposal([.init(position: position, token: 3)])
+        try decoder.run()
+        #expect(!decoder.canvas.contains(run.mask_id))
+    }
 }

@@ -22,7 +22,7 @@ typedef struct {
     void (*weighted_sum)(const uint16_t *p, size_t ldp, size_t queries, const uint16_t *v, size_t ldv, size_t terms,
                          size_t dim, float *out, size_t ldo, bool accumulate, const void *next);
 
-    /* e[i] = exp(x[i] * scale - m) rounded to bf16, *sum = the lane-sum of what was rounded; n >= 1 elements.
+    /* e[i] = exp(x[i] * scale - m) rounded to bf16, *sum = the lane-sum of these before they are rounded; n >= 1 elements.
      * m = the largest of *max and of all x[i] * scale (NaN aside), and then the new *max.
      * x[i] * scale is rounded before m is taken off, so that no exponent is above 0. scale > 0; exp is llk_expf. */
     void (*exponentials)(const float *x, size_t n, float scale, float *max, uint16_t *e, float *sum);

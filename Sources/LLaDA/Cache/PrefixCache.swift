@@ -85,7 +85,10 @@ public final class PrefixCache: Sendable {
         guard hasRoom else {
             throw LLaDAError(
                 .outOfMemory,
-                "the prefix cache may take \(budget.limit) bytes, and decoders and pins hold \(budget.used) of them: no room for a block of \(size)")
+                """
+                the prefix cache may take \(budget.limit) bytes, and decoders and pins hold \(budget.used) of them: no room for a \
+                block of \(size)
+                """)
         }
         do throws(LLaDAError) {
             return try makeChargedPage(blockLength: blockLength)

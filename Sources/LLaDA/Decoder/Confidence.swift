@@ -99,7 +99,9 @@ struct Confidence {
         let best = copy.pointer[compute.kernels.argmax_sum_exp(copy.pointer, vocabSize, &sum)]
         let row = UnsafeBufferPointer(start: copy.pointer, count: vocabSize)
         return withExtendedLifetime(copy) {
-            let ids = count > 64 ? row.indices.sorted { row[$0] != row[$1] ? row[$0] > row[$1] : $0 < $1 } : Router.largest(count, of: Array(row))
+            let ids =
+                count > 64
+                ? row.indices.sorted { row[$0] != row[$1] ? row[$0] > row[$1] : $0 < $1 } : Router.largest(count, of: Array(row))
             return ids.prefix(count).filter { row[$0] > -.infinity }.map { id in
                 Decoder.Candidate(token: Int32(id), logit: row[id], probability: llk_expf(row[id] - best) / sum)
             }

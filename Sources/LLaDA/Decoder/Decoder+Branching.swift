@@ -14,12 +14,13 @@ extension Decoder {
     /// are masked again and free of locks, and its block is the next to be denoised, also after the end. Keys and values of
     /// what stands before are kept, counters go on.
     public func truncate(to position: Int) throws(LLaDAError) {
-        let first = canvasStore.block(canvasStore.promptLength / options.blockLength).lowerBound
         let last = isFinished ? canvasStore.count : canvasStore.block(progress.block).lowerBound
-        guard (options.infill ? 0 : min(first, last))...last ~= position, position % options.blockLength == 0 else {
+        let generated = canvasStore.block(canvasStore.promptLength / options.blockLength).lowerBound
+        let first = options.infill ? 0 : min(generated, last)
+        guard first...last ~= position, position % options.blockLength == 0 else {
             throw LLaDAError(
                 .invalidArgument,
-                "truncate: position is \(position); expected a multiple of \(options.blockLength) from \(options.infill ? 0 : min(first, last)) to \(last)")
+                "truncate: position is \(position); expected a multiple of \(options.blockLength) from \(first) to \(last)")
         }
         if position == canvasStore.count { return }
         canvasStore.truncate(to: position)

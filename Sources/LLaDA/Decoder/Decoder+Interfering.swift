@@ -16,6 +16,9 @@ extension Decoder {
             }
             guard canvasStore.state(position) != .prompt else { throw refuse("belongs to the prompt") }
             guard !canvasStore.locked[position] else { throw refuse("is locked") }
+            guard edit.token != canvasStore.maskID || !isEditingBlocks else {
+                throw refuse("cannot be masked: finished blocks are being edited")
+            }
             guard seen.insert(position).inserted else { throw refuse("is there twice") }
         }
         edited = edits.map { Edit(position: $0.position, token: $0.token, confidence: $0.confidence, reason: .host) }
@@ -43,7 +46,10 @@ extension Decoder {
         guard isOpen || position >= active.upperBound, canvasStore.state(position) != .prompt else {
             throw LLaDAError(
                 .invalidArgument,
-                "mask: position \(position) is \(canvasStore.state(position)) or in a finished block; only what is not finished can be masked")
+                """
+                mask: position \(position) is \(canvasStore.state(position)) or in a finished block; only what is not finished \
+                can be masked
+                """)
         }
         _ = write(Edit(position: position, token: canvasStore.maskID), to: &pending)
     }

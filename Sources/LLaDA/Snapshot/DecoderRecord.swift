@@ -205,7 +205,9 @@ extension DecoderRecord {
         var next = active.lowerBound
         for _ in 0..<(try reader.count("the number of edits", ofSize: 20)) {
             let position = try position(&reader, within: next..<active.upperBound)
-            guard canvas.state(position) != .prompt else { throw reader.error("an edit's position", position, expected: "none of the prompt") }
+            guard canvas.state(position) != .prompt else {
+                throw reader.error("an edit's position", position, expected: "none of the prompt")
+            }
             next = position + 1
             edits.append(
                 Decoder.Edit(
