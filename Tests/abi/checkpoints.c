@@ -38,14 +38,6 @@ static blob read_file(const char *path) {
     return b;
 }
 
-static char folder[64];
-
-static char *inside(const char *name) {
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
 static void write_file(const char *name, const void *bytes, size_t length) {
     FILE *file = fopen(inside(name), "wb");
     if (!file || fwrite(bytes, 1, length, file) != length || fclose(file)) exit(printf("cannot write %s\n", name));
@@ -95,22 +87,21 @@ static void good_parts(void) {
 }
 
 static void good_checkpoint(void) {
-    snprintf(folder, sizeof folder, "/tmp/llada-abi-XXXXXX");
-    if (!mkdtemp(folder)) exit(printf("cannot make a folder\n"));
+    make_own_folder();
     good_parts();
     write_file("config.json", config.bytes, config.length);
     write_file("model.safetensors", tensors.bytes, tensors.length);
 }
 
 static void forget(void) {
-    DIR *dir = opendir(folder);
+    DIR *dir = opendir(own_folder);
     for (struct dirent *entry; dir && (entry = readdir(dir));)
         if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..")) {
             chmod(inside(entry->d_name), 0700);
             if (unlink(inside(entry->d_name))) rmdir(inside(entry->d_name));
         }
     if (dir) closedir(dir);
-    rmdir(folder);
+    rmdir(own_folder);
 }
 
 /* Opens what is there; on a refusal the message must hold every one of `words`, which are separated by '|'. */
@@ -121,7 +112,7 @@ static void expect(llada_status expected, const char *words) {
         llada_model *model = NULL;
         options.threads = 1;
         options.use_mmap = map;
-        llada_status status = llada_model_open(folder, &options, &model, &error);
+        llada_status status = llada_model_open(own_folder, &options, &model, &error);
         if (status != expected)
             failed(__FILE__, __LINE__, "%s, not %s: %s", llada_status_name(status), llada_status_name(expected), error.message);
         CHECK((status == LLADA_OK) == (model != NULL));
@@ -267,7 +258,7 @@ static void cut_short(void) {
         write_file("model.safetensors", tensors.bytes, lengths[i]);
         llada_error error = LLADA_ERROR_INIT;
         llada_model *model = NULL;
-        llada_status status = llada_model_open(folder, NULL, &model, &error);
+        llada_status status = llada_model_open(own_folder, NULL, &model, &error);
         CHECK(status == LLADA_ERROR_SAFETENSORS || status == LLADA_ERROR_IO);
         CHECK(!model && strstr(error.message, "model.safetensors"));
         llada_model_free(model);
@@ -292,7 +283,7 @@ static void header_lengths(void) {
         write_safetensors("model.safetensors", lengths[i], header, header_length, data, data_length);
         llada_error error = LLADA_ERROR_INIT;
         llada_model *model = NULL;
-        llada_status status = llada_model_open(folder, NULL, &model, &error);
+        llada_status status = llada_model_open(own_folder, NULL, &model, &error);
         if (status != LLADA_ERROR_SAFETENSORS && status != LLADA_ERROR_IO)
             failed(__FILE__, __LINE__, "header length %llu: %s", (unsigned long long)lengths[i], llada_status_name(status));
         CHECK(!model && strstr(error.message, "model.safetensors"));
@@ -327,12 +318,12 @@ static void no_files(void) {
     unlink(inside("config.json"));
     expect(LLADA_ERROR_IO, CONFIG);
     forget();
-    expect(LLADA_ERROR_IO, folder); /* now there is no folder */
-    FILE *file = fopen(folder, "w"); /* and now a file in its place */
+    expect(LLADA_ERROR_IO, own_folder); /* now there is no folder */
+    FILE *file = fopen(own_folder, "w"); /* and now a file in its place */
     NEED(file);
     fclose(file);
-    expect(LLADA_ERROR_IO, folder);
-    unlink(folder);
+    expect(LLADA_ERROR_IO, own_folder);
+    unlink(own_folder);
 }
 
 /* A pipe in place of a file would be waited on for ever. */
@@ -425,7 +416,7 @@ static void shards(void) {
         shard(make_index(bad[i].skip, bad[i].extra));
         llada_error error = LLADA_ERROR_INIT;
         llada_model *model = NULL;
-        llada_status status = llada_model_open(folder, NULL, &model, &error);
+        llada_status status = llada_model_open(own_folder, NULL, &model, &error);
         /* A key twice is bad JSON or a bad index; a tensor missing from the index is missing, or the index is wrong. */
         bool also = (status == LLADA_ERROR_SHARD_INDEX && bad[i].status == LLADA_ERROR_JSON) ||
                     (status == LLADA_ERROR_TENSOR && !*bad[i].extra);
@@ -444,7 +435,7 @@ static void shards(void) {
         shard(broken[i]);
         llada_error error = LLADA_ERROR_INIT;
         llada_model *model = NULL;
-        llada_status status = llada_model_open(folder, NULL, &model, &error);
+        llada_status status = llada_model_open(own_folder, NULL, &model, &error);
         bool json = i == 0 || i == 5;
         if (status != (json ? LLADA_ERROR_JSON : LLADA_ERROR_SHARD_INDEX))
             failed(__FILE__, __LINE__, "index %s: %s: %s", broken[i], llada_status_name(status), error.message);
@@ -474,7 +465,7 @@ static void bad_tokenizer(void) {
         write_file("tokenizer.json", bad[i].text, strlen(bad[i].text));
         llada_error error = LLADA_ERROR_INIT;
         llada_model *model = NULL;
-        llada_status status = llada_model_open(folder, NULL, &model, &error);
+        llada_status status = llada_model_open(own_folder, NULL, &model, &error);
         /* Which of the two an incomplete one is, is a matter of taste; that it is refused, and named, is not. */
         bool also = bad[i].status == LLADA_ERROR_TOKENIZER && status == LLADA_ERROR_UNSUPPORTED;
         if (status != bad[i].status && !also)
@@ -493,7 +484,7 @@ static void bad_generation_config(void) {
         write_file("generation_config.json", bad[i], strlen(bad[i]));
         llada_error error = LLADA_ERROR_INIT;
         llada_model *model = NULL;
-        llada_status status = llada_model_open(folder, NULL, &model, &error);
+        llada_status status = llada_model_open(own_folder, NULL, &model, &error);
         if (status != LLADA_ERROR_JSON && status != LLADA_ERROR_CONFIG && status != LLADA_ERROR_SPECIAL_TOKEN)
             failed(__FILE__, __LINE__, "%s: %s: %s", bad[i], llada_status_name(status), error.message);
         CHECK(!model && strstr(error.message, "generation_config.json"));
@@ -507,7 +498,7 @@ static void bad_generation_config(void) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model *model = NULL;
     llada_model_info info = LLADA_MODEL_INFO_INIT;
-    CHECK_REFUSED(llada_model_open(folder, NULL, &model, &error), LLADA_OK);
+    CHECK_REFUSED(llada_model_open(own_folder, NULL, &model, &error), LLADA_OK);
     NEED(model);
     CHECK_STATUS(llada_model_get_info(model, &info), LLADA_OK);
     CHECK_EQUAL(info.mask_token_id, 127);
@@ -528,7 +519,7 @@ static void not_a_number(void) {
         llada_error error = LLADA_ERROR_INIT;
         llada_model_options options = usual_options();
         llada_model *model = NULL;
-        llada_status status = llada_model_open(folder, &options, &model, &error);
+        llada_status status = llada_model_open(own_folder, &options, &model, &error);
         if (status != LLADA_OK) continue; /* refusing them is fine, too */
         for (llada_preset preset = LLADA_PRESET_LOW_CONFIDENCE; preset <= LLADA_PRESET_QUALITY_MBE; preset++) {
             llada_decoder *decoder = make_decoder(model, preset, 12);
@@ -564,7 +555,7 @@ static void random_bytes(void) {
         llada_model_options options = usual_options();
         options.threads = 1;
         llada_model *model = NULL;
-        llada_status status = llada_model_open(folder, &options, &model, &error);
+        llada_status status = llada_model_open(own_folder, &options, &model, &error);
         CHECK((status == LLADA_OK) == (model != NULL));
         if (status != LLADA_OK) CHECK(*error.message);
         opened += status == LLADA_OK;

@@ -127,12 +127,6 @@ static void policy_is_copied(void) {
     llada_model_free(model);
 }
 
-static llada_decoder_state state_of(const llada_decoder *decoder) {
-    llada_decoder_state state = LLADA_DECODER_STATE_INIT;
-    CHECK_STATUS(llada_decoder_get_state(decoder, &state), LLADA_OK);
-    return state;
-}
-
 static void order_of_calls(void) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model *model = open_model(1);

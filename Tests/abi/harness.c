@@ -163,3 +163,24 @@ size_t run_out(llada_decoder *decoder, int32_t *tokens, size_t capacity) {
     NEED(count <= capacity);
     return count;
 }
+
+llada_decoder_state state_of(const llada_decoder *decoder) {
+    llada_decoder_state state = LLADA_DECODER_STATE_INIT;
+    CHECK_STATUS(llada_decoder_get_state(decoder, &state), LLADA_OK);
+    return state;
+}
+
+char own_folder[64];
+
+void make_own_folder(void) {
+    snprintf(own_folder, sizeof own_folder, "/tmp/llada-abi-XXXXXX");
+    NEED(mkdtemp(own_folder));
+}
+
+const char *inside(const char *name) {
+    static char paths[4][256];
+    static int turn;
+    char *path = paths[turn++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", own_folder, name);
+    return path;
+}

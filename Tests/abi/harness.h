@@ -77,5 +77,13 @@ llada_model *open_model(int32_t threads);
 llada_decoder *make_decoder(const llada_model *model, llada_preset preset, int32_t gen_length);
 /* Runs to the end; returns the number of tokens, which must fit. */
 size_t run_out(llada_decoder *decoder, int32_t *tokens, size_t capacity);
+llada_decoder_state state_of(const llada_decoder *decoder);
+
+/* ---- A folder of the test's own --------------------------------------------------------------------------------- */
+
+extern char own_folder[64];
+void make_own_folder(void);
+/* The path of a name in it; the last four that were asked for stay. */
+const char *inside(const char *name);
 
 #endif

@@ -56,12 +56,6 @@ static int pick(worker *w, int below) {
     return (int)((w->random >> 33) % (uint64_t)below);
 }
 
-static llada_decoder_state state_of(const llada_decoder *decoder) {
-    llada_decoder_state state = LLADA_DECODER_STATE_INIT;
-    llada_decoder_get_state(decoder, &state);
-    return state;
-}
-
 /* Tokens that many prompts begin with. */
 static int32_t beginning(int which, int position) { return (position * 7 + position / 3 * which + which) % 100; }
 

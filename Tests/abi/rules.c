@@ -3,12 +3,6 @@
 
 enum { GEN = 27 }; /* 8 blocks, the first of which holds a token of the prompt */
 
-static llada_decoder_state state_of(const llada_decoder *decoder) {
-    llada_decoder_state state = LLADA_DECODER_STATE_INIT;
-    CHECK_STATUS(llada_decoder_get_state(decoder, &state), LLADA_OK);
-    return state;
-}
-
 static llada_active active_of(const llada_decoder *decoder) {
     llada_active active = LLADA_ACTIVE_INIT;
     CHECK_STATUS(llada_decoder_active(decoder, &active), LLADA_OK);

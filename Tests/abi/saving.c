@@ -7,21 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char base[64]; /* a folder of the test's own */
-
-static const char *inside(const char *name) {
-    static char paths[4][256];
-    static int turn;
-    char *path = paths[turn++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", base, name);
-    return path;
-}
-
-static void begin(void) {
-    snprintf(base, sizeof base, "/tmp/llada-abi-XXXXXX");
-    NEED(mkdtemp(base));
-}
-
 static void forget(const char *folder) {
     char path[512];
     DIR *dir = opendir(folder);
@@ -54,7 +39,7 @@ static void logits_of(const llada_model *model, float *out) {
 static void comes_back(void) {
     llada_error error = LLADA_ERROR_INIT;
     static float expected[PROMPT * VOCAB], logits[PROMPT * VOCAB];
-    begin();
+    make_own_folder();
     for (llada_dtype dtype = LLADA_DTYPE_BF16; dtype <= LLADA_DTYPE_INT4; dtype++) {
         char name[2] = {(char)('0' + dtype), 0};
         llada_model *model = open_as(checkpoint(), dtype, true);
@@ -77,7 +62,7 @@ static void comes_back(void) {
             CHECK(!model);
         }
     }
-    forget(base);
+    forget(own_folder);
 }
 
 /* The folder is gone after every failure, and an empty one that was there is empty again. */
@@ -101,7 +86,7 @@ static int listen(double fraction, void *user) {
 static void stopped(void) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model *model = open_as(checkpoint(), LLADA_DTYPE_INT8, true);
-    begin();
+    make_own_folder();
     listener all = {0};
     CHECK_REFUSED(llada_model_save(model, inside("whole"), listen, &all, &error), LLADA_OK);
     CHECK(all.calls > 10 && all.last == 1);
@@ -114,14 +99,14 @@ static void stopped(void) {
             expect_nothing(inside("out"), there);
         }
     llada_model_free(model);
-    forget(base);
+    forget(own_folder);
 }
 
 /* As on a full disk: so many bytes, and no more. */
 static void no_room(void) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model *model = open_as(checkpoint(), LLADA_DTYPE_INT8, true);
-    begin();
+    make_own_folder();
     signal(SIGXFSZ, SIG_IGN);
     static const rlim_t limits[] = {0, 100, 5000, 200000};
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
@@ -135,12 +120,12 @@ static void no_room(void) {
         expect_nothing(inside("out"), false);
     }
     llada_model_free(model);
-    forget(base);
+    forget(own_folder);
 }
 
 static void refused(void) {
     llada_error error = LLADA_ERROR_INIT;
-    begin();
+    make_own_folder();
     llada_model *model = open_as(checkpoint(), LLADA_DTYPE_AUTO, true);
     CHECK_REFUSED(llada_model_save(model, inside("rows"), NULL, NULL, &error), LLADA_ERROR_INVALID_ARGUMENT);
     llada_model_free(model);
@@ -157,7 +142,7 @@ static void refused(void) {
     CHECK_REFUSED(llada_model_save(model, inside("out"), NULL, NULL, &error), LLADA_ERROR_IO);
     llada_model_free(open_as(inside("out"), LLADA_DTYPE_AUTO, true));
     llada_model_free(model);
-    forget(base);
+    forget(own_folder);
 }
 
 /* A byte of the header changed at random, many times: refused or opened, never worse. The same bytes every time. */
@@ -165,7 +150,7 @@ static void random_bytes(void) {
     llada_error error = LLADA_ERROR_INIT;
     static char good[1 << 20], bytes[1 << 20];
     static float logits[PROMPT * VOCAB];
-    begin();
+    make_own_folder();
     llada_model *model = open_as(checkpoint(), LLADA_DTYPE_INT4, true);
     CHECK_REFUSED(llada_model_save(model, inside("out"), NULL, NULL, &error), LLADA_OK);
     llada_model_free(model);
@@ -204,7 +189,7 @@ static void random_bytes(void) {
     model = open_as(inside("out"), LLADA_DTYPE_AUTO, true);
     logits_of(model, logits);
     llada_model_free(model);
-    forget(base);
+    forget(own_folder);
 }
 
 int main(void) {

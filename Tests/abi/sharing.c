@@ -5,12 +5,6 @@
 
 enum { GEN = 20, MANY = 6, LENGTH = 16 };
 
-static llada_decoder_state state_of(const llada_decoder *decoder) {
-    llada_decoder_state state = LLADA_DECODER_STATE_INIT;
-    CHECK_STATUS(llada_decoder_get_state(decoder, &state), LLADA_OK);
-    return state;
-}
-
 static llada_prefix_cache_info info_of(const llada_prefix_cache *cache) {
     llada_prefix_cache_info info = LLADA_PREFIX_CACHE_INFO_INIT;
     CHECK_STATUS(llada_prefix_cache_get_info(cache, &info), LLADA_OK);

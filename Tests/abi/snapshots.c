@@ -8,35 +8,21 @@
 
 enum { GENERATED = 12, MOST = 1 << 20 };
 static unsigned char bytes[MOST];
-static char base[64]; /* a folder of the test's own */
-
-static const char *inside(const char *name) {
-    static char paths[4][128];
-    static int turn;
-    char *path = paths[turn++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", base, name);
-    return path;
-}
-
-static void begin(void) {
-    snprintf(base, sizeof base, "/tmp/llada-abi-XXXXXX");
-    NEED(mkdtemp(base));
-}
 
 static int entries(void) {
     int count = 0;
-    DIR *dir = opendir(base);
+    DIR *dir = opendir(own_folder);
     while (dir && readdir(dir)) count++;
     if (dir) closedir(dir);
     return count - 2;
 }
 
 static void forget(void) {
-    DIR *dir = opendir(base);
+    DIR *dir = opendir(own_folder);
     for (struct dirent *entry; dir && (entry = readdir(dir));)
         if (entry->d_name[0] != '.') unlink(inside(entry->d_name));
     if (dir) closedir(dir);
-    CHECK(!rmdir(base));
+    CHECK(!rmdir(own_folder));
 }
 
 static llada_decoder *begun(const llada_model *model) {
@@ -58,7 +44,7 @@ static void expect_same_way(llada_decoder *decoder, llada_decoder *restored) {
 static void comes_back(void) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model *model = open_model(1), *other = open_model(2);
-    begin();
+    make_own_folder();
     for (int pages = 0; pages < 2; pages++)
         for (int file = 0; file < 2; file++) {
             llada_decoder *decoder = begun(model), *restored = NULL;
@@ -186,7 +172,7 @@ static void no_room(void) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model *model = open_model(1);
     llada_decoder *decoder = begun(model), *restored = NULL;
-    begin();
+    make_own_folder();
     signal(SIGXFSZ, SIG_IGN);
     CHECK_REFUSED(llada_decoder_save_file(decoder, false, inside("one"), &error), LLADA_OK);
     static const rlim_t limits[] = {0, 10, 500, 2000};
@@ -214,7 +200,7 @@ static void caches(void) {
     llada_prefix_cache *cache = NULL, *loaded = NULL;
     NEED(llada_prefix_cache_create(model, 1 << 22, &cache, &error) == LLADA_OK);
     NEED(llada_prefix_cache_create(model, 1 << 22, &loaded, &error) == LLADA_OK);
-    begin();
+    make_own_folder();
     llada_decoder_options options;
     llada_decoder_options_init(&options, sizeof options);
     options.block_length = BLOCK;
