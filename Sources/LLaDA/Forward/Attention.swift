@@ -105,20 +105,17 @@ struct Attention {
             let run = batch.runs[task / tasks]
             let firstHead = task % tasks * heads
             let row = batch.rows[run.lowerBound]
-            let table = batch.tables[row.sequence]
             let keyTile = keyTiles[row.sequence]
+            let cached = CachedHead(
+                headDim: config.headDim, layer: layer, kvHead: firstHead / group, table: batch.tables[row.sequence],
+                keyTile: keyTile)
+            let scratch = scratch + worker * size
             let sum: any TileSum =
                 switch keyValues {
-                case .f32:
-                    SoftmaxSum(
-                        kernels: compute.kernels, headDim: config.headDim, layer: layer, kvHead: firstHead / group,
-                        pages: table.pages, blockLength: table.blockLength, keyTile: keyTile,
-                        scratch: scratch + worker * size)
+                case .f32: SoftmaxSum(cached, compute.kernels, scratch: scratch)
                 case .bf16:
                     HalfSoftmaxSum(
-                        kernels: compute.attention, headDim: config.headDim, layer: layer, kvHead: firstHead / group,
-                        pages: table.pages, blockLength: table.blockLength, keyTile: keyTile,
-                        visibleEnd: row.visibleEnd, queries: heads * run.count, scratch: scratch + worker * size)
+                        cached, compute.attention, visibleEnd: row.visibleEnd, queries: heads * run.count, scratch: scratch)
                 }
             for first in stride(from: 0, to: row.visibleEnd, by: keyTile) {
                 let keys = first..<min(first + keyTile, row.visibleEnd)

@@ -7,12 +7,7 @@ import Kernels
 /// one, and then nothing that was summed is touched (Dao et al., FlashAttention, 2022).
 struct HalfSoftmaxSum: TileSum {
     let kernels: llk_attention_kernels
-    let headDim: Int
-    let layer: Int
-    let kvHead: Int
-    let pages: [Page]
-    let blockLength: Int
-    let keyTile: Int
+    let head: CachedHead
     /// The queries see the keys before this one.
     let visibleEnd: Int
     private let scores: UnsafeMutablePointer<Float>  // [queryTile, keyTile]
@@ -32,18 +27,13 @@ struct HalfSoftmaxSum: TileSum {
     }
 
     init(
-        kernels: llk_attention_kernels, headDim: Int, layer: Int, kvHead: Int, pages: [Page], blockLength: Int, keyTile: Int,
-        visibleEnd: Int, queries: Int, scratch: UnsafeMutablePointer<Float>
+        _ head: CachedHead, _ kernels: llk_attention_kernels, visibleEnd: Int, queries: Int,
+        scratch: UnsafeMutablePointer<Float>
     ) {
+        self.head = head
         self.kernels = kernels
-        self.headDim = headDim
-        self.layer = layer
-        self.kvHead = kvHead
-        self.pages = pages
-        self.blockLength = blockLength
-        self.keyTile = keyTile
         self.visibleEnd = visibleEnd
-        let tile = Attention.queryTile * keyTile
+        let tile = Attention.queryTile * head.keyTile
         scores = scratch
         weights = UnsafeMutableRawPointer(scratch + tile).assumingMemoryBound(to: UInt16.self)
         norms = UnsafeMutableRawPointer(scratch + 2 * tile).assumingMemoryBound(to: Norm.self)
@@ -55,6 +45,7 @@ struct HalfSoftmaxSum: TileSum {
         to out: UnsafeMutablePointer<Float>, stride outStride: Int
     ) {
         let isFirst = keys.lowerBound == 0
+        let (keyTile, headDim) = (head.keyTile, head.headDim)
         let halves = halves + index * headDim
         let norms = norms + index
         if isFirst {
@@ -63,17 +54,17 @@ struct HalfSoftmaxSum: TileSum {
                 norms[row] = Norm()
             }
         }
-        eachPage(of: keys) { page, first, count in
+        head.eachPage(of: keys) { page, first, count in
             kernels.weighted_sum(
-                halves, headDim, rows, page.halfKeys(layer: layer, head: kvHead), blockLength, headDim, count, scores + first,
-                keyTile, false, pageAfter(keys.lowerBound + first)?.halfKeys(layer: layer, head: kvHead))
+                halves, headDim, rows, page.halfKeys(layer: head.layer, head: head.kvHead), head.blockLength, headDim, count,
+                scores + first, keyTile, false,
+                pageAfter(keys.lowerBound + first)?.halfKeys(layer: head.layer, head: head.kvHead))
         }
-        let scale = 1 / Float(headDim).squareRoot()
         for row in 0..<rows {
             let before = norms[row]
             var sum: Float = 0
             kernels.exponentials(
-                scores + row * keyTile, keys.count, scale, &norms[row].largest, weights + row * keyTile, &sum)
+                scores + row * keyTile, keys.count, head.scale, &norms[row].largest, weights + row * keyTile, &sum)
             if isFirst {
                 norms[row].sum = sum
             } else {
@@ -82,10 +73,11 @@ struct HalfSoftmaxSum: TileSum {
                 multiply(out + row * outStride, by: shrink)
             }
         }
-        eachPage(of: keys) { page, first, count in
+        head.eachPage(of: keys) { page, first, count in
             kernels.weighted_sum(
-                weights + first, keyTile, rows, page.halfValues(layer: layer, head: kvHead), headDim, count, headDim, out,
-                outStride, !isFirst || first > 0, pageAfter(keys.lowerBound + first)?.halfValues(layer: layer, head: kvHead))
+                weights + first, keyTile, rows, page.halfValues(layer: head.layer, head: head.kvHead), headDim, count, headDim,
+                out, outStride, !isFirst || first > 0,
+                pageAfter(keys.lowerBound + first)?.halfValues(layer: head.layer, head: head.kvHead))
         }
         if keys.upperBound == visibleEnd {
             for row in 0..<rows { multiply(out + row * outStride, by: 1 / norms[row].sum) }
@@ -94,12 +86,12 @@ struct HalfSoftmaxSum: TileSum {
 
     /// What is computed with next, in this tile or in the next one: fetched meanwhile.
     private func pageAfter(_ position: Int) -> Page? {
-        position + blockLength < visibleEnd ? pages[position / blockLength + 1] : nil
+        position + head.blockLength < visibleEnd ? head.table.pages[position / head.blockLength + 1] : nil
     }
 
     /// out: [headDim]
     private func multiply(_ out: UnsafeMutablePointer<Float>, by factor: Float) {
         if factor == 1 { return }
-        for dim in 0..<headDim { out[dim] *= factor }
+        for dim in 0..<head.headDim { out[dim] *= factor }
     }
 }

@@ -2,9 +2,6 @@ import Kernels
 
 /// softmax(q k^T / sqrt(headDim)) v of one head, grown tile by tile of the keys.
 protocol TileSum {
-    var pages: [Page] { get }
-    var blockLength: Int { get }
-
     /// Takes a tile of keys in, for up to queryTile queries that are number `index` and the following. The first tile writes
     /// `out`, the others go on from it.  queries: [rows, stride >= headDim];  out: [rows, outStride >= headDim]
     func add(
@@ -12,24 +9,10 @@ protocol TileSum {
         to out: UnsafeMutablePointer<Float>, stride outStride: Int)
 }
 
-extension TileSum {
-    /// `first`: the place of the page's keys in the tile.
-    func eachPage(of keys: Range<Int>, _ body: (_ page: Page, _ first: Int, _ count: Int) -> Void) {
-        for first in Swift.stride(from: keys.lowerBound, to: keys.upperBound, by: blockLength) {
-            body(pages[first / blockLength], first - keys.lowerBound, min(blockLength, keys.upperBound - first))
-        }
-    }
-}
-
 /// Over pages in f32. Belongs to one thread.
 struct SoftmaxSum: TileSum {
     let kernels: llk_kernels
-    let headDim: Int
-    let layer: Int
-    let kvHead: Int
-    let pages: [Page]
-    let blockLength: Int
-    let keyTile: Int
+    let head: CachedHead
     private let scores: UnsafeMutablePointer<Float>  // [queryTile, keyTile]
     private let partial: UnsafeMutablePointer<Float>  // [queryTile, headDim]
     private let fresh: UnsafeMutablePointer<Norm>  // [queryTile]: of the keys of this tile
@@ -46,20 +29,12 @@ struct SoftmaxSum: TileSum {
         Attention.queryTile * (keyTile + headDim + 2) + 2 * queries
     }
 
-    init(
-        kernels: llk_kernels, headDim: Int, layer: Int, kvHead: Int, pages: [Page], blockLength: Int, keyTile: Int,
-        scratch: UnsafeMutablePointer<Float>
-    ) {
+    init(_ head: CachedHead, _ kernels: llk_kernels, scratch: UnsafeMutablePointer<Float>) {
+        self.head = head
         self.kernels = kernels
-        self.headDim = headDim
-        self.layer = layer
-        self.kvHead = kvHead
-        self.pages = pages
-        self.blockLength = blockLength
-        self.keyTile = keyTile
         scores = scratch
-        partial = scores + Attention.queryTile * keyTile
-        fresh = UnsafeMutableRawPointer(partial + Attention.queryTile * headDim).assumingMemoryBound(to: Norm.self)
+        partial = scores + Attention.queryTile * head.keyTile
+        fresh = UnsafeMutableRawPointer(partial + Attention.queryTile * head.headDim).assumingMemoryBound(to: Norm.self)
         norms = fresh + Attention.queryTile
     }
 
@@ -67,24 +42,24 @@ struct SoftmaxSum: TileSum {
         _ keys: Range<Int>, _ queries: UnsafePointer<Float>, stride: Int, rows: Int, index: Int,
         to out: UnsafeMutablePointer<Float>, stride outStride: Int
     ) {
-        eachPage(of: keys) { page, first, count in
+        let (keyTile, headDim) = (head.keyTile, head.headDim)
+        head.eachPage(of: keys) { page, first, count in
             kernels.weighted_sum(
-                queries, stride, rows, page.keys(layer: layer, head: kvHead), blockLength, headDim, count, scores + first,
-                keyTile, false)
+                queries, stride, rows, page.keys(layer: head.layer, head: head.kvHead), head.blockLength, headDim, count,
+                scores + first, keyTile, false)
         }
         let isFirst = keys.lowerBound == 0
         let norms = isFirst ? norms + index : fresh
-        let scale = 1 / Float(headDim).squareRoot()
         for row in 0..<rows {
             var norm = Norm()
-            kernels.softmax(scores + row * keyTile, keys.count, scale, &norm.largest, &norm.sum)
+            kernels.softmax(scores + row * keyTile, keys.count, head.scale, &norm.largest, &norm.sum)
             norms[row] = norm
         }
         let (sums, sumsStride) = isFirst ? (out, outStride) : (partial, headDim)
-        eachPage(of: keys) { page, first, count in
+        head.eachPage(of: keys) { page, first, count in
             kernels.weighted_sum(
-                scores + first, keyTile, rows, page.values(layer: layer, head: kvHead), headDim, count, headDim, sums,
-                sumsStride, first > 0)
+                scores + first, keyTile, rows, page.values(layer: head.layer, head: head.kvHead), headDim, count, headDim,
+                sums, sumsStride, first > 0)
         }
         if !isFirst {
             for row in 0..<rows { join(index + row, row, out + row * outStride) }
@@ -99,7 +74,7 @@ struct SoftmaxSum: TileSum {
         let now = new.sum * llk_expf(new.largest - largest)
         let sum = before + now
         norms[index] = Norm(largest: largest, sum: sum)
-        let result = partial + row * headDim
-        for dim in 0..<headDim { out[dim] = out[dim] * (before / sum) + result[dim] * (now / sum) }
+        let result = partial + row * head.headDim
+        for dim in 0..<head.headDim { out[dim] = out[dim] * (before / sum) + result[dim] * (now / sum) }
     }
 }
