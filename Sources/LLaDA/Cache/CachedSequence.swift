@@ -118,7 +118,7 @@ package final class CachedSequence {
 
     private func makePage() throws(LLaDAError) -> Page {
         if let cache { return try cache.makePage(blockLength: blockLength) }
-        return try Page(blockLength: blockLength, config: transformer.config, type: transformer.keyValues)
+        return try transformer.makePage(blockLength)
     }
 
     /// How many positions, in whole blocks, have keys and values computed from these tokens.

@@ -30,7 +30,7 @@ public final class PrefixCache: Sendable {
         var statistics = Statistics()
     }
 
-    /// `maxBytes`: of keys and values; a block of `blockLength` tokens takes `bytes(ofBlock:)`.
+    /// `maxBytes`: of keys and values. A token takes 2 * num_hidden_layers * num_key_value_heads * head_dim numbers.
     public init(_ model: Model, maxBytes: Int) throws(LLaDAError) {
         guard maxBytes > 0 else {
             throw LLaDAError(.invalidArgument, "max_bytes is \(maxBytes); expected at least 1")
@@ -100,7 +100,7 @@ public final class PrefixCache: Sendable {
 
     /// The budget has been charged with it.
     func makeChargedPage(blockLength: Int) throws(LLaDAError) -> Page {
-        try Page(blockLength: blockLength, config: transformer.config, type: transformer.keyValues, budget: budget)
+        try transformer.makePage(blockLength, budget)
     }
 
     func giveBack(_ bytes: Int) { budget.giveBack(bytes) }

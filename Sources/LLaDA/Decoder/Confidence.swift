@@ -5,7 +5,7 @@ struct Confidence {
     let compute: Compute
     let vocabSize: Int
 
-    private var tileScratch = Scratch<Float>()  // [threads, rows at a time, tile]
+    private var tileScratch = Scratch<Float>()  // see forEachTile
     private var peakScratch = Scratch<Peak>()  // [tiles, rows]
     private var rowScratch = Scratch<Float>()  // [threads, vocab]
 
@@ -30,43 +30,26 @@ struct Confidence {
         }
     }
 
-    /// Rows of logits that are judged at a time: with a tile of the vocabulary they fit the cache of a core.
-    static let rowsAtATime = 64
-
-    /// The most likely token of each row and its probability, without ever holding a row of logits: each tile of them is
-    /// judged where it was computed. Ends early, with nothing, if one of `cancellations` is asked for.
-    /// tokens, confidences: [adjust.count]
+    /// The most likely token of each row and its probability. Ends early, with nothing, if one of `cancellations` is asked
+    /// for.  tokens, confidences: [adjust.count]
     mutating func predict(
         _ source: any LogitSource, adjust: [Adjustment], cancellations: [Cancellation],
         tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
     ) throws(LLaDAError) {
         let rows = adjust.count
-        let width = min(type(of: source).tile, vocabSize)
-        let tiles = source.tiles
-        let piece = min(rows, Self.rowsAtATime)
-        let scratch = try tileScratch.reserve(compute.team.size * piece * width)
-        let peaks = try peakScratch.reserve(tiles * rows)
+        let peaks = try peakScratch.reserve(source.tiles * rows)
         let kernels = compute.kernels
-        compute.team.forEach(tiles) { index, worker in
-            if cancellations.contains(where: \.isRequested) { return }
-            let vocabulary = source.vocabulary(ofTile: index)
-            let logits = scratch + worker * piece * width
-            for first in stride(from: 0, to: rows, by: piece) {
-                let range = first..<min(first + piece, rows)
-                source.logits(range, vocabulary, into: logits, stride: width)
-                for row in range {
-                    let logits = logits + (row - first) * width
-                    adjust[row].apply(to: logits, vocabulary)
-                    peaks[index * rows + row] = Peak(logits, vocabulary, kernels)
-                }
-            }
+        try source.forEachTile(
+            rows: rows, compute.team, &tileScratch, isStopped: { cancellations.contains(where: \.isRequested) }
+        ) { tile, row, logits, _ in
+            let vocabulary = source.vocabulary(ofTile: tile)
+            adjust[row].apply(to: logits, vocabulary)
+            peaks[tile * rows + row] = Peak(logits, vocabulary, kernels)
         }
         try Cancellation.check(cancellations)
         for row in 0..<rows {
-            var peak = peaks[row]
-            for index in 1..<max(tiles, 1) { peak.join(peaks[index * rows + row]) }
-            tokens[row] = peak.logit > -.infinity ? peak.token : 0
-            confidences[row] = peak.logit > -.infinity ? 1 / peak.sum : .nan  // softmax at the arg-max
+            let peak = Peak(peaks, tiles: source.tiles, row: row, of: rows)
+            (tokens[row], confidences[row]) = (peak.prediction, peak.confidence)
         }
     }
 

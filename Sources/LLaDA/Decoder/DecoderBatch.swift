@@ -5,12 +5,13 @@ public enum DecoderBatch {
     public static func forward(_ decoders: [Decoder]) throws(LLaDAError) {
         try check(decoders)
         for decoder in decoders { try decoder.checkUnfinished("forward") }
-        guard decoders.allSatisfy({ $0.denoiser is CachedSequence }) else {
+        let sequences = decoders.compactMap { $0.denoiser as? CachedSequence }
+        guard sequences.count == decoders.count else {  // scripts
             for decoder in decoders { try decoder.forward() }
             return
         }
         var waiting: [Member] = []
-        for decoder in decoders { if let member = try Member(decoder) { waiting.append(member) } }
+        for (decoder, sequence) in zip(decoders, sequences) { waiting.append(try Member(decoder, sequence)) }
         let ahead = waiting.flatMap(\.plan.ahead)
         for range in ForwardPlan.forwards(ahead) { _ = try ForwardPlan.run(Array(ahead[range])) }
         let last = waiting.map(\.plan.last)
@@ -57,8 +58,7 @@ public enum DecoderBatch {
         let sequence: CachedSequence
         let plan: ForwardPlan
 
-        init?(_ decoder: Decoder) throws(LLaDAError) {
-            guard let sequence = decoder.denoiser as? CachedSequence else { return nil }
+        init(_ decoder: Decoder, _ sequence: CachedSequence) throws(LLaDAError) {
             self.decoder = decoder
             self.sequence = sequence
             try decoder.beginForward()
@@ -90,7 +90,7 @@ public enum DecoderBatch {
         let tokens = try Buffer<Int32>(count: states.count)
         let confidences = try Buffer<Float>(count: states.count)
         try first.decoder.confidence.predict(
-            Head(transformer: first.sequence.transformer, states: states), adjust: members.flatMap(\.decoder.adjustments),
+            StateLogits(transformer: first.sequence.transformer, states: states), adjust: members.flatMap(\.decoder.adjustments),
             cancellations: members.map(\.decoder.cancellation), tokens: tokens.pointer, confidences: confidences.pointer)
         var start = 0
         for member in members {
@@ -98,17 +98,6 @@ public enum DecoderBatch {
             member.decoder.predictedTokens.pointer.update(from: tokens.pointer + start, count: count)
             member.decoder.predictedConfidences.pointer.update(from: confidences.pointer + start, count: count)
             start += count
-        }
-    }
-
-    private struct Head: LogitSource {
-        let transformer: Transformer
-        let states: FinalStates
-
-        var vocabSize: Int { transformer.config.vocabSize }
-
-        func logits(_ rows: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int) {
-            transformer.logits(states, rows, vocabulary, into: out, stride: stride)
         }
     }
 

@@ -19,8 +19,19 @@ struct Peak {
         }
     }
 
+    /// Of a whole row.  peaks: [tiles, rows]
+    init(_ peaks: UnsafePointer<Peak>, tiles: Int, row: Int, of rows: Int) {
+        self = peaks[row]
+        for tile in 1..<max(tiles, 1) { join(peaks[tile * rows + row]) }
+    }
+
+    var isSound: Bool { logit > -.infinity }
+    /// Softmax at the arg-max.
+    var confidence: Float { isSound ? 1 / sum : .nan }
+    var prediction: Int32 { isSound ? token : 0 }
+
     /// Takes over the next stretch. Sums are rescaled in the order of stretches, so tiles are part of the result.
-    mutating func join(_ next: Peak) {
+    private mutating func join(_ next: Peak) {
         if next.sum == 0 { return }  // nothing but bans
         if sum == 0 {
             self = next

@@ -28,6 +28,11 @@ package struct Transformer: Sendable {
     /// Bytes of the keys and values of a block.
     func pageSize(_ blockLength: Int) -> Int { Page.byteCount(blockLength: blockLength, config: config, type: keyValues) }
 
+    /// A page of this model's kind; see `Page.init`.
+    func makePage(_ blockLength: Int, _ budget: PageBudget? = nil) throws(LLaDAError) -> Page {
+        try Page(blockLength: blockLength, config: config, type: keyValues, budget: budget)
+    }
+
     /// Made when first asked for.
     package var fingerprint: ModelFingerprint { knownFingerprint.get { ModelFingerprint(self) } }
 

@@ -30,7 +30,7 @@ extension Model {
         var rows = 0
         for blocks in plan.forwards {
             let result = try pass.run(blocks)
-            try statistics.judge(result, targets: result.wanted.map(\.token)) { row, found in
+            try statistics.judge(result.logits, targets: result.wanted.map(\.token)) { row, found in
                 let wanted = result.wanted[row]
                 let place = starts[wanted.sequence] + wanted.version * sequences[wanted.sequence].tokens.count + wanted.position
                 out.logProbabilities?[place] = Float(found.logProbability)

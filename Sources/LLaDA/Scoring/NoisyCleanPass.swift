@@ -9,20 +9,11 @@ struct NoisyCleanPass {
         let token: Int32
     }
 
-    /// The logits of the wanted rows of one forward.
-    struct Result: LogitSource {
-        let transformer: Transformer
-        let states: FinalStates
+    /// What one forward came to.
+    struct Result {
+        let logits: StateLogits  // of the wanted rows
         let wanted: [Wanted]
         let rowCount: Int
-
-        var vocabSize: Int { transformer.config.vocabSize }
-
-        func logits(
-            _ rows: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int
-        ) {
-            transformer.logits(states, rows, vocabulary, into: out, stride: stride)
-        }
     }
 
     private let transformer: Transformer
@@ -88,7 +79,8 @@ struct NoisyCleanPass {
             }
         }
         let states = try transformer.forward(Batch(rows: rows, tables: tables))
-        return Result(transformer: transformer, states: states, wanted: wanted, rowCount: rows.count)
+        return Result(
+            logits: StateLogits(transformer: transformer, states: states), wanted: wanted, rowCount: rows.count)
     }
 
     private func table(_ path: ArraySlice<Int>, and noisy: Page? = nil) -> PageTable {
@@ -96,7 +88,7 @@ struct NoisyCleanPass {
     }
 
     private func makePage() throws(LLaDAError) -> Page {
-        try Page(blockLength: plan.blockLength, config: transformer.config, type: transformer.keyValues)
+        try transformer.makePage(plan.blockLength)
     }
 
     private mutating func giveUp(before sequence: Int) {

@@ -6,7 +6,7 @@ struct TokenStatistics {
     let compute: Compute
     let wantsEntropy: Bool
 
-    private var tileScratch = Scratch<Float>()  // [threads, rows at a time + 2, tile]
+    private var tileScratch = Scratch<Float>()  // see forEachTile
     private var peakScratch = Scratch<Peak>()  // [tiles, rows]
     private var weightedScratch = Scratch<Float>()  // [tiles, rows]
     private var targetScratch = Scratch<Float>()  // [rows]
@@ -28,59 +28,43 @@ struct TokenStatistics {
         _ source: some LogitSource, targets: [Int32], each: (_ row: Int, _ statistics: Row) -> Void
     ) throws(LLaDAError) {
         let rows = targets.count
-        if rows == 0 { return }  // a forward of clean blocks alone
-        let width = min(type(of: source).tile, source.vocabSize)
         let tiles = source.tiles
-        let piece = min(rows, Confidence.rowsAtATime)
-        let scratch = try tileScratch.reserve(compute.team.size * (piece + 2) * width)
         let peaks = try peakScratch.reserve(tiles * rows)
         let weighted = try weightedScratch.reserve(wantsEntropy ? tiles * rows : 1)
         let targetLogits = try targetScratch.reserve(rows)
-        compute.team.forEach(tiles) { index, worker in
-            let vocabulary = source.vocabulary(ofTile: index)
-            let logits = scratch + worker * (piece + 2) * width
-            for first in stride(from: 0, to: rows, by: piece) {
-                let range = first..<min(first + piece, rows)
-                source.logits(range, vocabulary, into: logits, stride: width)
-                for row in range {
-                    let values = logits + (row - first) * width
-                    let peak = Peak(values, vocabulary, compute.kernels)
-                    peaks[index * rows + row] = peak
-                    if vocabulary.contains(Int(targets[row])) {
-                        targetLogits[row] = values[Int(targets[row]) - vocabulary.lowerBound]
-                    }
-                    if wantsEntropy {
-                        weighted[index * rows + row] = weightedSum(
-                            values, vocabulary.count, peak, scratch: logits + piece * width, width)
-                    }
-                }
+        let (kernels, wantsEntropy) = (compute.kernels, wantsEntropy)
+        try source.forEachTile(rows: rows, compute.team, &tileScratch, spare: 2) { tile, row, logits, spare in
+            let vocabulary = source.vocabulary(ofTile: tile)
+            let peak = Peak(logits, vocabulary, kernels)
+            peaks[tile * rows + row] = peak
+            if vocabulary.contains(Int(targets[row])) { targetLogits[row] = logits[Int(targets[row]) - vocabulary.lowerBound] }
+            if wantsEntropy {
+                weighted[tile * rows + row] = Self.weightedSum(logits, vocabulary.count, peak, kernels, scratch: spare)
             }
         }
         for row in 0..<rows {
-            var peak = peaks[row]
-            for index in 1..<max(tiles, 1) { peak.join(peaks[index * rows + row]) }
-            let logSum = logarithm(Double(peak.sum))
-            let isSound = peak.logit > -.infinity
+            let peak = Peak(peaks, tiles: tiles, row: row, of: rows)
             each(row, Row(
-                logProbability: Double(targetLogits[row]) - Double(peak.logit) - logSum,
-                prediction: isSound ? peak.token : 0, confidence: isSound ? 1 / peak.sum : .nan,
+                logProbability: Double(targetLogits[row]) - Double(peak.logit) - logarithm(Double(peak.sum)),
+                prediction: peak.prediction, confidence: peak.confidence,
                 entropy: wantsEntropy ? entropy(row, rows, tiles, peaks, weighted, peak) : .nan))
         }
     }
 
-    /// sum of p * (x - largest) over a tile, p being its own softmax.  x: [count];  scratch: [2, width]
-    private func weightedSum(
-        _ x: UnsafePointer<Float>, _ count: Int, _ peak: Peak, scratch: UnsafeMutablePointer<Float>, _ width: Int
+    /// sum of p * (x - largest) over a tile, p being its own softmax.  x: [count];  scratch: [2, count]
+    private static func weightedSum(
+        _ x: UnsafePointer<Float>, _ count: Int, _ peak: Peak, _ kernels: llk_kernels,
+        scratch: UnsafeMutablePointer<Float>
     ) -> Float {
-        let (probabilities, distances) = (scratch, scratch + width)
+        let (probabilities, distances) = (scratch, scratch + count)
         // Far below the largest, p is 0 whatever the distance; with -inf the product would be NaN.
         for index in 0..<count { distances[index] = max(x[index] - peak.logit, -200) }
         probabilities.update(from: distances, count: count)
         var most: Float = 0
         var sum: Float = 0
-        compute.kernels.softmax(probabilities, count, 1, &most, &sum)
+        kernels.softmax(probabilities, count, 1, &most, &sum)
         var result: Float = 0
-        compute.kernels.matmul(distances, count, 1, probabilities, LLK_F32, count, 0, 1, &result, 1)
+        kernels.matmul(distances, count, 1, probabilities, LLK_F32, count, 0, 1, &result, 1)
         return result
     }
 

@@ -1,0 +1,60 @@
+/// Logits of the rows of a forward.
+package protocol LogitSource {
+    var vocabSize: Int { get }
+
+    /// A stretch of the logits of some of the rows; several threads may ask at once.
+    /// out: [rows.count, stride >= vocabulary.count]
+    func logits(_ rows: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int)
+}
+
+extension LogitSource {
+    /// Tokens of the vocabulary, and rows, whose logits are computed, and judged, together: they fit the cache of a core.
+    private static var tile: Int { 512 }
+    private static var rowsAtATime: Int { 64 }
+
+    package var tiles: Int { (vocabSize + Self.tile - 1) / Self.tile }
+
+    package func vocabulary(ofTile index: Int) -> Range<Int> { index * Self.tile..<min((index + 1) * Self.tile, vocabSize) }
+
+    /// All logits of so many rows.  out: [rows, vocab]
+    package func allLogits(rows: Int, _ team: ThreadTeam, into out: UnsafeMutablePointer<Float>) {
+        team.forEach(tiles) { index, _ in
+            let range = vocabulary(ofTile: index)
+            logits(0..<rows, range, into: out + range.lowerBound, stride: vocabSize)
+        }
+    }
+
+    /// Hands every tile of every row to `judge` where it was computed, on any thread, so that no row is ever held as a whole:
+    /// tile, row, the tile's logits, [vocabulary(ofTile:).count], which may be changed, and as much room again, `spare` times.
+    /// Tiles are left out once `isStopped`.
+    func forEachTile(
+        rows: Int, _ team: ThreadTeam, _ scratch: inout Scratch<Float>, spare: Int = 0, isStopped: () -> Bool = { false },
+        _ judge: (_ tile: Int, _ row: Int, _ logits: UnsafeMutablePointer<Float>, _ spare: UnsafeMutablePointer<Float>) -> Void
+    ) throws(LLaDAError) {
+        let width = min(Self.tile, vocabSize)
+        let piece = min(rows, Self.rowsAtATime)
+        let scratch = try scratch.reserve(team.size * (piece + spare) * width)  // [threads, rows at a time + spare, tile]
+        if rows == 0 { return }
+        team.forEach(tiles) { tile, worker in
+            if isStopped() { return }
+            let logits = scratch + worker * (piece + spare) * width
+            for first in stride(from: 0, to: rows, by: piece) {
+                let range = first..<min(first + piece, rows)
+                self.logits(range, vocabulary(ofTile: tile), into: logits, stride: width)
+                for row in range { judge(tile, row, logits + (row - first) * width, logits + piece * width) }
+            }
+        }
+    }
+}
+
+/// The logits of states that a forward left.
+struct StateLogits: LogitSource {
+    let transformer: Transformer
+    let states: FinalStates
+
+    var vocabSize: Int { transformer.config.vocabSize }
+
+    func logits(_ rows: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int) {
+        transformer.logits(states, rows, vocabulary, into: out, stride: stride)
+    }
+}
