@@ -20,11 +20,12 @@ let package = Package(
         .target(
             name: "LibLLaDA", dependencies: ["CAPI"], exclude: ["exports.map"],
             linkerSettings: [
-                .unsafeFlags([
-                    "-use-ld=lld", "-static-stdlib", "-Xlinker", "-soname", "-Xlinker", "libllada.so.0",
-                    "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/LibLLaDA/exports.map",
-                    "-Xlinker", "-z", "-Xlinker", "nodelete", "-Xlinker", "--gc-sections",
-                ] + (sanitizing ? [] : ["-Xlinker", "-z", "-Xlinker", "defs"]))
+                .unsafeFlags(
+                    [
+                        "-use-ld=lld", "-static-stdlib", "-Xlinker", "-soname", "-Xlinker", "libllada.so.0",
+                        "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/LibLLaDA/exports.map",
+                        "-Xlinker", "-z", "-Xlinker", "nodelete", "-Xlinker", "--gc-sections",
+                    ] + (sanitizing ? [] : ["-Xlinker", "-z", "-Xlinker", "defs"]))
             ]),
         .target(name: "Probes"),  // the machine's limits, for the benchmark
         .executableTarget(name: "llada-bench", dependencies: ["LLaDA", "Kernels", "Probes"], exclude: ["peers"]),

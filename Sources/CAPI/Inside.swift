@@ -7,7 +7,9 @@ public func llada_decoder_watch(
 ) -> llada_status {
     work(decoder, error) { (decoder) throws(LLaDAError) in
         let known = UInt32(LLADA_WATCH_ROUTING | LLADA_WATCH_HIDDEN)
-        guard what & ~known == 0 else { throw .argument("what", found: what, expected: "flags LLADA_WATCH, 0 to \(known)") }
+        guard what & ~known == 0 else {
+            throw .argument("what", found: what, expected: "flags LLADA_WATCH, 0 to \(known)")
+        }
         try decoder.watch(
             routing: what & UInt32(LLADA_WATCH_ROUTING) != 0, hidden: what & UInt32(LLADA_WATCH_HIDDEN) != 0)
     }

@@ -153,7 +153,8 @@ public func llada_decoder_proposal(
         guard let edits else { throw .null("edits") }
         guard let count else { throw .null("count") }
         guard let proposal = decoder.proposal else {
-            throw LLaDAError(.state, "there is no proposal at hand: propose or set_proposal makes one, apply uses it up")
+            throw LLaDAError(
+                .state, "there is no proposal at hand: propose or set_proposal makes one, apply uses it up")
         }
         let view = handle.editsView { proposal.map(llada_edit.init) }
         edits.pointee = view.baseAddress

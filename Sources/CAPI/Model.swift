@@ -8,7 +8,8 @@ func model(_ handle: OpaquePointer?) throws(LLaDAError) -> Model {
 }
 
 @_cdecl("llada_model_options_init") @implementation
-public func llada_model_options_init(_ options: UnsafeMutablePointer<llada_model_options>?, _ size: Int) -> llada_status {
+public func llada_model_options_init(_ options: UnsafeMutablePointer<llada_model_options>?, _ size: Int) -> llada_status
+{
     var defaults = llada_model_options()
     defaults.dtype = llada_dtype(LLADA_DTYPE_AUTO)
     defaults.mask_token_id = -1
@@ -48,7 +49,9 @@ public func llada_model_open(
 
 private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LLaDAError) -> Model.Options {
     var options = Model.Options()
-    if let dtype = fields[\.dtype] { options.dtype = try Model.DType(dtype, "dtype", expected: "a LLADA_DTYPE, 0 to 4") }
+    if let dtype = fields[\.dtype] {
+        options.dtype = try Model.DType(dtype, "dtype", expected: "a LLADA_DTYPE, 0 to 4")
+    }
     if let dtype = fields[\.kv_dtype] {
         options.kvDType = try Model.DType(dtype, "kv_dtype", expected: "LLADA_DTYPE_AUTO, _F32 or _BF16, 0 to 2")
     }

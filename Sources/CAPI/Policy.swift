@@ -6,13 +6,14 @@ public func llada_policy_init(
     _ policy: UnsafeMutablePointer<llada_policy>?, _ size: Int, _ preset: llada_preset
 ) -> llada_status {
     answer(nil) { () throws(LLaDAError) in
-        let values: Policy = switch Int(preset) {
-        case LLADA_PRESET_LOW_CONFIDENCE: .lowConfidence
-        case LLADA_PRESET_SPEEDY: .speedy
-        case LLADA_PRESET_QUALITY: .quality
-        case LLADA_PRESET_QUALITY_MBE: .qualityMBE
-        default: throw .argument("preset", found: preset, expected: "a LLADA_PRESET, 0 to 3")
-        }
+        let values: Policy =
+            switch Int(preset) {
+            case LLADA_PRESET_LOW_CONFIDENCE: .lowConfidence
+            case LLADA_PRESET_SPEEDY: .speedy
+            case LLADA_PRESET_QUALITY: .quality
+            case LLADA_PRESET_QUALITY_MBE: .qualityMBE
+            default: throw .argument("preset", found: preset, expected: "a LLADA_PRESET, 0 to 3")
+            }
         try CallerStruct.initialize(policy, size, "llada_policy", to: llada_policy(values))
     }
 }

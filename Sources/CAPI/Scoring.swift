@@ -2,7 +2,8 @@ import CLLaDA
 import LLaDA
 
 @_cdecl("llada_score_options_init") @implementation
-public func llada_score_options_init(_ options: UnsafeMutablePointer<llada_score_options>?, _ size: Int) -> llada_status {
+public func llada_score_options_init(_ options: UnsafeMutablePointer<llada_score_options>?, _ size: Int) -> llada_status
+{
     var defaults = llada_score_options()
     defaults.block_length = 32
     return answer(nil) { () throws(LLaDAError) in
@@ -48,11 +49,13 @@ public func llada_model_score(
 private func noisedSequence(_ sequence: llada_noised_sequence, _ name: String) throws(LLaDAError) -> NoisedSequence {
     let tokens = try elements(sequence.tokens, sequence.count, "\(name).tokens", "\(name).count")
     guard 0...Int(Int32.max) ~= sequence.versions else {
-        throw .argument("\(name).versions", found: UInt(bitPattern: sequence.versions), expected: "at most \(Int32.max)")
+        throw .argument(
+            "\(name).versions", found: UInt(bitPattern: sequence.versions), expected: "at most \(Int32.max)")
     }
     guard 0...sequence.count ~= sequence.prompt_length else {
         throw .argument(
-            "\(name).prompt_length", found: UInt(bitPattern: sequence.prompt_length), expected: "0 to \(sequence.count)")
+            "\(name).prompt_length", found: UInt(bitPattern: sequence.prompt_length), expected: "0 to \(sequence.count)"
+        )
     }
     // Neither factor is above Int32.max.
     let noisy = try elements(

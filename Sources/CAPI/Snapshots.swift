@@ -24,7 +24,8 @@ public func llada_decoder_save(
 
 @_cdecl("llada_decoder_save_file") @implementation
 public func llada_decoder_save_file(
-    _ decoder: OpaquePointer?, _ with_pages: Bool, _ path: UnsafePointer<CChar>?, _ error: UnsafeMutablePointer<llada_error>?
+    _ decoder: OpaquePointer?, _ with_pages: Bool, _ path: UnsafePointer<CChar>?,
+    _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let decoder = try DecoderHandle.at(decoder).look()
@@ -95,7 +96,9 @@ public func llada_prefix_cache_load(
 }
 
 @_cdecl("llada_decoder_get_policy") @implementation
-public func llada_decoder_get_policy(_ decoder: OpaquePointer?, _ policy: UnsafeMutablePointer<llada_policy>?) -> llada_status {
+public func llada_decoder_get_policy(_ decoder: OpaquePointer?, _ policy: UnsafeMutablePointer<llada_policy>?)
+    -> llada_status
+{
     answer(nil) { () throws(LLaDAError) in
         let decoder = try DecoderHandle.at(decoder).look()
         guard let policy else { throw .null("policy") }
@@ -105,7 +108,8 @@ public func llada_decoder_get_policy(_ decoder: OpaquePointer?, _ policy: Unsafe
 
 @_cdecl("llada_decoder_locked") @implementation
 public func llada_decoder_locked(
-    _ decoder: OpaquePointer?, _ locked: UnsafeMutablePointer<UnsafePointer<Bool>?>?, _ count: UnsafeMutablePointer<Int>?
+    _ decoder: OpaquePointer?, _ locked: UnsafeMutablePointer<UnsafePointer<Bool>?>?,
+    _ count: UnsafeMutablePointer<Int>?
 ) -> llada_status {
     answer(nil) { () throws(LLaDAError) in
         let decoder = try DecoderHandle.at(decoder).look()

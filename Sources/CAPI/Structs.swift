@@ -31,7 +31,9 @@ struct CallerStruct<Struct> {
 
     /// Makes a struct of the caller's, of `size` bytes, from the library's: what the caller does not know is left out, what
     /// the library does not know is zero.
-    static func initialize(_ pointer: UnsafeMutablePointer<Struct>?, _ size: Int, _ name: String, to value: Struct) throws(LLaDAError) {
+    static func initialize(_ pointer: UnsafeMutablePointer<Struct>?, _ size: Int, _ name: String, to value: Struct)
+        throws(LLaDAError)
+    {
         guard let pointer else { throw .null(name) }
         let head = MemoryLayout<UInt32>.size
         guard head...4096 ~= size else { throw .argument("size of \(name)", found: size, expected: "sizeof(\(name))") }

@@ -88,6 +88,7 @@ private func chatRole(_ name: String, of index: Int) throws(LLaDAError) -> ChatM
     case "tool": .tool
     default:
         throw .argument(
-            "role of message \(index)", found: "\"\(name)\"", expected: "\"system\", \"user\", \"assistant\" or \"tool\"")
+            "role of message \(index)", found: "\"\(name)\"",
+            expected: "\"system\", \"user\", \"assistant\" or \"tool\"")
     }
 }

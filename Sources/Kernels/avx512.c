@@ -30,8 +30,8 @@ VEC_FN v16 from_quarters(v16 a, v16 b, v16 c, v16 d) {
     return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), sums);
 }
 
-VEC_FN void tile(const float *x, size_t ldx, const int rows, const char *w, llk_dtype dtype, size_t inner,
-                 size_t outs, const char *next, float *y, size_t ldy) {
+VEC_FN void tile(const float *x, size_t ldx, const int rows, const char *w, llk_dtype dtype, size_t inner, size_t outs,
+                 const char *next, float *y, size_t ldy) {
     const size_t size = llk_size_of(dtype), row = size * inner;
     const char *wr[TILE_OUTS];
     UNROLL for (size_t o = 0; o < TILE_OUTS; o++) wr[o] = w + row * llk_min(o, outs - 1);

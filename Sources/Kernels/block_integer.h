@@ -56,7 +56,7 @@ VEC_FN void block_int4(const char *x, size_t ldx, const int rows, const char *w,
                        float *sums) {
     for (size_t o = 0; o < TILE; o += 16 * VECTORS) {
         v16 t[ROWS][VECTORS];
-        UNROLL for (size_t half = 0; half < 2; half++) {
+    UNROLL for (size_t half = 0; half < 2; half++) {
             const char *w_half = w + sizeof(int4_block) / 2 * half, *x_half = x + HALF * half;
             v16i acc[ROWS][VECTORS];
             EACH_ROW EACH_VECTOR acc[r][v] =

@@ -86,7 +86,7 @@ TARGET static void to_f32(const void *in, llk_dtype dtype, size_t n, float *out)
 
 /* out[0 .. queries) x [0 .. 16 vectors) += p v over a run of keys; count < 16 only with one vector. */
 VEC_FN void sum_tile(const float *p, size_t ldp, const int queries, const float *v, size_t ldv, size_t keys,
-                      const int vectors, size_t count, float *out, size_t ldo, bool accumulate) {
+                     const int vectors, size_t count, float *out, size_t ldo, bool accumulate) {
     v16 acc[2 * WS_QUERIES][WS_VECTORS];
     UNROLL for (int q = 0; q < queries; q++)
         UNROLL for (int d = 0; d < vectors; d++)

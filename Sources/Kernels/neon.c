@@ -11,8 +11,8 @@
 #define TILE_ROWS 2
 #define TILE_OUTS 3
 
-VEC_FN void tile(const float *x, size_t ldx, const int rows, const char *w, llk_dtype dtype, size_t inner,
-                 size_t outs, const char *next, float *y, size_t ldy) {
+VEC_FN void tile(const float *x, size_t ldx, const int rows, const char *w, llk_dtype dtype, size_t inner, size_t outs,
+                 const char *next, float *y, size_t ldy) {
     const size_t size = llk_size_of(dtype), row = size * inner, lines = (TILE_OUTS * size + 3) / 4;
     const char *wr[TILE_OUTS];
     UNROLL for (size_t o = 0; o < TILE_OUTS; o++) wr[o] = w + row * llk_min(o, outs - 1);

@@ -13,10 +13,10 @@ typedef struct {
 #define EACH_QUARTER UNROLL for (int i = 0; i < 4; i++)
 
 /* v16 name(v16 a, v16 b), each quarter being `expression` of a.q[i] and b.q[i]. */
-#define QUARTERWISE(name, expression)                 \
-    VEC_FN v16 name(v16 a, v16 b) {                   \
-        EACH_QUARTER a.q[i] = expression;             \
-        return a;                                     \
+#define QUARTERWISE(name, expression)     \
+    VEC_FN v16 name(v16 a, v16 b) {       \
+        EACH_QUARTER a.q[i] = expression; \
+        return a;                         \
     }
 
 QUARTERWISE(v16_add, vaddq_f32(a.q[i], b.q[i]))
@@ -71,9 +71,7 @@ VEC_FN v16 v16_load(const float *p) {
     EACH_QUARTER v.q[i] = load4((const char *)p + 16 * i);
     return v;
 }
-VEC_FN void v16_store(float *p, v16 v) {
-    EACH_QUARTER vst1q_u8((uint8_t *)p + 16 * i, vreinterpretq_u8_f32(v.q[i]));
-}
+VEC_FN void v16_store(float *p, v16 v) { EACH_QUARTER vst1q_u8((uint8_t *)p + 16 * i, vreinterpretq_u8_f32(v.q[i])); }
 
 VEC_FN float32x4_t widen4(const char *p, llk_dtype dtype, size_t i) {
     if (dtype == LLK_F32) return load4(p + 4 * i);

@@ -26,7 +26,7 @@ VEC_FN void pack_block_int4(const float v[BLOCK][TILE], int4_block *to) {
         uint8_t c[HALF][TILE];
         quantise_int4(v + HALF * half, c, to->halves[half].scales);
         for (size_t i = 0; i < OCTETS; i++) {
-            const uint8_t(*low)[TILE] = (const uint8_t(*)[TILE])(c + 8 * i), (*high)[TILE] = low + 4;
+            const uint8_t (*low)[TILE] = (const uint8_t (*)[TILE])(c + 8 * i), (*high)[TILE] = low + 4;
             EACH_OUTPUT to->halves[half].octets[i][o] = quad(low[0][o], low[1][o], low[2][o], low[3][o]) |
                                                         quad(high[0][o], high[1][o], high[2][o], high[3][o]) << 4;
         }
@@ -39,9 +39,9 @@ typedef float four __attribute__((vector_size(16)));
 VEC_FN void transpose4(const float from[4][BLOCK], size_t k, float to[BLOCK][TILE], size_t o) {
     four a[4];
     for (size_t i = 0; i < 4; i++) llk_copy(&a[i], &from[i][k], sizeof a[i]);
-    const four b[4] = {
-        __builtin_shufflevector(a[0], a[2], 0, 4, 1, 5), __builtin_shufflevector(a[1], a[3], 0, 4, 1, 5),
-        __builtin_shufflevector(a[0], a[2], 2, 6, 3, 7), __builtin_shufflevector(a[1], a[3], 2, 6, 3, 7)};
+    const four b[4] = {__builtin_shufflevector(a[0], a[2], 0, 4, 1, 5), __builtin_shufflevector(a[1], a[3], 0, 4, 1, 5),
+                       __builtin_shufflevector(a[0], a[2], 2, 6, 3, 7),
+                       __builtin_shufflevector(a[1], a[3], 2, 6, 3, 7)};
     for (size_t i = 0; i < 2; i++) {
         a[2 * i] = __builtin_shufflevector(b[2 * i], b[2 * i + 1], 0, 4, 1, 5);
         a[2 * i + 1] = __builtin_shufflevector(b[2 * i], b[2 * i + 1], 2, 6, 3, 7);

@@ -9,9 +9,9 @@ size_t llk_packed_size(llk_format format, size_t outputs, size_t inputs) {
 
 size_t llk_row_size(llk_format format, size_t inputs) { return blocks_of(inputs) * row_block_size(format); }
 
-#define EXTERN_TABLES(isa)                                                                      \
+#define EXTERN_TABLES(isa)                                                                       \
     extern LLK_HIDDEN const llk_packed_kernels llk_packed_##isa##_bf16, llk_packed_##isa##_int8, \
-        llk_packed_##isa##_int4;                                                                \
+        llk_packed_##isa##_int4;                                                                 \
     extern LLK_HIDDEN const llk_attention_kernels llk_attention_##isa;
 
 #define TABLE_OF(isa, format)                                 \

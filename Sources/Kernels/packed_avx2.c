@@ -55,9 +55,7 @@ typedef struct {
 } v16i;
 VEC_FN v16i v16i_set1(int32_t i) { return (v16i){_mm256_set1_epi32(i), _mm256_set1_epi32(i)}; }
 VEC_FN v16 v16_from_int(v16i a) { return BOTH(_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)); }
-VEC_FN v16i v16i_add(v16i a, v16i b) {
-    return (v16i){_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)};
-}
+VEC_FN v16i v16i_add(v16i a, v16i b) { return (v16i){_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }
 
 /* A quad as two pairs of 16 bits: its elements 0 and 2, and 1 and 3. VPMADDUBSW would saturate. */
 typedef struct {

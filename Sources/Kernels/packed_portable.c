@@ -81,8 +81,8 @@ static void block_int4(const char *x, size_t ldx, int rows, const char *w, const
     }
 }
 
-static void weighted_sum_bf16(const uint16_t *p, size_t ldp, size_t queries, const uint16_t *v, size_t ldv, size_t terms,
-                              size_t dim, float *out, size_t ldo, bool accumulate, const void *next) {
+static void weighted_sum_bf16(const uint16_t *p, size_t ldp, size_t queries, const uint16_t *v, size_t ldv,
+                              size_t terms, size_t dim, float *out, size_t ldo, bool accumulate, const void *next) {
     (void)next;
     for (size_t q = 0; q < queries; q++)
         for (size_t d = 0; d < dim; d++) {

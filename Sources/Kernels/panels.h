@@ -16,7 +16,7 @@ enum { AHEAD = 16384 };
 
 /* All rows of x meet a tile's weights before the next tile's are touched: weights stream from memory once. */
 VEC_FN void panel(const float *x, size_t ldx, size_t rows, const char *w, const char *end, llk_dtype dtype,
-                   size_t inner, size_t outs, float *y, size_t ldy) {
+                  size_t inner, size_t outs, float *y, size_t ldy) {
     const size_t stride = TILE_OUTS * inner * llk_size_of(dtype);
     for (size_t o = 0; o < outs; o += TILE_OUTS, w += stride) {
         size_t n = llk_min(TILE_OUTS, outs - o);
@@ -36,8 +36,8 @@ VEC_FN void panel(const float *x, size_t ldx, size_t rows, const char *w, const 
     }
 }
 
-VEC_FN void product(const float *x, size_t ldx, size_t rows, const void *w, llk_dtype dtype, size_t inner,
-                     size_t first, size_t last, float *y, size_t ldy) {
+VEC_FN void product(const float *x, size_t ldx, size_t rows, const void *w, llk_dtype dtype, size_t inner, size_t first,
+                    size_t last, float *y, size_t ldy) {
     const size_t row = inner * llk_size_of(dtype);
     const char *end = (const char *)w + last * row;
     for (size_t o = first; o < last; o += PANEL_OUTS)

@@ -26,8 +26,8 @@ static float load(const void *p, llk_dtype dtype, size_t i) {
     return dtype == LLK_F16 ? from_f16(h) : llk_from_bf16(h);
 }
 
-static void matmul(const float *x, size_t ldx, size_t rows, const void *w, llk_dtype dtype, size_t inner,
-                   size_t first, size_t last, float *y, size_t ldy) {
+static void matmul(const float *x, size_t ldx, size_t rows, const void *w, llk_dtype dtype, size_t inner, size_t first,
+                   size_t last, float *y, size_t ldy) {
     for (size_t r = 0; r < rows; r++)
         for (size_t o = first; o < last; o++) {
             float lanes[16] = {0};

@@ -66,8 +66,7 @@ VEC_FN void quantise_int4(const float v[HALF][TILE], uint8_t codes[HALF][TILE], 
     static const float levels[] = {-8, -7.5f, -7, -8.5f, -9};
     uint32_t bits[TILE] = {0};
     float extreme[TILE] = {0}, least[TILE], inverse[TILE];
-    for (size_t k = 0; k < HALF; k++)
-        EACH_OUTPUT {
+    for (size_t k = 0; k < HALF; k++) EACH_OUTPUT {
             const float f = v[k][o], so_far = extreme[o];
             const uint32_t before = bits[o];
             bits[o] = larger(before, f);
@@ -85,8 +84,7 @@ VEC_FN void quantise_int4(const float v[HALF][TILE], uint8_t codes[HALF][TILE], 
             scale[o] = llk_from_bf16(llk_to_bf16(extreme[o] / levels[i]));
             inverse[o] = 1 / scale[o];
         }
-        for (size_t k = 0; k < HALF; k++)
-            EACH_OUTPUT {
+        for (size_t k = 0; k < HALF; k++) EACH_OUTPUT {
                 const float error = v[k][o] - nearest(clamp_int4(v[k][o] * inverse[o])) * scale[o];
                 loss[o] += error * error;
             }

@@ -14,8 +14,7 @@ enum { AHEAD = 8192 };
 
 /* sums[rows, 64] += x w over one block, rows <= ROWS. At each step, and once more for the scales, so many lines of the
  * cache are fetched, one after another from `next` on. Constant, and therefore inlined, wherever it is a parameter. */
-typedef void block_fn(const char *x, size_t ldx, int rows, const char *w, const char *next, size_t lines,
-                      float *sums);
+typedef void block_fn(const char *x, size_t ldx, int rows, const char *w, const char *next, size_t lines, float *sums);
 
 /* sums[rows, 64] = x w over all blocks of a tile, rows <= PANEL. */
 VEC_FN void tile(block_fn *block, const llk_format format, const char *x, size_t ldx, size_t rows, const char *w,
@@ -40,8 +39,8 @@ VEC_FN void tile(block_fn *block, const llk_format format, const char *x, size_t
         }
 }
 
-VEC_FN void product(block_fn *block, const llk_format format, const char *x, size_t rows, const char *w,
-                    size_t outputs, size_t inputs, size_t first, size_t last, float *y, size_t ldy) {
+VEC_FN void product(block_fn *block, const llk_format format, const char *x, size_t rows, const char *w, size_t outputs,
+                    size_t inputs, size_t first, size_t last, float *y, size_t ldy) {
     const size_t blocks = blocks_of(inputs), ldx = llk_row_size(format, inputs);
     _Alignas(64) float sums[PANEL * TILE];
     /* The rows of a panel stay in L2 while all tiles pass: these are a stream, and can be fetched ahead; rows are not. */
@@ -57,18 +56,18 @@ VEC_FN void product(block_fn *block, const llk_format format, const char *x, siz
 }
 
 /* The kernels of a format: functions of which `format` and the block are constants, in a table. */
-#define PACKED_KERNELS(table, name, format)                                                                           \
-    TARGET static void pack_##name(const void *w, llk_dtype dtype, size_t outputs, size_t inputs, size_t first,       \
-                                   size_t last, void *packed) {                                                       \
-        pack(format, w, dtype, outputs, inputs, first, last, packed);                                                 \
-    }                                                                                                                 \
-    TARGET static void prepare_##name(const float *x, size_t ldx, size_t rows, size_t inputs, void *prepared) {       \
-        prepare(format, x, ldx, rows, inputs, prepared);                                                              \
-    }                                                                                                                 \
-    TARGET static void product_##name(const void *x, size_t rows, const void *w, size_t outputs, size_t inputs,       \
-                                      size_t first, size_t last, float *y, size_t ldy) {                              \
-        product(block_##name, format, x, rows, w, outputs, inputs, first, last, y, ldy);                              \
-    }                                                                                                                 \
+#define PACKED_KERNELS(table, name, format)                                                                     \
+    TARGET static void pack_##name(const void *w, llk_dtype dtype, size_t outputs, size_t inputs, size_t first, \
+                                   size_t last, void *packed) {                                                 \
+        pack(format, w, dtype, outputs, inputs, first, last, packed);                                           \
+    }                                                                                                           \
+    TARGET static void prepare_##name(const float *x, size_t ldx, size_t rows, size_t inputs, void *prepared) { \
+        prepare(format, x, ldx, rows, inputs, prepared);                                                        \
+    }                                                                                                           \
+    TARGET static void product_##name(const void *x, size_t rows, const void *w, size_t outputs, size_t inputs, \
+                                      size_t first, size_t last, float *y, size_t ldy) {                        \
+        product(block_##name, format, x, rows, w, outputs, inputs, first, last, y, ldy);                        \
+    }                                                                                                           \
     const llk_packed_kernels table = {pack_##name, prepare_##name, product_##name};
 
 #endif

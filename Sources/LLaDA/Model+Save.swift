@@ -11,7 +11,8 @@ extension Model {
     package func save(to path: UnsafePointer<CChar>, progress: ((Double) -> Bool)?) throws(LLaDAError) {
         guard case .packed(let format) = precision, let sideFiles else {
             throw LLaDAError(
-                .invalidArgument, "the model is not packed, and its folder is all there is to save: open it as bf16, int8 or int4")
+                .invalidArgument,
+                "the model is not packed, and its folder is all there is to save: open it as bf16, int8 or int4")
         }
         // Those whose size fills lines of the cache go first: so they begin at one, and these are the large ones.
         let all = transformer.weights.tensors

@@ -114,13 +114,15 @@ public final class Model: Sendable {
         let file = Checkpoint.singleFileName.string
         let packed = try PackedFile(source.metadata, file: file)
         precision = try options.dtype.precision(of: packed, in: path)
-        let weights = try Weights(source, precision, isPacked: packed != nil, team: team, progress: progress.part(0.5, 0.4))
+        let weights = try Weights(
+            source, precision, isPacked: packed != nil, team: team, progress: progress.part(0.5, 0.4))
         try packed?.check(weights, file: file)
         numParameters = weights.parameters
         weightBytes = weights.byteCount
         let compute = Compute(team: team, blas: try options.blas.library())
         transformer = Transformer(
-            config: config, weights: weights, compute: compute, keyValues: options.kvDType.keyValues(besides: precision))
+            config: config, weights: weights, compute: compute, keyValues: options.kvDType.keyValues(besides: precision)
+        )
 
         let tokenizerPath = "\(path)/tokenizer.json"
         if MappedFile.exists(tokenizerPath) {
@@ -148,7 +150,8 @@ public final class Model: Sendable {
         let (needed, overflow) = tokens.count.multipliedReportingOverflow(by: config.vocabSize)
         guard !overflow, out.count >= needed else {
             throw LLaDAError(
-                .bufferTooSmall, "room for \(out.count) logits; expected \(tokens.count) tokens times \(config.vocabSize)")
+                .bufferTooSmall,
+                "room for \(out.count) logits; expected \(tokens.count) tokens times \(config.vocabSize)")
         }
         guard let base = out.baseAddress, tokens.count > 0 else { return }
         let sequence = CachedSequence(transformer, blockLength: blockLength)
@@ -200,7 +203,8 @@ extension Model.DType {
         guard let packed else { return precision }
         if self != .auto, precision != .packed(packed.precision) {
             let name = PackedFile.name(of: packed.precision)
-            throw LLaDAError(.invalidArgument, "dtype is \(self); expected auto or \(name), as the weights of \(folder) are packed")
+            throw LLaDAError(
+                .invalidArgument, "dtype is \(self); expected auto or \(name), as the weights of \(folder) are packed")
         }
         return .packed(packed.precision)
     }

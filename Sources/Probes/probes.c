@@ -19,16 +19,16 @@ __attribute__((target("avx2"))) static uint64_t read_avx2(const char *p, size_t 
 
 /* Twelve independent accumulators hide the latency of the multiply-add. */
 #define TWELVE(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
-#define PROBE(name, features, vector, zero, step, lanes)                                                           \
-    __attribute__((target(features))) static double name(size_t rounds) {                                         \
-        vector a[12];                                                                                              \
-        for (int i = 0; i < 12; i++) a[i] = zero;                                                                  \
-        for (size_t n = 0; n < rounds; n++) {                                                                      \
-            TWELVE(step)                                                                                           \
-            __asm__ volatile("" : "+x"(a[0]), "+x"(a[1]), "+x"(a[2]), "+x"(a[3]), "+x"(a[4]), "+x"(a[5]));         \
-            __asm__ volatile("" : "+x"(a[6]), "+x"(a[7]), "+x"(a[8]), "+x"(a[9]), "+x"(a[10]), "+x"(a[11]));       \
-        }                                                                                                          \
-        return 2.0 * lanes * 12 * (double)rounds;                                                                  \
+#define PROBE(name, features, vector, zero, step, lanes)                                                     \
+    __attribute__((target(features))) static double name(size_t rounds) {                                    \
+        vector a[12];                                                                                        \
+        for (int i = 0; i < 12; i++) a[i] = zero;                                                            \
+        for (size_t n = 0; n < rounds; n++) {                                                                \
+            TWELVE(step)                                                                                     \
+            __asm__ volatile("" : "+x"(a[0]), "+x"(a[1]), "+x"(a[2]), "+x"(a[3]), "+x"(a[4]), "+x"(a[5]));   \
+            __asm__ volatile("" : "+x"(a[6]), "+x"(a[7]), "+x"(a[8]), "+x"(a[9]), "+x"(a[10]), "+x"(a[11])); \
+        }                                                                                                    \
+        return 2.0 * lanes * 12 * (double)rounds;                                                            \
     }
 #define F32_256(i) a[i] = _mm256_fmadd_ps(x, y, a[i]);
 #define F32_512(i) a[i] = _mm512_fmadd_ps(x, y, a[i]);
@@ -44,8 +44,8 @@ PROBE(f32_avx2, "avx2,fma", __m256, _mm256_setzero_ps(), F32_256, 8)
 PROBE(f32_avx512, "avx512f", __m512, _mm512_setzero_ps(), F32_512, 16)
 #undef x
 #undef y
-#define x (__m512bh)_mm512_set1_epi16(0x3c00)
-#define y (__m512bh)_mm512_set1_epi16(0x3c00)
+#define x (__m512bh) _mm512_set1_epi16(0x3c00)
+#define y (__m512bh) _mm512_set1_epi16(0x3c00)
 PROBE(bf16_avx512, "avx512f,avx512bf16", __m512, _mm512_setzero_ps(), BF16_512, 32)
 #undef x
 #undef y

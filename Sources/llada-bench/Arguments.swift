@@ -27,7 +27,9 @@ struct Arguments {
     var overLimits = 1.0
     var options = Model.Options()
 
-    private static let precisions: [String: Model.DType] = ["auto": .auto, "f32": .f32, "bf16": .bf16, "int8": .int8, "int4": .int4]
+    private static let precisions: [String: Model.DType] = [
+        "auto": .auto, "f32": .f32, "bf16": .bf16, "int8": .int8, "int4": .int4,
+    ]
     private static let presets: [String: Policy] = ["S": .speedy, "Q": .quality, "2.0": .lowConfidence]
 
     init(_ arguments: [String]) throws {
@@ -40,21 +42,28 @@ struct Arguments {
             }
             func list() throws -> [String] { try text().split(separator: ",").map(String.init) }
             func number(_ text: String, _ least: Int) throws -> Int {
-                guard let number = Int(text), number >= least else { throw wrong("\(word) wants a number of at least \(least)") }
+                guard let number = Int(text), number >= least else {
+                    throw wrong("\(word) wants a number of at least \(least)")
+                }
                 return number
             }
             func positive(_ text: String) throws -> Double {
-                guard let number = Double(text), number > 0, number.isFinite else { throw wrong("\(word) wants a positive number") }
+                guard let number = Double(text), number > 0, number.isFinite else {
+                    throw wrong("\(word) wants a positive number")
+                }
                 return number
             }
             /// Ascending, each once.
             func numbers(_ least: Int) throws -> [Int] { Set(try list().map { try number($0, least) }).sorted() }
             func oneOf<Value>(_ values: [String: Value], _ text: String) throws -> Value {
-                guard let value = values[text] else { throw wrong("\(word) wants one of \(values.keys.sorted().joined(separator: ", "))") }
+                guard let value = values[text] else {
+                    throw wrong("\(word) wants one of \(values.keys.sorted().joined(separator: ", "))")
+                }
                 return value
             }
             switch word {
-            case "--shape": shape = try oneOf(Dictionary(uniqueKeysWithValues: Shape.allCases.map { ($0.rawValue, $0) }), text())
+            case "--shape":
+                shape = try oneOf(Dictionary(uniqueKeysWithValues: Shape.allCases.map { ($0.rawValue, $0) }), text())
             case "--layers": layers = try number(text(), 1)
             case "--precision": options.dtype = try oneOf(Self.precisions, text())
             case "--kv-dtype": options.kvDType = try oneOf(Self.precisions, text())
@@ -74,7 +83,9 @@ struct Arguments {
             case "--expect": expect = true
             case "--over-limits": overLimits = try positive(text())
             default:
-                if word.hasPrefix("-") { throw wrong("\(word) is no option: see the head of Sources/llada-bench/main.swift") }
+                if word.hasPrefix("-") {
+                    throw wrong("\(word) is no option: see the head of Sources/llada-bench/main.swift")
+                }
                 path = word
             }
         }
@@ -87,7 +98,8 @@ struct Arguments {
     func open() throws -> Model {
         if let shape {
             return try Model(
-                try SyntheticTensors(shape, layers: layers), options: options, progress: .init(path: "\(shape)", tell: nil))
+                try SyntheticTensors(shape, layers: layers), options: options,
+                progress: .init(path: "\(shape)", tell: nil))
         }
         return try Model(path: path ?? "", options: options)
     }

@@ -22,7 +22,8 @@ struct Bench {
             arithmetic.indices.map { round in
                 StepCost.Limits(
                     bandwidth: bandwidth[round], arithmetic: max(arithmetic[round], floatArithmetic[round]),
-                    floatArithmetic: floatArithmetic[round], scoreArithmetic: max(scoreArithmetic[round], floatArithmetic[round]))
+                    floatArithmetic: floatArithmetic[round],
+                    scoreArithmetic: max(scoreArithmetic[round], floatArithmetic[round]))
             }
         }
         var name: String {
@@ -46,7 +47,8 @@ struct Bench {
         let longest = max(prefixes.last ?? 0, prompts.map(\.count).max() ?? 0) + max(block, arguments.generate)
         guard longest <= model.config.maxPositionEmbeddings else {
             throw LLaDAError(
-                .invalidArgument, "\(longest) positions are wanted; the model has \(model.config.maxPositionEmbeddings)")
+                .invalidArgument, "\(longest) positions are wanted; the model has \(model.config.maxPositionEmbeddings)"
+            )
         }
         // One set of weights, however many teams compute with them.
         let own = model.transformer
@@ -60,7 +62,8 @@ struct Bench {
                     config: try model.config.withExpertCapacity(capacity), weights: own.weights, compute: compute,
                     keyValues: own.keyValues)
                 runs.append(
-                    Run(transformer: transformer, steps: prefixes.map { StepTiming(prefix: $0, block: block) },
+                    Run(
+                        transformer: transformer, steps: prefixes.map { StepTiming(prefix: $0, block: block) },
                         batches: arguments.batches.map { BatchTiming(count: $0, prefix: prefixes[0], block: block) }))
             }
         }
@@ -74,14 +77,17 @@ struct Bench {
                     options.policy = policy
                     // Where random weights would end an answer means nothing.
                     let ends = arguments.shape == nil ? model.eosTokenIDs : []
-                    return GenerationTiming(policy: name, prompt: prompt, maskID: tokens.maskID, eosIDs: ends, options: options)
+                    return GenerationTiming(
+                        policy: name, prompt: prompt, maskID: tokens.maskID, eosIDs: ends, options: options)
                 }
             }
         }
     }
 
     private static func encode(_ text: String, _ model: Model) throws -> [Int32] {
-        guard let tokenizer = model.tokenizer else { throw LLaDAError(.tokenizer, "--prompt wants a model with a tokenizer") }
+        guard let tokenizer = model.tokenizer else {
+            throw LLaDAError(.tokenizer, "--prompt wants a model with a tokenizer")
+        }
         return try model.chatTemplate?.encode([ChatMessage(role: .user, content: text)]) ?? tokenizer.encode(text)
     }
 

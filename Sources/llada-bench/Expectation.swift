@@ -63,7 +63,8 @@ struct Expectation {
                 format: """
                     A core of this CPU: %.0f GOP/s int8, %.0f GFLOP/s bf16, %.0f GFLOP/s f32; one to %.1f GB/s. Blocks of %d on a prefix \
                     of %d; a step takes %.2f times as long as at these limits.
-                    """, arithmetic[.int8] ?? 0, arithmetic[.bf16] ?? 0, floatArithmetic, Self.bandwidthOfACore, block, prefix, overLimits)
+                    """, arithmetic[.int8] ?? 0, arithmetic[.bf16] ?? 0, floatArithmetic, Self.bandwidthOfACore, block,
+                prefix, overLimits)
             return try [rates, readings, speeds].joined(separator: "\n\n")
         }
     }
@@ -71,15 +72,22 @@ struct Expectation {
     /// Bytes and operations: of the machine there is nothing in them.
     private var readings: String {
         get throws {
-            var lines = [["", "weights, GB", "a step reads, GB", "of it experts", "a step computes, GOP", "one token alone reads, GB"]]
+            var lines = [
+                [
+                    "", "weights, GB", "a step reads, GB", "of it experts", "a step computes, GOP",
+                    "one token alone reads, GB",
+                ]
+            ]
             for row in Self.rows {
                 let step = try cost(row, rows: block)
                 let config = try row.shape.config(layers: nil)
                 lines.append(
-                    [row.name] + [
-                        StepCost.weights(config, row.dtype.precision) / 1e9, step.bytes / 1e9, (step.parts[.experts]?.bytes ?? 0) / 1e9,
-                        step.operations / 1e9, try cost(row, rows: 1).bytes / 1e9,
-                    ].enumerated().map { String(format: $0 == 3 ? "%.0f" : "%.2f", $1) })
+                    [row.name]
+                        + [
+                            StepCost.weights(config, row.dtype.precision) / 1e9, step.bytes / 1e9,
+                            (step.parts[.experts]?.bytes ?? 0) / 1e9,
+                            step.operations / 1e9, try cost(row, rows: 1).bytes / 1e9,
+                        ].enumerated().map { String(format: $0 == 3 ? "%.0f" : "%.2f", $1) })
             }
             return Self.markdown(lines)
         }
@@ -89,7 +97,11 @@ struct Expectation {
     private var speeds: String {
         get throws {
             let each = Self.tokensPerForward.map { String(format: "%.0f", $0) }.joined(separator: " / ")
-            var lines = [["tokens/s at TPF \(each)"] + Self.bandwidths.map { String(format: "%.0f GB/s", $0) } + ["breaks even at TPF"]]
+            var lines = [
+                ["tokens/s at TPF \(each)"] + Self.bandwidths.map { String(format: "%.0f GB/s", $0) } + [
+                    "breaks even at TPF"
+                ]
+            ]
             for row in Self.rows {
                 let step = try cost(row, rows: block)
                 let token = try cost(row, rows: 1)
@@ -109,6 +121,7 @@ struct Expectation {
 
     private static func markdown(_ rows: [[String]]) -> String {
         let lines = rows.map { "| " + $0.joined(separator: " | ") + " |" }
-        return ([lines[0], "|" + String(repeating: "---|", count: rows[0].count)] + lines.dropFirst()).joined(separator: "\n")
+        return ([lines[0], "|" + String(repeating: "---|", count: rows[0].count)] + lines.dropFirst()).joined(
+            separator: "\n")
     }
 }

@@ -17,7 +17,8 @@ extension Report {
                         name: "\(run.name), \(timing.prefix)",
                         pieces: parts.map { (1e3 * median(timing.parts[$0] ?? []), Self.colours[$0] ?? Self.plain) },
                         label: String(
-                            format: "%.1f ms%@; prefill %.0f ms", 1e3 * median(timing.step), limits, 1e3 * median(timing.prefill)))
+                            format: "%.1f ms%@; prefill %.0f ms", 1e3 * median(timing.step), limits,
+                            1e3 * median(timing.prefill)))
                 }
             })
         drawing.bars(
@@ -26,7 +27,8 @@ extension Report {
                     Drawing.Bar(
                         name: "\(run.name), \(timing.prompt.count), \(timing.policy)",
                         pieces: [(timing.tokensPerSecond, Self.plain)],
-                        label: String(format: "%.1f tokens/s, %.2f a forward", timing.tokensPerSecond, timing.tokensPerForward))
+                        label: String(
+                            format: "%.1f tokens/s, %.2f a forward", timing.tokensPerSecond, timing.tokensPerForward))
                 }
             })
         return drawing.svg
@@ -34,7 +36,8 @@ extension Report {
 
     private static let plain = "#2c5f9e"
     private static let colours: [Observer.Part: String] = [
-        .attention: "#d9480f", .router: "#f2c14e", .experts: "#2c5f9e", .shared: "#7aa6d9", .dense: "#1b9e77", .head: "#8250df",
+        .attention: "#d9480f", .router: "#f2c14e", .experts: "#2c5f9e", .shared: "#7aa6d9", .dense: "#1b9e77",
+        .head: "#8250df",
     ]
 }
 
@@ -74,7 +77,8 @@ private struct Drawing {
             shapes.append("<text x='\(x - 8)' y='\(y + 14)' text-anchor='end'>\(bar.name)</text>")
             for piece in bar.pieces {
                 let length = Self.longest * piece.length / most
-                shapes.append("<rect x='\(x)' y='\(y)' width='\(length)' height='\(Self.row - 5)' fill='\(piece.colour)'/>")
+                shapes.append(
+                    "<rect x='\(x)' y='\(y)' width='\(length)' height='\(Self.row - 5)' fill='\(piece.colour)'/>")
                 x += length
             }
             shapes.append("<text x='\(x + 6)' y='\(y + 14)' font-size='11' fill='#333'>\(bar.label)</text>")
@@ -85,7 +89,10 @@ private struct Drawing {
 
     var svg: String {
         let size = "width='\(Int(Self.width))' height='\(Int(y))'"
-        return (["<svg xmlns='http://www.w3.org/2000/svg' \(size) font-family='sans-serif' font-size='12'>",
-                 "<rect width='100%' height='100%' fill='white'/>"] + shapes + ["</svg>"]).joined(separator: "\n") + "\n"
+        return
+            ([
+                "<svg xmlns='http://www.w3.org/2000/svg' \(size) font-family='sans-serif' font-size='12'>",
+                "<rect width='100%' height='100%' fill='white'/>",
+            ] + shapes + ["</svg>"]).joined(separator: "\n") + "\n"
     }
 }

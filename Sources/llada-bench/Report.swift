@@ -17,13 +17,17 @@ struct Report {
         precision = model.precision
         tokenTimes = arguments.tokenTimes
         head = String(
-            format: "%@, %d layers, %@, K/V %@, %@: %.1f M parameters, weights %.1f MiB, peak memory %.1f MiB, load %.1f s",
+            format:
+                "%@, %d layers, %@, K/V %@, %@: %.1f M parameters, weights %.1f MiB, peak memory %.1f MiB, load %.1f s",
             arguments.path ?? "random weights of \(arguments.shape!)", config.numHiddenLayers, "\(model.dtype)",
-            "\(model.kvDType)", Model.kernelsName, Double(model.numParameters) / 1e6, Double(model.weightBytes) / 0x1p20,
+            "\(model.kvDType)", Model.kernelsName, Double(model.numParameters) / 1e6,
+            Double(model.weightBytes) / 0x1p20,
             Double(Machine.peakMemory) / 0x1p20, load)
         facts = [
-            "model": arguments.path ?? "\(arguments.shape!)", "layers": config.numHiddenLayers, "block": arguments.block,
-            "precision": "\(model.dtype)", "kv_dtype": "\(model.kvDType)", "kernels": Model.kernelsName, "parameters": model.numParameters,
+            "model": arguments.path ?? "\(arguments.shape!)", "layers": config.numHiddenLayers,
+            "block": arguments.block,
+            "precision": "\(model.dtype)", "kv_dtype": "\(model.kvDType)", "kernels": Model.kernelsName,
+            "parameters": model.numParameters,
             "weight_bytes": model.weightBytes, "peak_memory_bytes": Machine.peakMemory, "load_ms": 1e3 * load,
         ]
     }
@@ -38,7 +42,8 @@ struct Report {
 
     func machineText(_ run: Bench.Run) -> String {
         String(
-            format: "machine, %@: reads %.1f GB/s (%.1f to %.1f), multiplies %.0f GOP/s", run.name, median(run.bandwidth),
+            format: "machine, %@: reads %.1f GB/s (%.1f to %.1f), multiplies %.0f GOP/s", run.name,
+            median(run.bandwidth),
             run.bandwidth.min() ?? 0, run.bandwidth.max() ?? 0, median(run.arithmetic))
     }
 
@@ -52,7 +57,8 @@ struct Report {
                     milliseconds(timing.parts[part] ?? []) + (limit(of: part, timing, run).map { " " + $0.text } ?? "")
                 }
                 rows.append(
-                    ["\(run.team.size)", pool(run), "\(timing.prefix)", milliseconds(timing.step) + range(timing.step)] + cells
+                    ["\(run.team.size)", pool(run), "\(timing.prefix)", milliseconds(timing.step) + range(timing.step)]
+                        + cells
                         + [milliseconds(timing.prefill) + range(timing.prefill)])
             }
         }
@@ -62,7 +68,11 @@ struct Report {
     /// Steps of all sequences a second, and how many times those of the first line that is.
     private var batchRows: [[String]] {
         let parts = Observer.Part.allCases.filter { runs[0].batches[0].parts[$0] != nil }
-        var rows = [["threads", "pool", "sequences", "forward, ms"] + parts.map { "\($0)" } + ["steps/s", "times", "experts, times"]]
+        var rows = [
+            ["threads", "pool", "sequences", "forward, ms"] + parts.map { "\($0)" } + [
+                "steps/s", "times", "experts, times",
+            ]
+        ]
         for run in runs {
             let one = run.batches[0]
             for timing in run.batches {
@@ -73,8 +83,10 @@ struct Report {
                 rows.append(
                     ["\(run.team.size)", pool(run), "\(timing.count)", milliseconds(timing.step)]
                         + parts.map { milliseconds(timing.parts[$0] ?? []) }
-                        + [String(format: "%.2f", timing.stepsPerSecond), gain(one.step, timing.step),
-                           gain(one.parts[.experts] ?? [], timing.parts[.experts] ?? [])])
+                        + [
+                            String(format: "%.2f", timing.stepsPerSecond), gain(one.step, timing.step),
+                            gain(one.parts[.experts] ?? [], timing.parts[.experts] ?? []),
+                        ])
             }
         }
         return rows
@@ -84,9 +96,13 @@ struct Report {
         [["threads", "pool", "policy", "prompt", "tokens", "forwards", "tokens per forward", "edits", "s", "tokens/s"]]
             + runs.flatMap { run in
                 run.generations.map {
-                    ["\(run.team.size)", pool(run), $0.policy, "\($0.prompt.count)", "\($0.tokens)", "\($0.forwards)",
-                     String(format: "%.2f", $0.tokensPerForward), "\($0.edits)", String(format: "%.2f", median($0.seconds)),
-                     String(format: "%.2f", $0.tokensPerSecond)]
+                    [
+                        "\(run.team.size)", pool(run), $0.policy, "\($0.prompt.count)", "\($0.tokens)",
+                        "\($0.forwards)",
+                        String(format: "%.2f", $0.tokensPerForward), "\($0.edits)",
+                        String(format: "%.2f", median($0.seconds)),
+                        String(format: "%.2f", $0.tokensPerSecond),
+                    ]
                 }
             }
     }
@@ -99,7 +115,8 @@ struct Report {
             func ratio(_ more: [Double], _ fewer: [Double]) -> Double { median(zip(more, fewer).map { $0 / $1 }) }
             return zip(one.steps, run.steps).map { fewer, more in
                 String(
-                    format: "%@ against %@ on %d: step %.2f times as fast, prefill %.2f; bandwidth %.2f, arithmetic %.2f",
+                    format:
+                        "%@ against %@ on %d: step %.2f times as fast, prefill %.2f; bandwidth %.2f, arithmetic %.2f",
                     run.name, one.name, more.prefix, ratio(fewer.step, more.step), ratio(fewer.prefill, more.prefill),
                     ratio(run.bandwidth, one.bandwidth), ratio(run.arithmetic, one.arithmetic))
             }
@@ -113,14 +130,18 @@ struct Report {
                 let cost = cost(of: timing)
                 let limits = run.limits
                 let parts = Observer.Part.allCases.filter { cost.parts[$0] != nil }
-                    .map { part in String(format: "%@ %.1f", "\(part)", 1e3 * median(limits.map { cost.seconds(part, $0) })) }
+                    .map { part in
+                        String(format: "%@ %.1f", "\(part)", 1e3 * median(limits.map { cost.seconds(part, $0) }))
+                    }
                     .joined(separator: ", ")
                 let expected = limits.map { cost.seconds($0) }
                 // Within a round: a shared machine's limits change from one to the next.
                 let ratios = zip(timing.step, expected).map { $0 / $1 }
                 return String(
-                    format: "%@ on %d: %.1f experts a layer; reads %.3g GB, computes %.3g GOP; at the limits %.1f ms (%@), took %.2f times that (%.2f to %.2f)",
-                    run.name, timing.prefix, timing.expertsUsed, cost.bytes / 1e9, cost.operations / 1e9, 1e3 * median(expected), parts,
+                    format:
+                        "%@ on %d: %.1f experts a layer; reads %.3g GB, computes %.3g GOP; at the limits %.1f ms (%@), took %.2f times that (%.2f to %.2f)",
+                    run.name, timing.prefix, timing.expertsUsed, cost.bytes / 1e9, cost.operations / 1e9,
+                    1e3 * median(expected), parts,
                     median(ratios), ratios.min() ?? 0, ratios.max() ?? 0)
             }
         }
@@ -132,8 +153,10 @@ struct Report {
             run.steps.flatMap { timing in
                 tokenTimes.map { time in
                     String(
-                        format: "%@ on %d: as fast as %.1f ms a token at %.1f tokens a step (%.1f to %.1f)", run.name, timing.prefix, time,
-                        1e3 * median(timing.step) / time, 1e3 * (timing.step.min() ?? 0) / time, 1e3 * (timing.step.max() ?? 0) / time)
+                        format: "%@ on %d: as fast as %.1f ms a token at %.1f tokens a step (%.1f to %.1f)", run.name,
+                        timing.prefix, time,
+                        1e3 * median(timing.step) / time, 1e3 * (timing.step.min() ?? 0) / time,
+                        1e3 * (timing.step.max() ?? 0) / time)
                 }
             }
         }
@@ -197,7 +220,8 @@ struct Report {
     private func fields(_ run: Bench.Run) -> [String: Any] {
         func milliseconds(_ times: [Double]) -> [Double] { times.map { 1e3 * $0 } }
         return [
-            "threads": run.team.size, "expert_capacity": run.transformer.config.expertCapacity, "bandwidth_gb_s": run.bandwidth,
+            "threads": run.team.size, "expert_capacity": run.transformer.config.expertCapacity,
+            "bandwidth_gb_s": run.bandwidth,
             "arithmetic_gop_s": run.arithmetic, "float_arithmetic_gflop_s": run.floatArithmetic,
             "steps": run.steps.map { timing -> [String: Any] in
                 let cost = cost(of: timing)
@@ -205,20 +229,24 @@ struct Report {
                     "prefix": timing.prefix, "step_bytes": cost.bytes, "step_operations": cost.operations,
                     "step_at_limits_ms": milliseconds(run.limits.map { cost.seconds($0) }),
                     "step_ms": milliseconds(timing.step), "prefill_ms": milliseconds(timing.prefill),
-                    "parts_ms": Dictionary(uniqueKeysWithValues: timing.parts.map { ($0.key.rawValue, milliseconds($0.value)) }),
+                    "parts_ms": Dictionary(
+                        uniqueKeysWithValues: timing.parts.map { ($0.key.rawValue, milliseconds($0.value)) }),
                     "experts_used": timing.expertsUsed,
                 ]
             },
             "batches": run.batches.map { timing -> [String: Any] in
                 [
                     "sequences": timing.count, "prefix": timing.prefix, "forward_ms": milliseconds(timing.step),
-                    "parts_ms": Dictionary(uniqueKeysWithValues: timing.parts.map { ($0.key.rawValue, milliseconds($0.value)) }),
+                    "parts_ms": Dictionary(
+                        uniqueKeysWithValues: timing.parts.map { ($0.key.rawValue, milliseconds($0.value)) }),
                 ]
             },
             "generations": run.generations.map { timing -> [String: Any] in
                 [
-                    "policy": timing.policy, "prompt": timing.prompt.count, "tokens": timing.tokens, "forwards": timing.forwards,
-                    "edits": timing.edits, "tokens_per_forward": timing.tokensPerForward, "ms": milliseconds(timing.seconds),
+                    "policy": timing.policy, "prompt": timing.prompt.count, "tokens": timing.tokens,
+                    "forwards": timing.forwards,
+                    "edits": timing.edits, "tokens_per_forward": timing.tokensPerForward,
+                    "ms": milliseconds(timing.seconds),
                 ]
             },
         ]

@@ -8,15 +8,22 @@ enum Shape: String, CaseIterable {
     private var sizes: [String: Int] {
         switch self {
         case .mini:
-            ["hidden_size": 2048, "num_hidden_layers": 20, "num_attention_heads": 16, "intermediate_size": 5120, "moe_intermediate_size": 512]
+            [
+                "hidden_size": 2048, "num_hidden_layers": 20, "num_attention_heads": 16, "intermediate_size": 5120,
+                "moe_intermediate_size": 512,
+            ]
         case .flash:
-            ["hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "intermediate_size": 9216, "moe_intermediate_size": 1024]
+            [
+                "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "intermediate_size": 9216,
+                "moe_intermediate_size": 1024,
+            ]
         }
     }
 
     func config(layers: Int?) throws -> ModelConfig {
         var fields: [String: Any] = [
-            "model_type": "llada2_moe", "vocab_size": 157_184, "first_k_dense_replace": 1, "num_key_value_heads": 4, "head_dim": 128,
+            "model_type": "llada2_moe", "vocab_size": 157_184, "first_k_dense_replace": 1, "num_key_value_heads": 4,
+            "head_dim": 128,
             "num_experts": 256, "num_experts_per_tok": 8, "num_shared_experts": 1, "n_group": 8, "topk_group": 4,
             "rms_norm_eps": 1e-6, "rope_theta": 600_000, "partial_rotary_factor": 0.5, "hidden_act": "silu",
             "routed_scaling_factor": 2.5, "norm_topk_prob": true, "score_function": "sigmoid", "router_dtype": "fp32",
@@ -85,10 +92,11 @@ final class SyntheticTensors: TensorSource {
         let hash = name.utf8.reduce(14_695_981_039_346_656_037 as UInt64) { ($0 ^ UInt64($1)) &* 1_099_511_628_211 }
         func place(_ room: Int) -> Int { Int(hash % UInt64((2 * room - bytes) / 64 + 1)) * 64 }
         let start =
-            if name.hasSuffix("norm.weight") { 2 * (random + small) }
-            else if name.hasSuffix("bias") { 2 * (random + small + Self.constants) }
-            else if name.hasSuffix("dense.weight") || name.hasSuffix("down_proj.weight") { 2 * random + place(small) }
-            else { place(random) }
+            if name.hasSuffix("norm.weight") { 2 * (random + small) } else if name.hasSuffix("bias") {
+                2 * (random + small + Self.constants)
+            } else if name.hasSuffix("dense.weight") || name.hasSuffix("down_proj.weight") {
+                2 * random + place(small)
+            } else { place(random) }
         return Tensor(name: name, type: .bf16, shape: shape, base: base + start, byteCount: bytes, owner: file)
     }
 

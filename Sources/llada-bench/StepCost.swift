@@ -20,7 +20,8 @@ struct StepCost {
     /// `rows` positions at once, all of which want logits, on `prefix` others in the cache; `experts` that the rows use, a
     /// mixture layer: nil for the expectation of routers that choose at random.
     init(
-        _ config: ModelConfig, _ precision: Precision, _ keyValues: KeyValueType, rows: Int, prefix: Int, experts: Double? = nil
+        _ config: ModelConfig, _ precision: Precision, _ keyValues: KeyValueType, rows: Int, prefix: Int,
+        experts: Double? = nil
     ) {
         self.config = config
         self.rows = Double(rows)
@@ -90,7 +91,8 @@ struct StepCost {
     /// Norms, routing's choices, softmax and the handing out of work are not in it.
     func seconds(_ part: Observer.Part, _ limits: Limits) -> Double {
         guard let part = parts[part] else { return 0 }
-        return (max(part.bytes / limits.bandwidth, part.operations / limits.arithmetic)
+        return
+            (max(part.bytes / limits.bandwidth, part.operations / limits.arithmetic)
             + part.floatOperations / limits.floatArithmetic + part.scoreOperations / limits.scoreArithmetic) / 1e9
     }
 

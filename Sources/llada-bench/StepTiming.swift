@@ -45,7 +45,8 @@ struct StepTiming {
         options.blockLength = block
         options.genLength = block
         let decoder = try Decoder(
-            sequence, compute: transformer.compute, maskID: maskID, eosIDs: [], prompt: Array(tokens[..<prefix]), options: options)
+            sequence, compute: transformer.compute, maskID: maskID, eosIDs: [], prompt: Array(tokens[..<prefix]),
+            options: options)
         // A draft, for masks are all alike and would all go to the same experts; other tokens than those of a longer prefix.
         for position in prefix..<prefix + block - 1 { try decoder.setToken(tokens[position + 1], at: position) }
         try decoder.forward()  // not timed: caches and threads get warm
@@ -54,7 +55,8 @@ struct StepTiming {
         var watch = PartWatch()
         try withUnsafeMutablePointer(to: &watch) { watch in
             sequence.observer = Observer(
-                routing: { _, _, routing in used.append(Set(routing.experts).count) }, finished: { watch.pointee.finished($0) })
+                routing: { _, _, routing in used.append(Set(routing.experts).count) },
+                finished: { watch.pointee.finished($0) })
             step.append(try seconds { try decoder.forward() })
             watch.pointee.finished(.head)
         }

@@ -16,7 +16,8 @@ import Testing
                 let table = try checkpoint.tensor("model.word_embeddings.weight", shape: [c.vocabSize, c.hiddenSize])
                 #expect(table.byteCount == c.vocabSize * c.hiddenSize * 4 && table.type == .f32)
                 let rows = (c.numAttentionHeads + 2 * c.numKeyValueHeads) * c.headDim
-                _ = try checkpoint.tensor("model.layers.0.attention.query_key_value.weight", shape: [rows, c.hiddenSize])
+                _ = try checkpoint.tensor(
+                    "model.layers.0.attention.query_key_value.weight", shape: [rows, c.hiddenSize])
                 #expect(checkpoint.unusedTensors.count == all.count - 2)
                 #expect(!checkpoint.unusedTensors.contains("model.word_embeddings.weight"))
                 #expect(checkpoint.has("lm_head.weight") && !checkpoint.has("lm_head.bias"))
@@ -71,7 +72,9 @@ import Testing
         expectRefusal(.tensor, ["model.safetensors", "\"a\": shape is [2]", "expected [2, 1]"]) {
             _ = try checkpoint.tensor("a", shape: [2, 1])
         }
-        expectRefusal(.tensor, ["\"b\": dtype is I64", "F32, F16 or BF16"]) { _ = try checkpoint.tensor("b", shape: [2]) }
+        expectRefusal(.tensor, ["\"b\": dtype is I64", "F32, F16 or BF16"]) {
+            _ = try checkpoint.tensor("b", shape: [2])
+        }
         #expect(checkpoint.unusedTensors == ["b"])
     }
 
@@ -83,7 +86,9 @@ import Testing
     }
 
     @Test func acceptsAliases() throws {
-        let folder = try Self.folder(single: [("model.language_model.norm.weight", "F32"), ("model.lm_head.weight", "F32")])
+        let folder = try Self.folder(single: [
+            ("model.language_model.norm.weight", "F32"), ("model.lm_head.weight", "F32"),
+        ])
         let checkpoint = try Checkpoint.open(folder.path)
         #expect(checkpoint.unusedTensors == ["lm_head.weight", "model.norm.weight"])
         _ = try checkpoint.tensor("model.norm.weight", shape: [2])
@@ -118,7 +123,8 @@ import Testing
             _ = try Checkpoint.open(folder.path)
         }
         expectRefusal(.io, ["Not a directory"]) { _ = try Checkpoint.open(folder.path + "/config.json") }
-        try FileManager.default.createDirectory(atPath: folder.path + "/model.safetensors", withIntermediateDirectories: true)
+        try FileManager.default.createDirectory(
+            atPath: folder.path + "/model.safetensors", withIntermediateDirectories: true)
         expectRefusal(.io, ["model.safetensors is a folder"]) { _ = try Checkpoint.open(folder.path) }
     }
 
@@ -158,7 +164,9 @@ import Testing
             let file = try MappedFile(path, mapped: mapped)
             withExtendedLifetime(file) { #expect(file.bytes.elementsEqual([1, 2, 3])) }
             #expect(try MappedFile(empty, mapped: mapped).bytes.isEmpty)
-            expectRefusal(.io, ["\(path) has 3 bytes", "at most 2"]) { _ = try MappedFile(path, mapped: mapped, limit: 2) }
+            expectRefusal(.io, ["\(path) has 3 bytes", "at most 2"]) {
+                _ = try MappedFile(path, mapped: mapped, limit: 2)
+            }
             expectRefusal(.io, ["absent", "No such file"]) { _ = try MappedFile(path + "absent", mapped: mapped) }
             expectRefusal(.io, [folder.path, "is a folder"]) { _ = try MappedFile(folder.path, mapped: mapped) }
             expectRefusal(.io, ["/dev/null is a device"]) { _ = try MappedFile("/dev/null", mapped: mapped) }

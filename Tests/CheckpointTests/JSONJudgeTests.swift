@@ -62,14 +62,17 @@ import Testing
         "\t\r\n[ 1 ,\n2 ] \n", String(repeating: "[", count: 128) + String(repeating: "]", count: 128),
     ]
 
-    @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/python3"))) func agreesWithPython() throws {
+    @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/python3"))) func agreesWithPython() throws
+    {
         var generator = SeededGenerator(state: 1)
         var inputs = Self.documents.map { Array($0.utf8) }
         for document in inputs {
             for _ in 0..<200 { inputs.append(mutated(document, using: &generator)) }
         }
         // Mutants of mutants of one document that has everything: deeper injuries.
-        for _ in 0..<4000 { inputs.append(mutated(Array(Self.documents.joined(separator: ",").utf8), span: 400, using: &generator)) }
+        for _ in 0..<4000 {
+            inputs.append(mutated(Array(Self.documents.joined(separator: ",").utf8), span: 400, using: &generator))
+        }
 
         let folder = try TemporaryFolder()
         let script = try folder.write("judge.py", Self.judge)

@@ -97,7 +97,9 @@ import Testing
 
     @Test func comparesBytesNotCharacters() throws {
         // Composed and decomposed é: one String, two keys.
-        guard case .object(let object) = try Self.parse("{\"\u{E9}\":1,\"e\u{301}\":2}") else { return #expect(Bool(false)) }
+        guard case .object(let object) = try Self.parse("{\"\u{E9}\":1,\"e\u{301}\":2}") else {
+            return #expect(Bool(false))
+        }
         #expect(object.members.count == 2)
         guard case .integer(2)? = object["e\u{301}"] else { return #expect(Bool(false)) }
         #expect(JSONString("\u{E9}") != JSONString("e\u{301}"))
@@ -149,7 +151,9 @@ import Testing
         let bytes = Array(text.utf8)
         var parsed: JSON?
         let time = try ContinuousClock().measure { parsed = try JSON.parse(bytes, file: "big") }
-        guard case .object(let object)? = parsed, case .object(let vocab)? = object["vocab"] else { return #expect(Bool(false)) }
+        guard case .object(let object)? = parsed, case .object(let vocab)? = object["vocab"] else {
+            return #expect(Bool(false))
+        }
         #expect(vocab.members.count == 150_000)
         print("JSON: \(bytes.count) bytes in \(time)")
         // Generous, since the machine is shared; a quadratic step would take minutes.

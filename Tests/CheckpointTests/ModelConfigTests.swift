@@ -5,9 +5,11 @@ import Testing
     /// Every key with its JSON text; tests replace, add or remove single ones.
     static let mini: [String: String] = [
         "architectures": "[\"LLaDA2MoeModelLM\"]", "model_type": "\"llada2_moe\"", "hidden_size": "2048",
-        "num_hidden_layers": "20", "first_k_dense_replace": "1", "num_attention_heads": "16", "num_key_value_heads": "4",
+        "num_hidden_layers": "20", "first_k_dense_replace": "1", "num_attention_heads": "16",
+        "num_key_value_heads": "4",
         "head_dim": "128", "intermediate_size": "5120", "moe_intermediate_size": "512", "num_experts": "256",
-        "num_experts_per_tok": "8", "num_shared_experts": "1", "n_group": "8", "topk_group": "4", "vocab_size": "157184",
+        "num_experts_per_tok": "8", "num_shared_experts": "1", "n_group": "8", "topk_group": "4",
+        "vocab_size": "157184",
         "rms_norm_eps": "1e-06", "rope_theta": "600000", "rope_scaling": "null", "partial_rotary_factor": "0.5",
         "rotary_dim": "64", "hidden_act": "\"silu\"", "use_bias": "false", "use_qkv_bias": "false",
         "tie_word_embeddings": "false", "norm_head": "false", "use_sliding_window": "false", "sliding_window": "4096",
@@ -39,7 +41,8 @@ import Testing
             [c.intermediateSize, c.moeIntermediateSize, c.numExperts, c.numExpertsPerTok, c.numSharedExperts, c.nGroup]
                 == [5120, 512, 256, 8, 1, 8])
         #expect([c.topkGroup, c.vocabSize, c.rotaryDim, c.maxPositionEmbeddings] == [4, 157_184, 64, 32_768])
-        #expect([c.rmsNormEps, c.ropeTheta, c.partialRotaryFactor, c.routedScalingFactor] == [1e-6, 600_000, 0.5, 2.5])
+        #expect(
+            [c.rmsNormEps, c.ropeTheta, c.partialRotaryFactor, c.routedScalingFactor] == [1e-6, 600_000, 0.5, 2.5])
         #expect(c.moeRouterEnableExpertBias && c.expertCapacity == 0 && c.blockSize == 32)
         #expect(c.padTokenID == 156_892 && c.maskTokenID == nil && c.eosTokenIDs == [])
         #expect(c.deleteTokenID == nil && c.splitTokenID == nil && c.torchDtype == "bfloat16")
@@ -60,13 +63,19 @@ import Testing
 
     @Test func usesDefaults() throws {
         let absent = [
-            "first_k_dense_replace", "num_key_value_heads", "head_dim", "num_shared_experts", "rms_norm_eps", "rope_theta",
-            "rope_scaling", "partial_rotary_factor", "rotary_dim", "hidden_act", "use_bias", "norm_head", "score_function",
-            "routed_scaling_factor", "moe_router_enable_expert_bias", "pad_token_id", "torch_dtype", "n_group", "topk_group",
+            "first_k_dense_replace", "num_key_value_heads", "head_dim", "num_shared_experts", "rms_norm_eps",
+            "rope_theta",
+            "rope_scaling", "partial_rotary_factor", "rotary_dim", "hidden_act", "use_bias", "norm_head",
+            "score_function",
+            "routed_scaling_factor", "moe_router_enable_expert_bias", "pad_token_id", "torch_dtype", "n_group",
+            "topk_group",
             "max_position_embeddings", "intermediate_size", "router_dtype", "model_type",
         ]
         let c = try Self.config(Dictionary(uniqueKeysWithValues: absent.map { ($0, nil) }))
-        #expect([c.firstKDenseReplace, c.numKeyValueHeads, c.headDim, c.numSharedExperts, c.rotaryDim] == [0, 16, 128, 0, 64])
+        #expect(
+            [c.firstKDenseReplace, c.numKeyValueHeads, c.headDim, c.numSharedExperts, c.rotaryDim] == [
+                0, 16, 128, 0, 64,
+            ])
         #expect([c.rmsNormEps, c.ropeTheta, c.partialRotaryFactor, c.routedScalingFactor] == [1e-5, 10_000, 0.5, 2.5])
         #expect([c.nGroup, c.topkGroup, c.maxPositionEmbeddings, c.intermediateSize] == [8, 4, 16_384, 0])
         #expect(c.moeRouterEnableExpertBias && c.padTokenID == nil && c.torchDtype == nil)
@@ -76,7 +85,10 @@ import Testing
     }
 
     @Test func denseModelsNeedNoExperts() throws {
-        let keys = ["moe_intermediate_size", "num_experts", "num_experts_per_tok", "num_shared_experts", "n_group", "topk_group"]
+        let keys = [
+            "moe_intermediate_size", "num_experts", "num_experts_per_tok", "num_shared_experts", "n_group",
+            "topk_group",
+        ]
         var changes: [String: String?] = Dictionary(uniqueKeysWithValues: keys.map { ($0, nil) })
         changes["first_k_dense_replace"] = "20"
         #expect(try Self.config(changes).numExperts == 0)
@@ -96,7 +108,9 @@ import Testing
     @Test func generationConfigOverrides() throws {
         var c = try Self.config(["eos_token_id": "1", "mask_token_id": "2"])
         func apply(_ text: String) throws {
-            try c.apply(generation: try JSON.parse(Array(text.utf8), file: "generation_config.json"), file: "generation_config.json")
+            try c.apply(
+                generation: try JSON.parse(Array(text.utf8), file: "generation_config.json"),
+                file: "generation_config.json")
         }
         try apply("{\"temperature\":0.0}")
         #expect(c.eosTokenIDs == [1] && c.maskTokenID == 2)
@@ -154,7 +168,10 @@ import Testing
         (["partial_rotary_factor": "0.51", "rotary_dim": nil], ["rotating 65 of", "even"]),
         (["rotary_dim": "32"], ["rotary_dim is 32", "64, head_dim 128 times"]),
         (["rope_parameters": "{\"rope_theta\":10000}"], ["rope_parameters.rope_theta is 10000.0", "600000.0"]),
-        (["rope_parameters": "{\"partial_rotary_factor\":1}"], ["rope_parameters.partial_rotary_factor is 1.0", "0.5"]),
+        (
+            ["rope_parameters": "{\"partial_rotary_factor\":1}"],
+            ["rope_parameters.partial_rotary_factor is 1.0", "0.5"]
+        ),
         (["rope_parameters": "7"], ["rope_parameters is 7", "an object or null"]),
         (["rope_scaling": "{\"type\":3}"], ["rope_scaling.type is 3", "a string"]),
         (["rope_scaling": "\"yarn\""], ["rope_scaling is \"yarn\""]),
@@ -190,7 +207,10 @@ import Testing
     ]
 
     static let unsupported: [(changes: [String: String?], parts: [String])] = [
-        (["model_type": "\"llama\"", "architectures": "[\"LlamaForCausalLM\"]"], ["model_type is \"llama\"", "llada2_moe"]),
+        (
+            ["model_type": "\"llama\"", "architectures": "[\"LlamaForCausalLM\"]"],
+            ["model_type is \"llama\"", "llada2_moe"]
+        ),
         (["hidden_act": "\"gelu\""], ["hidden_act is \"gelu\"", "\"silu\""]),
         (["score_function": "\"softmax\""], ["score_function is \"softmax\"", "\"sigmoid\""]),
         (["router_dtype": "\"bf16\""], ["router_dtype is \"bf16\"", "\"fp32\" or \"float32\""]),
@@ -205,9 +225,15 @@ import Testing
         (["quantization_config": "{\"quant_method\":\"fp8\"}"], ["quantization_config.weight_block_size is missing"]),
         (["quantization_config": "{\"quant_method\":\"awq\"}"], ["quantization_config is \"awq\""]),
         (["quantization_config": "{}"], ["quantization_config is an object"]),
-        (["rope_scaling": "{\"rope_type\":\"linear\"}"], ["rope_scaling.rope_type is \"linear\"", "\"default\" or \"yarn\""]),
+        (
+            ["rope_scaling": "{\"rope_type\":\"linear\"}"],
+            ["rope_scaling.rope_type is \"linear\"", "\"default\" or \"yarn\""]
+        ),
         (["rope_scaling": "{\"factor\":2.0}"], ["rope_scaling.factor is 2.0"]),
-        (["rope_parameters": "{\"full_attention\":{\"rope_theta\":1}}"], ["rope_parameters.full_attention is an object"]),
+        (
+            ["rope_parameters": "{\"full_attention\":{\"rope_theta\":1}}"],
+            ["rope_parameters.full_attention is an object"]
+        ),
     ]
 
     @Test func refuses() {
@@ -224,7 +250,8 @@ import Testing
 
     @Test func survivesMutations() {
         var generator = SeededGenerator(state: 3)
-        let rope = "{\"rope_theta\":6e5,\"rope_type\":\"yarn\",\"factor\":2,\"beta_fast\":32,\"mscale\":1,\"mscale_all_dim\":1}"
+        let rope =
+            "{\"rope_theta\":6e5,\"rope_type\":\"yarn\",\"factor\":2,\"beta_fast\":32,\"mscale\":1,\"mscale_all_dim\":1}"
         let valid = Array(Self.text(["eos_token_id": "[1, 2]", "rope_parameters": rope]).utf8)
         var accepted = 0
         for _ in 0..<20_000 {
@@ -233,7 +260,8 @@ import Testing
                 let c = try ModelConfig(try JSON.parse(bytes, file: "config.json"))
                 accepted += 1
                 #expect(c.yarn.map { $0.attentionFactor.isFinite && $0.factor >= 1 } ?? true)
-                #expect(c.numAttentionHeads % c.numKeyValueHeads == 0 && c.rotaryDim % 2 == 0 && c.rotaryDim <= c.headDim)
+                #expect(
+                    c.numAttentionHeads % c.numKeyValueHeads == 0 && c.rotaryDim % 2 == 0 && c.rotaryDim <= c.headDim)
             } catch {
                 #expect([.json, .config, .unsupported].contains(error.status))
             }

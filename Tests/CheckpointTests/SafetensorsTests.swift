@@ -29,7 +29,8 @@ import Testing
         #expect(sizes.count == SafetensorsType.allCases.count)
         for (name, bits) in sizes {
             let header = "{\"t\":\(Self.tensor(name, "[4]", "[0,\(bits / 2)]"))}"
-            #expect(try readSafetensors(safetensors(header, dataCount: bits / 2)).entries.first?.bytes.count == bits / 2)
+            #expect(
+                try readSafetensors(safetensors(header, dataCount: bits / 2)).entries.first?.bytes.count == bits / 2)
         }
     }
 
@@ -54,7 +55,10 @@ import Testing
             ("{\"a\":\(t("U8", "[1.0]", "[0,1]"))}", 1, ["shape is an array with 1.0", "whole numbers"]),
             ("{\"a\":\(t("U8", "[-1]", "[0,1]"))}", 1, ["shape is an array with -1", "at least 0"]),
             ("{\"a\":\(t("U8", "[\"1\"]", "[0,1]"))}", 1, ["shape is an array with \"1\""]),
-            ("{\"a\":\(t("U8", "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", "[0,1]"))}", 1, ["an array of 17", "at most 16"]),
+            (
+                "{\"a\":\(t("U8", "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", "[0,1]"))}", 1,
+                ["an array of 17", "at most 16"]
+            ),
             ("{\"a\":\(t("F32", "[4611686018427387904,4]", "[0,1]"))}", 1, ["tensor \"a\": shape", "fits 64 bits"]),
             ("{\"a\":\(t("F32", "[9223372036854775807]", "[0,1]"))}", 1, ["fits 64 bits"]),
             ("{\"a\":\(t("F32", "[9223372036854775808]", "[0,1]"))}", 1, ["whole numbers"]),
@@ -63,7 +67,10 @@ import Testing
             ("{\"a\":\(t("U8", "[1]", "[0,1,2]"))}", 1, ["data_offsets is an array of 3"]),
             ("{\"a\":\(t("U8", "[1]", "[1,0]"))}", 1, ["data_offsets is [1, 0]", "not behind the end"]),
             ("{\"a\":\(t("U8", "[1]", "[-1,0]"))}", 1, ["data_offsets is an array with -1"]),
-            ("{\"a\":\(t("F32", "[2,2]", "[0,15]"))}", 15, ["[0, 15], 15 bytes", "the 16 bytes of its shape and dtype"]),
+            (
+                "{\"a\":\(t("F32", "[2,2]", "[0,15]"))}", 15,
+                ["[0, 15], 15 bytes", "the 16 bytes of its shape and dtype"]
+            ),
             ("{\"a\":\(t("F32", "[2,2]", "[0,16]"))}", 15, ["ends at byte 16", "only 15", "cut short"]),
             ("{\"a\":\(t("U8", "[1]", "[9223372036854775806,9223372036854775807]"))}", 1, ["cut short"]),
             ("{\"a\":\(t("U8", "[2]", "[0,2]"))}", 3, ["1 bytes follow the last tensor"]),

@@ -51,8 +51,14 @@ import Testing
             (Self.index("\"a\":\"..\""), ["leaves the folder"]),
             (Self.index("\"a\":\"1\\u0000.safetensors\""), ["NUL"]),
             (Self.index("\"a\":\"1.bin\""), ["\"1.bin\"", "no .safetensors file"]),
-            (Self.index(Self.good + ",\"d\":\"2.safetensors\""), ["\"d\" is listed for 2.safetensors", "does not have it"]),
-            (Self.index("\"a\":\"1.safetensors\",\"c\":\"2.safetensors\""), ["1.safetensors: tensor \"b\" is not listed"]),
+            (
+                Self.index(Self.good + ",\"d\":\"2.safetensors\""),
+                ["\"d\" is listed for 2.safetensors", "does not have it"]
+            ),
+            (
+                Self.index("\"a\":\"1.safetensors\",\"c\":\"2.safetensors\""),
+                ["1.safetensors: tensor \"b\" is not listed"]
+            ),
             (
                 Self.index(Self.good.replacingOccurrences(of: "\"b\":\"1", with: "\"b\":\"2")),
                 ["1.safetensors: tensor \"b\" is listed", "for 2.safetensors"]
@@ -63,7 +69,9 @@ import Testing
         for (index, parts) in refusals {
             expectRefusal(.shardIndex, parts, index) { _ = try Self.open(index) }
         }
-        expectRefusal(.io, ["\"3.safetensors\"", "missing"]) { _ = try Self.open(Self.index(Self.good + ",\"d\":\"3.safetensors\"")) }
+        expectRefusal(.io, ["\"3.safetensors\"", "missing"]) {
+            _ = try Self.open(Self.index(Self.good + ",\"d\":\"3.safetensors\""))
+        }
         expectRefusal(.json, ["model.safetensors.index.json: line 1, column 1"]) { _ = try Self.open("") }
     }
 

@@ -7,7 +7,8 @@ import Testing
     @Test func headersAreReadAsTheyWereMeant() throws {
         for count in 0..<40 {
             let entries = (0..<count).map {
-                SafetensorsHeader.Entry(name: "t\($0)", type: $0 % 2 == 0 ? .u8 : .f32, shape: [2, 32], byteCount: $0 % 2 == 0 ? 64 : 256)
+                SafetensorsHeader.Entry(
+                    name: "t\($0)", type: $0 % 2 == 0 ? .u8 : .f32, shape: [2, 32], byteCount: $0 % 2 == 0 ? 64 : 256)
             }
             let header = SafetensorsHeader(entries, metadata: [("format", "x"), ("version", "1")])
             #expect(header.bytes.count % SafetensorsHeader.alignment == 0)
@@ -37,7 +38,9 @@ import Testing
         #expect(told == all.count)
     }
 
-    private func names(_ path: String) throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: path).sorted() }
+    private func names(_ path: String) throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: path).sorted()
+    }
 
     @Test func filesAppearTogether() throws {
         let temporary = try TemporaryFolder()

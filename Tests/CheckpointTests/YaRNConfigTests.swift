@@ -25,7 +25,8 @@ import Testing
     /// Files differ in whether `max_position_embeddings` is the length before the extension or after.
     @Test func positions() throws {
         func positions(_ members: String, stated: Int = 65_536, _ changes: [String: String?] = [:]) throws -> Int {
-            try Self.config(members, changes.merging(["max_position_embeddings": "\(stated)"]) { $1 }).maxPositionEmbeddings
+            try Self.config(members, changes.merging(["max_position_embeddings": "\(stated)"]) { $1 })
+                .maxPositionEmbeddings
         }
         let original = "\"original_max_position_embeddings\":32768"
         #expect(try positions("\"factor\":2.0,\(original)") == 65_536)  // after
@@ -37,7 +38,9 @@ import Testing
         #expect(try positions("\"factor\":1.5", stated: 101) == 151)
         #expect(try positions("\"factor\":2", ["original_max_position_embeddings": "16384"]) == 65_536)
         #expect(try Self.config("\"factor\":null,\(original)", ["max_position_embeddings": "65536"]).yarn?.factor == 2)
-        #expect(try Self.config("\"factor\":2", ["original_max_position_embeddings": "16384"]).yarn?.originalMaxPositionEmbeddings == 16_384)
+        #expect(
+            try Self.config("\"factor\":2", ["original_max_position_embeddings": "16384"]).yarn?
+                .originalMaxPositionEmbeddings == 16_384)
     }
 
     @Test func bothPlacesMayAgree() throws {
@@ -62,10 +65,19 @@ import Testing
         ("\"factor\":\"2\"", ["rope_scaling.factor is \"2\""]),
         ("\"factor\":true", ["rope_scaling.factor is true"]),
         ("\"factor\":1000", ["rope_scaling.factor is 1000.0", "32768", "at most 16777216 positions"]),
-        ("\"factor\":null,\"original_max_position_embeddings\":65536", ["rope_scaling.factor is null", "32768", "65536"]),
+        (
+            "\"factor\":null,\"original_max_position_embeddings\":65536",
+            ["rope_scaling.factor is null", "32768", "65536"]
+        ),
         ("\"factor\":2,\"original_max_position_embeddings\":0", ["rope_scaling.original_max_position_embeddings is 0"]),
-        ("\"factor\":2,\"original_max_position_embeddings\":16777217", ["original_max_position_embeddings is 16777217"]),
-        ("\"factor\":2,\"original_max_position_embeddings\":2.5", ["original_max_position_embeddings is 2.5", "an integer"]),
+        (
+            "\"factor\":2,\"original_max_position_embeddings\":16777217",
+            ["original_max_position_embeddings is 16777217"]
+        ),
+        (
+            "\"factor\":2,\"original_max_position_embeddings\":2.5",
+            ["original_max_position_embeddings is 2.5", "an integer"]
+        ),
         ("\"factor\":2,\"beta_fast\":0", ["rope_scaling.beta_fast is 0", "positive"]),
         ("\"factor\":2,\"beta_slow\":-1", ["rope_scaling.beta_slow is -1"]),
         ("\"factor\":2,\"beta_fast\":1,\"beta_slow\":2", ["rope_scaling.beta_fast is 1.0", "at least beta_slow, 2.0"]),

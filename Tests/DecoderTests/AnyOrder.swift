@@ -41,7 +41,9 @@ import Testing
         try probe.forward()
         let block = sizes.statistics.bytes
         // Room for one decoder and its window, and for little besides.
-        let cache = dice.roll(4) == 0 ? nil
+        let cache =
+            dice.roll(4) == 0
+            ? nil
             : try PrefixCache(model, maxBytes: (blocks + options.policy.mbeWindow + dice.roll(6)) * block)
         options.prefixCache = cache
         var decoder = try Decoder(model, prompt: prompt, options: options)
@@ -85,7 +87,9 @@ import Testing
                 }
             case 5 where !plain.isFinished, 6 where !plain.isFinished:
                 if plain.phase != .ready { try plain.endStep() } else { try plain.step() }
-                if decoder.phase != .ready { try decoder.endStep() } else {
+                if decoder.phase != .ready {
+                    try decoder.endStep()
+                } else {
                     try insist { one in
                         if one.phase != .ready { return }
                         try DecoderBatch.forward([one] + others.filter { $0.phase == .ready })
@@ -125,11 +129,15 @@ import Testing
                 others = []
                 if dice.roll(2) == 0 { cache?.clear() }
                 decoder = try Decoder(model, restoring: bytes, prefixCache: nil)
-                if cache != nil, let again = try? Decoder(model, restoring: bytes, prefixCache: cache) { decoder = again }
+                if cache != nil, let again = try? Decoder(model, restoring: bytes, prefixCache: cache) {
+                    decoder = again
+                }
                 try same("restore")
             case 13:
                 let (token, position) = (Int32(dice.roll(90)), dice.roll(plain.canvasLength))
-                for one in [plain, decoder] { try one.ban(token, at: dice.state % 2 == 0 ? nil : position, dice.state % 3 > 0) }
+                for one in [plain, decoder] {
+                    try one.ban(token, at: dice.state % 2 == 0 ? nil : position, dice.state % 3 > 0)
+                }
                 try same("ban")
             case 14 where plain.phase == .forwarded || plain.phase == .proposed:
                 for one in [plain, decoder] { one.blockEnds = dice.state % 2 == 0 }

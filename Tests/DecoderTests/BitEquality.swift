@@ -9,7 +9,8 @@ import Testing
     ) throws -> [UInt64] {
         var options = run.options
         options.useCache = useCache
-        let decoder = try Decoder(run.model(threads: threads, keyValues: keyValues), prompt: run.prompt, options: options)
+        let decoder = try Decoder(
+            run.model(threads: threads, keyValues: keyValues), prompt: run.prompt, options: options)
         var trace: [UInt64] = []
         while !decoder.isFinished {
             try decoder.forward()
@@ -51,7 +52,9 @@ import Testing
         }
     }
 
-    @Test(arguments: [Model.DType.f32, .bf16]) func theCacheDoesNotShowWhenBlocksAreEdited(_ keyValues: Model.DType) throws {
+    @Test(arguments: [Model.DType.f32, .bf16]) func theCacheDoesNotShowWhenBlocksAreEdited(_ keyValues: Model.DType)
+        throws
+    {
         for var run in try sample("mini_like") where run.algo == "hf21" {
             var policy = run.policy
             policy.mbeWindow = 2

@@ -45,7 +45,9 @@ struct Trace {
             var trace = Trace()
             var forks: [(Decoder, at: Int)] = []
             while !decoder.isFinished {
-                if index % 2 == 0 || decoder.forwards % 3 == 0 { forks.append((try decoder.fork(), trace.values.count)) }
+                if index % 2 == 0 || decoder.forwards % 3 == 0 {
+                    forks.append((try decoder.fork(), trace.values.count))
+                }
                 try decoder.forward()
                 if decoder.forwards % 2 == 0 { forks.append((try decoder.fork(), trace.values.count)) }
                 try decoder.propose()
@@ -75,7 +77,8 @@ struct Trace {
 
     /// Forks that differ compute only what differs, and what a decoder that never forked would.
     @Test func aForkThatDiffersIsADecoderOfItsOwn() throws {
-        let run = try #require(try Run.all("gqa_group").first { $0.algo == "hf21" && $0.prompt.count > $0.block_length })
+        let run = try #require(
+            try Run.all("gqa_group").first { $0.algo == "hf21" && $0.prompt.count > $0.block_length })
         let model = try run.model()
         let trunk = try Decoder(model, prompt: run.prompt, options: run.options)
         let position = trunk.active.upperBound - 1
@@ -123,7 +126,9 @@ struct Trace {
             let first = run.prompt.count / run.block_length * run.block_length
             var starts: [Int: [Int32]] = [:]  // canvas when a block began
             while !decoder.isFinished {
-                if decoder.blockStep == 0, !decoder.isEditingBlocks { starts[decoder.active.lowerBound] = Array(decoder.canvas) }
+                if decoder.blockStep == 0, !decoder.isEditingBlocks {
+                    starts[decoder.active.lowerBound] = Array(decoder.canvas)
+                }
                 try decoder.step()
             }
             let output = decoder.output
@@ -169,7 +174,9 @@ struct Trace {
         options.genLength = 0
         let plain = try Decoder(model, prompt: Array(decoder.canvas[..<decoder.active.upperBound]), options: options)
         try plain.forward()
-        #expect(try Array(decoder.logits(at: decoder.active.lowerBound)) == Array(plain.logits(at: decoder.active.lowerBound)))
+        #expect(
+            try Array(decoder.logits(at: decoder.active.lowerBound))
+                == Array(plain.logits(at: decoder.active.lowerBound)))
     }
 
     /// A forward may be repeated, and a repeated one cancelled, without a trace but in the count.
@@ -180,7 +187,8 @@ struct Trace {
             let cancellation = Cancellation()
             let sequence = CachedSequence(model.transformer, blockLength: run.block_length, cancellation: cancellation)
             let decoder = try Decoder(
-                sequence, compute: model.transformer.compute, maskID: run.mask_id, eosIDs: [run.eos_id], prompt: run.prompt,
+                sequence, compute: model.transformer.compute, maskID: run.mask_id, eosIDs: [run.eos_id],
+                prompt: run.prompt,
                 options: run.options, cancellation: cancellation)
             while !decoder.isFinished {
                 try plain.step()
@@ -198,7 +206,8 @@ struct Trace {
 
     /// Finished blocks that are edited are not opened again, by a host either.
     @Test func blocksThatAreRevisitedAreNotMasked() throws {
-        var run = try #require(try Run.all("mini_like").first { $0.algo == "hf21" && $0.gen_length >= 2 * $0.block_length })
+        var run = try #require(
+            try Run.all("mini_like").first { $0.algo == "hf21" && $0.gen_length >= 2 * $0.block_length })
         var policy = run.policy
         policy.mbeWindow = 2
         run.override = policy

@@ -35,7 +35,8 @@ struct Run: Decodable, Sendable {
     var override: Policy?
 
     private enum CodingKeys: String, CodingKey {
-        case algo, id, block_length, gen_length, mask_id, eos_id, eos_early_stop, params, prompt, output, canvas, committed
+        case algo, id, block_length, gen_length, mask_id, eos_id, eos_early_stop, params, prompt, output, canvas,
+            committed
         case forwards, tie_ambiguous, tie_lowest_index_output
     }
 

@@ -27,9 +27,12 @@ import Testing
             let logits = try decoder.logits(at: position)
             var table = [Float](repeating: 0, count: config.hiddenSize)
             for token in stride(from: 0, to: config.vocabSize, by: 17) {
-                guard case .rows(let type) = weights.head.layout else { throw LLaDAError(.tensor, "the head is packed") }
+                guard case .rows(let type) = weights.head.layout else {
+                    throw LLaDAError(.tensor, "the head is packed")
+                }
                 let bytes = config.hiddenSize * Matrix.width(of: type)
-                model.transformer.compute.kernels.to_f32(weights.head.base + token * bytes, type, config.hiddenSize, &table)
+                model.transformer.compute.kernels.to_f32(
+                    weights.head.base + token * bytes, type, config.hiddenSize, &table)
                 let expected = zip(normed, table).reduce(0) { $0 + $1.0 * Double($1.1) }
                 #expect(abs(expected - Double(logits[token])) < 1e-3)
             }
@@ -77,12 +80,14 @@ import Testing
         #expect(try Array(decoder.logits(at: decoder.active.lowerBound)) != plain)
         let fork = try decoder.fork()
         try fork.forward()
-        #expect(try Array(fork.logits(at: fork.active.lowerBound)) == Array(decoder.logits(at: decoder.active.lowerBound)))
+        #expect(
+            try Array(fork.logits(at: fork.active.lowerBound)) == Array(decoder.logits(at: decoder.active.lowerBound)))
         // Beside one that has all of them.
         let other = try Decoder(model, prompt: run.prompt, options: run.options)
         try DecoderBatch.forward([fork, other])
         #expect(try Array(other.logits(at: other.active.lowerBound)) == plain)
-        #expect(try Array(fork.logits(at: fork.active.lowerBound)) == Array(decoder.logits(at: decoder.active.lowerBound)))
+        #expect(
+            try Array(fork.logits(at: fork.active.lowerBound)) == Array(decoder.logits(at: decoder.active.lowerBound)))
         try decoder.disableExpert(expert, layer: layer, false)
         try decoder.forward()
         #expect(try Array(decoder.logits(at: decoder.active.lowerBound)) == plain)

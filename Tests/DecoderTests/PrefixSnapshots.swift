@@ -11,7 +11,9 @@ import Testing
 
     private func model() throws -> Model { try Run.all("gqa_group")[0].model() }
 
-    private func decoder(_ model: Model, _ prompt: [Int32], _ cache: PrefixCache?, blockLength: Int = 8) throws -> Decoder {
+    private func decoder(_ model: Model, _ prompt: [Int32], _ cache: PrefixCache?, blockLength: Int = 8) throws
+        -> Decoder
+    {
         var options = Decoder.Options()
         options.blockLength = blockLength
         options.genLength = 16
@@ -20,7 +22,9 @@ import Testing
         return try Decoder(model, prompt: prompt, options: options)
     }
 
-    private func prompt(_ length: Int, _ seed: Int) -> [Int32] { (0..<length).map { Int32(($0 * 7 + $0 / 5 * seed) % 100) } }
+    private func prompt(_ length: Int, _ seed: Int) -> [Int32] {
+        (0..<length).map { Int32(($0 * 7 + $0 / 5 * seed) % 100) }
+    }
 
     /// Two conversations with one beginning, the second used last; another block length besides.
     private func filled(_ model: Model) throws -> PrefixCache {
@@ -108,7 +112,9 @@ import Testing
         try decoder(model, [1, 2, 3], nil).save(to: path)
         #expect(throws: LLaDAError.self) { try cache.load(from: path) }
         try filled(model).save(to: path)
-        #expect(throws: LLaDAError.self) { try PrefixCache(Run.all("mini_like")[0].model(), maxBytes: 1 << 24).load(from: path) }
+        #expect(throws: LLaDAError.self) {
+            try PrefixCache(Run.all("mini_like")[0].model(), maxBytes: 1 << 24).load(from: path)
+        }
         #expect(throws: LLaDAError.self) { try Decoder(model, restoringFile: path) }
         #expect(throws: LLaDAError.self) { try cache.load(from: path + "x") }
     }

@@ -59,7 +59,8 @@ private func decoder(
     options.infill = infill
     options.policy = policy
     return try Decoder(
-        script, compute: Compute(team: ThreadTeam(threads: 1)), maskID: mask, eosIDs: [end], prompt: prompt, options: options)
+        script, compute: Compute(team: ThreadTeam(threads: 1)), maskID: mask, eosIDs: [end], prompt: prompt,
+        options: options)
 }
 
 /// The step vectors of other engines that are in our policies: one step of SGLang's JointThreshold on given logits.
@@ -111,9 +112,12 @@ final class Fixed: Denoiser {
             options.genLength = step.x.count
             options.policy = policy
             let decoder = try Decoder(
-                Fixed(step.logits), compute: Compute(team: ThreadTeam(threads: 1)), maskID: mask, eosIDs: [], prompt: [],
+                Fixed(step.logits), compute: Compute(team: ThreadTeam(threads: 1)), maskID: mask, eosIDs: [],
+                prompt: [],
                 options: options)
-            for (position, token) in step.x.enumerated() where token != mask { try decoder.setToken(token, at: position) }
+            for (position, token) in step.x.enumerated() where token != mask {
+                try decoder.setToken(token, at: position)
+            }
             try decoder.step()
             #expect(Array(decoder.canvas) == (penalised ? step.penalised : step.plain))
         }
@@ -300,7 +304,10 @@ final class Fixed: Denoiser {
         try decoder.ban(3, at: 3, true)
         let predicted = Array(try #require(decoder.predictions).tokens)
         #expect(predicted[2] != 2 && predicted[3] != 3 && predicted[1] == 1)
-        #expect(try decoder.candidates(at: 3, count: 16).map(\.token).sorted() == [0, 1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15])
+        #expect(
+            try decoder.candidates(at: 3, count: 16).map(\.token).sorted() == [
+                0, 1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+            ])
         try decoder.ban(3, at: 3, false)
         #expect(try #require(decoder.predictions).tokens[3] == 3)
         try decoder.run()
@@ -373,7 +380,8 @@ final class Fixed: Denoiser {
     @Test func aMaskInThePromptIsInfillingOrRefused() throws {
         let script = Script(vocabSize: 16) { _, position, _ in (Int32(position % 8), 0.9) }
         #expect(throws: LLaDAError.self) { try decoder(script, prompt: [1, mask, 2], .quality) }
-        let filled = try decoder(script, prompt: [9, mask, 9, 9, 9, 9, 9, 9, mask, 9, 9, 9], genLength: 0, infill: true, .quality)
+        let filled = try decoder(
+            script, prompt: [9, mask, 9, 9, 9, 9, 9, 9, mask, 9, 9, 9], genLength: 0, infill: true, .quality)
         #expect(filled.active == 0..<4)
         try filled.run()
         #expect(Array(filled.canvas) == [9, 1, 9, 9, 9, 9, 9, 9, 0, 9, 9, 9])
@@ -411,7 +419,9 @@ final class Fixed: Denoiser {
         let random = Philox(seed: 42)
         var counts: [Int32: Int] = [:]
         for draw in 0..<count {
-            counts[sampler.draw(row, vocab: row.count, uniform: random.uniform(forward: draw, position: 7)).token, default: 0] += 1
+            counts[
+                sampler.draw(row, vocab: row.count, uniform: random.uniform(forward: draw, position: 7)).token,
+                default: 0] += 1
         }
         return counts
     }

@@ -16,7 +16,9 @@ import Testing
         return options
     }
 
-    private func prompt(_ length: Int, _ seed: Int) -> [Int32] { (0..<length).map { Int32(($0 * 7 + $0 / 5 * seed) % 100) } }
+    private func prompt(_ length: Int, _ seed: Int) -> [Int32] {
+        (0..<length).map { Int32(($0 * 7 + $0 / 5 * seed) % 100) }
+    }
 
     private func trace(_ model: Model, _ prompt: [Int32], _ cache: PrefixCache?) throws -> [UInt64] {
         try Trace.rest(of: Decoder(model, prompt: prompt, options: options(cache)))

@@ -56,7 +56,9 @@ import Testing
 
     @Test func everyOtherLengthIsSeen() throws {
         let (model, bytes) = (try model(), try decoder().snapshot())
-        for count in bytes.indices { #expect(message(model, Array(bytes[..<count])) != nil, "\(count) of \(bytes.count)") }
+        for count in bytes.indices {
+            #expect(message(model, Array(bytes[..<count])) != nil, "\(count) of \(bytes.count)")
+        }
         #expect(try #require(message(model, Array(bytes[..<(bytes.count - 1)]))).contains("truncated"))
         #expect(try #require(message(model, bytes + [0])).contains("added to"))
         #expect(message(model, []) != nil)
@@ -128,7 +130,9 @@ import Testing
             state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
             return Int(state >> 33) % count
         }
-        let extremes: [UInt64] = [0, 1, 2, 4, 127, 255, 1 << 31, (1 << 31) - 1, 1 << 32, 1 << 62, 1 << 63, .max, .max - 1]
+        let extremes: [UInt64] = [
+            0, 1, 2, 4, 127, 255, 1 << 31, (1 << 31) - 1, 1 << 32, 1 << 62, 1 << 63, .max, .max - 1,
+        ]
         var restored = 0
         var refused = 0
         for origin in [try decoder(), try decoder(8)] {

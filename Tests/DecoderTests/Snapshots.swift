@@ -57,10 +57,13 @@ import Testing
                     try rest.note(restored)
                 }
                 try rest.note(restored)
-                #expect(Array(restored.stepMap) == Array(decoder.stepMap) && restored.finishReason == decoder.finishReason)
+                #expect(
+                    Array(restored.stepMap) == Array(decoder.stepMap) && restored.finishReason == decoder.finishReason)
                 #expect(rest.values == Array(trace.values[at...]), "\(id), \(index)")
                 // With pages nothing is computed that the saved decoder did not compute.
-                if hasPages { #expect(restored.computedPositions == decoder.computedPositions - computed, "\(id), \(index)") }
+                if hasPages {
+                    #expect(restored.computedPositions == decoder.computedPositions - computed, "\(id), \(index)")
+                }
             }
         }
     }
@@ -123,7 +126,8 @@ import Testing
         try decoder.step()
         try decoder.forward()
         for _ in 0..<2 {
-            let other = try Decoder(Model(path: Run.folder("gqa_group"), options: options), restoring: decoder.snapshot())
+            let other = try Decoder(
+                Model(path: Run.folder("gqa_group"), options: options), restoring: decoder.snapshot())
             let first = try #require(decoder.predictions).first
             for position in first..<first + 8 {
                 #expect(try Array(other.logits(at: position)) == Array(decoder.logits(at: position)))

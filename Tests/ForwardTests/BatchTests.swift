@@ -21,7 +21,8 @@ import Testing
         var results = sequences.map { [UInt32](repeating: 0, count: $0.count * vocab) }
         for batch in batches {
             let rows = batch.flatMap { item in
-                (item.block * blockLength..<min((item.block + 1) * blockLength, sequences[item.sequence].count)).map { position in
+                (item.block * blockLength..<min((item.block + 1) * blockLength, sequences[item.sequence].count)).map {
+                    position in
                     Row(
                         sequence: item.sequence, position: position, token: sequences[item.sequence][position],
                         visibleEnd: BlockCausalMask.visibleEnd(
@@ -35,14 +36,17 @@ import Testing
             transformer.logits(states, 0..<states.count, 0..<vocab, into: logits.pointer, stride: vocab)
             for (index, row) in rows.enumerated() {
                 for token in 0..<vocab {
-                    results[row.sequence][row.position * vocab + token] = logits.pointer[index * vocab + token].bitPattern
+                    results[row.sequence][row.position * vocab + token] =
+                        logits.pointer[index * vocab + token].bitPattern
                 }
             }
         }
         return results
     }
 
-    @Test(arguments: Fixture.names, [Model.BLAS.off, .on]) func companyDoesNotShow(_ name: String, _ blas: Model.BLAS) throws {
+    @Test(arguments: Fixture.names, [Model.BLAS.off, .on]) func companyDoesNotShow(_ name: String, _ blas: Model.BLAS)
+        throws
+    {
         var options = Model.Options()
         options.threads = 2
         options.blas = blas
@@ -70,7 +74,9 @@ import Testing
         options.kvDType = type
         let model = try Model(path: Fixture(name).folder, options: options)
         #expect(model.kvDType == type && model.dtype == options.dtype)
-        for block in [1, 5, 8, 16] where model.config.expertCapacity == 0 || block % model.config.blockSize == 0 { try expectNoTraceOfCompany(model, block: block) }
+        for block in [1, 5, 8, 16] where model.config.expertCapacity == 0 || block % model.config.blockSize == 0 {
+            try expectNoTraceOfCompany(model, block: block)
+        }
     }
 
     private func expectNoTraceOfCompany(_ model: Model, block: Int = 8) throws {
@@ -109,7 +115,8 @@ import Testing
         let ours = try Model(path: fixture.folder, options: options)
         let block = ours.config.expertCapacity > 0 ? ours.config.blockSize : 8
         let ids = (0..<64).map { Int32($0 * 13 % ours.config.vocabSize) }
-        let difference = zip(try logits(theirs, ids, blockLength: block), try logits(ours, ids, blockLength: block))
+        let difference =
+            zip(try logits(theirs, ids, blockLength: block), try logits(ours, ids, blockLength: block))
             .map { abs($0 - $1) }.max() ?? .infinity
         #expect(difference < 2e-4)
     }

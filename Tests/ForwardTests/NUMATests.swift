@@ -26,7 +26,8 @@ private enum Fake {
 
     static let available: @convention(c) () -> Int32 = { state.withLock { $0.available } }
     static let maxNode: @convention(c) () -> Int32 = { state.withLock { $0.maxNode } }
-    static let getPolicy: @convention(c) (UnsafeMutablePointer<Int32>?, UInt, UInt, UInt, UInt32) -> Int = { mode, _, _, _, _ in
+    static let getPolicy: @convention(c) (UnsafeMutablePointer<Int32>?, UInt, UInt, UInt, UInt32) -> Int = {
+        mode, _, _, _, _ in
         mode?.pointee = state.withLock { $0.policy }
         return 0
     }

@@ -29,7 +29,8 @@ import Testing
         let block = model.config.expertCapacity > 0 ? model.config.blockSize : 8
         let ours = try logits(model, ids, blockLength: block), theirs = try logits(exact, ids, blockLength: block)
         let size = (theirs.reduce(0) { $0 + $1 * $1 } / Float(theirs.count)).squareRoot()
-        let off = (zip(ours, theirs).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) } / Float(theirs.count)).squareRoot()
+        let off = (zip(ours, theirs).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) } / Float(theirs.count))
+            .squareRoot()
         print("\(name): logits are \(off / size) off")
         #expect(off > 0 && off < 0.02 * size)
         for dtype in [Model.DType.int8, .int4] {
@@ -41,7 +42,9 @@ import Testing
     @Test func packedModelsHoldThemInBF16() throws {
         let folder = try Fixture("gqa_group").folder
         var options = Model.Options()
-        for (dtype, expected) in [(Model.DType.auto, Model.DType.f32), (.f32, .f32), (.bf16, .bf16), (.int8, .bf16), (.int4, .bf16)] {
+        for (dtype, expected) in [
+            (Model.DType.auto, Model.DType.f32), (.f32, .f32), (.bf16, .bf16), (.int8, .bf16), (.int4, .bf16),
+        ] {
             options.dtype = dtype
             let model = try Model(path: folder, options: options)
             #expect(model.dtype == dtype && model.kvDType == expected)

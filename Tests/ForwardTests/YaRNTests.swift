@@ -9,7 +9,8 @@ import Testing
     /// A model of one layer with these keys in its configuration.
     private func config(_ fields: [String: Any]) throws -> ModelConfig {
         let whole: [String: Any] = [
-            "model_type": "llada2_moe", "hidden_size": 64, "num_hidden_layers": 1, "first_k_dense_replace": 1, "vocab_size": 96,
+            "model_type": "llada2_moe", "hidden_size": 64, "num_hidden_layers": 1, "first_k_dense_replace": 1,
+            "vocab_size": 96,
             "intermediate_size": 64, "num_attention_heads": 4,
         ]
         let text = try JSONSerialization.data(withJSONObject: whole.merging(fields) { $1 })
@@ -52,7 +53,8 @@ import Testing
         let original = try Fixture(name)
         try files.copyItem(atPath: "\(original.folder)/model.safetensors", toPath: "\(path)/model.safetensors")
         func object(_ file: String) throws -> [String: Any] {
-            try #require(try JSONSerialization.jsonObject(with: Data(contentsOf: URL(fileURLWithPath: file))) as? [String: Any])
+            try #require(
+                try JSONSerialization.jsonObject(with: Data(contentsOf: URL(fileURLWithPath: file))) as? [String: Any])
         }
         let change = try object("\(Self.folder)/\(name)/change.json")
         let config = try object("\(original.folder)/config.json").merging(change) { $1 }

@@ -38,7 +38,16 @@ CASES = [  # (config, what its rope_scaling says beside the type)
     (MINI, {"factor": 2.0, "original_max_position_embeddings": 32768, "mscale": 0.707}),
     (MINI, {"factor": 2.0, "original_max_position_embeddings": 32768, "mscale": 0.707, "mscale_all_dim": 0}),
     (MINI, {"factor": 2.0, "original_max_position_embeddings": 32768, "truncate": False}),
-    (MINI, {"factor": 3.7, "original_max_position_embeddings": 17000, "beta_fast": 48, "beta_slow": 2.5, "truncate": False}),
+    (
+        MINI,
+        {
+            "factor": 3.7,
+            "original_max_position_embeddings": 17000,
+            "beta_fast": 48,
+            "beta_slow": 2.5,
+            "truncate": False,
+        },
+    ),
     (MINI, {"factor": 2.0, "original_max_position_embeddings": 32768, "beta_fast": 4, "beta_slow": 4}),
     (LARGE, {"factor": 8.0, "original_max_position_embeddings": 16384}),
     ({**LARGE, "partial_rotary_factor": 1.0}, {"factor": 40, "original_max_position_embeddings": 4096}),
@@ -49,7 +58,13 @@ CASES = [  # (config, what its rope_scaling says beside the type)
 ]
 FORWARDS = {  # most of the canvas lies beyond the original context
     "gqa_group": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16},
-    "mha_nogroup": {"type": "yarn", "factor": 2.0, "original_max_position_embeddings": 128, "attention_factor": 1.5, "truncate": False},
+    "mha_nogroup": {
+        "type": "yarn",
+        "factor": 2.0,
+        "original_max_position_embeddings": 128,
+        "attention_factor": 1.5,
+        "truncate": False,
+    },
 }
 LENGTH, BLOCKS = 48, (8, 32)
 
@@ -70,7 +85,10 @@ def forwards(folder, scaling):
         rotate = layer.attention.rotate
         layer.attention.rotate = lambda x, cos, sin, rotate=rotate: rotate(x, cos * scale, sin * scale)
     generator = torch.Generator().manual_seed(1)
-    ids, positions = torch.randint(net.config["vocab_size"], (1, LENGTH), generator=generator), torch.arange(LENGTH)[None]
+    ids, positions = (
+        torch.randint(net.config["vocab_size"], (1, LENGTH), generator=generator),
+        torch.arange(LENGTH)[None],
+    )
     with torch.no_grad():
         plain = reference.load_hf(folder)(ids, positions, reference.block_causal_mask(positions, BLOCKS[0]))[0]
         logits = {f"B{b}.logits": net(ids, positions, reference.block_causal_mask(positions, b))[0] for b in BLOCKS}
@@ -83,8 +101,13 @@ def main():
     records = []
     for config, scaling in CASES:
         frequencies, scale = yarn(config, scaling)
-        records.append({"config": {**config, "rope_scaling": {"rope_type": "yarn", **scaling}},
-                        "inverse_frequencies": frequencies.tolist(), "attention_factor": scale})
+        records.append(
+            {
+                "config": {**config, "rope_scaling": {"rope_type": "yarn", **scaling}},
+                "inverse_frequencies": frequencies.tolist(),
+                "attention_factor": scale,
+            }
+        )
     (OUT / "parameters.json").write_text("[\n" + ",\n".join(json.dumps(record) for record in records) + "\n]\n")
     for name, scaling in FORWARDS.items():
         (OUT / name).mkdir(exist_ok=True)

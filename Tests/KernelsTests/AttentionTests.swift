@@ -16,7 +16,8 @@ private struct Operands {
     let p: Guarded
     let v: Guarded
 
-    init(queries: Int, terms: Int, dim: Int, spare: Int = 0, _ g: inout Generator, _ value: (inout Generator) -> Float) {
+    init(queries: Int, terms: Int, dim: Int, spare: Int = 0, _ g: inout Generator, _ value: (inout Generator) -> Float)
+    {
         (self.queries, self.terms, self.dim) = (queries, terms, dim)
         ldp = terms + g.size(0...4)
         ldv = dim + g.size(0...4)
@@ -48,12 +49,15 @@ private struct Operands {
 
     /// out [queries, ldo] += p v, from term `first` on, which is even, over `terms` of them, for some queries and columns.
     func sum(
-        _ by: Implementation, _ out: Guarded, _ ldo: Int, queries: Range<Int>, columns: Range<Int>, terms: Range<Int>, accumulate: Bool
+        _ by: Implementation, _ out: Guarded, _ ldo: Int, queries: Range<Int>, columns: Range<Int>, terms: Range<Int>,
+        accumulate: Bool
     ) {
         withExtendedLifetime((p, v, out)) {
             by.attention.weighted_sum(
-                UnsafePointer(OpaquePointer(p.start + 2 * (queries.lowerBound * ldp + terms.lowerBound))), ldp, queries.count,
-                UnsafePointer(OpaquePointer(v.start + 4 * (terms.lowerBound / 2 * ldv + columns.lowerBound))), ldv, terms.count,
+                UnsafePointer(OpaquePointer(p.start + 2 * (queries.lowerBound * ldp + terms.lowerBound))), ldp,
+                queries.count,
+                UnsafePointer(OpaquePointer(v.start + 4 * (terms.lowerBound / 2 * ldv + columns.lowerBound))), ldv,
+                terms.count,
                 columns.count, out.floats + queries.lowerBound * ldo + columns.lowerBound, ldo, accumulate,
                 terms.count % 3 == 0 ? v.start : nil)
         }
@@ -79,7 +83,8 @@ struct AttentionTests {
         for round in 0..<400 {
             let kind = Kind.allCases[round % 3], spare = g.size(0...3)
             let operands = Operands(
-                queries: g.size(0...19), terms: g.size(0...70), dim: g.size(0...(round % 5 == 0 ? 150 : 40)), spare: spare, &g
+                queries: g.size(0...19), terms: g.size(0...70), dim: g.size(0...(round % 5 == 0 ? 150 : 40)),
+                spare: spare, &g
             ) { kind.value(&$0) }
             let ldo = operands.dim + g.size(0...4), before = random(operands.queries * ldo, kind, &g)
             func run(_ by: Implementation) -> [Float] {
@@ -110,9 +115,12 @@ struct AttentionTests {
     func splittingChangesNothing(_ implementation: Implementation) {
         var g = Generator(33)
         for _ in 0..<60 {
-            let operands = Operands(queries: g.size(1...19), terms: g.size(1...70), dim: g.size(1...90), &g) { Kind.wild.value(&$0) }
+            let operands = Operands(queries: g.size(1...19), terms: g.size(1...70), dim: g.size(1...90), &g) {
+                Kind.wild.value(&$0)
+            }
             let (queries, terms, dim) = (operands.queries, operands.terms, operands.dim)
-            let whole = operands.sum(implementation, [Float](repeating: 7, count: queries * dim), dim, accumulate: false)
+            let whole = operands.sum(
+                implementation, [Float](repeating: 7, count: queries * dim), dim, accumulate: false)
             let pieces = Guarded([Float](repeating: 7, count: queries * dim))
             func cuts(_ end: Int, _ step: Int) -> [Range<Int>] {
                 var ranges: [Range<Int>] = []

@@ -215,10 +215,12 @@ struct JudgeTests {
     }
 }
 
-private typealias Sgemm = @convention(c) (
-    Int32, Int32, Int32, Int32, Int32, Int32, Float, UnsafePointer<Float>, Int32, UnsafePointer<Float>, Int32, Float,
-    UnsafeMutablePointer<Float>, Int32
-) -> Void
+private typealias Sgemm =
+    @convention(c) (
+        Int32, Int32, Int32, Int32, Int32, Int32, Float, UnsafePointer<Float>, Int32, UnsafePointer<Float>, Int32,
+        Float,
+        UnsafeMutablePointer<Float>, Int32
+    ) -> Void
 
 private let openBLAS: Sgemm? = {
     setenv("OPENBLAS_NUM_THREADS", "1", 1)  // with more, the engine would leave a library that others use alone

@@ -27,9 +27,12 @@ import Testing
                     }
                     for position in start..<end {
                         let index = place + version * count + position
-                        guard position >= one.promptLength && (everywhere || noisy[position] != one.tokens[position]) else {
+                        guard position >= one.promptLength && (everywhere || noisy[position] != one.tokens[position])
+                        else {
                             #expect(scores.predictions[index] == -1)
-                            let others = [scores.logProbabilities[index], scores.confidences[index], scores.entropies[index]]
+                            let others = [
+                                scores.logProbabilities[index], scores.confidences[index], scores.entropies[index],
+                            ]
                             #expect(others.allSatisfy { $0.isNaN })
                             continue
                         }
@@ -84,7 +87,8 @@ import Testing
         cases[1].noisy[17] = mask  // the second: a block after two that the first has as well
         let plan = Noise(cases).withSequences { sequences in
             NoisyCleanPlan(sequences, blockLength: 8) { number, version, position in
-                sequences[number].noisy[version * sequences[number].tokens.count + position] != sequences[number].tokens[position]
+                sequences[number].noisy[version * sequences[number].tokens.count + position]
+                    != sequences[number].tokens[position]
             }
         }
         let blocks = try #require(plan.forwards.first)
@@ -124,9 +128,14 @@ import Testing
         let model = try Checkpoints.open("gqa_group")
         let noise = Noise(lengths: [300], versions: 5, promptLength: 0, mask: mask(model))
         var fractions: [Double] = []
-        _ = try noise.scores(model, blockLength: block) { fractions.append($0); return true }
-        #expect(fractions.count > 2 && fractions.last == 1 && zip(fractions, fractions.dropFirst()).allSatisfy { $0 < $1 })
-        #expect { try noise.scores(model, blockLength: block) { _ in false } } throws: { ($0 as? LLaDAError)?.status == .stopped }
+        _ = try noise.scores(model, blockLength: block) {
+            fractions.append($0); return true
+        }
+        #expect(
+            fractions.count > 2 && fractions.last == 1 && zip(fractions, fractions.dropFirst()).allSatisfy { $0 < $1 })
+        #expect { try noise.scores(model, blockLength: block) { _ in false } } throws: {
+            ($0 as? LLaDAError)?.status == .stopped
+        }
     }
 
     @Test func refusals() throws {

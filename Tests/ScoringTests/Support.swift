@@ -21,17 +21,18 @@ final class Noise {
             state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
             return Int(state >> 33) % below
         }
-        self.init(lengths.map { length in
-            let tokens = (0..<length).map { Int32(($0 * 7 + 3) % Int(mask)) }  // they begin alike
-            let noisy = (0..<versions).flatMap { version in
-                (0..<length).map { position in
-                    let kind = random(10)
-                    if position < promptLength || kind >= 2 * version { return tokens[position] }
-                    return kind % 4 == 3 ? Int32(random(Int(mask))) : mask
+        self.init(
+            lengths.map { length in
+                let tokens = (0..<length).map { Int32(($0 * 7 + 3) % Int(mask)) }  // they begin alike
+                let noisy = (0..<versions).flatMap { version in
+                    (0..<length).map { position in
+                        let kind = random(10)
+                        if position < promptLength || kind >= 2 * version { return tokens[position] }
+                        return kind % 4 == 3 ? Int32(random(Int(mask))) : mask
+                    }
                 }
-            }
-            return Case(tokens: tokens, noisy: noisy, versions: versions, promptLength: promptLength)
-        })
+                return Case(tokens: tokens, noisy: noisy, versions: versions, promptLength: promptLength)
+            })
     }
 
     var total: Int { cases.reduce(0) { $0 + $1.noisy.count } }
@@ -42,8 +43,12 @@ final class Noise {
             let one = cases[index]
             return try one.tokens.withUnsafeBufferPointer { tokens in
                 try one.noisy.withUnsafeBufferPointer { noisy in
-                    try next(index + 1, sequences + [NoisedSequence(
-                        tokens: tokens, noisy: noisy, versions: one.versions, promptLength: one.promptLength)])
+                    try next(
+                        index + 1,
+                        sequences + [
+                            NoisedSequence(
+                                tokens: tokens, noisy: noisy, versions: one.versions, promptLength: one.promptLength)
+                        ])
                 }
             }
         }
@@ -58,8 +63,10 @@ final class Noise {
 
         static func == (a: Scores, b: Scores) -> Bool {
             a.predictions == b.predictions
-                && zip([a.logProbabilities, a.confidences, a.entropies], [b.logProbabilities, b.confidences, b.entropies])
-                    .allSatisfy { $0.map(\.bitPattern) == $1.map(\.bitPattern) }
+                && zip(
+                    [a.logProbabilities, a.confidences, a.entropies], [b.logProbabilities, b.confidences, b.entropies]
+                )
+                .allSatisfy { $0.map(\.bitPattern) == $1.map(\.bitPattern) }
         }
 
         static func + (a: Scores, b: Scores) -> Scores {

@@ -7,7 +7,8 @@ import Testing
     @Test func theDefaultPrompt() throws {
         let tokenizer = try Fixture.tokenizer("ling")
         let chat = ChatTemplate(tokenizer: tokenizer)
-        let text = "<role>SYSTEM</role>detailed thinking off<|role_end|><role>HUMAN</role>What's 2+2?<|role_end|><role>ASSISTANT</role>"
+        let text =
+            "<role>SYSTEM</role>detailed thinking off<|role_end|><role>HUMAN</role>What's 2+2?<|role_end|><role>ASSISTANT</role>"
         #expect(try chat.render(Self.question) == text)
         #expect(try chat.encode(Self.question) == tokenizer.encode(text, controlTokens: .interpreted))
     }
@@ -18,7 +19,8 @@ import Testing
         let chat = ChatTemplate(tokenizer: tokenizer, jinja: "{{ '<role>SYSTEM</role>' }}")
         let messages = [
             ChatMessage(role: .system, content: "Be brief."), ChatMessage(role: .user, content: "Hi é\u{323}"),
-            ChatMessage(role: .assistant, content: ""), ChatMessage(role: .tool, content: "1"), ChatMessage(role: .tool, content: "2"),
+            ChatMessage(role: .assistant, content: ""), ChatMessage(role: .tool, content: "1"),
+            ChatMessage(role: .tool, content: "2"),
             ChatMessage(role: .system, content: "Now in verse."), ChatMessage(role: .tool, content: "3"),
         ]
         let text = """
@@ -36,7 +38,8 @@ import Testing
             </tool_response><|role_end|>
             """
         #expect(try chat.render(messages, generationPrompt: false) == text)
-        #expect(try chat.encode(messages, generationPrompt: false) == tokenizer.encode(text, controlTokens: .interpreted))
+        #expect(
+            try chat.encode(messages, generationPrompt: false) == tokenizer.encode(text, controlTokens: .interpreted))
     }
 
     @Test func contentCannotInjectMarkers() throws {
@@ -60,7 +63,8 @@ import Testing
         tiny.set("added_tokens", [TinyTokenizer.added(258, "<|role_end|>", special: true)])
         let tokenizer = try tiny.load()
         let chat = ChatTemplate(tokenizer: tokenizer)
-        #expect(try chat.encode(Self.question) == tokenizer.encode(chat.render(Self.question), controlTokens: .interpreted))
+        #expect(
+            try chat.encode(Self.question) == tokenizer.encode(chat.render(Self.question), controlTokens: .interpreted))
     }
 
     @Test func otherLayoutsAreRefusedWhenUsed() throws {
@@ -69,7 +73,10 @@ import Testing
         var stripping = TinyTokenizer()
         stripping.set("added_tokens", [TinyTokenizer.added(258, "<|role_end|>", special: true, leftStrip: true)])
         let cases = [
-            (ChatTemplate(tokenizer: try Fixture.tokenizer("ling"), jinja: "<|im_start|>"), "tokenizer_config.json: chat_template"),
+            (
+                ChatTemplate(tokenizer: try Fixture.tokenizer("ling"), jinja: "<|im_start|>"),
+                "tokenizer_config.json: chat_template"
+            ),
             (ChatTemplate(tokenizer: try tiny.load()), "tokenizer.json: added_tokens"),
             (ChatTemplate(tokenizer: try stripping.load()), "tokenizer.json: the added token <|role_end|>"),
         ]

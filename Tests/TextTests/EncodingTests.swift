@@ -25,7 +25,8 @@ import Testing
     @Test func brokenTextIsRepairedAsEverywhere() throws {
         let tokenizer = try TinyTokenizer().load()
         let broken: [[UInt8]] = [
-            [0xFF], [0xC3], [0xE2, 0x82], [0xE2, 0x82, 0x41], [0xF0, 0x9F, 0x98], [0xED, 0xA0, 0x80], [0xC0, 0xAF], [0xF4, 0x90, 0x80, 0x80],
+            [0xFF], [0xC3], [0xE2, 0x82], [0xE2, 0x82, 0x41], [0xF0, 0x9F, 0x98], [0xED, 0xA0, 0x80], [0xC0, 0xAF],
+            [0xF4, 0x90, 0x80, 0x80],
             [0x80, 0x80], [0xE0, 0x9F, 0x80], [0x41, 0xF1, 0x80, 0x80, 0xC3, 0xA9], [0xF0, 0x80, 0x80],
         ]
         for bytes in broken {
@@ -42,7 +43,8 @@ import Testing
             var bytes: [UInt8] = []
             for _ in 0..<Int.random(in: 0..<20, using: &random) {
                 let choice = ["a", "é", "中", "😀"].randomElement(using: &random) ?? ""
-                bytes += Bool.random(using: &random) ? Array(choice.utf8) : [UInt8.random(in: 0x70...0xFF, using: &random)]
+                bytes +=
+                    Bool.random(using: &random) ? Array(choice.utf8) : [UInt8.random(in: 0x70...0xFF, using: &random)]
             }
             var stream = TextStream(tokenizer)
             var text = ""
@@ -67,7 +69,9 @@ import Testing
         #expect(try stream.push([0xAD]) == "中")
     }
 
-    @Test(.timeLimit(.minutes(1)), arguments: [" ", "a", "é", "\u{301}", "\u{345}\u{334}", "<", "<|mask|>", "中", "\n", "9", "\u{1100}"])
+    @Test(
+        .timeLimit(.minutes(1)),
+        arguments: [" ", "a", "é", "\u{301}", "\u{345}\u{334}", "<", "<|mask|>", "中", "\n", "9", "\u{1100}"])
     func longRunsAreFast(unit: String) throws {
         let tokenizer = try Fixture.tokenizer("ling")
         let text = String(repeating: unit, count: 20_000)

@@ -18,15 +18,21 @@ import Testing
             let skipped = fields[start + 4].isEmpty ? decoded : Array(fields[start + 4].dropFirst())
             var failures: [String] = []
             if try tokenizer.encode(text, controlTokens: .interpreted) != ids { failures.append("ids") }
-            if try tokenizer.encode(text, controlTokens: .asText) != plain { failures.append("ids of control tokens as text") }
+            if try tokenizer.encode(text, controlTokens: .asText) != plain {
+                failures.append("ids of control tokens as text")
+            }
             if Array(try tokenizer.decode(ids).utf8) != decoded { failures.append("text") }
-            if Array(try tokenizer.decode(ids, skipSpecialTokens: true).utf8) != skipped { failures.append("text without specials") }
+            if Array(try tokenizer.decode(ids, skipSpecialTokens: true).utf8) != skipped {
+                failures.append("text without specials")
+            }
             var stream = TextStream(tokenizer)
             var streamed = ""
             for id in ids { streamed += try stream.push([id]) }
             streamed += stream.flush()
             if Array(streamed.utf8) != decoded { failures.append("streamed text") }
-            if !failures.isEmpty { wrong.append("\(start / 5): \(failures) of \(String(decoding: text, as: UTF8.self).debugDescription)") }
+            if !failures.isEmpty {
+                wrong.append("\(start / 5): \(failures) of \(String(decoding: text, as: UTF8.self).debugDescription)")
+            }
         }
         #expect(wrong.isEmpty, "\(wrong.count) wrong: \(wrong.prefix(5))")
     }

@@ -17,7 +17,10 @@ import Testing
     }
 
     @Test func splits() throws {
-        #expect(try Self.pieces(Self.ling, "It's 42 naïve  cafés!\n\n ok") == ["It", "'s", " ", "4", "2", " naïve", " ", " cafés", "!\n\n", " ok"])
+        #expect(
+            try Self.pieces(Self.ling, "It's 42 naïve  cafés!\n\n ok") == [
+                "It", "'s", " ", "4", "2", " naïve", " ", " cafés", "!\n\n", " ok",
+            ])
         #expect(try Self.pieces(Self.ling, "a \r\n\n  b") == ["a", " \r\n\n", " ", " b"])
         #expect(try Self.pieces(Self.ling, "'Ll'ſ'K") == ["'Ll", "'ſ", "'K"])
         // What no alternative matches is a piece as well.
@@ -49,15 +52,21 @@ import Testing
     }
 
     @Test(arguments: [
-        ("(a)", "the group (a)"), ("a*?", "the quantifier *?"), ("a{1,3}+", "the quantifier {1,3}+"), ("(?<=a)b", "the group (?<="),
-        ("a.b", ". at this place"), ("^a", "^ at this place"), ("a$", "$ at this place"), (#"\bfoo"#, #"the escape \b"#),
+        ("(a)", "the group (a)"), ("a*?", "the quantifier *?"), ("a{1,3}+", "the quantifier {1,3}+"),
+        ("(?<=a)b", "the group (?<="),
+        ("a.b", ". at this place"), ("^a", "^ at this place"), ("a$", "$ at this place"),
+        (#"\bfoo"#, #"the escape \b"#),
         (#"\p{Han}"#, #"\p{Han}"#), (#"\p{L"#, #"\p"#), ("[a[b]]", "[ inside a set"), ("[a&&b]", "& inside a set"),
         (#"[\d-x]"#, "a range that begins with a set"), ("[b-a]", "a range that ends"), ("[", "an unclosed ["),
-        ("[]a]", "a ] at the beginning"), ("(?:a", "an unclosed group"), ("a)", "an unmatched )"), ("*a", "* at this place"),
-        ("a|", "matches the empty string"), (" ?", "matches the empty string"), ("(?:ab)+", "the quantifier + on a group"),
+        ("[]a]", "a ] at the beginning"), ("(?:a", "an unclosed group"), ("a)", "an unmatched )"),
+        ("*a", "* at this place"),
+        ("a|", "matches the empty string"), (" ?", "matches the empty string"),
+        ("(?:ab)+", "the quantifier + on a group"),
         ("(?!ab)c", "a lookahead that is not for a single character"), ("(?i:ss)", "a case-insensitive ss"),
-        ("(?i:é)", "a case-insensitive set beyond ASCII"), ("a{1,99999}", "the quantifier {1,99999}"), (#"a\"#, #"a trailing \"#),
-        ("(?=a)+b", "a repeated lookahead"), (#"(a)\1"#, "the group (a)"), (#"\1"#, #"the escape \1"#), ("a{,3}", "the quantifier {,3}"),
+        ("(?i:é)", "a case-insensitive set beyond ASCII"), ("a{1,99999}", "the quantifier {1,99999}"),
+        (#"a\"#, #"a trailing \"#),
+        ("(?=a)+b", "a repeated lookahead"), (#"(a)\1"#, "the group (a)"), (#"\1"#, #"the escape \1"#),
+        ("a{,3}", "the quantifier {,3}"),
         ("(?>a)", "the group (?>a"), ("(?P<n>a)", "the group (?P<"),
     ])
     func refusals(pattern: String, construct: String) {
@@ -79,11 +88,15 @@ import Testing
     }
 
     /// Quadratic matching would take minutes.
-    @Test(.timeLimit(.minutes(1)), arguments: [
-        (ling, " "), (ling, "a"), (ling, "\n"), (ling, " \n"), (ling, "!"), (ling, "'"), (ling, "\u{3000}"), (ling, "é"),
-        (#"\s*[\r\n]+|\s+(?!\S)|\s+"#, " "), ("a+b|a", "a"), ("a+a+a+b|a", "a"), (#"\s*\s*[\r\n]x|\s"#, " "), ("a*a*a*b|a", "a"),
-        ("[ab]+[ab]+c|[ab]", "ab"), ("zz", "a"),
-    ])
+    @Test(
+        .timeLimit(.minutes(1)),
+        arguments: [
+            (ling, " "), (ling, "a"), (ling, "\n"), (ling, " \n"), (ling, "!"), (ling, "'"), (ling, "\u{3000}"),
+            (ling, "é"),
+            (#"\s*[\r\n]+|\s+(?!\S)|\s+"#, " "), ("a+b|a", "a"), ("a+a+a+b|a", "a"), (#"\s*\s*[\r\n]x|\s"#, " "),
+            ("a*a*a*b|a", "a"),
+            ("[ab]+[ab]+c|[ab]", "ab"), ("zz", "a"),
+        ])
     func longRunsAreLinear(pattern: String, unit: String) throws {
         let count = try Self.pieces(pattern, String(repeating: unit, count: 1 << 16) + "x").count
         #expect(count > 0)

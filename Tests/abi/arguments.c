@@ -29,7 +29,8 @@ static void null_model(void) {
     CHECK_REFUSED(llada_model_logits(NULL, prompt, 1, 4, logits, VOCAB, &error), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_tokenize(NULL, "a", 1, 0, tokens, 8, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_detokenize(NULL, prompt, 1, 0, text, 8, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_chat_tokenize(NULL, &message, 1, true, tokens, 8, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_chat_tokenize(NULL, &message, 1, true, tokens, 8, &count, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_decoder_create(NULL, prompt, 1, NULL, &decoder, &error), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK(!model && !decoder);
 
@@ -94,10 +95,12 @@ static void null_out_pointers(void) {
     const float *confidences = NULL;
     size_t count = 0;
     llada_candidate candidates[2];
-    CHECK_STATUS(llada_decoder_predictions(decoder, NULL, &predicted, &confidences, &count), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_STATUS(llada_decoder_predictions(decoder, NULL, &predicted, &confidences, &count),
+                 LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_STATUS(llada_decoder_predictions(decoder, &first, NULL, &confidences, &count), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_STATUS(llada_decoder_predictions(decoder, &first, &predicted, NULL, &count), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_STATUS(llada_decoder_predictions(decoder, &first, &predicted, &confidences, NULL), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_STATUS(llada_decoder_predictions(decoder, &first, &predicted, &confidences, NULL),
+                 LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_decoder_logits(decoder, 5, NULL, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_decoder_logits(decoder, 5, &confidences, NULL, &error), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_decoder_output(decoder, tokens, 16, NULL, &error), LLADA_ERROR_INVALID_ARGUMENT);
@@ -115,7 +118,11 @@ static void null_out_pointers(void) {
 
 static void model_options_out_of_range(void) {
     llada_error error = LLADA_ERROR_INIT;
-    static const struct { size_t field; int32_t value; llada_status status; } bad[] = {
+    static const struct {
+        size_t field;
+        int32_t value;
+        llada_status status;
+    } bad[] = {
         {offsetof(llada_model_options, dtype), 5, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, dtype), -1, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, threads), -1, LLADA_ERROR_INVALID_ARGUMENT},
@@ -144,7 +151,8 @@ static void model_options_out_of_range(void) {
         llada_status status = llada_model_open(checkpoint(), &options, &model, &error);
         /* An id outside the vocabulary may as well be called what it is. */
         bool special = bad[i].field >= offsetof(llada_model_options, mask_token_id) &&
-                       bad[i].field <= offsetof(llada_model_options, eos_token_id) && status == LLADA_ERROR_SPECIAL_TOKEN;
+                       bad[i].field <= offsetof(llada_model_options, eos_token_id) &&
+                       status == LLADA_ERROR_SPECIAL_TOKEN;
         if (status != bad[i].status && !special)
             failed(__FILE__, __LINE__, "bytes %zu = %d: %s, not %s", bad[i].field, bad[i].value,
                    llada_status_name(status), llada_status_name(bad[i].status));
@@ -158,29 +166,44 @@ static void policy_out_of_range(void) {
     llada_model *model = open_model(1);
     llada_policy p;
     static const llada_preset presets[] = {-1, 4, INT32_MAX, INT32_MIN};
-    for (size_t i = 0; i < 4; i++) CHECK_STATUS(llada_policy_init(&p, sizeof p, presets[i]), LLADA_ERROR_INVALID_ARGUMENT);
+    for (size_t i = 0; i < 4; i++)
+        CHECK_STATUS(llada_policy_init(&p, sizeof p, presets[i]), LLADA_ERROR_INVALID_ARGUMENT);
 
-    static const struct { size_t field; int32_t value; } whole[] = {
-        {offsetof(llada_policy, kind), 2}, {offsetof(llada_policy, kind), -1},
-        {offsetof(llada_policy, steps), 0}, {offsetof(llada_policy, steps), -1},
-        {offsetof(llada_policy, minimal_topk), 0}, {offsetof(llada_policy, minimal_topk), INT32_MIN},
-        {offsetof(llada_policy, max_post_steps), -1}, {offsetof(llada_policy, num_to_transfer), -1},
-        {offsetof(llada_policy, mbe_window), 0}, {offsetof(llada_policy, mbe_window), -5},
-        {offsetof(llada_policy, mbe_rounds), -1}, {offsetof(llada_policy, top_k), -1},
+    static const struct {
+        size_t field;
+        int32_t value;
+    } whole[] = {
+        {offsetof(llada_policy, kind), 2},
+        {offsetof(llada_policy, kind), -1},
+        {offsetof(llada_policy, steps), 0},
+        {offsetof(llada_policy, steps), -1},
+        {offsetof(llada_policy, minimal_topk), 0},
+        {offsetof(llada_policy, minimal_topk), INT32_MIN},
+        {offsetof(llada_policy, max_post_steps), -1},
+        {offsetof(llada_policy, num_to_transfer), -1},
+        {offsetof(llada_policy, mbe_window), 0},
+        {offsetof(llada_policy, mbe_window), -5},
+        {offsetof(llada_policy, mbe_rounds), -1},
+        {offsetof(llada_policy, top_k), -1},
     };
-    static const struct { size_t field; float value; } real[] = {
-        {offsetof(llada_policy, threshold), NAN}, {offsetof(llada_policy, editing_threshold), NAN},
-        {offsetof(llada_policy, penalty_lambda), NAN}, {offsetof(llada_policy, penalty_lambda), INFINITY},
-        {offsetof(llada_policy, temperature), NAN}, {offsetof(llada_policy, temperature), -1},
+    static const struct {
+        size_t field;
+        float value;
+    } real[] = {
+        {offsetof(llada_policy, threshold), NAN},        {offsetof(llada_policy, editing_threshold), NAN},
+        {offsetof(llada_policy, penalty_lambda), NAN},   {offsetof(llada_policy, penalty_lambda), INFINITY},
+        {offsetof(llada_policy, temperature), NAN},      {offsetof(llada_policy, temperature), -1},
         {offsetof(llada_policy, temperature), INFINITY}, {offsetof(llada_policy, top_p), NAN},
         {offsetof(llada_policy, top_p), -0.5f},
     };
     for (int kind = 0; kind < 2; kind++) {
         for (size_t i = 0; i < sizeof whole / sizeof *whole + sizeof real / sizeof *real; i++) {
-            CHECK_STATUS(llada_policy_init(&p, sizeof p, kind ? LLADA_PRESET_SPEEDY : LLADA_PRESET_LOW_CONFIDENCE), LLADA_OK);
+            CHECK_STATUS(llada_policy_init(&p, sizeof p, kind ? LLADA_PRESET_SPEEDY : LLADA_PRESET_LOW_CONFIDENCE),
+                         LLADA_OK);
             size_t r = i - sizeof whole / sizeof *whole;
             size_t field = i < sizeof whole / sizeof *whole ? whole[i].field : real[r].field;
-            memcpy((char *)&p + field, i < sizeof whole / sizeof *whole ? (const void *)&whole[i].value : &real[r].value, 4);
+            memcpy((char *)&p + field,
+                   i < sizeof whole / sizeof *whole ? (const void *)&whole[i].value : &real[r].value, 4);
             llada_decoder_options options;
             llada_decoder_options_init(&options, sizeof options);
             options.policy = &p;
@@ -189,10 +212,12 @@ static void policy_out_of_range(void) {
             /* What the other kind of policy alone reads may be passed over. */
             bool idle = kind ? field == offsetof(llada_policy, steps) || field == offsetof(llada_policy, minimal_topk)
                              : field != offsetof(llada_policy, kind) && field != offsetof(llada_policy, threshold) &&
-                                   field != offsetof(llada_policy, steps) && field < offsetof(llada_policy, temperature) &&
+                                   field != offsetof(llada_policy, steps) &&
+                                   field < offsetof(llada_policy, temperature) &&
                                    field != offsetof(llada_policy, minimal_topk);
             if (status != LLADA_ERROR_INVALID_ARGUMENT && !(idle && status == LLADA_OK))
-                failed(__FILE__, __LINE__, "policy kind %d, field at %zu, case %zu: %s", kind, field, i, llada_status_name(status));
+                failed(__FILE__, __LINE__, "policy kind %d, field at %zu, case %zu: %s", kind, field, i,
+                       llada_status_name(status));
             llada_decoder_free(decoder);
         }
     }
@@ -202,9 +227,20 @@ static void policy_out_of_range(void) {
 static void decoder_options_out_of_range(void) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model *model = open_model(1);
-    static const struct { int32_t block_length, gen_length; } bad[] = {
-        {0, 8}, {-1, 8}, {INT32_MIN, 8}, {INT32_MAX, 8}, {4, 0}, {4, -1}, {4, INT32_MIN}, {4, INT32_MAX},
-        {INT32_MAX, INT32_MAX}, {4, 4096}, {1 << 30, 1 << 30},
+    static const struct {
+        int32_t block_length, gen_length;
+    } bad[] = {
+        {0, 8},
+        {-1, 8},
+        {INT32_MIN, 8},
+        {INT32_MAX, 8},
+        {4, 0},
+        {4, -1},
+        {4, INT32_MIN},
+        {4, INT32_MAX},
+        {INT32_MAX, INT32_MAX},
+        {4, 4096},
+        {1 << 30, 1 << 30},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         llada_decoder_options options;
@@ -237,8 +273,10 @@ static void prompts(void) {
     CHECK_REFUSED(llada_decoder_create(model, masked, 3, NULL, &decoder, &error), LLADA_ERROR_SPECIAL_TOKEN);
     /* Lengths that no buffer has: refused before anything is read. */
     CHECK_REFUSED(llada_decoder_create(model, prompt, SIZE_MAX, NULL, &decoder, &error), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_decoder_create(model, prompt, SIZE_MAX / 4, NULL, &decoder, &error), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_decoder_create(model, prompt, (size_t)1 << 32, NULL, &decoder, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_decoder_create(model, prompt, SIZE_MAX / 4, NULL, &decoder, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_decoder_create(model, prompt, (size_t)1 << 32, NULL, &decoder, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
     CHECK(!decoder);
 
     /* An empty prompt: either answer is good, half of one is not. */
@@ -267,7 +305,8 @@ static void prompts(void) {
     size_t count = 0;
     CHECK_STATUS(llada_decoder_canvas(decoder, &tokens, &states, &count), LLADA_OK);
     CHECK_EQUAL(count, 12);
-    CHECK(states[0] == LLADA_POSITION_PROMPT && states[1] == LLADA_POSITION_MASKED && states[2] == LLADA_POSITION_PROMPT);
+    CHECK(states[0] == LLADA_POSITION_PROMPT && states[1] == LLADA_POSITION_MASKED &&
+          states[2] == LLADA_POSITION_PROMPT);
     CHECK_REFUSED(llada_decoder_run(decoder, NULL, NULL, &error), LLADA_OK);
     CHECK_STATUS(llada_decoder_canvas(decoder, &tokens, &states, &count), LLADA_OK);
     CHECK(tokens[0] == 1 && tokens[1] != MASK && tokens[2] == 2);
@@ -292,20 +331,26 @@ static void full_logits(void) {
     CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, BLOCK, out, PROMPT * VOCAB + 1, &error), LLADA_OK);
     CHECK(out[PROMPT * VOCAB] == 42 && !memcmp(out, whole, sizeof whole));
 
-    CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, 0, out, PROMPT * VOCAB, &error), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, -4, out, PROMPT * VOCAB, &error), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, INT32_MIN, out, PROMPT * VOCAB, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, 0, out, PROMPT * VOCAB, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, -4, out, PROMPT * VOCAB, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, INT32_MIN, out, PROMPT * VOCAB, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
     /* A block longer than the sequence is the whole of it. */
     CHECK_EITHER(llada_model_logits(model, prompt, PROMPT, INT32_MAX, out, PROMPT * VOCAB, NULL), LLADA_OK,
                  LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_model_logits(model, prompt, SIZE_MAX, BLOCK, out, PROMPT * VOCAB, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_model_logits(model, prompt, SIZE_MAX, BLOCK, out, PROMPT * VOCAB, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_model_logits(model, prompt, SIZE_MAX / VOCAB + 2, BLOCK, out, PROMPT * VOCAB, &error),
                   LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_EITHER(llada_model_logits(model, NULL, 0, BLOCK, NULL, 0, NULL), LLADA_OK, LLADA_ERROR_INVALID_ARGUMENT);
     int32_t strange[] = {1, VOCAB};
-    CHECK_REFUSED(llada_model_logits(model, strange, 2, BLOCK, out, PROMPT * VOCAB, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_model_logits(model, strange, 2, BLOCK, out, PROMPT * VOCAB, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
     strange[1] = -1;
-    CHECK_REFUSED(llada_model_logits(model, strange, 2, BLOCK, out, PROMPT * VOCAB, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_model_logits(model, strange, 2, BLOCK, out, PROMPT * VOCAB, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
     strange[1] = MASK; /* of all places a mask is at home here */
     CHECK_REFUSED(llada_model_logits(model, strange, 2, BLOCK, out, PROMPT * VOCAB, &error), LLADA_OK);
     llada_model_free(model);
@@ -315,7 +360,8 @@ static void full_logits(void) {
 static void positions_and_tokens(void) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model *model = open_model(1);
-    llada_decoder *decoder = make_decoder(model, LLADA_PRESET_SPEEDY, 11), *plain = make_decoder(model, LLADA_PRESET_SPEEDY, 11);
+    llada_decoder *decoder = make_decoder(model, LLADA_PRESET_SPEEDY, 11),
+                  *plain = make_decoder(model, LLADA_PRESET_SPEEDY, 11);
     llada_candidate candidates[VOCAB + 4];
     const float *logits = NULL;
     size_t count = 0;
@@ -324,7 +370,8 @@ static void positions_and_tokens(void) {
     for (size_t i = 0; i < sizeof outside / sizeof *outside; i++) {
         int32_t at = outside[i];
         llada_edit edit = {at, 1, 1, LLADA_REASON_HOST};
-        CHECK_REFUSED(llada_decoder_candidates(decoder, at, 1, candidates, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
+        CHECK_REFUSED(llada_decoder_candidates(decoder, at, 1, candidates, &count, &error),
+                      LLADA_ERROR_INVALID_ARGUMENT);
         CHECK_REFUSED(llada_decoder_logits(decoder, at, &logits, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
         CHECK_REFUSED(llada_decoder_set_proposal(decoder, &edit, 1, &error), LLADA_ERROR_INVALID_ARGUMENT);
         CHECK_REFUSED(llada_decoder_set_token(decoder, at, 1, &error), LLADA_ERROR_INVALID_ARGUMENT);
@@ -366,8 +413,9 @@ static void positions_and_tokens(void) {
     double sum = 0;
     for (size_t i = 0; i < VOCAB; i++) {
         sum += (double)candidates[i].probability;
-        if (i) CHECK(candidates[i].logit < candidates[i - 1].logit ||
-                     (candidates[i].logit == candidates[i - 1].logit && candidates[i].token > candidates[i - 1].token));
+        if (i)
+            CHECK(candidates[i].logit < candidates[i - 1].logit ||
+                  (candidates[i].logit == candidates[i - 1].logit && candidates[i].token > candidates[i - 1].token));
     }
     CHECK(sum > 0.9999 && sum < 1.0001);
     CHECK_EITHER(llada_decoder_candidates(decoder, 5, VOCAB + 4, candidates, &count, NULL), LLADA_OK,
@@ -444,7 +492,8 @@ static void text_buffers(void) {
     memset(text, 'x', sizeof text);
     CHECK_REFUSED(llada_detokenize(model, tokens, count, 0, NULL, 0, &length, &error), LLADA_ERROR_BUFFER_TOO_SMALL);
     CHECK_EQUAL(length, bytes);
-    CHECK_REFUSED(llada_detokenize(model, tokens, count, 0, text, bytes - 1, &length, &error), LLADA_ERROR_BUFFER_TOO_SMALL);
+    CHECK_REFUSED(llada_detokenize(model, tokens, count, 0, text, bytes - 1, &length, &error),
+                  LLADA_ERROR_BUFFER_TOO_SMALL);
     CHECK(text[0] == 'x');
     CHECK_REFUSED(llada_detokenize(model, tokens, count, 0, text, bytes, &length, &error), LLADA_OK);
     CHECK(length == bytes && !memcmp(text, words, bytes) && text[bytes] == 'x');
@@ -453,7 +502,8 @@ static void text_buffers(void) {
     size_t before = 0;
     for (size_t n = 0; n <= count; n++) {
         char now[256];
-        CHECK_REFUSED(llada_detokenize(model, tokens, n, LLADA_TEXT_HOLD_BACK, now, sizeof now, &length, &error), LLADA_OK);
+        CHECK_REFUSED(llada_detokenize(model, tokens, n, LLADA_TEXT_HOLD_BACK, now, sizeof now, &length, &error),
+                      LLADA_OK);
         CHECK(length >= before && !memcmp(now, words, length));
         CHECK(length == bytes || ((unsigned char)words[length] & 0xC0) != 0x80);
         before = length;
@@ -463,32 +513,45 @@ static void text_buffers(void) {
     CHECK_REFUSED(llada_tokenize(model, NULL, 0, 0, NULL, 0, &count, &error), LLADA_OK);
     CHECK_EQUAL(count, 0);
     CHECK_REFUSED(llada_tokenize(model, words, bytes, 0, NULL, 8, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_tokenize(model, words, bytes, 1u << 31, tokens, need, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_detokenize(model, tokens, need, 1u << 31, text, sizeof text, &length, &error), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_detokenize(model, NULL, 1, 0, text, sizeof text, &length, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_tokenize(model, words, bytes, 1u << 31, tokens, need, &count, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_detokenize(model, tokens, need, 1u << 31, text, sizeof text, &length, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_detokenize(model, NULL, 1, 0, text, sizeof text, &length, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_detokenize(model, NULL, 0, 0, NULL, 0, &length, &error), LLADA_OK);
-    CHECK_REFUSED(llada_tokenize(model, words, SIZE_MAX, 0, tokens, need, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_detokenize(model, tokens, SIZE_MAX, 0, text, sizeof text, &length, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_tokenize(model, words, SIZE_MAX, 0, tokens, need, &count, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_detokenize(model, tokens, SIZE_MAX, 0, text, sizeof text, &length, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
     llada_model_info info = LLADA_MODEL_INFO_INIT;
     CHECK_STATUS(llada_model_get_info(model, &info), LLADA_OK);
     int32_t strange[] = {-1, info.vocab_size, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < 4; i++)
-        CHECK_REFUSED(llada_detokenize(model, &strange[i], 1, 0, text, sizeof text, &length, &error), LLADA_ERROR_INVALID_ARGUMENT);
+        CHECK_REFUSED(llada_detokenize(model, &strange[i], 1, 0, text, sizeof text, &length, &error),
+                      LLADA_ERROR_INVALID_ARGUMENT);
 
     /* Broken UTF-8 is not refused, and NUL is a character. */
-    static const char broken[] = "a\xFF\x00\xE4\xBD" "b";
+    static const char broken[] = "a\xFF\x00\xE4\xBD"
+                                 "b";
     CHECK_REFUSED(llada_tokenize(model, broken, sizeof broken - 1, 0, tokens, bytes * 4, &count, &error), LLADA_OK);
 
     if (info.has_chat_template) {
-        llada_chat_message messages[] = {{"system", "Be brief."}, {"user", "hello <|endoftext|>"}, {NULL, "x"}, {"user", NULL}, {"king", "x"}};
-        CHECK_REFUSED(llada_chat_tokenize(model, messages, 2, true, NULL, 0, &need, &error), LLADA_ERROR_BUFFER_TOO_SMALL);
+        llada_chat_message messages[] = {
+            {"system", "Be brief."}, {"user", "hello <|endoftext|>"}, {NULL, "x"}, {"user", NULL}, {"king", "x"}};
+        CHECK_REFUSED(llada_chat_tokenize(model, messages, 2, true, NULL, 0, &need, &error),
+                      LLADA_ERROR_BUFFER_TOO_SMALL);
         int32_t *chat = calloc(need, sizeof *chat);
         CHECK_REFUSED(llada_chat_tokenize(model, messages, 2, true, chat, need, &count, &error), LLADA_OK);
         CHECK_EQUAL(count, need);
-        CHECK_REFUSED(llada_chat_tokenize(model, messages + 2, 1, true, chat, need, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
-        CHECK_REFUSED(llada_chat_tokenize(model, messages + 3, 1, true, chat, need, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
-        CHECK_REFUSED(llada_chat_tokenize(model, messages + 4, 1, true, chat, need, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
-        CHECK_REFUSED(llada_chat_tokenize(model, NULL, 1, true, chat, need, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
+        CHECK_REFUSED(llada_chat_tokenize(model, messages + 2, 1, true, chat, need, &count, &error),
+                      LLADA_ERROR_INVALID_ARGUMENT);
+        CHECK_REFUSED(llada_chat_tokenize(model, messages + 3, 1, true, chat, need, &count, &error),
+                      LLADA_ERROR_INVALID_ARGUMENT);
+        CHECK_REFUSED(llada_chat_tokenize(model, messages + 4, 1, true, chat, need, &count, &error),
+                      LLADA_ERROR_INVALID_ARGUMENT);
+        CHECK_REFUSED(llada_chat_tokenize(model, NULL, 1, true, chat, need, &count, &error),
+                      LLADA_ERROR_INVALID_ARGUMENT);
         free(chat);
     }
     free(tokens);

@@ -17,7 +17,9 @@ typedef struct {
 
 /* Memory for as long as the test lasts; the list tells a leak detector that it is wanted. */
 static void *keep(size_t size) {
-    static struct kept { struct kept *next; } *all;
+    static struct kept {
+        struct kept *next;
+    } *all;
     struct kept *k = malloc(sizeof *k + size);
     if (!k) exit(printf("out of memory\n"));
     k->next = all;
@@ -58,8 +60,8 @@ static blob replaced(const char *text, size_t length, const char *from, const ch
     return b;
 }
 
-static void write_safetensors(const char *name, uint64_t said_length, const char *header, size_t length, const char *data,
-                              size_t data_length) {
+static void write_safetensors(const char *name, uint64_t said_length, const char *header, size_t length,
+                              const char *data, size_t data_length) {
     char *all = keep(8 + length + data_length);
     for (int i = 0; i < 8; i++) all[i] = (char)(said_length >> 8 * i);
     memcpy(all + 8, header, length);
@@ -114,13 +116,15 @@ static void expect(llada_status expected, const char *words) {
         options.use_mmap = map;
         llada_status status = llada_model_open(own_folder, &options, &model, &error);
         if (status != expected)
-            failed(__FILE__, __LINE__, "%s, not %s: %s", llada_status_name(status), llada_status_name(expected), error.message);
+            failed(__FILE__, __LINE__, "%s, not %s: %s", llada_status_name(status), llada_status_name(expected),
+                   error.message);
         CHECK((status == LLADA_OK) == (model != NULL));
         if (status != LLADA_OK) {
             char list[256], *state = NULL;
             snprintf(list, sizeof list, "%s", words);
             for (char *w = strtok_r(list, "|", &state); w; w = strtok_r(NULL, "|", &state))
-                if (!strstr(error.message, w)) failed(__FILE__, __LINE__, "the message does not say \"%s\": %s", w, error.message);
+                if (!strstr(error.message, w))
+                    failed(__FILE__, __LINE__, "the message does not say \"%s\": %s", w, error.message);
             if (map && getenv("SHOW_MESSAGES")) failed(__FILE__, 0, "%s", error.message);
         }
         llada_model_free(model);
@@ -141,41 +145,56 @@ typedef struct {
 
 static const replacement in_header[] = {
     {"no JSON", "{\"__metadata__\"", "(\"__metadata__\"", LLADA_ERROR_SAFETENSORS, SAFE},
-    {"an array", "{\"__metadata__\":{\"format\":\"pt\"}", "[{\"__metadata__\":{\"format\":\"pt\"}", LLADA_ERROR_SAFETENSORS, SAFE},
+    {"an array", "{\"__metadata__\":{\"format\":\"pt\"}", "[{\"__metadata__\":{\"format\":\"pt\"}",
+     LLADA_ERROR_SAFETENSORS, SAFE},
     {"a tensor twice", LM_HEAD, LM_HEAD "," LM_HEAD, LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight"},
-    {"__metadata__ twice", "\"lm_head.weight\":", "\"__metadata__\":{},\"lm_head.weight\":", LLADA_ERROR_SAFETENSORS, SAFE "|__metadata__"},
-    {"a key of a tensor twice", "\"shape\":[128,64]", "\"shape\":[128,64],\"shape\":[128,64]", LLADA_ERROR_SAFETENSORS, SAFE},
-    {"a twin by escapes", LM_HEAD, LM_HEAD ",\"lm_head.weigh\\u0074\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}", LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight"},
-    {"overlapping offsets", "[32768,49152]", "[32764,49148]", LLADA_ERROR_SAFETENSORS, SAFE "|model.layers.0.attention.dense.weight"},
+    {"__metadata__ twice", "\"lm_head.weight\":", "\"__metadata__\":{},\"lm_head.weight\":", LLADA_ERROR_SAFETENSORS,
+     SAFE "|__metadata__"},
+    {"a key of a tensor twice", "\"shape\":[128,64]", "\"shape\":[128,64],\"shape\":[128,64]", LLADA_ERROR_SAFETENSORS,
+     SAFE},
+    {"a twin by escapes", LM_HEAD,
+     LM_HEAD ",\"lm_head.weigh\\u0074\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}",
+     LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight"},
+    {"overlapping offsets", "[32768,49152]", "[32764,49148]", LLADA_ERROR_SAFETENSORS,
+     SAFE "|model.layers.0.attention.dense.weight"},
     {"a hole", "[0,32768]", "[4,32772]", LLADA_ERROR_SAFETENSORS, SAFE},
     {"offsets backwards", "[0,32768]", "[32768,0]", LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight"},
     {"offsets past the end", "[1100032,1132800]", "[1100032,1132804]", LLADA_ERROR_SAFETENSORS, SAFE},
-    {"offsets short of the end", "\"shape\":[128,64],\"data_offsets\":[1100032,1132800]", "\"shape\":[127,64],\"data_offsets\":[1100032,1132544]", LLADA_ERROR_SAFETENSORS, SAFE},
-    {"offsets that overflow", "[0,32768]", "[18446744073709518848,32768]", LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight"},
+    {"offsets short of the end", "\"shape\":[128,64],\"data_offsets\":[1100032,1132800]",
+     "\"shape\":[127,64],\"data_offsets\":[1100032,1132544]", LLADA_ERROR_SAFETENSORS, SAFE},
+    {"offsets that overflow", "[0,32768]", "[18446744073709518848,32768]", LLADA_ERROR_SAFETENSORS,
+     SAFE "|lm_head.weight"},
     {"an offset beyond 64 bits", "[0,32768]", "[0,99999999999999999999999]", LLADA_ERROR_SAFETENSORS, SAFE},
     {"a negative offset", "[0,32768]", "[-1,32767]", LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight"},
     {"a broken offset", "[0,32768]", "[0.5,32768]", LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight"},
     {"one offset", "[0,32768]", "[32768]", LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight"},
     {"three offsets", "[0,32768]", "[0,32768,49152]", LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight"},
     {"no offsets", ",\"data_offsets\":[0,32768]", "", LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight|data_offsets"},
-    {"no dtype", "\"dtype\":\"F32\",\"shape\":[128,64],\"data_offsets\":[0,", "\"shape\":[128,64],\"data_offsets\":[0,", LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight|dtype"},
-    {"no shape", "\"shape\":[128,64],\"data_offsets\":[0,", "\"data_offsets\":[0,", LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight|shape"},
+    {"no dtype", "\"dtype\":\"F32\",\"shape\":[128,64],\"data_offsets\":[0,", "\"shape\":[128,64],\"data_offsets\":[0,",
+     LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight|dtype"},
+    {"no shape", "\"shape\":[128,64],\"data_offsets\":[0,", "\"data_offsets\":[0,", LLADA_ERROR_SAFETENSORS,
+     SAFE "|lm_head.weight|shape"},
     {"a dtype that does not exist", "\"F32\"", "\"F33\"", LLADA_ERROR_UNSUPPORTED, SAFE "|lm_head.weight|F33"},
     {"a dtype that is a number", "\"F32\"", "32", LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight"},
     {"a dtype of other size", "\"F32\"", "\"F16\"", LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight"},
     {"a dtype no weight has", "\"F32\"", "\"I32\"", LLADA_ERROR_TENSOR, SAFE "|lm_head.weight|I32"},
-    {"a shape that overflows", "[128,64]", "[4294967296,4294967296,64]", LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight"},
-    {"a shape that wraps to the size", "[128,64]", "[2305843009213693952,8,128,64]", LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight"},
+    {"a shape that overflows", "[128,64]", "[4294967296,4294967296,64]", LLADA_ERROR_SAFETENSORS,
+     SAFE "|lm_head.weight"},
+    {"a shape that wraps to the size", "[128,64]", "[2305843009213693952,8,128,64]", LLADA_ERROR_SAFETENSORS,
+     SAFE "|lm_head.weight"},
     {"a negative shape", "[128,64]", "[-128,-64]", LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight"},
     {"a shape that does not fill the offsets", "[128,64]", "[128,63]", LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight"},
     {"a shape transposed", "[128,64]", "[64,128]", LLADA_ERROR_TENSOR, SAFE "|lm_head.weight|64"},
     {"a shape flattened", "[128,64]", "[8192]", LLADA_ERROR_TENSOR, SAFE "|lm_head.weight|8192"},
     {"a tensor missing", "\"lm_head.weight\"", "\"lm_head.wait\"", LLADA_ERROR_TENSOR, "lm_head.weight"},
-    {"a layer's tensor missing", "\"model.layers.1.mlp.experts.3.up_proj.weight\"", "\"model.layers.1.mlp.experts.3.up_proj.wait\"", LLADA_ERROR_TENSOR, "experts"},
+    {"a layer's tensor missing", "\"model.layers.1.mlp.experts.3.up_proj.weight\"",
+     "\"model.layers.1.mlp.experts.3.up_proj.wait\"", LLADA_ERROR_TENSOR, "experts"},
     {"broken UTF-8 in a name", "\"lm_head.weight\"", "\"lm_head.\xFF\xFEight\"", LLADA_ERROR_SAFETENSORS, SAFE},
     {"text behind the header", "}   ", "} x ", LLADA_ERROR_SAFETENSORS, SAFE},
-    {"a tensor that is a string", LM_HEAD, "\"lm_head.weight\":\"F32\"", LLADA_ERROR_SAFETENSORS, SAFE "|lm_head.weight"},
-    {"metadata that is no string", "{\"format\":\"pt\"}", "{\"format\":1}", LLADA_ERROR_SAFETENSORS, SAFE "|__metadata__"},
+    {"a tensor that is a string", LM_HEAD, "\"lm_head.weight\":\"F32\"", LLADA_ERROR_SAFETENSORS,
+     SAFE "|lm_head.weight"},
+    {"metadata that is no string", "{\"format\":\"pt\"}", "{\"format\":1}", LLADA_ERROR_SAFETENSORS,
+     SAFE "|__metadata__"},
 };
 
 #define CONFIG "config.json"
@@ -184,7 +203,8 @@ static const replacement in_config[] = {
     {"no JSON", "{", "", LLADA_ERROR_JSON, CONFIG},
     {"cut in the middle", " \"vocab_size\": 128\n}", " \"vocab_s", LLADA_ERROR_JSON, CONFIG},
     {"a comma too many", " \"vocab_size\": 128", " \"vocab_size\": 128,", LLADA_ERROR_JSON, CONFIG},
-    {"a key twice", "\"vocab_size\": 128", "\"vocab_size\": 128, \"vocab_size\": 128", LLADA_ERROR_JSON, CONFIG "|vocab_size"},
+    {"a key twice", "\"vocab_size\": 128", "\"vocab_size\": 128, \"vocab_size\": 128", LLADA_ERROR_JSON,
+     CONFIG "|vocab_size"},
     {"text behind it", "128\n}", "128\n} {}", LLADA_ERROR_JSON, CONFIG},
     {"NaN", "1e-06", "NaN", LLADA_ERROR_JSON, CONFIG},
     {"no vocab_size", "\"vocab_size\"", "\"vocab_sighs\"", LLADA_ERROR_CONFIG, CONFIG "|vocab_size"},
@@ -192,36 +212,53 @@ static const replacement in_config[] = {
     {"vocab_size -128", "\"vocab_size\": 128", "\"vocab_size\": -128", LLADA_ERROR_CONFIG, CONFIG "|vocab_size|-128"},
     {"vocab_size 128.5", "\"vocab_size\": 128", "\"vocab_size\": 128.5", LLADA_ERROR_CONFIG, CONFIG "|vocab_size"},
     {"vocab_size a string", "\"vocab_size\": 128", "\"vocab_size\": \"128\"", LLADA_ERROR_CONFIG, CONFIG "|vocab_size"},
-    {"vocab_size beyond 32 bits", "\"vocab_size\": 128", "\"vocab_size\": 4294967424", LLADA_ERROR_CONFIG, CONFIG "|vocab_size"},
-    {"vocab_size beyond 64 bits", "\"vocab_size\": 128", "\"vocab_size\": 1e300", LLADA_ERROR_CONFIG, CONFIG "|vocab_size"},
+    {"vocab_size beyond 32 bits", "\"vocab_size\": 128", "\"vocab_size\": 4294967424", LLADA_ERROR_CONFIG,
+     CONFIG "|vocab_size"},
+    {"vocab_size beyond 64 bits", "\"vocab_size\": 128", "\"vocab_size\": 1e300", LLADA_ERROR_CONFIG,
+     CONFIG "|vocab_size"},
     {"vocab_size not the tensors'", "\"vocab_size\": 128", "\"vocab_size\": 129", LLADA_ERROR_TENSOR, "128|129"},
     {"hidden_size 0", "\"hidden_size\": 64", "\"hidden_size\": 0", LLADA_ERROR_CONFIG, CONFIG "|hidden_size"},
-    {"hidden_size huge", "\"hidden_size\": 64", "\"hidden_size\": 2147483647", LLADA_ERROR_CONFIG, CONFIG "|hidden_size"},
-    {"no layers", "\"num_hidden_layers\": 3", "\"num_hidden_layers\": 0", LLADA_ERROR_CONFIG, CONFIG "|num_hidden_layers"},
+    {"hidden_size huge", "\"hidden_size\": 64", "\"hidden_size\": 2147483647", LLADA_ERROR_CONFIG,
+     CONFIG "|hidden_size"},
+    {"no layers", "\"num_hidden_layers\": 3", "\"num_hidden_layers\": 0", LLADA_ERROR_CONFIG,
+     CONFIG "|num_hidden_layers"},
     {"a layer too many", "\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4", LLADA_ERROR_TENSOR, "model.layers.3"},
-    {"a billion layers", "\"num_hidden_layers\": 3", "\"num_hidden_layers\": 1000000000", LLADA_ERROR_CONFIG, CONFIG "|num_hidden_layers"},
-    {"num_attention_heads 0", "\"num_attention_heads\": 4", "\"num_attention_heads\": 0", LLADA_ERROR_CONFIG, CONFIG "|num_attention_heads"},
-    {"heads that do not divide", "\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3", LLADA_ERROR_CONFIG, CONFIG "|num_key_value_heads"},
-    {"key heads 0", "\"num_key_value_heads\": 2", "\"num_key_value_heads\": 0", LLADA_ERROR_CONFIG, CONFIG "|num_key_value_heads"},
+    {"a billion layers", "\"num_hidden_layers\": 3", "\"num_hidden_layers\": 1000000000", LLADA_ERROR_CONFIG,
+     CONFIG "|num_hidden_layers"},
+    {"num_attention_heads 0", "\"num_attention_heads\": 4", "\"num_attention_heads\": 0", LLADA_ERROR_CONFIG,
+     CONFIG "|num_attention_heads"},
+    {"heads that do not divide", "\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3", LLADA_ERROR_CONFIG,
+     CONFIG "|num_key_value_heads"},
+    {"key heads 0", "\"num_key_value_heads\": 2", "\"num_key_value_heads\": 0", LLADA_ERROR_CONFIG,
+     CONFIG "|num_key_value_heads"},
     {"head_dim odd", "\"head_dim\": 16", "\"head_dim\": 15", LLADA_ERROR_CONFIG, CONFIG "|head_dim"},
-    {"experts per token beyond the experts", "\"num_experts_per_tok\": 4", "\"num_experts_per_tok\": 17", LLADA_ERROR_CONFIG, CONFIG "|num_experts_per_tok"},
-    {"experts per token 0", "\"num_experts_per_tok\": 4", "\"num_experts_per_tok\": 0", LLADA_ERROR_CONFIG, CONFIG "|num_experts_per_tok"},
+    {"experts per token beyond the experts", "\"num_experts_per_tok\": 4", "\"num_experts_per_tok\": 17",
+     LLADA_ERROR_CONFIG, CONFIG "|num_experts_per_tok"},
+    {"experts per token 0", "\"num_experts_per_tok\": 4", "\"num_experts_per_tok\": 0", LLADA_ERROR_CONFIG,
+     CONFIG "|num_experts_per_tok"},
     {"groups that do not divide", "\"n_group\": 4", "\"n_group\": 3", LLADA_ERROR_CONFIG, CONFIG "|n_group"},
     {"n_group 0", "\"n_group\": 4", "\"n_group\": 0", LLADA_ERROR_CONFIG, CONFIG "|n_group"},
     {"topk_group beyond n_group", "\"topk_group\": 2", "\"topk_group\": 5", LLADA_ERROR_CONFIG, CONFIG "|topk_group"},
     {"topk_group 0", "\"topk_group\": 2", "\"topk_group\": 0", LLADA_ERROR_CONFIG, CONFIG "|topk_group"},
-    {"partial_rotary_factor 0", "\"partial_rotary_factor\": 0.5", "\"partial_rotary_factor\": 0", LLADA_ERROR_CONFIG, CONFIG "|partial_rotary_factor"},
-    {"partial_rotary_factor 1.5", "\"partial_rotary_factor\": 0.5", "\"partial_rotary_factor\": 1.5", LLADA_ERROR_CONFIG, CONFIG "|partial_rotary_factor"},
+    {"partial_rotary_factor 0", "\"partial_rotary_factor\": 0.5", "\"partial_rotary_factor\": 0", LLADA_ERROR_CONFIG,
+     CONFIG "|partial_rotary_factor"},
+    {"partial_rotary_factor 1.5", "\"partial_rotary_factor\": 0.5", "\"partial_rotary_factor\": 1.5",
+     LLADA_ERROR_CONFIG, CONFIG "|partial_rotary_factor"},
     {"rms_norm_eps -1", "1e-06", "-1", LLADA_ERROR_CONFIG, CONFIG "|rms_norm_eps"},
     {"rope_theta 0", "\"rope_theta\": 600000", "\"rope_theta\": 0", LLADA_ERROR_CONFIG, CONFIG "|rope_theta"},
     {"rope_theta 1e400", "\"rope_theta\": 600000", "\"rope_theta\": 1e400", LLADA_ERROR_JSON, CONFIG},
-    {"rope scaling", "\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 4}", LLADA_ERROR_UNSUPPORTED, CONFIG "|rope_scaling"},
-    {"yarn without factor", "\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"yarn\"}", LLADA_ERROR_CONFIG, CONFIG "|rope_scaling.factor"},
-    {"yarn factor 0.5", "\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 0.5}", LLADA_ERROR_CONFIG, CONFIG "|rope_scaling.factor"},
+    {"rope scaling", "\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 4}",
+     LLADA_ERROR_UNSUPPORTED, CONFIG "|rope_scaling"},
+    {"yarn without factor", "\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"yarn\"}", LLADA_ERROR_CONFIG,
+     CONFIG "|rope_scaling.factor"},
+    {"yarn factor 0.5", "\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 0.5}",
+     LLADA_ERROR_CONFIG, CONFIG "|rope_scaling.factor"},
     {"another activation", "\"silu\"", "\"gelu\"", LLADA_ERROR_UNSUPPORTED, CONFIG "|hidden_act|gelu"},
     {"another score function", "\"sigmoid\"", "\"softmax\"", LLADA_ERROR_UNSUPPORTED, CONFIG "|score_function|softmax"},
-    {"a bias no tensor has", "\"use_qkv_bias\": false", "\"use_qkv_bias\": true", LLADA_ERROR_UNSUPPORTED, CONFIG "|use_qkv_bias"},
-    {"a flag that is a number", "\"norm_topk_prob\": true", "\"norm_topk_prob\": 1", LLADA_ERROR_CONFIG, CONFIG "|norm_topk_prob"},
+    {"a bias no tensor has", "\"use_qkv_bias\": false", "\"use_qkv_bias\": true", LLADA_ERROR_UNSUPPORTED,
+     CONFIG "|use_qkv_bias"},
+    {"a flag that is a number", "\"norm_topk_prob\": true", "\"norm_topk_prob\": 1", LLADA_ERROR_CONFIG,
+     CONFIG "|norm_topk_prob"},
 };
 
 static void run_header(void) {
@@ -270,22 +307,34 @@ static void cut_short(void) {
 
 static void too_long(void) {
     good_checkpoint();
-    write_safetensors("model.safetensors", header_length, header, header_length, data, data_length + 1); /* the NUL behind */
+    write_safetensors("model.safetensors", header_length, header, header_length, data,
+                      data_length + 1); /* the NUL behind */
     expect(LLADA_ERROR_SAFETENSORS, SAFE);
     forget();
 }
 
 static void header_lengths(void) {
     good_checkpoint();
-    static const uint64_t lengths[] = {0, 1, 2, 14247, 14249, 1147056, 100000001, (uint64_t)1 << 32, (uint64_t)1 << 63,
-                                       UINT64_MAX, UINT64_MAX - 7, UINT64_MAX - 8};
+    static const uint64_t lengths[] = {0,
+                                       1,
+                                       2,
+                                       14247,
+                                       14249,
+                                       1147056,
+                                       100000001,
+                                       (uint64_t)1 << 32,
+                                       (uint64_t)1 << 63,
+                                       UINT64_MAX,
+                                       UINT64_MAX - 7,
+                                       UINT64_MAX - 8};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         write_safetensors("model.safetensors", lengths[i], header, header_length, data, data_length);
         llada_error error = LLADA_ERROR_INIT;
         llada_model *model = NULL;
         llada_status status = llada_model_open(own_folder, NULL, &model, &error);
         if (status != LLADA_ERROR_SAFETENSORS && status != LLADA_ERROR_IO)
-            failed(__FILE__, __LINE__, "header length %llu: %s", (unsigned long long)lengths[i], llada_status_name(status));
+            failed(__FILE__, __LINE__, "header length %llu: %s", (unsigned long long)lengths[i],
+                   llada_status_name(status));
         CHECK(!model && strstr(error.message, "model.safetensors"));
         llada_model_free(model);
     }
@@ -298,8 +347,10 @@ static void deep_json(void) {
     char *deep = keep(DEPTH);
     for (int braces = 0; braces < 2; braces++) {
         good_checkpoint();
-        if (braces) for (size_t i = 0; i < DEPTH; i++) deep[i] = "{\"a\":"[i % 5];
-        else memset(deep, '[', DEPTH);
+        if (braces)
+            for (size_t i = 0; i < DEPTH; i++) deep[i] = "{\"a\":"[i % 5];
+        else
+            memset(deep, '[', DEPTH);
         write_file("config.json", deep, DEPTH);
         expect(LLADA_ERROR_JSON, CONFIG);
         write_file("config.json", config.bytes, config.length);
@@ -318,7 +369,7 @@ static void no_files(void) {
     unlink(inside("config.json"));
     expect(LLADA_ERROR_IO, CONFIG);
     forget();
-    expect(LLADA_ERROR_IO, own_folder); /* now there is no folder */
+    expect(LLADA_ERROR_IO, own_folder);  /* now there is no folder */
     FILE *file = fopen(own_folder, "w"); /* and now a file in its place */
     NEED(file);
     fclose(file);
@@ -399,18 +450,26 @@ static void shards(void) {
     shard(make_index(NULL, ""));
     expect(LLADA_OK, "");
     forget();
-    static const struct { const char *skip, *extra; llada_status status; const char *words; } bad[] = {
-        {"lm_head.weight", "\"lm_head.weight\":\"../model-00001-of-00001.safetensors\"", LLADA_ERROR_SHARD_INDEX, INDEX "|.."},
+    static const struct {
+        const char *skip, *extra;
+        llada_status status;
+        const char *words;
+    } bad[] = {
+        {"lm_head.weight", "\"lm_head.weight\":\"../model-00001-of-00001.safetensors\"", LLADA_ERROR_SHARD_INDEX,
+         INDEX "|.."},
         {"lm_head.weight", "\"lm_head.weight\":\"/etc/passwd\"", LLADA_ERROR_SHARD_INDEX, INDEX "|/etc/passwd"},
         {"lm_head.weight", "\"lm_head.weight\":\"a/../../b.safetensors\"", LLADA_ERROR_SHARD_INDEX, INDEX},
         {"lm_head.weight", "\"lm_head.weight\":\"\"", LLADA_ERROR_SHARD_INDEX, INDEX},
         {"lm_head.weight", "\"lm_head.weight\":\".\"", LLADA_ERROR_SHARD_INDEX, INDEX},
         {"lm_head.weight", "\"lm_head.weight\":\"model\\u0000.safetensors\"", LLADA_ERROR_SHARD_INDEX, INDEX},
         {"lm_head.weight", "\"lm_head.weight\":7", LLADA_ERROR_SHARD_INDEX, INDEX "|lm_head.weight"},
-        {"lm_head.weight", "\"lm_head.weight\":\"model-00002-of-00002.safetensors\"", LLADA_ERROR_IO, "model-00002-of-00002.safetensors"},
+        {"lm_head.weight", "\"lm_head.weight\":\"model-00002-of-00002.safetensors\"", LLADA_ERROR_IO,
+         "model-00002-of-00002.safetensors"},
         {"lm_head.weight", "", LLADA_ERROR_SHARD_INDEX, "lm_head.weight"}, /* in the shard, not in the index */
-        {NULL, "\"model.extra.weight\":\"model-00001-of-00001.safetensors\"", LLADA_ERROR_SHARD_INDEX, "model.extra.weight"},
-        {NULL, "\"lm_head.weight\":\"model-00001-of-00001.safetensors\"", LLADA_ERROR_JSON, INDEX "|lm_head.weight"}, /* twice */
+        {NULL, "\"model.extra.weight\":\"model-00001-of-00001.safetensors\"", LLADA_ERROR_SHARD_INDEX,
+         "model.extra.weight"},
+        {NULL, "\"lm_head.weight\":\"model-00001-of-00001.safetensors\"", LLADA_ERROR_JSON,
+         INDEX "|lm_head.weight"}, /* twice */
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         shard(make_index(bad[i].skip, bad[i].extra));
@@ -421,16 +480,19 @@ static void shards(void) {
         bool also = (status == LLADA_ERROR_SHARD_INDEX && bad[i].status == LLADA_ERROR_JSON) ||
                     (status == LLADA_ERROR_TENSOR && !*bad[i].extra);
         if (status != bad[i].status && !also)
-            failed(__FILE__, __LINE__, "case %zu: %s, not %s: %s", i, llada_status_name(status), llada_status_name(bad[i].status), error.message);
+            failed(__FILE__, __LINE__, "case %zu: %s, not %s: %s", i, llada_status_name(status),
+                   llada_status_name(bad[i].status), error.message);
         char list[256], *state = NULL;
         snprintf(list, sizeof list, "%s", bad[i].words);
         for (char *w = strtok_r(list, "|", &state); w; w = strtok_r(NULL, "|", &state))
-            if (status != LLADA_OK && !strstr(error.message, w)) failed(__FILE__, __LINE__, "case %zu: the message does not say \"%s\": %s", i, w, error.message);
+            if (status != LLADA_OK && !strstr(error.message, w))
+                failed(__FILE__, __LINE__, "case %zu: the message does not say \"%s\": %s", i, w, error.message);
         CHECK(!model);
         llada_model_free(model);
         forget();
     }
-    static const char *const broken[] = {"", "[]", "{}", "{\"weight_map\":[]}", "{\"weight_map\":{}}", "{\"weight_map\":"};
+    static const char *const broken[] = {
+        "", "[]", "{}", "{\"weight_map\":[]}", "{\"weight_map\":{}}", "{\"weight_map\":"};
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
         shard(broken[i]);
         llada_error error = LLADA_ERROR_INIT;
@@ -448,7 +510,10 @@ static void shards(void) {
 /* ---- The other files -------------------------------------------------------------------------------------------- */
 
 static void bad_tokenizer(void) {
-    static const struct { const char *text; llada_status status; } bad[] = {
+    static const struct {
+        const char *text;
+        llada_status status;
+    } bad[] = {
         {"", LLADA_ERROR_JSON},
         {"{", LLADA_ERROR_JSON},
         {"[]", LLADA_ERROR_TOKENIZER},
@@ -477,8 +542,13 @@ static void bad_tokenizer(void) {
 }
 
 static void bad_generation_config(void) {
-    static const char *const bad[] = {"{", "[]", "{\"mask_token_id\":\"x\"}", "{\"mask_token_id\":-7}", "{\"mask_token_id\":128}",
-                                      "{\"eos_token_id\":[126,\"x\"]}", "{\"eos_token_id\":1e30}"};
+    static const char *const bad[] = {"{",
+                                      "[]",
+                                      "{\"mask_token_id\":\"x\"}",
+                                      "{\"mask_token_id\":-7}",
+                                      "{\"mask_token_id\":128}",
+                                      "{\"eos_token_id\":[126,\"x\"]}",
+                                      "{\"eos_token_id\":1e30}"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         good_checkpoint();
         write_file("generation_config.json", bad[i], strlen(bad[i]));
@@ -514,7 +584,8 @@ static void not_a_number(void) {
     for (size_t p = 0; p < sizeof patterns / sizeof *patterns; p++) {
         char *bytes = keep(tensors.length);
         memcpy(bytes, tensors.bytes, tensors.length);
-        for (size_t i = 0; i < data_length / 4; i += p < 3 ? 97 : 1) memcpy(bytes + 8 + header_length + 4 * i, &patterns[p], 4);
+        for (size_t i = 0; i < data_length / 4; i += p < 3 ? 97 : 1)
+            memcpy(bytes + 8 + header_length + 4 * i, &patterns[p], 4);
         write_file("model.safetensors", bytes, tensors.length);
         llada_error error = LLADA_ERROR_INIT;
         llada_model_options options = usual_options();
@@ -548,7 +619,8 @@ static void random_bytes(void) {
         memcpy(bytes, tensors.bytes, tensors.length);
         for (int change = 0; change < 1 + round % 3; change++) {
             seed = seed * 6364136223846793005u + 1442695040888963407u;
-            bytes[(seed >> 33) % (header_length + 8)] = round % 2 ? (char)(seed >> 25) : "0123456789[]{},:\"F-e."[(seed >> 20) % 21];
+            bytes[(seed >> 33) % (header_length + 8)] =
+                round % 2 ? (char)(seed >> 25) : "0123456789[]{},:\"F-e."[(seed >> 20) % 21];
         }
         write_file("model.safetensors", bytes, tensors.length);
         llada_error error = LLADA_ERROR_INIT;

@@ -86,7 +86,8 @@ static void packed_formats(void) {
 
 static void outlives_the_model(void) {
     llada_model *model = open_model(2), *other = open_model(2);
-    llada_decoder *decoder = make_decoder(model, LLADA_PRESET_QUALITY, GEN), *second = make_decoder(model, LLADA_PRESET_SPEEDY, GEN);
+    llada_decoder *decoder = make_decoder(model, LLADA_PRESET_QUALITY, GEN),
+                  *second = make_decoder(model, LLADA_PRESET_SPEEDY, GEN);
     llada_model_free(model);
     int32_t tokens[GEN];
     run_out(decoder, tokens, GEN);
@@ -244,7 +245,9 @@ static int replay_events(const llada_decoder *decoder, void *user) {
         CHECK(e->position >= PROMPT && e->position < 64);
         CHECK_EQUAL(r->canvas[e->position], e->old_token);
         CHECK(e->old_token != e->new_token);
-        CHECK_EQUAL(e->kind, e->old_token == MASK ? LLADA_EVENT_UNMASK : e->new_token == MASK ? LLADA_EVENT_REMASK : LLADA_EVENT_REPLACE);
+        CHECK_EQUAL(e->kind, e->old_token == MASK   ? LLADA_EVENT_UNMASK
+                             : e->new_token == MASK ? LLADA_EVENT_REMASK
+                                                    : LLADA_EVENT_REPLACE);
         CHECK(e->confidence > 0 && e->confidence <= 1.00001f);
         r->canvas[e->position] = e->new_token;
         r->edits += e->kind == LLADA_EVENT_REPLACE;
@@ -290,7 +293,8 @@ static void callback_stops(void) {
         replay r = new_replay(every);
         int stops = 0;
         llada_status status;
-        while ((status = llada_decoder_run(decoder, replay_events, &r, &error)) == LLADA_ERROR_STOPPED && stops++ < 10000)
+        while ((status = llada_decoder_run(decoder, replay_events, &r, &error)) == LLADA_ERROR_STOPPED &&
+               stops++ < 10000)
             error = (llada_error)LLADA_ERROR_INIT;
         CHECK_REFUSED(status, LLADA_OK);
         CHECK(stops > 3);
@@ -345,7 +349,8 @@ static int reenter(const llada_decoder *decoder, void *user) {
 static void callback_reenters(void) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model *model = open_model(2);
-    llada_decoder *decoder = make_decoder(model, LLADA_PRESET_QUALITY, GEN), *other = make_decoder(model, LLADA_PRESET_SPEEDY, GEN);
+    llada_decoder *decoder = make_decoder(model, LLADA_PRESET_QUALITY, GEN),
+                  *other = make_decoder(model, LLADA_PRESET_SPEEDY, GEN);
     CHECK_REFUSED(llada_decoder_run(decoder, reenter, other, &error), LLADA_OK);
     same_as_straight(decoder, model, LLADA_PRESET_QUALITY);
     CHECK_REFUSED(llada_decoder_run(other, NULL, NULL, &error), LLADA_OK);
@@ -468,7 +473,8 @@ static void cancel_during_a_run(void) {
     NEED(!pthread_create(&thread, NULL, cancel_again_and_again, &c));
     int cancelled = 0;
     llada_status status;
-    while ((status = llada_decoder_run(c.decoder, NULL, NULL, NULL)) == LLADA_ERROR_CANCELLED && cancelled < 1000000) cancelled++;
+    while ((status = llada_decoder_run(c.decoder, NULL, NULL, NULL)) == LLADA_ERROR_CANCELLED && cancelled < 1000000)
+        cancelled++;
     CHECK_STATUS(status, LLADA_OK);
     __atomic_store_n(&c.done, 1, __ATOMIC_RELEASE);
     pthread_join(thread, NULL);
@@ -525,8 +531,8 @@ static void interfering(void) {
     CHECK_STATUS(llada_decoder_canvas(decoder, &tokens, &states, &count), LLADA_OK);
     CHECK(tokens[6] == 11 && states[6] == LLADA_POSITION_DRAFT && states[5] == LLADA_POSITION_MASKED);
     CHECK_STATUS(llada_decoder_events(decoder, &events, &count), LLADA_OK);
-    CHECK(count == 1 && events[0].position == 6 && events[0].kind == LLADA_EVENT_UNMASK && events[0].reason == LLADA_REASON_HOST &&
-          events[0].old_token == MASK && events[0].new_token == 11);
+    CHECK(count == 1 && events[0].position == 6 && events[0].kind == LLADA_EVENT_UNMASK &&
+          events[0].reason == LLADA_REASON_HOST && events[0].old_token == MASK && events[0].new_token == 11);
 
     /* Locked, it stands to the end, and a locked mask stays a mask until it is unlocked. */
     CHECK_REFUSED(llada_decoder_lock(decoder, 6, true, &error), LLADA_OK);
@@ -621,7 +627,8 @@ static void block_editing_window(void) {
     while (!state_of(decoder).finished) {
         CHECK_REFUSED(llada_decoder_forward(decoder, &error), LLADA_OK);
         llada_decoder_state state = state_of(decoder);
-        if (state.editing_blocks) CHECK_EQUAL(state.active_count, state.active_first + state.active_count == BLOCK ? BLOCK : 2 * BLOCK);
+        if (state.editing_blocks)
+            CHECK_EQUAL(state.active_count, state.active_first + state.active_count == BLOCK ? BLOCK : 2 * BLOCK);
         if (state.editing_blocks && state.active_first == 0 && state.active_count == 2 * BLOCK) {
             static float whole[2 * BLOCK * VOCAB];
             const int32_t *tokens = NULL;
@@ -629,7 +636,8 @@ static void block_editing_window(void) {
             size_t count = 0;
             windows++;
             CHECK_STATUS(llada_decoder_canvas(decoder, &tokens, NULL, NULL), LLADA_OK);
-            CHECK_REFUSED(llada_model_logits(model, tokens, 2 * BLOCK, 2 * BLOCK, whole, 2 * BLOCK * VOCAB, &error), LLADA_OK);
+            CHECK_REFUSED(llada_model_logits(model, tokens, 2 * BLOCK, 2 * BLOCK, whole, 2 * BLOCK * VOCAB, &error),
+                          LLADA_OK);
             for (int32_t at = 0; at < 2 * BLOCK; at++) {
                 CHECK_REFUSED(llada_decoder_logits(decoder, at, &logits, &count, &error), LLADA_OK);
                 CHECK(count == VOCAB && !memcmp(logits, whole + at * VOCAB, VOCAB * sizeof *logits));

@@ -40,7 +40,8 @@ void check_status(const char *file, int line, const char *call, llada_status is,
         failed(file, line, "%s: %s, not %s%s%s", call, llada_status_name(is), llada_status_name(expected),
                error && is ? ": " : "", error && is ? error->message : "");
     if (!error) return;
-    if (is != LLADA_OK && (error->status != is || !memchr(error->message, 0, sizeof error->message) || !*error->message))
+    if (is != LLADA_OK &&
+        (error->status != is || !memchr(error->message, 0, sizeof error->message) || !*error->message))
         failed(file, line, "%s: the error says %s, \"%.80s\"", call, llada_status_name(error->status), error->message);
     if (is == LLADA_OK && (error->status != LLADA_OK || *error->message))
         failed(file, line, "%s: succeeds, but fills the error", call);

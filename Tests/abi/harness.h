@@ -29,41 +29,40 @@ void failed(const char *file, int line, const char *format, ...) __attribute__((
 /* Shown beside the test's name. */
 void remark(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) failed(__FILE__, __LINE__, "%s", #condition);                                                \
+#define CHECK(condition)                                                \
+    do {                                                                \
+        if (!(condition)) failed(__FILE__, __LINE__, "%s", #condition); \
     } while (0)
 
-#define CHECK_EQUAL(a, b)                                                                                              \
-    do {                                                                                                               \
-        long long a_ = (long long)(a), b_ = (long long)(b);                                                            \
-        if (a_ != b_) failed(__FILE__, __LINE__, "%s is %lld, not %lld", #a, a_, b_);                                  \
+#define CHECK_EQUAL(a, b)                                                             \
+    do {                                                                              \
+        long long a_ = (long long)(a), b_ = (long long)(b);                           \
+        if (a_ != b_) failed(__FILE__, __LINE__, "%s is %lld, not %lld", #a, a_, b_); \
     } while (0)
 
 #define CHECK_STATUS(call, expected) check_status(__FILE__, __LINE__, #call, (call), (expected), NULL)
 /* As above, and `error` must agree: the same code, and words. It is left clean. */
 #define CHECK_REFUSED(call, expected) check_status(__FILE__, __LINE__, #call, (call), (expected), &error)
 /* Whatever it answers, it answers one of two. */
-#define CHECK_EITHER(call, one, other)                                                                                 \
-    do {                                                                                                               \
-        llada_status s_ = (call);                                                                                      \
-        if (s_ != (one) && s_ != (other))                                                                              \
-            failed(__FILE__, __LINE__, "%s: %s", #call, llada_status_name(s_));                                        \
+#define CHECK_EITHER(call, one, other)                                                                        \
+    do {                                                                                                      \
+        llada_status s_ = (call);                                                                             \
+        if (s_ != (one) && s_ != (other)) failed(__FILE__, __LINE__, "%s: %s", #call, llada_status_name(s_)); \
     } while (0)
 
 void check_status(const char *file, int line, const char *call, llada_status is, llada_status expected,
                   llada_error *error);
 
 /* Stops the test: what follows makes no sense without this. */
-#define NEED(condition)                                                                                                \
-    do {                                                                                                               \
-        if (!(condition)) failed(__FILE__, __LINE__, "%s", #condition), finish();                                      \
+#define NEED(condition)                                                           \
+    do {                                                                          \
+        if (!(condition)) failed(__FILE__, __LINE__, "%s", #condition), finish(); \
     } while (0)
 _Noreturn void finish(void);
 
 /* ---- A checkpoint to try things on: gqa_group of the conformance data ------------------------------------------- */
 
-extern const char *fixtures; /* the folder of the conformance data */
+extern const char *fixtures;   /* the folder of the conformance data */
 extern const char *text_model; /* a checkpoint with a tokenizer; NULL if there is none */
 
 enum { VOCAB = 128, MASK = 127, EOS = 126, BLOCK = 4 };

@@ -1,6 +1,5 @@
 /* Compiled as C99, C11, C++11 and C++20, strictly: the header must not warn in anybody's program. */
 #include <llada.h>
-#include <llada.h>
 
 int main(void);
 int main(void) {

@@ -23,7 +23,8 @@ static void watching(void) {
         for (int32_t layer = DENSE; layer < LAYERS; layer++) {
             int32_t experts[BLOCK * CHOSEN];
             float weights[BLOCK * CHOSEN];
-            CHECK_REFUSED(llada_decoder_routing(decoder, layer, experts, weights, BLOCK * CHOSEN, &count, &error), LLADA_OK);
+            CHECK_REFUSED(llada_decoder_routing(decoder, layer, experts, weights, BLOCK * CHOSEN, &count, &error),
+                          LLADA_OK);
             CHECK_EQUAL(count, BLOCK * CHOSEN);
             for (int i = 0; i < BLOCK * CHOSEN; i++) {
                 NEED(experts[i] >= 0 && experts[i] < EXPERTS);
@@ -33,7 +34,8 @@ static void watching(void) {
             }
         }
         for (int32_t layer = 0; layer < LAYERS; layer++) {
-            CHECK_REFUSED(llada_decoder_hidden(decoder, layer, states + (size_t)layer * wide, wide, &count, &error), LLADA_OK);
+            CHECK_REFUSED(llada_decoder_hidden(decoder, layer, states + (size_t)layer * wide, wide, &count, &error),
+                          LLADA_OK);
             CHECK_EQUAL(count, wide);
             if (layer) CHECK(memcmp(states + (size_t)layer * wide, states, wide * sizeof *states));
         }
@@ -66,9 +68,12 @@ static void refusals(void) {
 
     /* Not watched; watched, but no forward since; the wrong kind. */
     for (int time = 0; time < 2; time++) {
-        CHECK_REFUSED(llada_decoder_routing(decoder, 1, experts, weights, BLOCK * CHOSEN, &count, &error), LLADA_ERROR_STATE);
+        CHECK_REFUSED(llada_decoder_routing(decoder, 1, experts, weights, BLOCK * CHOSEN, &count, &error),
+                      LLADA_ERROR_STATE);
         CHECK_REFUSED(llada_decoder_hidden(decoder, 1, states, 1, &count, &error), LLADA_ERROR_STATE);
-        if (time == 0) CHECK_REFUSED(llada_decoder_expert_usage(decoder, counts, LAYERS * EXPERTS, &count, &error), LLADA_ERROR_STATE);
+        if (time == 0)
+            CHECK_REFUSED(llada_decoder_expert_usage(decoder, counts, LAYERS * EXPERTS, &count, &error),
+                          LLADA_ERROR_STATE);
         CHECK_REFUSED(llada_decoder_forward(decoder, &error), LLADA_OK);
         CHECK_REFUSED(llada_decoder_watch(decoder, LLADA_WATCH_ROUTING, &error), LLADA_OK);
     }
@@ -79,24 +84,30 @@ static void refusals(void) {
     count = 0;
     experts[0] = -5;
     weights[0] = -5;
-    CHECK_REFUSED(llada_decoder_routing(decoder, 1, experts, weights, BLOCK * CHOSEN - 1, &count, &error), LLADA_ERROR_BUFFER_TOO_SMALL);
+    CHECK_REFUSED(llada_decoder_routing(decoder, 1, experts, weights, BLOCK * CHOSEN - 1, &count, &error),
+                  LLADA_ERROR_BUFFER_TOO_SMALL);
     CHECK_EQUAL(count, BLOCK * CHOSEN);
     CHECK(experts[0] == -5 && weights[0] == -5);
     count = 0;
     CHECK_REFUSED(llada_decoder_routing(decoder, 1, NULL, NULL, 0, &count, &error), LLADA_ERROR_BUFFER_TOO_SMALL);
     CHECK_EQUAL(count, BLOCK * CHOSEN);
-    CHECK_REFUSED(llada_decoder_routing(decoder, 1, NULL, weights, BLOCK * CHOSEN, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_decoder_routing(decoder, 1, experts, NULL, BLOCK * CHOSEN, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_decoder_routing(decoder, 1, experts, weights, BLOCK * CHOSEN, NULL, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_decoder_routing(decoder, 1, NULL, weights, BLOCK * CHOSEN, &count, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_decoder_routing(decoder, 1, experts, NULL, BLOCK * CHOSEN, &count, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_decoder_routing(decoder, 1, experts, weights, BLOCK * CHOSEN, NULL, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_EQUAL(experts[0], -5);
-    CHECK_REFUSED(llada_decoder_expert_usage(decoder, counts, LAYERS * EXPERTS - 1, &count, &error), LLADA_ERROR_BUFFER_TOO_SMALL);
+    CHECK_REFUSED(llada_decoder_expert_usage(decoder, counts, LAYERS * EXPERTS - 1, &count, &error),
+                  LLADA_ERROR_BUFFER_TOO_SMALL);
     CHECK_EQUAL(count, LAYERS * EXPERTS);
     CHECK_REFUSED(llada_decoder_expert_usage(decoder, NULL, 1, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
 
     /* Layers: the first one is dense. */
     for (int32_t layer = -1; layer <= LAYERS; layer++) {
         if (layer >= DENSE && layer < LAYERS) continue;
-        CHECK_REFUSED(llada_decoder_routing(decoder, layer, experts, weights, BLOCK * CHOSEN, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
+        CHECK_REFUSED(llada_decoder_routing(decoder, layer, experts, weights, BLOCK * CHOSEN, &count, &error),
+                      LLADA_ERROR_INVALID_ARGUMENT);
         CHECK_REFUSED(llada_decoder_disable_expert(decoder, layer, 0, true, &error), LLADA_ERROR_INVALID_ARGUMENT);
     }
     CHECK_REFUSED(llada_decoder_watch(decoder, LLADA_WATCH_HIDDEN, &error), LLADA_OK);
@@ -105,7 +116,8 @@ static void refusals(void) {
     CHECK_REFUSED(llada_decoder_hidden(decoder, LAYERS, states, 1, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_decoder_hidden(decoder, 0, states, 1, &count, &error), LLADA_ERROR_BUFFER_TOO_SMALL);
     CHECK(states[0] == -5 && count > 1);
-    CHECK_REFUSED(llada_decoder_routing(decoder, 1, experts, weights, BLOCK * CHOSEN, &count, &error), LLADA_ERROR_STATE);
+    CHECK_REFUSED(llada_decoder_routing(decoder, 1, experts, weights, BLOCK * CHOSEN, &count, &error),
+                  LLADA_ERROR_STATE);
     CHECK_REFUSED(llada_decoder_watch(decoder, 0, &error), LLADA_OK);
     CHECK_REFUSED(llada_decoder_hidden(decoder, 0, states, 1, &count, &error), LLADA_ERROR_STATE);
     llada_decoder_free(decoder);

@@ -88,7 +88,8 @@ static llada_decoder *make_decoder(const api *a, const llada_model *model) {
 static int run_out(const api *a, llada_decoder *decoder, int32_t *tokens, int compare) {
     int32_t is[GEN];
     size_t count = 0;
-    if (!decoder || a->decoder_run(decoder, NULL, NULL, NULL) || a->decoder_output(decoder, is, GEN, &count, NULL) || count != GEN)
+    if (!decoder || a->decoder_run(decoder, NULL, NULL, NULL) || a->decoder_output(decoder, is, GEN, &count, NULL) ||
+        count != GEN)
         return 0;
     if (!compare) memcpy(tokens, is, sizeof is);
     return !memcmp(tokens, is, sizeof is);
@@ -200,7 +201,8 @@ int main(void) {
     verdict("a child goes on with its parent's decoder", in_child(use_the_decoder, NULL));
     verdict("a child opens a model of its own", in_child(open_another, NULL));
     verdict("a child of a child uses it, too", in_child(grandchild, NULL));
-    verdict("the parent goes on as if nothing had been", use_the_model(NULL) && run_out(&library, halfway, expected, 1));
+    verdict("the parent goes on as if nothing had been",
+            use_the_model(NULL) && run_out(&library, halfway, expected, 1));
     library.decoder_free(halfway);
     library.model_free(model);
 

@@ -71,8 +71,10 @@ static pthread_t main_thread;
 
 static void on_signal(int number) {
     (void)number;
-    if (pthread_equal(pthread_self(), main_thread)) on_main = 1;
-    else elsewhere = 1;
+    if (pthread_equal(pthread_self(), main_thread))
+        on_main = 1;
+    else
+        elsewhere = 1;
 }
 
 static int raise_it(const llada_decoder *decoder, void *user) {
@@ -95,7 +97,7 @@ static void team_takes_no_signals(void) {
     sigemptyset(&usr1);
     sigaddset(&usr1, SIGUSR1);
     CHECK_REFUSED(llada_decoder_step(decoder, &error), LLADA_OK); /* the team has begun by now */
-    pthread_sigmask(SIG_BLOCK, &usr1, NULL); /* only the team could take it */
+    pthread_sigmask(SIG_BLOCK, &usr1, NULL);                      /* only the team could take it */
     CHECK_REFUSED(llada_decoder_run(decoder, raise_it, NULL, &error), LLADA_OK);
     pthread_sigmask(SIG_UNBLOCK, &usr1, NULL);
     CHECK(on_main && !elsewhere);

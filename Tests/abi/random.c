@@ -19,7 +19,10 @@ typedef struct {
     size_t prompt_count;
     int32_t gen_length;
     int policy; /* at its beginning; a fork may have changed it */
-    struct { kind kind; int32_t a, b; } log[LOG];
+    struct {
+        kind kind;
+        int32_t a, b;
+    } log[LOG];
     int logged;
 } slot;
 
@@ -33,16 +36,17 @@ typedef struct {
     int wrong, line; /* the first thing that was */
 } worker;
 
-#define EXPECT(condition)                                                                                              \
-    do {                                                                                                               \
-        if (!(condition) && !w->wrong++) w->line = __LINE__;                                                           \
+#define EXPECT(condition)                                    \
+    do {                                                     \
+        if (!(condition) && !w->wrong++) w->line = __LINE__; \
     } while (0)
 
 static llada_policy policies[POLICIES];
 
 static void make_policies(void) {
-    static const llada_preset presets[POLICIES] = {LLADA_PRESET_SPEEDY,  LLADA_PRESET_QUALITY, LLADA_PRESET_QUALITY_MBE,
-                                                   LLADA_PRESET_LOW_CONFIDENCE, LLADA_PRESET_SPEEDY, LLADA_PRESET_QUALITY};
+    static const llada_preset presets[POLICIES] = {LLADA_PRESET_SPEEDY,      LLADA_PRESET_QUALITY,
+                                                   LLADA_PRESET_QUALITY_MBE, LLADA_PRESET_LOW_CONFIDENCE,
+                                                   LLADA_PRESET_SPEEDY,      LLADA_PRESET_QUALITY};
     for (int i = 0; i < POLICIES; i++) {
         llada_policy_init(&policies[i], sizeof policies[i], presets[i]);
         policies[i].temperature = i < 4 ? 0 : 0.8f;
@@ -91,7 +95,8 @@ static bool same(const llada_decoder *one, const llada_decoder *other) {
         return false;
     llada_decoder_canvas(one, &tokens[0], &states[0], &count[0]);
     llada_decoder_canvas(other, &tokens[1], &states[1], &count[1]);
-    if (memcmp(tokens[0], tokens[1], count[0] * sizeof **tokens) || memcmp(states[0], states[1], count[0])) return false;
+    if (memcmp(tokens[0], tokens[1], count[0] * sizeof **tokens) || memcmp(states[0], states[1], count[0]))
+        return false;
     if (a.phase != LLADA_PHASE_FORWARDED && a.phase != LLADA_PHASE_PROPOSED) return true;
     llada_decoder_predictions(one, &first[0], &predicted[0], &confidences[0], &count[0]);
     llada_decoder_predictions(other, &first[1], &predicted[1], &confidences[1], &count[1]);
@@ -144,7 +149,8 @@ static void branch(worker *w, slot *from, slot *to) {
     release(w, to);
     *to = *from;
     int policy = pick(w, 2 * POLICIES);
-    EXPECT(llada_decoder_fork(from->decoder, policy < POLICIES ? &policies[policy] : NULL, &to->decoder, NULL) == LLADA_OK);
+    EXPECT(llada_decoder_fork(from->decoder, policy < POLICIES ? &policies[policy] : NULL, &to->decoder, NULL) ==
+           LLADA_OK);
     if (policy < POLICIES) note(to, FORK, policy, 0);
     EXPECT(same(from->decoder, to->decoder));
 }
@@ -171,8 +177,10 @@ static void work_on(worker *w, slot **chosen, size_t count, bool whole) {
     for (size_t i = 0; i < count; i++) {
         bool forwarded = state_of(decoders[i]).forwards > before[i].forwards;
         /* Where a call fails, some have done their forwards. */
-        if (status == LLADA_OK && whole) note(chosen[i], STEP, 0, 0);
-        else if (forwarded) note(chosen[i], FORWARD, 0, 0);
+        if (status == LLADA_OK && whole)
+            note(chosen[i], STEP, 0, 0);
+        else if (forwarded)
+            note(chosen[i], FORWARD, 0, 0);
         EXPECT(status != LLADA_OK || whole || forwarded);
         w->steps += status == LLADA_OK;
     }
@@ -203,8 +211,10 @@ static void change(worker *w, slot *s) {
         position = position / BLOCK * BLOCK;
         status = llada_decoder_truncate(s->decoder, position, NULL);
         EXPECT(status == LLADA_OK || position > state.active_first || position + BLOCK <= state.prompt_length);
-        if (status == LLADA_OK) note(s, TRUNCATE, position, 0);
-        else EXPECT(status == LLADA_ERROR_INVALID_ARGUMENT);
+        if (status == LLADA_OK)
+            note(s, TRUNCATE, position, 0);
+        else
+            EXPECT(status == LLADA_ERROR_INVALID_ARGUMENT);
     }
 }
 
@@ -224,16 +234,26 @@ static void operate(worker *w) {
         return;
     }
     int what = pick(w, 100);
-    if (what < 25) step_some(w, true);
-    else if (what < 32) step_some(w, false);
-    else if (what < 55 && !state_of(s->decoder).finished) work_on(w, &s, 1, true);
-    else if (what < 67) branch(w, s, &w->slots[pick(w, SLOTS)]);
-    else if (what < 82) change(w, s);
-    else if (what < 88) begin(w, s);
-    else if (what < 91) release(w, s);
-    else if (what < 93) llada_decoder_cancel(s->decoder);
-    else if (what < 99) pin(w, what == 93);
-    else EXPECT(llada_prefix_cache_clear(w->cache) == LLADA_OK);
+    if (what < 25)
+        step_some(w, true);
+    else if (what < 32)
+        step_some(w, false);
+    else if (what < 55 && !state_of(s->decoder).finished)
+        work_on(w, &s, 1, true);
+    else if (what < 67)
+        branch(w, s, &w->slots[pick(w, SLOTS)]);
+    else if (what < 82)
+        change(w, s);
+    else if (what < 88)
+        begin(w, s);
+    else if (what < 91)
+        release(w, s);
+    else if (what < 93)
+        llada_decoder_cancel(s->decoder);
+    else if (what < 99)
+        pin(w, what == 93);
+    else
+        EXPECT(llada_prefix_cache_clear(w->cache) == LLADA_OK);
 
     llada_prefix_cache_info info = LLADA_PREFIX_CACHE_INFO_INIT;
     EXPECT(llada_prefix_cache_get_info(w->cache, &info) == LLADA_OK);
@@ -266,7 +286,8 @@ static void operate_on(int threads, int32_t team, uint64_t blocks) {
     make_policies();
     CHECK_STATUS(llada_prefix_cache_create(model, blocks * BLOCK_BYTES, &cache, NULL), LLADA_OK);
     for (int i = 0; i < threads; i++)
-        workers[i] = (worker){.model = model, .cache = cache, .random = (uint64_t)(17 + i), .operations = OPERATIONS / threads};
+        workers[i] =
+            (worker){.model = model, .cache = cache, .random = (uint64_t)(17 + i), .operations = OPERATIONS / threads};
     for (int i = 0; i < threads; i++) NEED(!pthread_create(&ids[i], NULL, run, &workers[i]));
     for (int i = 0; i < threads; i++) pthread_join(ids[i], NULL);
     worker sum = {0};

@@ -132,7 +132,8 @@ static void beside_others(void) {
     run_out(led, ruled, GEN);
     CHECK(memcmp(plain, ruled, sizeof plain));
     for (int i = 0; i < 3; i++)
-        decoders[i] = i == 1 ? with_rule(model, LLADA_PRESET_SPEEDY, left_to_right, &calls) : make_decoder(model, LLADA_PRESET_SPEEDY, GEN);
+        decoders[i] = i == 1 ? with_rule(model, LLADA_PRESET_SPEEDY, left_to_right, &calls)
+                             : make_decoder(model, LLADA_PRESET_SPEEDY, GEN);
     CHECK_REFUSED(llada_decoders_run(decoders, 3, 2, NULL, NULL, &error), LLADA_OK);
     for (int i = 0; i < 3; i++) {
         output_of(decoders[i], tokens);
@@ -318,8 +319,10 @@ static void frees_its_decoder(void) {
     llada_model *model = open_model(1);
     int calls = 0;
     CHECK_REFUSED(llada_decoder_step(with_rule(model, LLADA_PRESET_SPEEDY, free_it, &calls), &error), LLADA_OK);
-    CHECK_REFUSED(llada_decoder_run(with_rule(model, LLADA_PRESET_SPEEDY, free_and_stop, &calls), NULL, NULL, &error), LLADA_ERROR_STOPPED);
-    llada_decoder *two[] = {with_rule(model, LLADA_PRESET_SPEEDY, free_it, &calls), make_decoder(model, LLADA_PRESET_SPEEDY, GEN)};
+    CHECK_REFUSED(llada_decoder_run(with_rule(model, LLADA_PRESET_SPEEDY, free_and_stop, &calls), NULL, NULL, &error),
+                  LLADA_ERROR_STOPPED);
+    llada_decoder *two[] = {with_rule(model, LLADA_PRESET_SPEEDY, free_it, &calls),
+                            make_decoder(model, LLADA_PRESET_SPEEDY, GEN)};
     CHECK_REFUSED(llada_decoders_step(two, 2, &error), LLADA_OK);
     CHECK_EQUAL(calls, 3);
     CHECK_REFUSED(llada_decoder_run(two[1], NULL, NULL, &error), LLADA_OK);

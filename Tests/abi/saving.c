@@ -165,7 +165,8 @@ static void random_bytes(void) {
         memcpy(bytes, good, length);
         for (int change = 0; change < 1 + round % 3; change++) {
             seed = seed * 6364136223846793005u + 1442695040888963407u;
-            bytes[(seed >> 33) % (round % 4 ? header + 8 : 200)] = round % 2 ? (char)(seed >> 25) : "0123456789[]{},:\"U-e."[(seed >> 20) % 21];
+            bytes[(seed >> 33) % (round % 4 ? header + 8 : 200)] =
+                round % 2 ? (char)(seed >> 25) : "0123456789[]{},:\"U-e."[(seed >> 20) % 21];
         }
         file = fopen(inside("out/model.safetensors"), "wb");
         NEED(file && fwrite(bytes, 1, length, file) == length && !fclose(file));

@@ -41,8 +41,9 @@ static void scores(void) {
         options.everywhere = everywhere;
         float log_probs[ALL], confidences[ALL], entropies[ALL];
         int32_t predictions[ALL];
-        CHECK_REFUSED(llada_model_score(model, &s, 1, &options, log_probs, predictions, confidences, entropies, ALL,
-                                        &error), LLADA_OK);
+        CHECK_REFUSED(
+            llada_model_score(model, &s, 1, &options, log_probs, predictions, confidences, entropies, ALL, &error),
+            LLADA_OK);
         for (int version = 0; version < VERSIONS; version++)
             for (int i = 0; i < COUNT; i++) {
                 int at = version * COUNT + i;
@@ -56,7 +57,8 @@ static void scores(void) {
                 int start = i / BLOCK * BLOCK, end = start + BLOCK < COUNT ? start + BLOCK : COUNT, best = 0;
                 memcpy(seen, tokens, sizeof seen);
                 memcpy(seen + start, noisy + version * COUNT + start, (size_t)(end - start) * sizeof *seen);
-                CHECK_REFUSED(llada_model_logits(model, seen, (size_t)end, BLOCK, logits, COUNT * VOCAB, &error), LLADA_OK);
+                CHECK_REFUSED(llada_model_logits(model, seen, (size_t)end, BLOCK, logits, COUNT * VOCAB, &error),
+                              LLADA_OK);
                 const float *row = logits + i * VOCAB;
                 double sum = 0, mean = 0;
                 for (int t = 1; t < VOCAB; t++) best = row[t] > row[best] ? t : best;
@@ -88,7 +90,8 @@ static void parts(void) {
     CHECK_REFUSED(llada_model_score(model, both, 3, &options, NULL, NULL, NULL, some, ALL + COUNT, &error), LLADA_OK);
     for (int i = 0; i < ALL + COUNT; i++) CHECK((ids[i] < 0) == !!isnan(some[i]));
     for (int i = 0; i < 2; i++) {
-        CHECK_REFUSED(llada_model_score(model, &both[2 * i], 1, &options, some, NULL, NULL, NULL, ALL, &error), LLADA_OK);
+        CHECK_REFUSED(llada_model_score(model, &both[2 * i], 1, &options, some, NULL, NULL, NULL, ALL, &error),
+                      LLADA_OK);
         CHECK(!memcmp(some, all + i * ALL, (i ? COUNT : ALL) * sizeof *some));
     }
     CHECK_REFUSED(llada_model_score(model, both, 3, &options, NULL, NULL, NULL, NULL, 0, &error), LLADA_OK);
@@ -104,13 +107,18 @@ static void refusals(void) {
     for (int i = 0; i < ALL; i++) out[i] = 7;
     const int32_t outside[COUNT] = {3, 1, 4, 1, 5, 9, 2, 6, 5, 35, VOCAB}, negative[COUNT] = {-1};
     const llada_noised_sequence bad[] = {
-        {NULL, COUNT, noisy, VERSIONS, 3},           {tokens, COUNT, NULL, VERSIONS, 3},
-        {tokens, COUNT, noisy, VERSIONS, COUNT + 1}, {tokens, COUNT, noisy, VERSIONS, SIZE_MAX},
+        {NULL, COUNT, noisy, VERSIONS, 3},
+        {tokens, COUNT, NULL, VERSIONS, 3},
+        {tokens, COUNT, noisy, VERSIONS, COUNT + 1},
+        {tokens, COUNT, noisy, VERSIONS, SIZE_MAX},
         {tokens, COUNT, noisy, VERSIONS, 4} /* noise in the prompt */,
-        {tokens, COUNT, outside, 1, 3},              {outside, COUNT, noisy, VERSIONS, 3},
-        {negative, COUNT, noisy, VERSIONS, 0},       {tokens, COUNT, noisy, SIZE_MAX, 3},
+        {tokens, COUNT, outside, 1, 3},
+        {outside, COUNT, noisy, VERSIONS, 3},
+        {negative, COUNT, noisy, VERSIONS, 0},
+        {tokens, COUNT, noisy, SIZE_MAX, 3},
         {tokens, COUNT, noisy, SIZE_MAX / COUNT + 1, 3},
-        {tokens, SIZE_MAX, noisy, 1, 3},             {tokens, (size_t)1 << 40, noisy, 1, 3},
+        {tokens, SIZE_MAX, noisy, 1, 3},
+        {tokens, (size_t)1 << 40, noisy, 1, 3},
         {tokens, COUNT, noisy, (size_t)1 << 31, 3},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -119,8 +127,10 @@ static void refusals(void) {
                       LLADA_ERROR_INVALID_ARGUMENT);
     }
     llada_noised_sequence s = sequence();
-    CHECK_REFUSED(llada_model_score(NULL, &s, 1, &options, out, NULL, NULL, NULL, ALL, &error), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_model_score(model, NULL, 1, &options, out, NULL, NULL, NULL, ALL, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_model_score(NULL, &s, 1, &options, out, NULL, NULL, NULL, ALL, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_model_score(model, NULL, 1, &options, out, NULL, NULL, NULL, ALL, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_model_score(model, &s, SIZE_MAX, &options, out, NULL, NULL, NULL, ALL, &error),
                   LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_model_score(model, &s, 1, &options, out, NULL, NULL, NULL, ALL - 1, &error),
@@ -139,7 +149,10 @@ static void ages(void) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model *model = open_model(1);
     llada_noised_sequence s = sequence();
-    struct { llada_score_options o; unsigned char tail[16]; } options;
+    struct {
+        llada_score_options o;
+        unsigned char tail[16];
+    } options;
     float expected[ALL], out[ALL];
     memset(&options, 0x5A, sizeof options);
     options.o.block_length = BLOCK;
@@ -163,7 +176,10 @@ static void ages(void) {
     llada_model_free(model);
 }
 
-typedef struct { int calls, stop_at; double last; } watched;
+typedef struct {
+    int calls, stop_at;
+    double last;
+} watched;
 
 static int watch(double fraction, void *user) {
     watched *w = user;
@@ -187,7 +203,8 @@ static void progress(void) {
     CHECK_REFUSED(llada_model_score(model, &s, 1, &options, out, NULL, NULL, NULL, LONG * MANY, &error), LLADA_OK);
     CHECK(w.calls == 4 && w.last == 1); /* 296 + 5 * 300 positions, 512 a forward */
     w = (watched){0, 2, 0};
-    CHECK_REFUSED(llada_model_score(model, &s, 1, &options, out, NULL, NULL, NULL, LONG * MANY, &error), LLADA_ERROR_STOPPED);
+    CHECK_REFUSED(llada_model_score(model, &s, 1, &options, out, NULL, NULL, NULL, LONG * MANY, &error),
+                  LLADA_ERROR_STOPPED);
     CHECK_EQUAL(w.calls, 2);
     llada_model_free(model);
 }
@@ -195,7 +212,8 @@ static void progress(void) {
 static void *score_often(void *model) {
     float *out = malloc(ALL * sizeof *out);
     llada_noised_sequence s = sequence();
-    for (int i = 0; i < 20; i++) CHECK_STATUS(llada_model_score(model, &s, 1, NULL, out, NULL, NULL, NULL, ALL, NULL), LLADA_OK);
+    for (int i = 0; i < 20; i++)
+        CHECK_STATUS(llada_model_score(model, &s, 1, NULL, out, NULL, NULL, NULL, ALL, NULL), LLADA_OK);
     return out;
 }
 

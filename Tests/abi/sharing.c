@@ -74,10 +74,12 @@ static void arguments_of_caches(void) {
     CHECK_STATUS(llada_prefix_cache_get_info(NULL, &info), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_STATUS(llada_prefix_cache_get_info(cache, NULL), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_STATUS(llada_prefix_cache_clear(NULL), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_prefix_cache_pin(NULL, prompt, PROMPT, BLOCK, true, &found, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_prefix_cache_pin(NULL, prompt, PROMPT, BLOCK, true, &found, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_prefix_cache_pin(cache, NULL, 1, BLOCK, true, &found, &error), LLADA_ERROR_INVALID_ARGUMENT);
     for (int32_t block = -1; block <= 0; block++)
-        CHECK_REFUSED(llada_prefix_cache_pin(cache, prompt, PROMPT, block, true, &found, &error), LLADA_ERROR_INVALID_ARGUMENT);
+        CHECK_REFUSED(llada_prefix_cache_pin(cache, prompt, PROMPT, block, true, &found, &error),
+                      LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_EQUAL(found, 7);
     CHECK_REFUSED(llada_prefix_cache_pin(cache, prompt, PROMPT, BLOCK, true, NULL, &error), LLADA_OK);
     CHECK_REFUSED(llada_prefix_cache_pin(cache, NULL, 0, BLOCK, true, &found, &error), LLADA_OK);
@@ -89,9 +91,11 @@ static void arguments_of_caches(void) {
     llada_decoder_options_init(&options, sizeof options);
     CHECK(options.prefix_cache == NULL);
     options.prefix_cache = cache;
-    CHECK_REFUSED(llada_decoder_create(other_model, prompt, PROMPT, &options, &decoder, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_decoder_create(other_model, prompt, PROMPT, &options, &decoder, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
     options.use_cache = false;
-    CHECK_REFUSED(llada_decoder_create(model, prompt, PROMPT, &options, &decoder, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_decoder_create(model, prompt, PROMPT, &options, &decoder, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
     CHECK(!decoder);
     llada_prefix_cache_free(cache);
     llada_model_free(model);
@@ -102,7 +106,10 @@ static void arguments_of_caches(void) {
 static void ages_of_cache_info(void) {
     llada_model *model = open_model(1);
     llada_prefix_cache *cache = make_cache(model, 1 << 20);
-    struct { llada_prefix_cache_info i; unsigned char tail[16]; } s;
+    struct {
+        llada_prefix_cache_info i;
+        unsigned char tail[16];
+    } s;
     memset(&s, 0, sizeof s);
     s.i.struct_size = sizeof s;
     CHECK_STATUS(llada_prefix_cache_get_info(cache, &s.i), LLADA_OK);
@@ -127,7 +134,11 @@ static void arguments_of_batches(void) {
     llada_decoder *done = make_nth(model, NULL, 2);
     int32_t tokens[GEN];
     run_out(done, tokens, GEN);
-    const struct { llada_decoder *decoders[2]; size_t count; llada_status forward, step, run; } bad[] = {
+    const struct {
+        llada_decoder *decoders[2];
+        size_t count;
+        llada_status forward, step, run;
+    } bad[] = {
         {{one, NULL}, 2, LLADA_ERROR_INVALID_ARGUMENT, LLADA_ERROR_INVALID_ARGUMENT, LLADA_ERROR_INVALID_ARGUMENT},
         {{one, one}, 2, LLADA_ERROR_INVALID_ARGUMENT, LLADA_ERROR_INVALID_ARGUMENT, LLADA_ERROR_INVALID_ARGUMENT},
         {{one, stranger}, 2, LLADA_ERROR_INVALID_ARGUMENT, LLADA_ERROR_INVALID_ARGUMENT, LLADA_ERROR_INVALID_ARGUMENT},

@@ -228,7 +228,8 @@ static void caches(void) {
     CHECK_REFUSED(llada_decoder_restore_file(model, loaded, inside("decoder"), &restored, &error), LLADA_OK);
     llada_model *other = open_model(1);
     llada_decoder *none = NULL;
-    CHECK_REFUSED(llada_decoder_restore_file(other, loaded, inside("decoder"), &none, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_decoder_restore_file(other, loaded, inside("decoder"), &none, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
     CHECK(!none);
     llada_decoder_free(restored);
     llada_decoder_free(decoder);

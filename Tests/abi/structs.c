@@ -156,9 +156,9 @@ AT(llada_event, new_token, 12);
 AT(llada_event, confidence, 16);
 AT(llada_event, reason, 20);
 
-_Static_assert(LLADA_ERROR_SNAPSHOT == -17 && LLADA_ERROR_SPECIAL_TOKEN == -16 &&
-               LLADA_ERROR_BUFFER_TOO_SMALL == -15 && LLADA_ERROR_STATE == -11 &&
-               LLADA_ERROR_INVALID_ARGUMENT == -1 && LLADA_OK == 0, "codes never change");
+_Static_assert(LLADA_ERROR_SNAPSHOT == -17 && LLADA_ERROR_SPECIAL_TOKEN == -16 && LLADA_ERROR_BUFFER_TOO_SMALL == -15 &&
+                   LLADA_ERROR_STATE == -11 && LLADA_ERROR_INVALID_ARGUMENT == -1 && LLADA_OK == 0,
+               "codes never change");
 
 static void version(void) {
     char text[32];
@@ -172,12 +172,24 @@ static void version(void) {
 }
 
 static void status_names(void) {
-    static const char *const names[] = {"LLADA_OK", "LLADA_ERROR_INVALID_ARGUMENT", "LLADA_ERROR_OUT_OF_MEMORY",
-        "LLADA_ERROR_IO", "LLADA_ERROR_JSON", "LLADA_ERROR_CONFIG", "LLADA_ERROR_SAFETENSORS",
-        "LLADA_ERROR_SHARD_INDEX", "LLADA_ERROR_TENSOR", "LLADA_ERROR_TOKENIZER", "LLADA_ERROR_UNSUPPORTED",
-        "LLADA_ERROR_STATE", "LLADA_ERROR_BUSY", "LLADA_ERROR_CANCELLED", "LLADA_ERROR_STOPPED",
-        "LLADA_ERROR_BUFFER_TOO_SMALL", "LLADA_ERROR_SPECIAL_TOKEN",
-        "LLADA_ERROR_SNAPSHOT"};
+    static const char *const names[] = {"LLADA_OK",
+                                        "LLADA_ERROR_INVALID_ARGUMENT",
+                                        "LLADA_ERROR_OUT_OF_MEMORY",
+                                        "LLADA_ERROR_IO",
+                                        "LLADA_ERROR_JSON",
+                                        "LLADA_ERROR_CONFIG",
+                                        "LLADA_ERROR_SAFETENSORS",
+                                        "LLADA_ERROR_SHARD_INDEX",
+                                        "LLADA_ERROR_TENSOR",
+                                        "LLADA_ERROR_TOKENIZER",
+                                        "LLADA_ERROR_UNSUPPORTED",
+                                        "LLADA_ERROR_STATE",
+                                        "LLADA_ERROR_BUSY",
+                                        "LLADA_ERROR_CANCELLED",
+                                        "LLADA_ERROR_STOPPED",
+                                        "LLADA_ERROR_BUFFER_TOO_SMALL",
+                                        "LLADA_ERROR_SPECIAL_TOKEN",
+                                        "LLADA_ERROR_SNAPSHOT"};
     for (int i = 0; i <= 17; i++) {
         if (strcmp(llada_status_name(-i), names[i])) failed(__FILE__, __LINE__, "%d is %s", -i, llada_status_name(-i));
         CHECK(llada_status_name(-i) == llada_status_name(-i));
@@ -192,8 +204,8 @@ static void init_gives_the_defaults(void) {
     memset(&m, 0xA5, sizeof m);
     CHECK_STATUS(llada_model_options_init(&m, sizeof m), LLADA_OK);
     CHECK(m.struct_size == sizeof m && m.dtype == LLADA_DTYPE_AUTO && m.threads == 0 && m.mask_token_id == -1 &&
-          m.eos_token_id == -1 && m.blas == LLADA_BLAS_AUTO && m.use_mmap && !m.expert_capacity && !m.progress && !m.progress_user &&
-          m.kv_dtype == LLADA_DTYPE_AUTO);
+          m.eos_token_id == -1 && m.blas == LLADA_BLAS_AUTO && m.use_mmap && !m.expert_capacity && !m.progress &&
+          !m.progress_user && m.kv_dtype == LLADA_DTYPE_AUTO);
     llada_decoder_options d;
     memset(&d, 0xA5, sizeof d);
     CHECK_STATUS(llada_decoder_options_init(&d, sizeof d), LLADA_OK);
@@ -218,14 +230,23 @@ static void init_gives_the_defaults(void) {
 static void init_stays_inside(void) {
     static const size_t sizes[] = {4, 8, 0, 200};
     for (int which = 0; which < 3; which++) {
-        size_t own = which == 0 ? sizeof(llada_model_options) : which == 1 ? sizeof(llada_decoder_options) : sizeof(llada_policy);
+        size_t own = which == 0   ? sizeof(llada_model_options)
+                     : which == 1 ? sizeof(llada_decoder_options)
+                                  : sizeof(llada_policy);
         for (size_t i = 0; i < 4; i++) {
-            union { llada_model_options m; llada_decoder_options d; llada_policy p; uint32_t size; unsigned char bytes[256]; } u;
+            union {
+                llada_model_options m;
+                llada_decoder_options d;
+                llada_policy p;
+                uint32_t size;
+                unsigned char bytes[256];
+            } u;
             size_t size = sizes[i] ? sizes[i] : own;
             memset(&u, 0xA5, sizeof u);
             CHECK_STATUS(which == 0   ? llada_model_options_init(&u.m, size)
                          : which == 1 ? llada_decoder_options_init(&u.d, size)
-                                      : llada_policy_init(&u.p, size, LLADA_PRESET_SPEEDY), LLADA_OK);
+                                      : llada_policy_init(&u.p, size, LLADA_PRESET_SPEEDY),
+                         LLADA_OK);
             CHECK_EQUAL(u.size, size);
             for (size_t b = own; b < size; b++) CHECK(u.bytes[b] == 0);
             for (size_t b = size; b < sizeof u; b++) CHECK(u.bytes[b] == 0xA5);
@@ -248,16 +269,23 @@ typedef struct {
     bool welcome;
 } age;
 
-#define AGES(T, second_field)                                                                                          \
-    {{0, 0, true}, {sizeof(T) + 16, 0, true}, {sizeof(T) + 16, 1, false}, {sizeof(T) + 1, 1, false},                   \
-     {offsetof(T, second_field), 0xFF, true}, {1, 0xFF, false}, {3, 0xFF, false}}
+#define AGES(T, second_field)                                                                           \
+    {                                                                                                   \
+        {0, 0, true}, {sizeof(T) + 16, 0, true}, {sizeof(T) + 16, 1, false}, {sizeof(T) + 1, 1, false}, \
+            {offsetof(T, second_field), 0xFF, true}, {1, 0xFF, false}, {                                \
+            3, 0xFF, false                                                                              \
+        }                                                                                               \
+    }
 enum { AGE_COUNT = 7 };
 
 static void ages_of_model_options(void) {
     llada_error error = LLADA_ERROR_INIT;
     static const age ages[AGE_COUNT] = AGES(llada_model_options, dtype);
     for (size_t i = 0; i < AGE_COUNT; i++) {
-        struct { llada_model_options o; unsigned char tail[16]; } s;
+        struct {
+            llada_model_options o;
+            unsigned char tail[16];
+        } s;
         memset(&s, ages[i].tail, sizeof s);
         s.o = usual_options();
         if (ages[i].size) s.o.struct_size = ages[i].size;
@@ -268,7 +296,10 @@ static void ages_of_model_options(void) {
         llada_model_free(model);
     }
     /* The tail alone is not enough: only the last of many bytes is set. */
-    struct { llada_model_options o; unsigned char tail[4096]; } far;
+    struct {
+        llada_model_options o;
+        unsigned char tail[4096];
+    } far;
     memset(&far, 0, sizeof far);
     far.o = usual_options();
     far.o.struct_size = sizeof far;
@@ -317,7 +348,10 @@ static void ages_of_decoder_options(void) {
     llada_model *model = open_model(1);
     static const age ages[AGE_COUNT] = AGES(llada_decoder_options, block_length);
     for (size_t i = 0; i < AGE_COUNT; i++) {
-        struct { llada_decoder_options o; unsigned char tail[16]; } s;
+        struct {
+            llada_decoder_options o;
+            unsigned char tail[16];
+        } s;
         memset(&s, ages[i].tail, sizeof s);
         llada_decoder_options_init(&s.o, sizeof s.o);
         if (ages[i].size) s.o.struct_size = ages[i].size;
@@ -347,7 +381,10 @@ static void ages_of_policy(void) {
     llada_model *model = open_model(1);
     static const age ages[AGE_COUNT] = AGES(llada_policy, kind);
     for (size_t i = 0; i < AGE_COUNT; i++) {
-        struct { llada_policy p; unsigned char tail[16]; } s;
+        struct {
+            llada_policy p;
+            unsigned char tail[16];
+        } s;
         memset(&s, ages[i].tail, sizeof s);
         CHECK_STATUS(llada_policy_init(&s.p, sizeof s.p, LLADA_PRESET_SPEEDY), LLADA_OK);
         if (ages[i].size) s.p.struct_size = ages[i].size;
@@ -365,7 +402,10 @@ static void ages_of_policy(void) {
 /* Structs the library fills: it fills as much as there is, never more, and leaves struct_size alone. */
 static void ages_of_model_info(void) {
     llada_model *model = open_model(1);
-    struct { llada_model_info i; unsigned char tail[16]; } s;
+    struct {
+        llada_model_info i;
+        unsigned char tail[16];
+    } s;
     memset(&s, 0, sizeof s);
     s.i.struct_size = sizeof s;
     CHECK_STATUS(llada_model_get_info(model, &s.i), LLADA_OK);
@@ -398,7 +438,10 @@ static void ages_of_model_info(void) {
 static void ages_of_decoder_state(void) {
     llada_model *model = open_model(1);
     llada_decoder *decoder = make_decoder(model, LLADA_PRESET_SPEEDY, 9);
-    struct { llada_decoder_state s; unsigned char tail[16]; } s;
+    struct {
+        llada_decoder_state s;
+        unsigned char tail[16];
+    } s;
     memset(&s, 0, sizeof s);
     s.s.struct_size = sizeof s;
     CHECK_STATUS(llada_decoder_get_state(decoder, &s.s), LLADA_OK);
@@ -417,7 +460,10 @@ static void ages_of_decoder_state(void) {
 
 /* An error of another size gets what fits, NUL-terminated; one of no size, or no error at all, gets nothing. */
 static void ages_of_error(void) {
-    struct { llada_error e; unsigned char tail[64]; } s;
+    struct {
+        llada_error e;
+        unsigned char tail[64];
+    } s;
     llada_model *model = NULL;
     for (uint32_t size = 0; size <= sizeof s; size = size < 32 ? size + 1 : size * 2) {
         memset(&s, 0xA5, sizeof s);

@@ -65,10 +65,19 @@ def driven(page: Path, width: int = 1000) -> dict:
     page.write_text(page.read_text(encoding="utf-8").replace("</body>", DRIVER + "</body>"), encoding="utf-8")
     done = subprocess.run(
         [
-            "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--window-size={width},900",
-            "--virtual-time-budget=60000", "--dump-dom", page.as_uri(),
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            f"--window-size={width},900",
+            "--virtual-time-budget=60000",
+            "--dump-dom",
+            page.as_uri(),
         ],
-        capture_output=True, text=True, timeout=240,
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     report = re.search(r'<pre id="report">(.*?)</pre>', done.stdout, re.S)
     assert report, done.stderr[-2000:]
@@ -78,7 +87,10 @@ def driven(page: Path, width: int = 1000) -> dict:
 @pytest.fixture(scope="module")
 def trace():
     with llada.Model.load(ROOT / "examples" / "models" / "tiny-2.1") as model:
-        with model.decoder(QUESTION, llada.Policy.speedy(), gen_length=64, eos_early_stop=True) as dec, dec.record() as trace:
+        with (
+            model.decoder(QUESTION, llada.Policy.speedy(), gen_length=64, eos_early_stop=True) as dec,
+            dec.record() as trace,
+        ):
             dec.step()
             place = int(dec.drafts[2])
             dec.set(place, 20)
@@ -109,11 +121,23 @@ def test_it_shows_what_happened(trace, tmp_path):
     at = {note["what"]: note for note in notes}
     last = len(frames) - 1
     assert [at[what]["slider"] for what in ("end", "Home", "ArrowRight", "End", "ArrowLeft", "back", "on", "row")] == [
-        last, 0, 1, last, last - 1, last - 2, last - 1, 2
+        last,
+        0,
+        1,
+        last,
+        last - 1,
+        last - 2,
+        last - 1,
+        2,
     ]
     place = places[3]
-    for what in (f"position {place}", f"token {frames[-1].canvas[place]}", f"confidence {frames[-1].sure[place]:.4f}",
-                 f"written by forward {frames[-1].written[place]}", f"reason {frames[-1].reasons[place].replace('_', ' ')}"):
+    for what in (
+        f"position {place}",
+        f"token {frames[-1].canvas[place]}",
+        f"confidence {frames[-1].sure[place]:.4f}",
+        f"written by forward {frames[-1].written[place]}",
+        f"reason {frames[-1].reasons[place].replace('_', ' ')}",
+    ):
         assert what in at["hover"]["facts"]
     assert at["chosen"]["chosen"] == 1 and at["let go"]["chosen"] == 0
     assert at["played"]["slider"] == last

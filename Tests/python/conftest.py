@@ -97,8 +97,11 @@ def decoder(run: dict, **options) -> llada.Decoder:
     return model(name).decoder(
         run["prompt"],
         **{
-            "policy": policy(run), "block_length": run["block_length"], "gen_length": run["gen_length"],
-            "eos_early_stop": run.get("eos_early_stop", False), **options,
+            "policy": policy(run),
+            "block_length": run["block_length"],
+            "gen_length": run["gen_length"],
+            "eos_early_stop": run.get("eos_early_stop", False),
+            **options,
         },
     )
 
@@ -115,5 +118,7 @@ def cases(*algorithms: str) -> list:
 
     return [
         pytest.param(run, id=(key := f"{run['algo']}-{run['id']}"), marks=marks(key))
-        for name in CHECKPOINTS for run in runs(name) if run["algo"] in algorithms
+        for name in CHECKPOINTS
+        for run in runs(name)
+        if run["algo"] in algorithms
     ]

@@ -34,8 +34,9 @@ def concatenated_mask(n, block):
     """[2n, 2n] bool over [noisy; clean]: may the query (row) see the key (column)?"""
     b = torch.arange(n) // block
     noisy_noisy, noisy_clean, clean_clean = b[:, None] == b, b[:, None] > b, b[:, None] >= b
-    return torch.cat([torch.cat([noisy_noisy, noisy_clean], 1),
-                      torch.cat([torch.zeros(n, n, dtype=torch.bool), clean_clean], 1)], 0)
+    return torch.cat(
+        [torch.cat([noisy_noisy, noisy_clean], 1), torch.cat([torch.zeros(n, n, dtype=torch.bool), clean_clean], 1)], 0
+    )
 
 
 @torch.no_grad()
@@ -62,7 +63,9 @@ def sequences(rng, vocab, mask):
         noisy = np.tile(tokens, (4, 1))
         for z, masked, wrong in zip(noisy, (1.0, 0.6, 0.3, 0.0), (0.0, 0.0, 0.3, 0.3)):
             kind = rng.random(n)
-            z[(kind >= masked) & (kind < masked + wrong)] = rng.integers(0, vocab, ((kind >= masked) & (kind < masked + wrong)).sum())
+            z[(kind >= masked) & (kind < masked + wrong)] = rng.integers(
+                0, vocab, ((kind >= masked) & (kind < masked + wrong)).sum()
+            )
             z[kind < masked] = mask
             z[:prompt] = tokens[:prompt]
         yield {"tokens": tokens.tolist(), "prompt_length": prompt, "block_length": block, "noisy": noisy.tolist()}
@@ -89,9 +92,15 @@ def losses(model, cases, mask):
         kept.append(-mine[(noisy == tokens) & answer])
     masked, entropies, right, wrong, kept = map(torch.cat, (masked, entropies, right, wrong, kept))
     confidence = (entropies * right).sum() / right.sum().clamp(min=1)
-    return {"lambda": LAMBDA, "cap": (masked.mean() + LAMBDA * confidence).item(), "entropy": confidence.item(),
-            "m2t": masked.mean().item(), "t2t": wrong.mean().item(), "keep": kept.mean().item(),
-            "counts": [len(masked), len(wrong), len(kept), int(right.sum())]}
+    return {
+        "lambda": LAMBDA,
+        "cap": (masked.mean() + LAMBDA * confidence).item(),
+        "entropy": confidence.item(),
+        "m2t": masked.mean().item(),
+        "t2t": wrong.mean().item(),
+        "keep": kept.mean().item(),
+        "counts": [len(masked), len(wrong), len(kept), int(right.sum())],
+    }
 
 
 def completed(tokens, block, mask):
@@ -120,12 +129,14 @@ def exact_bound(model, tokens, prompt, block, mask):
         place = np.arange(max(start, prompt), min(start + block, len(tokens)))
         m = len(place)
         noisy = np.tile(canvas, (2**m - 1, 1))
-        noisy[:, len(tokens):] = mask
+        noisy[:, len(tokens) :] = mask
         for z, chosen in zip(noisy, itertools.islice(itertools.product((False, True), repeat=m), 1, None)):
             z[place[np.array(chosen)]] = mask
         where = torch.as_tensor(noisy[:, place] == mask)
         k = where.sum(1).tolist()
-        weight = torch.tensor([math.gamma(i) * math.gamma(m - i + 1) / math.gamma(m + 1) for i in k], dtype=torch.float64)
+        weight = torch.tensor(
+            [math.gamma(i) * math.gamma(m - i + 1) / math.gamma(m + 1) for i in k], dtype=torch.float64
+        )
         mine = own(log_softmax(model, canvas, noisy, block), canvas)[:, place]
         total += (weight * (mine * where).sum(1)).sum().item()
     return total
@@ -134,8 +145,14 @@ def exact_bound(model, tokens, prompt, block, mask):
 def bounds(model, rng, vocab, mask):
     for n, prompt, block in ((18, 6, 8), (11, 3, 4)):
         tokens = rng.integers(0, vocab, n)
-        case = {"tokens": tokens.tolist(), "prompt_length": prompt, "block_length": block, "seed": 5, "samples": 4,
-                "exact": exact_bound(model, tokens, prompt, block, mask)}
+        case = {
+            "tokens": tokens.tolist(),
+            "prompt_length": prompt,
+            "block_length": block,
+            "seed": 5,
+            "samples": 4,
+            "exact": exact_bound(model, tokens, prompt, block, mask),
+        }
         for name, complementary in (("pairs", True), ("single", False)):
             draw = draw_noise(tokens, prompt, block, mask, 4, 5, complementary, None)
             case[name] = estimates(model, tokens, prompt, block, draw.noised.noisy, draw.group, mask).tolist()
@@ -160,8 +177,16 @@ def ebpo(new, old, cases, advantages, weights):
     log_rho = ((values[0] - values[1]) * torch.tensor(weights)).sum(1)
     rho, a = log_rho.exp(), torch.tensor(advantages)
     surrogate = torch.minimum(rho * a, rho.clamp(1 - EPS_LOW, 1 + EPS_HIGH) * a)
-    return {"block_length": block, "sequences": cases, "advantages": advantages, "weights": weights, "eps": [EPS_LOW, EPS_HIGH],
-            "log_ratios": log_rho.tolist(), "surrogates": surrogate.tolist(), "old": values[1].tolist()}
+    return {
+        "block_length": block,
+        "sequences": cases,
+        "advantages": advantages,
+        "weights": weights,
+        "eps": [EPS_LOW, EPS_HIGH],
+        "log_ratios": log_rho.tolist(),
+        "surrogates": surrogate.tolist(),
+        "old": values[1].tolist(),
+    }
 
 
 def dpo(policy, ref, rng, vocab, mask):
@@ -176,8 +201,15 @@ def dpo(policy, ref, rng, vocab, mask):
             b.append([estimates(m, tokens, 9, block, draw.noised.noisy, 1, mask)[0].item() for m in (policy, ref)])
         found.append(b)
     margins = [BETA * ((w[0] - w[1]) - (l[0] - l[1])) for w, l in found]
-    return {"block_length": block, "pairs": pairs, "beta": BETA, "seed": 3, "bounds": found, "margins": margins,
-            "losses": [math.log1p(math.exp(-m)) for m in margins]}
+    return {
+        "block_length": block,
+        "pairs": pairs,
+        "beta": BETA,
+        "seed": 3,
+        "bounds": found,
+        "margins": margins,
+        "losses": [math.log1p(math.exp(-m)) for m in margins],
+    }
 
 
 def rounded(value):
@@ -212,9 +244,14 @@ def main():
     new, old, rng = models["gqa_group"], reference.load_hf(CONFORMANCE / "gqa_group"), np.random.default_rng(8)
     old.norm.data *= OLD_NORM
     cases = [{k: v for k, v in case.items() if k != "block_length"} for case in sequences(rng, *ids["gqa_group"])]
-    write("pair", {
-        "old_norm": OLD_NORM, "dpo": dpo(new, old, rng, *ids["gqa_group"]),
-        "ebpo": ebpo(new, old, cases, [1.0, -0.5, 0.25, -2.0, 1.5], [0.02, 0.01, 0.03, 0.005])})
+    write(
+        "pair",
+        {
+            "old_norm": OLD_NORM,
+            "dpo": dpo(new, old, rng, *ids["gqa_group"]),
+            "ebpo": ebpo(new, old, cases, [1.0, -0.5, 0.25, -2.0, 1.5], [0.02, 0.01, 0.03, 0.005]),
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -94,7 +94,9 @@ def test_constants():
     # The header writes every value out.
     values = {name: int(value) for name, value in re.findall(r"\b(LLADA_[A-Z0-9_]+) = (-?\d+)", CODE)}
     mirrored = {"LLADA_OK": _abi.OK}
-    mirrored.update({f"LLADA_{name}": value for name, value in vars(_abi).items() if re.match("ERROR_|TEXT_|WATCH_", name)})
+    mirrored.update(
+        {f"LLADA_{name}": value for name, value in vars(_abi).items() if re.match("ERROR_|TEXT_|WATCH_", name)}
+    )
     for prefix, names in CONSTANTS.items():
         mirrored.update({prefix + name.upper(): value for value, name in enumerate(names)})
     assert values == mirrored
@@ -109,12 +111,24 @@ def test_states_are_the_header_s():
 
 def test_every_function_is_bound_as_declared():
     kinds = {
-        "size_t": ctypes.c_size_t, "int32_t": ctypes.c_int32, "uint32_t": ctypes.c_uint32, "bool": ctypes.c_bool,
-        "llada_status": ctypes.c_int32, "llada_preset": ctypes.c_int32, "void *": ctypes.c_void_p,
-        "llada_model *": ctypes.c_void_p, "llada_decoder *": ctypes.c_void_p, "llada_prefix_cache *": ctypes.c_void_p,
-        "char *": None, "uint64_t": ctypes.c_uint64,
-        "llada_progress_callback": _abi.ProgressCallback, "llada_step_callback": _abi.StepCallback, "uint8_t": ctypes.c_uint8, "float": ctypes.c_float,
-        "llada_block_end": ctypes.c_int32, "llada_rule": _abi.Rule,
+        "size_t": ctypes.c_size_t,
+        "int32_t": ctypes.c_int32,
+        "uint32_t": ctypes.c_uint32,
+        "bool": ctypes.c_bool,
+        "llada_status": ctypes.c_int32,
+        "llada_preset": ctypes.c_int32,
+        "void *": ctypes.c_void_p,
+        "llada_model *": ctypes.c_void_p,
+        "llada_decoder *": ctypes.c_void_p,
+        "llada_prefix_cache *": ctypes.c_void_p,
+        "char *": None,
+        "uint64_t": ctypes.c_uint64,
+        "llada_progress_callback": _abi.ProgressCallback,
+        "llada_step_callback": _abi.StepCallback,
+        "uint8_t": ctypes.c_uint8,
+        "float": ctypes.c_float,
+        "llada_block_end": ctypes.c_int32,
+        "llada_rule": _abi.Rule,
     }
     kinds.update(STRUCTS)
     declared = functions()
@@ -177,12 +191,21 @@ def test_presets_are_the_library_s():
     from llada import Policy
 
     ours = {
-        "low_confidence": Policy.low_confidence(), "speedy": Policy.speedy(), "quality": Policy.quality(),
+        "low_confidence": Policy.low_confidence(),
+        "speedy": Policy.speedy(),
+        "quality": Policy.quality(),
         "quality_mbe": Policy.quality(mbe_window=2),
     }
     fields = {"low_confidence": ("threshold", "steps", "minimal_topk")}
-    joint = ("threshold", "editing_threshold", "max_post_steps", "num_to_transfer", "penalty_lambda", "mbe_window",
-             "mbe_rounds")
+    joint = (
+        "threshold",
+        "editing_threshold",
+        "max_post_steps",
+        "num_to_transfer",
+        "penalty_lambda",
+        "mbe_window",
+        "mbe_rounds",
+    )
     sampling = ("kind", "temperature", "top_k", "top_p", "seed")
     for number, name in enumerate(_abi.PRESETS):
         theirs = _abi.Policy()
@@ -213,8 +236,12 @@ def test_sizes_a_library_does_not_know(gqa):
         longer.tail = tail
         made, error = c_void_p(), _abi.Error()
         status = _abi.lib.llada_decoder_create(
-            gqa._handle, (ctypes.c_int32 * 1)(1), 1, ctypes.cast(byref(longer), ctypes.POINTER(_abi.DecoderOptions)),
-            byref(made), byref(error),
+            gqa._handle,
+            (ctypes.c_int32 * 1)(1),
+            1,
+            ctypes.cast(byref(longer), ctypes.POINTER(_abi.DecoderOptions)),
+            byref(made),
+            byref(error),
         )
         assert (status == _abi.OK) is good
         assert status in (_abi.OK, _abi.ERROR_INVALID_ARGUMENT)

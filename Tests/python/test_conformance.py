@@ -51,7 +51,9 @@ def test_every_step_by_hand(run):
             dec.forward()
             if "pred" in step:
                 open_to_change = np.flatnonzero(dec.states[block] != llada.State.PROMPT)
-                assert dec.predictions[block][open_to_change].tolist() == np.array(step["pred"])[open_to_change].tolist()
+                assert (
+                    dec.predictions[block][open_to_change].tolist() == np.array(step["pred"])[open_to_change].tolist()
+                )
                 assert np.abs(dec.confidences[block] - step["conf"])[open_to_change].max() < 2e-4
             proposal = dec.propose()
             if "m2t" in step:

@@ -18,11 +18,16 @@ def start(name="gqa_group", prompt=PROMPT, block_length=8, gen_length=24, **opti
 
 # -- The three ways to run are one
 
+
 @pytest.mark.parametrize(
     "chosen",
     [
-        Policy.speedy(), Policy.quality(), Policy.quality(mbe_window=2), Policy.speedy(mbe_window=3, mbe_rounds=2),
-        Policy.low_confidence(), Policy.speedy(temperature=0.8, top_k=20, top_p=0.9, seed=7),
+        Policy.speedy(),
+        Policy.quality(),
+        Policy.quality(mbe_window=2),
+        Policy.speedy(mbe_window=3, mbe_rounds=2),
+        Policy.low_confidence(),
+        Policy.speedy(temperature=0.8, top_k=20, top_p=0.9, seed=7),
     ],
     ids=repr,
 )
@@ -35,7 +40,9 @@ def test_ways_to_run(name, chosen):
         assert dec.finished and dec.phase == "finished"
         assert result.tokens.tolist() == whole.tokens.tolist()
         assert (result.forwards, result.edits, result.finish_reason) == (
-            whole.forwards, whole.edits, whole.finish_reason
+            whole.forwards,
+            whole.edits,
+            whole.finish_reason,
         )
 
     with start(name, policy=chosen, gen_length=32) as dec:
@@ -72,6 +79,7 @@ def test_a_step_can_be_begun_by_hand_and_finished():
 
 
 # -- Events
+
 
 @pytest.mark.parametrize("chosen", [Policy.speedy(), Policy.quality(mbe_window=2), Policy.low_confidence()], ids=repr)
 def test_events_tell_the_whole_story(chosen):
@@ -114,6 +122,7 @@ def test_arrays_are_snapshots():
 
 
 # -- Looking
+
 
 def test_what_a_forward_shows():
     with start("mini_like") as dec:
@@ -169,6 +178,7 @@ def test_revisiting_looks_both_ways():
 
 # -- Interfering
 
+
 def test_propose_takes_many_forms():
     with start() as dec:
         dec.forward()
@@ -177,7 +187,12 @@ def test_propose_takes_many_forms():
         assert by_policy and all(edit.reason in ("threshold", "fallback") for edit in by_policy)
         expected = [(6, int(predicted[6])), (7, int(predicted[7]))]
         for form in (
-            [6, 7], np.array([6, 7]), expected, dict(expected), (pair for pair in expected), np.array(expected),
+            [6, 7],
+            np.array([6, 7]),
+            expected,
+            dict(expected),
+            (pair for pair in expected),
+            np.array(expected),
             [llada.Edit(p, t, 0.5, "threshold") for p, t in expected],
         ):
             proposal = dec.propose(form)
@@ -336,6 +351,7 @@ def test_interference_and_the_cache(seed):
 
 # -- Rules of one's own
 
+
 def joint_threshold(dec: llada.Decoder):
     """LLaDA2.1's policy, once more, in Python."""
     p, sure, predicted, canvas = dec.policy, dec.confidences, dec.predictions, dec.canvas
@@ -373,9 +389,7 @@ def test_left_to_right():
 
 
 def test_generate_with_a_rule():
-    result = model("gqa_group").generate(
-        PROMPT, Policy.low_confidence(), 8, 11, False, rule=lambda dec: dec.masked[:1]
-    )
+    result = model("gqa_group").generate(PROMPT, Policy.low_confidence(), 8, 11, False, rule=lambda dec: dec.masked[:1])
     assert result.forwards == 11 and result.tpf == 1.0
 
 
@@ -391,6 +405,7 @@ def test_an_exception_in_a_rule_leaves_the_decoder_usable():
 
 
 # -- Callbacks
+
 
 def test_callbacks_see_every_step():
     seen = []
@@ -440,6 +455,7 @@ def test_exceptions_pass_through():
 
 # -- Results
 
+
 def test_generation():
     result = model("mini_like").generate(PROMPT, gen_length=20, block_length=8)
     assert result.tokens.dtype == np.int32
@@ -464,9 +480,13 @@ def test_output_before_the_end_is_what_is_settled():
 
 def test_seeds():
     chosen = Policy.speedy(temperature=1.5)
-    ask = lambda seed: model("gqa_group").generate(  # noqa: E731
-        PROMPT, chosen.replace(seed=seed), block_length=8, gen_length=40, eos_early_stop=False
-    ).tokens.tolist()
+    ask = lambda seed: (
+        model("gqa_group")
+        .generate(  # noqa: E731
+            PROMPT, chosen.replace(seed=seed), block_length=8, gen_length=40, eos_early_stop=False
+        )
+        .tokens.tolist()
+    )
     assert ask(1) == ask(1)
     assert len({tuple(ask(seed)) for seed in range(5)}) > 1
 
@@ -481,6 +501,7 @@ def test_penalty_changes_what_is_predicted_not_the_logits():
 
 
 # -- Being looked at
+
 
 def test_pictures():
     with start("mini_like") as dec:

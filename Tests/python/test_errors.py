@@ -26,6 +26,7 @@ def alive():
 
 # -- Opening
 
+
 @pytest.fixture
 def checkpoint(tmp_path):
     for name in ("config.json", "model.safetensors"):
@@ -78,8 +79,18 @@ def test_broken_files(checkpoint):
 def test_bad_options():
     folder = CONFORMANCE / "gqa_group"
     for options in (
-        {"dtype": "f64"}, {"dtype": None}, {"blas": "mkl"}, {"kv_dtype": "f16"}, {"kv_dtype": "int8"}, {"threads": 0}, {"threads": -1}, {"threads": 2**40},
-        {"mask_token_id": -2}, {"mask_token_id": VOCABULARY}, {"eos_token_id": 2**31}, {"eos_token_id": VOCABULARY},
+        {"dtype": "f64"},
+        {"dtype": None},
+        {"blas": "mkl"},
+        {"kv_dtype": "f16"},
+        {"kv_dtype": "int8"},
+        {"threads": 0},
+        {"threads": -1},
+        {"threads": 2**40},
+        {"mask_token_id": -2},
+        {"mask_token_id": VOCABULARY},
+        {"eos_token_id": 2**31},
+        {"eos_token_id": VOCABULARY},
     ):
         with pytest.raises((ValueError, llada.Error)):
             llada.Model.load(folder, **{"mask_token_id": MASK, "eos_token_id": 126, **options})
@@ -112,12 +123,22 @@ def test_an_unknown_mask_id():
 
 # -- Logits and prompts
 
+
 @pytest.mark.parametrize(
     "ids, kind",
     [
-        ([VOCABULARY], ValueError), ([-1], ValueError), ([2**31], ValueError), ([2**70], (ValueError, TypeError)),
-        ([[1, 2]], ValueError), ([1.0], TypeError), (["a"], TypeError), ([True], TypeError), (None, (TypeError, ValueError)),
-        (7, ValueError), ([[1], [2, 3]], (TypeError, ValueError)), ({"a": 1}, (TypeError, ValueError)),
+        ([VOCABULARY], ValueError),
+        ([-1], ValueError),
+        ([2**31], ValueError),
+        ([2**70], (ValueError, TypeError)),
+        ([[1, 2]], ValueError),
+        ([1.0], TypeError),
+        (["a"], TypeError),
+        ([True], TypeError),
+        (None, (TypeError, ValueError)),
+        (7, ValueError),
+        ([[1], [2, 3]], (TypeError, ValueError)),
+        ({"a": 1}, (TypeError, ValueError)),
     ],
 )
 def test_bad_ids(gqa, ids, kind):
@@ -131,7 +152,10 @@ def test_bad_ids(gqa, ids, kind):
 def test_ids_of_any_integer_kind(gqa):
     expected = gqa.logits([1, 2, 3, 4], block_length=4)
     for form in (
-        (1, 2, 3, 4), np.array([1, 2, 3, 4], np.uint8), np.array([4, 3, 2, 1], np.int64)[::-1], range(1, 5),
+        (1, 2, 3, 4),
+        np.array([1, 2, 3, 4], np.uint8),
+        np.array([4, 3, 2, 1], np.int64)[::-1],
+        range(1, 5),
         np.array([[1, 9], [2, 9], [3, 9], [4, 9]])[:, 0],
     ):
         assert np.array_equal(gqa.logits(form, block_length=4), expected)
@@ -172,13 +196,23 @@ def test_no_tokenizer(gqa):
 @pytest.mark.parametrize(
     "changes, kind",
     [
-        ({"threshold": float("nan")}, ValueError), ({"threshold": "high"}, (TypeError, ValueError)),
-        ({"steps": 2**31}, ValueError), ({"steps": 1.5}, TypeError), ({"num_to_transfer": -1}, ValueError),
-        ({"max_post_steps": -1}, ValueError), ({"temperature": -1.0}, ValueError),
-        ({"temperature": float("inf")}, ValueError), ({"temperature": 1.0, "top_k": -1}, ValueError),
-        ({"temperature": 1.0, "top_p": -0.5}, ValueError), ({"seed": -1}, ValueError), ({"seed": 2**64}, ValueError),
-        ({"mbe_window": 0}, ValueError), ({"mbe_window": -1}, ValueError), ({"mbe_rounds": -1}, ValueError),
-        ({"kind": "greedy"}, ValueError), ({"editing_threshold": float("nan")}, ValueError),
+        ({"threshold": float("nan")}, ValueError),
+        ({"threshold": "high"}, (TypeError, ValueError)),
+        ({"steps": 2**31}, ValueError),
+        ({"steps": 1.5}, TypeError),
+        ({"num_to_transfer": -1}, ValueError),
+        ({"max_post_steps": -1}, ValueError),
+        ({"temperature": -1.0}, ValueError),
+        ({"temperature": float("inf")}, ValueError),
+        ({"temperature": 1.0, "top_k": -1}, ValueError),
+        ({"temperature": 1.0, "top_p": -0.5}, ValueError),
+        ({"seed": -1}, ValueError),
+        ({"seed": 2**64}, ValueError),
+        ({"mbe_window": 0}, ValueError),
+        ({"mbe_window": -1}, ValueError),
+        ({"mbe_rounds": -1}, ValueError),
+        ({"kind": "greedy"}, ValueError),
+        ({"editing_threshold": float("nan")}, ValueError),
         ({"penalty_lambda": float("nan")}, ValueError),
     ],
     ids=str,
@@ -200,6 +234,7 @@ def test_not_a_policy(gqa):
 
 # -- Decoders
 
+
 @pytest.fixture
 def dec(gqa):
     with gqa.decoder(PROMPT, block_length=8, gen_length=16) as decoder:
@@ -208,8 +243,14 @@ def dec(gqa):
 
 def test_out_of_order(dec):
     for call in (
-        dec.propose, dec.apply, lambda: dec.predictions, lambda: dec.confidences, lambda: dec.candidates(4),
-        lambda: dec.logits(4), lambda: dec.proposal, lambda: dec.propose([4]),
+        dec.propose,
+        dec.apply,
+        lambda: dec.predictions,
+        lambda: dec.confidences,
+        lambda: dec.candidates(4),
+        lambda: dec.logits(4),
+        lambda: dec.proposal,
+        lambda: dec.propose([4]),
     ):
         with pytest.raises(llada.StateError):
             call()
@@ -225,9 +266,15 @@ def test_out_of_order(dec):
 def test_positions_off_the_canvas(dec, position):
     dec.forward()
     for call in (
-        lambda: dec.set(position, 1), lambda: dec.mask(position), lambda: dec.lock(position),
-        lambda: dec.unlock(position), lambda: dec.ban(1, position), lambda: dec.candidates(position),
-        lambda: dec.logits(position), lambda: dec.propose([position]), lambda: dec.propose([(position, 1)]),
+        lambda: dec.set(position, 1),
+        lambda: dec.mask(position),
+        lambda: dec.lock(position),
+        lambda: dec.unlock(position),
+        lambda: dec.ban(1, position),
+        lambda: dec.candidates(position),
+        lambda: dec.logits(position),
+        lambda: dec.propose([position]),
+        lambda: dec.propose([(position, 1)]),
     ):
         with pytest.raises(ValueError):
             call()
@@ -238,8 +285,13 @@ def test_positions_off_the_canvas(dec, position):
 def test_positions_that_are_none(dec):
     dec.forward()
     for call in (
-        lambda: dec.set(4.0, 1), lambda: dec.mask("4"), lambda: dec.lock(None), lambda: dec.propose([4.5]),
-        lambda: dec.propose(4), lambda: dec.propose([(4, 1.5)]), lambda: dec.set(True, 1),
+        lambda: dec.set(4.0, 1),
+        lambda: dec.mask("4"),
+        lambda: dec.lock(None),
+        lambda: dec.propose([4.5]),
+        lambda: dec.propose(4),
+        lambda: dec.propose([(4, 1.5)]),
+        lambda: dec.set(True, 1),
     ):
         with pytest.raises(TypeError):
             call()
@@ -303,14 +355,18 @@ def test_candidates_of_nothing(dec):
 
 # -- After the end
 
+
 def test_a_closed_model():
     closed = load("gqa_group")
     closed.close()
     closed.close()
     assert closed.closed and "closed" in repr(closed)
     for call in (
-        lambda: closed.logits(PROMPT), lambda: closed.generate(PROMPT), lambda: closed.decoder(PROMPT),
-        lambda: closed.encode_prompt("hello"), lambda: closed.__enter__(),
+        lambda: closed.logits(PROMPT),
+        lambda: closed.generate(PROMPT),
+        lambda: closed.decoder(PROMPT),
+        lambda: closed.encode_prompt("hello"),
+        lambda: closed.__enter__(),
     ):
         with pytest.raises(llada.ClosedError, match="closed"):
             call()
@@ -326,9 +382,20 @@ def test_a_closed_decoder(gqa):
     dec.cancel()
     names = [name for name in dir(llada.Decoder) if not name.startswith("_")]
     arguments = {
-        "set": (4, 1), "mask": (4,), "lock": (4,), "unlock": (4,), "ban": (1,), "unban": (1,), "candidates": (4,),
-        "logits": (4,), "propose": ([4],), "truncate": (0,), "save": ("unused",), "disable_expert": (1, 0),
-        "routing": (1,), "hidden": (1,),
+        "set": (4, 1),
+        "mask": (4,),
+        "lock": (4,),
+        "unlock": (4,),
+        "ban": (1,),
+        "unban": (1,),
+        "candidates": (4,),
+        "logits": (4,),
+        "propose": ([4],),
+        "truncate": (0,),
+        "save": ("unused",),
+        "disable_expert": (1, 0),
+        "routing": (1,),
+        "hidden": (1,),
     }
     for name in names:
         if name in ("close", "closed", "cancel", "policy", "rule", "locked", "mask_token_id"):
@@ -368,7 +435,10 @@ def test_garbage_is_collected():
 
 # -- What looks right and is not
 
-@pytest.mark.parametrize("prompt", [None, b"bytes", {1, 2}, {"role": "user", "content": "one message"}, ["two", "prompts"]])
+
+@pytest.mark.parametrize(
+    "prompt", [None, b"bytes", {1, 2}, {"role": "user", "content": "one message"}, ["two", "prompts"]]
+)
 def test_what_is_no_prompt_is_refused_in_words(prompt):
     with pytest.raises(TypeError, match="a prompt is a str, a conversation"):
         model("gqa_group").generate(prompt)
@@ -411,6 +481,7 @@ def test_the_bound_of_no_tokens():
 
 
 # -- The exceptions themselves
+
 
 def test_exceptions_travel():
     from llada import _abi, errors

@@ -149,7 +149,13 @@ def test_score_writes_what_the_model_answers(tmp_path):
 def test_precision_measures_against_f32(tmp_path):
     folder, questions = ROOT / "examples" / "models" / "tiny-2.1", tmp_path / "q.jsonl"
     tasks.write_jsonl(questions, HELD_OUT)
-    script = [sys.executable, str(ROOT / "examples" / "python" / "precision.py"), str(folder), "--questions", str(questions)]
+    script = [
+        sys.executable,
+        str(ROOT / "examples" / "python" / "precision.py"),
+        str(folder),
+        "--questions",
+        str(questions),
+    ]
     more = ["--per-family", "1", "--dtype", "auto", "int4", "--expert-capacity", "2"]
     printed = subprocess.run(script + more, capture_output=True, text=True, check=True).stdout
     rows = {cells[0]: cells[1:] for line in printed.splitlines()[4:] for cells in [line.strip("| ").split(" | ")]}

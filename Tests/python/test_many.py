@@ -166,9 +166,16 @@ def test_with_everything(gqa):
 
     plain = [gqa.generate(p, policy, **options, callback=until_third) for p, policy in zip(PROMPTS, policies)]
     with gqa.prefix_cache(1 << 24) as cache:
-        many = list(gqa.stream_many(
-            PROMPTS, policies, **options, callback=until_third, prefix_cache=cache, in_flight=4,
-        ))
+        many = list(
+            gqa.stream_many(
+                PROMPTS,
+                policies,
+                **options,
+                callback=until_third,
+                prefix_cache=cache,
+                in_flight=4,
+            )
+        )
     assert all(map(same, many, plain))
     assert None in {answer.finish_reason for answer in many} and len({answer.finish_reason for answer in many}) > 1
 
@@ -177,7 +184,9 @@ def test_text():
     with llada.Model.load(ROOT / "examples" / "models" / "tiny-2.1", threads=1) as tiny:
         questions = [f"What is {n} plus {3 * n}?" for n in (12, 34, 51)]
         answers = list(tiny.stream_many(questions, llada.Policy.speedy(), gen_length=64))
-        assert [a.text for a in answers] == [tiny.generate(q, llada.Policy.speedy(), gen_length=64).text for q in questions]
+        assert [a.text for a in answers] == [
+            tiny.generate(q, llada.Policy.speedy(), gen_length=64).text for q in questions
+        ]
         assert [a.text.rsplit(" ", 1)[1] for a in answers][:2] == ["48", "136"]
 
 

@@ -44,7 +44,12 @@ def test_model_info():
         assert 0 < info.num_parameters * 4 <= info.weight_bytes + 4096
         assert (info.dtype, info.kv_dtype) == ("auto", "f32")
         assert "gqa_group" in repr(model)
-    for dtype, kv_dtype, expected in (("f32", "auto", "f32"), ("int8", "auto", "bf16"), ("int4", "f32", "f32"), ("f32", "bf16", "bf16")):
+    for dtype, kv_dtype, expected in (
+        ("f32", "auto", "f32"),
+        ("int8", "auto", "bf16"),
+        ("int4", "f32", "f32"),
+        ("f32", "bf16", "bf16"),
+    ):
         with load("gqa_group", dtype=dtype, kv_dtype=kv_dtype) as model:
             assert (model.info.dtype, model.info.kv_dtype) == (dtype, expected)
 
@@ -94,7 +99,9 @@ def test_who_gets_a_bar(monkeypatch, capsys):
 
 def python(code, **environment):
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True,
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
         env={**os.environ, **environment},
     )
 
@@ -145,13 +152,17 @@ def test_the_readme_works_when_pasted(capsys):
 @pytest.mark.parametrize("name", ["generate.py", "step.py"])
 def test_examples(name):
     done = subprocess.run(
-        [sys.executable, ROOT / "examples" / "python" / name, "What is 2 plus 3?"], capture_output=True, text=True,
+        [sys.executable, ROOT / "examples" / "python" / name, "What is 2 plus 3?"],
+        capture_output=True,
+        text=True,
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert "forwards" in done.stdout and done.stderr == ""
     missing = subprocess.run(
-        [sys.executable, ROOT / "examples" / "python" / name, "--model", "/nowhere"], capture_output=True, text=True,
+        [sys.executable, ROOT / "examples" / "python" / name, "--model", "/nowhere"],
+        capture_output=True,
+        text=True,
     )
     assert missing.returncode == 1 and "/nowhere" in missing.stderr and "Traceback" not in missing.stderr
 
@@ -190,7 +201,10 @@ def test_batch(tmp_path):
 
 def example(name, *arguments, **options):
     done = subprocess.run(
-        [sys.executable, ROOT / "examples" / "python" / name, *arguments], capture_output=True, text=True, timeout=120,
+        [sys.executable, ROOT / "examples" / "python" / name, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
         **options,
     )
     assert done.returncode == 0 and done.stderr == "", done.stderr

@@ -116,7 +116,9 @@ def test_the_page_holds_the_whole_trace(trace, tmp_path):
             canvas[place] = token
         assert frame["predictions"] == step.predictions.tolist() and frame["first"] == step.active.start
         assert frame["confidences"] == pytest.approx(step.confidences, abs=6e-5)
-        assert [tuple(event) for event in frame["events"]] == [(e.position, e.kind, e.old, e.reason) for e in step.events]
+        assert [tuple(event) for event in frame["events"]] == [
+            (e.position, e.kind, e.old, e.reason) for e in step.events
+        ]
     assert np.array_equal(canvas, trace.canvas[: len(canvas)])
     assert data["frames"][-1]["edits"] == trace.result.edits
     shown = [data["texts"][str(token)] for token in trace.result.tokens if str(token) in data["texts"]]
@@ -148,7 +150,14 @@ def test_no_token_gets_out(trace, tmp_path):
     assert notebook.tags[0][1]["srcdoc"] == text and notebook.tags[0][1]["sandbox"] == "allow-scripts"
 
     bad.svg(tmp_path / "bad.svg")
-    assert {node.tag.split("}")[1] for node in xml.parse(tmp_path / "bad.svg").iter()} <= {"svg", "title", "rect", "g", "animate", "text"}
+    assert {node.tag.split("}")[1] for node in xml.parse(tmp_path / "bad.svg").iter()} <= {
+        "svg",
+        "title",
+        "rect",
+        "g",
+        "animate",
+        "text",
+    }
 
     for terminal in (False, True):
         stream = Terminal() if terminal else io.StringIO()
@@ -252,7 +261,9 @@ def test_a_decoder_shows_itself(tiny):
 def test_heat_maps(trace, tmp_path, monkeypatch):
     figures = []
     save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *given, **more: (figures.append(figure), save(figure, *given, **more)))
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, *given, **more: (figures.append(figure), save(figure, *given, **more))
+    )
     before = dict(matplotlib.rcParams)
     trace.heat_map(tmp_path / "confidence.png")
     trace.expert_map(tmp_path / "experts.png")
@@ -282,14 +293,19 @@ def test_what_is_missing_is_said(tmp_path):
 
 def command(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "llada.trace", *map(str, arguments)], capture_output=True, text=True, timeout=120,
+        [sys.executable, "-m", "llada.trace", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
         cwd=ROOT / "bindings" / "python",
     )
 
 
 def test_command_line(tmp_path):
     run = tmp_path / "run.jsonl"
-    done = command("record", TINY, "What is 2 plus 3?", "--policy", "speedy", "--threshold", "0.6", "--gen-length", 32, "-o", run)
+    done = command(
+        "record", TINY, "What is 2 plus 3?", "--policy", "speedy", "--threshold", "0.6", "--gen-length", 32, "-o", run
+    )
     assert done.returncode == 0 and "5" in done.stdout, done.stderr
     trace = Trace.load(run)
     assert trace.policy == Policy.speedy(threshold=0.6)
@@ -326,17 +342,33 @@ def test_the_tutorial(tmp_path):
     assert source.count("PER_FAMILY = 50\n") == 1 and source.count("# %% [markdown]\n") == 8
     folder = tmp_path / "examples" / "python"
     folder.mkdir(parents=True)
-    (folder / "tutorial.py").write_text(source.replace("PER_FAMILY = 50\n", "PER_FAMILY = 1\n").replace("delay=0.2", "delay=0"))
-    for name in ("bindings", "examples/models", "examples/training", "examples/python/results.py", "examples/python/score.py",
-                 "examples/python/modes.py"):
+    (folder / "tutorial.py").write_text(
+        source.replace("PER_FAMILY = 50\n", "PER_FAMILY = 1\n").replace("delay=0.2", "delay=0")
+    )
+    for name in (
+        "bindings",
+        "examples/models",
+        "examples/training",
+        "examples/python/results.py",
+        "examples/python/score.py",
+        "examples/python/modes.py",
+    ):
         (tmp_path / name).symlink_to(ROOT / name)
     done = subprocess.run(
-        [sys.executable, folder / "tutorial.py", tmp_path / "out"], capture_output=True, text=True, timeout=300, cwd=tmp_path,
+        [sys.executable, folder / "tutorial.py", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=tmp_path,
     )
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert "replayed: the same, bit for bit" in done.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "draft.html", "draft.png", "together.html", "together.jsonl", "tutorial.png"
+        "draft.html",
+        "draft.png",
+        "together.html",
+        "together.jsonl",
+        "tutorial.png",
     }
     rows = re.findall(r"^  (S@|together )([\d.]+) +([\d.]+) ± [\d.]+ % +([\d.]+) a forward", done.stdout, re.M)
     assert len(rows) == 8 and all(0 <= float(share) <= 100 and float(tpf) > 1 for _, _, share, tpf in rows)

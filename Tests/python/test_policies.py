@@ -43,8 +43,14 @@ class Script:
     def window(self) -> llada.Window:
         states = np.where(self.canvas == self.mask_token_id, llada.State.MASKED, llada.State.DRAFT).astype(np.uint8)
         return llada.Window(
-            np.arange(len(self.canvas)), self.canvas.copy(), states, np.zeros(len(self.canvas), bool),
-            self.logits.argmax(-1).astype(np.int32), softmax(self.logits).max(-1), self.block_step, False,
+            np.arange(len(self.canvas)),
+            self.canvas.copy(),
+            states,
+            np.zeros(len(self.canvas), bool),
+            self.logits.argmax(-1).astype(np.int32),
+            softmax(self.logits).max(-1),
+            self.block_step,
+            False,
         )
 
     def window_logits(self) -> np.ndarray:
@@ -103,6 +109,7 @@ def test_units_of_dinfer_and_sglang():
 
 # -- The built-in policies once more
 
+
 def side_by_side(run: dict, policy: llada.Policy, rule: llada.Rule) -> llada.Decoder:
     """The rule on a policy that would do something else, and the built-in policy: equal in every step."""
     with decoder(run) as theirs:
@@ -151,7 +158,11 @@ def test_samples_hold_what_matters():
 
 @pytest.mark.parametrize("run", cases("sglang_JointThreshold"))
 def test_the_penalty_is_the_built_in_one(run):
-    names = {"edit_threshold": "editing_threshold", "max_post_edit_steps": "max_post_steps", "penalty_lambda": "penalty"}
+    names = {
+        "edit_threshold": "editing_threshold",
+        "max_post_edit_steps": "max_post_steps",
+        "penalty_lambda": "penalty",
+    }
     rule = joint_threshold.JointThreshold(**{names.get(name, name): value for name, value in run["params"].items()})
     policy = llada.Policy.joint_threshold(2.0, 2.0, max_post_steps=ENDLESS)
     assert side_by_side(run, policy, rule).tokens.tolist() == run["output"]
@@ -160,7 +171,8 @@ def test_the_penalty_is_the_built_in_one(run):
 # -- All of them
 
 RULES = {
-    "hierarchical": (hierarchical, hierarchical.Hierarchical), "credit": (credit, credit.Credit),
+    "hierarchical": (hierarchical, hierarchical.Hierarchical),
+    "credit": (credit, credit.Credit),
     "decaying_threshold": (decaying_threshold, decaying_threshold.DecayingThreshold),
     "remask_low_confidence": (remask_low_confidence, remask_low_confidence.RemaskLowConfidence),
     "no_stutter": (no_stutter, no_stutter.NoStutter),
@@ -217,13 +229,15 @@ def test_each_is_less_than_forty_lines_of_code():
         strings = [node.body[0] for node in documented if ast.get_docstring(node) is not None]
         inside = {line for node in strings for line in range(node.lineno, node.end_lineno + 1)}
         code = [
-            line for number, line in enumerate(text.splitlines(), 1)
+            line
+            for number, line in enumerate(text.splitlines(), 1)
             if line.strip() and not line.strip().startswith("#") and number not in inside
         ]
         assert len(code) < 40 or file.name == "try_all.py", (file.name, len(code))
 
 
 # -- JSON, whatever the model wants
+
 
 @pytest.fixture(scope="module")
 def tiny():
@@ -251,7 +265,11 @@ def strictly(text: str) -> dict:
     "prompt",
     [
         "Ned has a goat and is 34 years old. Write that as JSON with the keys pet, name and age.",
-        "What is 17 plus 25?", "Do not write JSON. Write [1, 2", 'Say "\\" and then }{', "", "null",
+        "What is 17 plus 25?",
+        "Do not write JSON. Write [1, 2",
+        'Say "\\" and then }{',
+        "",
+        "null",
         '{"a": {"b": [{"c": "' * 8,
     ],
 )
@@ -292,10 +310,28 @@ def test_json_of_noise(tiny, constraint, seed):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "{}"), ("{", "}"), ('{"', '":0}'), ('{"a"', ":0}"), ('{"a":', "0}"), ('{"a": "x', '"}'), ('{"a": 1', "}"),
-        ('{"a": [', "]}"), ('{"a": [1,', "0]}"), ('{"a": 1,', '"":0}'), ('{"a": tr', "ue}"), ('{"a": -', "0}"),
-        ('{"a": {"}', '":0}}'), ('{"a": 1}', ""), ('{"a": 1}}', None), ("[", None), ("1", None), ('{"a": 01', None),
-        ('{"a" "', None), ('{"a": NaN', None), ("{,", None), ('{"a": Infinity', None),
+        ("", "{}"),
+        ("{", "}"),
+        ('{"', '":0}'),
+        ('{"a"', ":0}"),
+        ('{"a":', "0}"),
+        ('{"a": "x', '"}'),
+        ('{"a": 1', "}"),
+        ('{"a": [', "]}"),
+        ('{"a": [1,', "0]}"),
+        ('{"a": 1,', '"":0}'),
+        ('{"a": tr', "ue}"),
+        ('{"a": -', "0}"),
+        ('{"a": {"}', '":0}}'),
+        ('{"a": 1}', ""),
+        ('{"a": 1}}', None),
+        ("[", None),
+        ("1", None),
+        ('{"a": 01', None),
+        ('{"a" "', None),
+        ('{"a": NaN', None),
+        ("{,", None),
+        ('{"a": Infinity', None),
     ],
 )
 def test_endings(text, expected):

@@ -93,7 +93,9 @@ def test_what_ebpo_takes(gqa):
         assert sequence.noisy.shape == (2, found.tokens.shape[1])
         assert np.array_equal(sequence.tokens[:end], found.tokens[index, :end])
         masked = sequence.noisy != sequence.tokens
-        assert masked[0, len(PROMPT) : end].all() and not masked[:, end:].any()  # at the first step all are still to come
+        assert (
+            masked[0, len(PROMPT) : end].all() and not masked[:, end:].any()
+        )  # at the first step all are still to come
         assert 0 < masked[1].sum() < masked[0].sum()
     other = model("gqa_group", dtype="int8")
     ratios = llada.ebpo(gqa, batch, other, found.advantages, block_length=8)

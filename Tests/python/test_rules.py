@@ -21,7 +21,10 @@ def start(name="gqa_group", prompt=PROMPT, block_length=8, gen_length=24, **opti
 
 # -- The active positions
 
-@pytest.mark.parametrize("policy", [Policy.speedy(mbe_window=2), Policy.low_confidence(), Policy.speedy(temperature=1.0)])
+
+@pytest.mark.parametrize(
+    "policy", [Policy.speedy(mbe_window=2), Policy.low_confidence(), Policy.speedy(temperature=1.0)]
+)
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_the_window_is_what_the_whole_canvas_says(name, policy):
     editing = 0
@@ -99,6 +102,7 @@ def test_the_step_map_is_what_the_events_say():
 
 # -- What a rule returns
 
+
 @pytest.mark.parametrize("form", ["bool", "positions", "pairs", "dict", "array of pairs", "edits"])
 def test_forms_of_edits(form):
     """One decision, said in six ways."""
@@ -108,8 +112,11 @@ def test_forms_of_edits(form):
         chosen = window.masked & (window.confidences >= window.confidences[window.masked].max(initial=0))
         positions, tokens = window.positions[chosen], window.predictions[chosen]
         return {
-            "bool": lambda: chosen, "positions": lambda: positions, "pairs": lambda: zip(positions, tokens),
-            "dict": lambda: dict(zip(positions, tokens)), "array of pairs": lambda: np.stack([positions, tokens], -1),
+            "bool": lambda: chosen,
+            "positions": lambda: positions,
+            "pairs": lambda: zip(positions, tokens),
+            "dict": lambda: dict(zip(positions, tokens)),
+            "array of pairs": lambda: np.stack([positions, tokens], -1),
             "edits": lambda: [llada.Edit(p, t, 0.0, "host") for p, t in zip(positions, tokens)],
         }[form]()
 
@@ -154,6 +161,7 @@ def test_unmask_replace_remask_lock():
 
 # -- Who ends a block
 
+
 def test_a_rule_keeps_a_block_open():
     def look_twice(dec):
         dec.end_block(dec.block_step == 5)
@@ -181,6 +189,7 @@ def test_end_block_is_for_one_apply():
 
 
 # -- Whose state it is
+
 
 class Counting:
     """Fills one mask a step and knows how often it was asked."""
@@ -282,6 +291,7 @@ def test_a_restored_decoder_takes_a_rule():
 
 # -- In the library itself
 
+
 def test_a_rule_through_c(gqa):
     from ctypes import byref
 
@@ -311,9 +321,16 @@ def test_all_policies_answer():
     import sys
 
     done = subprocess.run(
-        [sys.executable, ROOT / "examples" / "python" / "policies" / "try_all.py", ROOT / "examples" / "models" / "tiny-2.1",
-         "Ned has a goat and is 34 years old. Write that as JSON with the keys pet, name and age."],
-        capture_output=True, text=True, timeout=120, check=True,
+        [
+            sys.executable,
+            ROOT / "examples" / "python" / "policies" / "try_all.py",
+            ROOT / "examples" / "models" / "tiny-2.1",
+            "Ned has a goat and is 34 years old. Write that as JSON with the keys pet, name and age.",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     )
     lines = done.stdout.splitlines()
     assert len(lines) == 8 and all('{"pet": "goat", "name": "Ned", "age": 34}' in line for line in lines), done.stdout

@@ -81,7 +81,10 @@ def test_what_is_in_the_file(saved, dtype):
     entries, start = header(saved / dtype / "model.safetensors")
     parameters = sum(array.size for array in safetensors(CONFORMANCE / "gqa_group" / "model.safetensors").values())
     assert entries.pop("__metadata__") == {
-        "format": "llada-packed", "version": "1", "dtype": dtype, "parameters": str(parameters)
+        "format": "llada-packed",
+        "version": "1",
+        "dtype": dtype,
+        "parameters": str(parameters),
     }
     assert set(entries) == set(safetensors(CONFORMANCE / "gqa_group" / "model.safetensors"))
     block = {"bf16": 8192, "int8": 4224, "int4": 2304}
@@ -103,7 +106,13 @@ def test_the_folder_is_whole(tmp_path):
         model.save(tmp_path / "saved")
         expected = model.generate("What is 17 plus 25?", gen_length=64)
     files = {file.name for file in (tmp_path / "saved").iterdir()}
-    assert files == {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"}
+    assert files == {
+        "model.safetensors",
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
     for name in files - {"model.safetensors"}:
         assert (tmp_path / "saved" / name).read_bytes() == (TINY / name).read_bytes()
     with llada.Model.load(tmp_path / "saved") as model:
@@ -134,6 +143,7 @@ def test_a_name_that_is_not_utf8(tmp_path):
 
 
 # -- Refusals
+
 
 def refused(model, folder, kind, *words):
     before = sorted(folder.parent.rglob("*"))
@@ -189,19 +199,22 @@ def test_another_precision_is_refused(saved):
                     llada.Model.load(saved / dtype, dtype=other, **ids("gqa_group"))
 
 
-@pytest.mark.parametrize("change, kind, words", [
-    (('"version":"1"', '"version":"2"'), "UNSUPPORTED", ['version is "2"', 'expected "1"']),
-    (('"version":"1",', ""), "UNSUPPORTED", ["version is missing"]),
-    (('"dtype":"int4"', '"dtype":"int5"'), "UNSUPPORTED", ['dtype is "int5"', '"bf16", "int8", "int4"']),
-    (('"dtype":"int4"', '"dtype":"int8"'), "TENSOR", ["experts", "shape is [1, 1, 2304]", "[1, 1, 4224]"]),
-    (('"version":"1"', '"version":"1","tile":"32"'), "UNSUPPORTED", ['"tile" is "32"']),
-    (('"parameters":"', '"parameters":"1'), "TENSOR", ["parameters is 1", "config.json"]),
-    (('"parameters":"', '"parameters":"x'), "UNSUPPORTED", ['parameters is "x', "a number"]),
-    (('"format":"llada-packed"', '"format":"pt"'), "TENSOR", ["U8", "F32, F16 or BF16"]),
-    (('"shape":[2,1,4224]', '"shape":[1,2,4224]'), "TENSOR", ["query_key_value", "[1, 2, 4224]", "[2, 1, 4224]"]),
-    (('"shape":[2,1,4224]', '"shape":[2,1,4223]'), "SAFETENSORS", ["query_key_value"]),
-    (('"dtype":"U8","shape":[2,1,4224]', '"dtype":"I8","shape":[2,1,4224]'), "TENSOR", ["I8", "expected U8"]),
-])
+@pytest.mark.parametrize(
+    "change, kind, words",
+    [
+        (('"version":"1"', '"version":"2"'), "UNSUPPORTED", ['version is "2"', 'expected "1"']),
+        (('"version":"1",', ""), "UNSUPPORTED", ["version is missing"]),
+        (('"dtype":"int4"', '"dtype":"int5"'), "UNSUPPORTED", ['dtype is "int5"', '"bf16", "int8", "int4"']),
+        (('"dtype":"int4"', '"dtype":"int8"'), "TENSOR", ["experts", "shape is [1, 1, 2304]", "[1, 1, 4224]"]),
+        (('"version":"1"', '"version":"1","tile":"32"'), "UNSUPPORTED", ['"tile" is "32"']),
+        (('"parameters":"', '"parameters":"1'), "TENSOR", ["parameters is 1", "config.json"]),
+        (('"parameters":"', '"parameters":"x'), "UNSUPPORTED", ['parameters is "x', "a number"]),
+        (('"format":"llada-packed"', '"format":"pt"'), "TENSOR", ["U8", "F32, F16 or BF16"]),
+        (('"shape":[2,1,4224]', '"shape":[1,2,4224]'), "TENSOR", ["query_key_value", "[1, 2, 4224]", "[2, 1, 4224]"]),
+        (('"shape":[2,1,4224]', '"shape":[2,1,4223]'), "SAFETENSORS", ["query_key_value"]),
+        (('"dtype":"U8","shape":[2,1,4224]', '"dtype":"I8","shape":[2,1,4224]'), "TENSOR", ["I8", "expected U8"]),
+    ],
+)
 @pytest.mark.parametrize("use_mmap", [True, False])
 def test_tampered_headers(saved, tmp_path, change, kind, words, use_mmap):
     shutil.copytree(saved / "int4", tmp_path / "bad")
@@ -240,6 +253,7 @@ def test_a_config_of_other_sizes(saved, tmp_path):
 
 
 # -- python -m llada.convert
+
 
 def test_convert(tmp_path, capsys):
     assert convert.main([str(TINY), str(tmp_path / "out"), "--dtype", "int4", "--threads", "1"]) == 0

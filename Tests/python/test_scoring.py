@@ -31,7 +31,9 @@ def in_blocks_of(length: int, cases: list) -> list:
 def pair(tmp_path_factory):
     """gqa_group, and the same with another last norm."""
     folder = tmp_path_factory.mktemp("pair") / "old"
-    tensors = {name: ("F32", array) for name, array in safetensors(CONFORMANCE / "gqa_group" / "model.safetensors").items()}
+    tensors = {
+        name: ("F32", array) for name, array in safetensors(CONFORMANCE / "gqa_group" / "model.safetensors").items()
+    }
     norm = tensors["model.norm.weight"][1]
     tensors["model.norm.weight"] = ("F32", (norm * np.float32(fixture("pair")["old_norm"])).astype(np.float32))
     write_checkpoint(folder, json.loads((CONFORMANCE / "gqa_group" / "config.json").read_text()), tensors)
@@ -48,16 +50,21 @@ def test_scores_are_those_of_the_concatenated_mask(name):
     for case in fixture(name)["sequences"]:
         sequence = noised(case)
         everywhere = model(name).score(
-            case["tokens"], case["noisy"], case["prompt_length"], case["block_length"], everywhere=True, entropies=True)
+            case["tokens"], case["noisy"], case["prompt_length"], case["block_length"], everywhere=True, entropies=True
+        )
         changed = model(name).score(case["tokens"], case["noisy"], case["prompt_length"], case["block_length"])
         after_prompt = np.arange(len(sequence.tokens)) >= case["prompt_length"]
         assert np.array_equal(everywhere.scored, np.broadcast_to(after_prompt, everywhere.scored.shape))
         assert np.array_equal(changed.scored, sequence.noisy != sequence.tokens)
         assert np.abs(everywhere.log_probs - case["log_probs"])[everywhere.scored].max() < CLOSE
         assert np.abs(everywhere.entropies - case["entropies"])[everywhere.scored].max() < CLOSE
-        assert np.array_equal(everywhere.predictions[everywhere.scored], np.array(case["predictions"])[everywhere.scored])
+        assert np.array_equal(
+            everywhere.predictions[everywhere.scored], np.array(case["predictions"])[everywhere.scored]
+        )
         assert changed.entropies is None
-        assert np.isnan(changed.log_probs[~changed.scored]).all() and np.isnan(changed.confidences[~changed.scored]).all()
+        assert (
+            np.isnan(changed.log_probs[~changed.scored]).all() and np.isnan(changed.confidences[~changed.scored]).all()
+        )
         for a, b in ((changed.log_probs, everywhere.log_probs), (changed.confidences, everywhere.confidences)):
             assert np.array_equal(a[changed.scored], b[changed.scored])
         blocks = np.arange(len(sequence.tokens)) // case["block_length"]
@@ -149,8 +156,13 @@ def test_elbo_of_given_noise(name):
     for case in fixture(name)["bounds"]:
         for key, complementary in (("pairs", True), ("single", False)):
             bound = model(name).elbo(
-                case["tokens"], case["prompt_length"], case["block_length"], samples=case["samples"], seed=case["seed"],
-                complementary=complementary)
+                case["tokens"],
+                case["prompt_length"],
+                case["block_length"],
+                samples=case["samples"],
+                seed=case["seed"],
+                complementary=complementary,
+            )
             expected = np.array(case[key])
             assert np.abs(bound.estimates - expected).max() < CLOSE * np.abs(expected).max()
             assert bound.tokens == len(case["tokens"]) - case["prompt_length"]
@@ -164,7 +176,13 @@ def test_elbo_is_the_bound_that_all_noise_gives(name, complementary):
     """Against the integral over t, by every mask there is."""
     for case in fixture(name)["bounds"]:
         bound = model(name).elbo(
-            case["tokens"], case["prompt_length"], case["block_length"], samples=600, seed=1, complementary=complementary)
+            case["tokens"],
+            case["prompt_length"],
+            case["block_length"],
+            samples=600,
+            seed=1,
+            complementary=complementary,
+        )
         assert bound.standard_error < 0.02 * abs(case["exact"])
         assert abs(bound.mean - case["exact"]) < 4 * bound.standard_error
         assert np.isnan(model(name).elbo(case["tokens"], 3, case["block_length"], samples=1).standard_error)
@@ -186,7 +204,9 @@ def test_noise_in_a_band():
         assert weights.sum() == pytest.approx(1800, rel=0.15)  # each token 1/t with probability t
     again = draw_noise(tokens, 200, 32, 127, 40, 3, True, (0.3, 0.8))
     other = draw_noise(tokens, 200, 32, 127, 40, 4, True, (0.3, 0.8))
-    assert np.array_equal(again.noised.noisy, draw.noised.noisy) and not np.array_equal(other.noised.noisy, draw.noised.noisy)
+    assert np.array_equal(again.noised.noisy, draw.noised.noisy) and not np.array_equal(
+        other.noised.noisy, draw.noised.noisy
+    )
     for band in ((0.0, 0.5), (0.6, 0.5), (0.5, 1.1), (0.5, 1.0)):
         with pytest.raises(llada.InvalidArgumentError, match="band"):
             draw_noise(tokens, 200, 32, 127, 1, 0, True, band)
@@ -220,7 +240,9 @@ def test_choosing_by_pseudo_likelihood(name):
         own = next(choice for choice in choices if choice.index == 0)
         assert abs(own.score - case["pseudo"]) < CLOSE * len(answer)
         assert own.tokens == len(answer) and own.standard_error == 0
-        each = engine.choose(prompt, [answer, *others], "pseudo", end=False, per_token=True, block_length=case["block_length"])
+        each = engine.choose(
+            prompt, [answer, *others], "pseudo", end=False, per_token=True, block_length=case["block_length"]
+        )
         assert [c.per_token for c in each] == sorted((c.score / c.tokens for c in choices), reverse=True)
 
 
@@ -250,7 +272,11 @@ def test_losses(name):
         assert cap.loss == cap.cross_entropy + expected["lambda"] * cap.entropy
     caps, streams = zip(*parts)
     masked, wrong, kept, right = expected["counts"]
-    assert [sum(c) for c in zip(*((s.m2t_tokens, s.t2t_tokens, s.keep_tokens) for s in streams))] == [masked, wrong, kept]
+    assert [sum(c) for c in zip(*((s.m2t_tokens, s.t2t_tokens, s.keep_tokens) for s in streams))] == [
+        masked,
+        wrong,
+        kept,
+    ]
     assert (sum(c.masked for c in caps), sum(c.right for c in caps)) == (masked, right)
     cross_entropy = sum(c.cross_entropy * c.masked for c in caps) / masked
     entropy = sum(c.entropy * c.right for c in caps) / max(right, 1)
@@ -281,13 +307,23 @@ def test_ebpo(pair):
     assert found.objective == found.surrogates.mean()
     # Stored values in place of the model, weights of each.
     stored = llada.ebpo(
-        new, batch, llada.log_likelihoods(old, batch, 8), gains, block_length=8,
-        **{**options, "weights": [case["weights"]] * len(batch)})
+        new,
+        batch,
+        llada.log_likelihoods(old, batch, 8),
+        gains,
+        block_length=8,
+        **{**options, "weights": [case["weights"]] * len(batch)},
+    )
     assert np.array_equal(stored.log_ratios, found.log_ratios)
     same = llada.ebpo(new, batch, new, gains, block_length=8)
     assert (same.log_ratios == 0).all() and np.array_equal(same.surrogates, gains)
-    for wrong in ({"advantages": gains[1:]}, {"old": found.old[1:]}, {"old": [o[1:] for o in found.old]},
-                  {"weights": [1.0, 2.0]}, {"weights": [[1.0] * 4] * 3}):
+    for wrong in (
+        {"advantages": gains[1:]},
+        {"old": found.old[1:]},
+        {"old": [o[1:] for o in found.old]},
+        {"weights": [1.0, 2.0]},
+        {"weights": [[1.0] * 4] * 3},
+    ):
         with pytest.raises(llada.InvalidArgumentError):
             llada.ebpo(new, batch, **{"old": found.old, "advantages": gains, "block_length": 8, **wrong})
 

@@ -42,7 +42,10 @@ def test_a_cache_changes_nothing(name):
             assert rest(decoder(run, prefix_cache=cache)) == plain, run["id"]
             again = decoder(run, prefix_cache=cache)
             again.forward()
-            assert again.reused_positions >= len(run["prompt"]) // run["block_length"] * run["block_length"] - run["block_length"]
+            assert (
+                again.reused_positions
+                >= len(run["prompt"]) // run["block_length"] * run["block_length"] - run["block_length"]
+            )
             assert rest(again)[-3:] == plain[-3:], run["id"]
 
 
@@ -160,7 +163,9 @@ def test_threads_on_one_cache():
     alone = [shared.generate(prompt, **options()).tokens.tolist() for prompt in prompts[:8]] * 3
     for blocks in (1000, 60):
         with shared.prefix_cache(blocks * BLOCK * TOKEN_BYTES) as cache, ThreadPoolExecutor(4) as pool:
-            answers = pool.map(lambda prompt: shared.generate(prompt, **options(), prefix_cache=cache).tokens.tolist(), prompts)
+            answers = pool.map(
+                lambda prompt: shared.generate(prompt, **options(), prefix_cache=cache).tokens.tolist(), prompts
+            )
             assert list(answers) == alone
             info = cache.info
             assert info.reused_tokens > 0 and info.bytes == info.blocks * BLOCK * TOKEN_BYTES <= info.max_bytes

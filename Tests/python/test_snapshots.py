@@ -68,7 +68,10 @@ def test_another_process_goes_on(gqa, tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "bindings" / "python")}
     out = subprocess.run(
-        [sys.executable, "-c", program, CONFORMANCE / "gqa_group", path], check=True, capture_output=True, env=environment
+        [sys.executable, "-c", program, CONFORMANCE / "gqa_group", path],
+        check=True,
+        capture_output=True,
+        env=environment,
     ).stdout
     dec.run()
     assert out == dec.canvas.tobytes() + dec.confidences.tobytes()
@@ -92,7 +95,10 @@ def test_a_cache_in_another_process(gqa, tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "bindings" / "python")}
     out = subprocess.run(
-        [sys.executable, "-c", program, CONFORMANCE / "gqa_group", path], check=True, capture_output=True, text=True,
+        [sys.executable, "-c", program, CONFORMANCE / "gqa_group", path],
+        check=True,
+        capture_output=True,
+        text=True,
         env=environment,
     ).stdout
     count, found, pinned, reused, canvas = out.split(maxsplit=4)

@@ -46,7 +46,9 @@ def worded(tmp_path_factory):
             (folder / "config.json").write_text(json.dumps(config))
             shutil.copyfile(FIXTURES / f"{name}.json", folder / "tokenizer.json")
             opened[name] = llada.Model.load(
-                folder, threads=1, mask_token_id=special.get("<|mask|>", size - 1),
+                folder,
+                threads=1,
+                mask_token_id=special.get("<|mask|>", size - 1),
                 eos_token_id=special.get("<|endoftext|>", size - 2),
             )
         return opened[name]
@@ -134,8 +136,10 @@ def test_chat(ling):
     assert asked.tolist() == encode(LAYOUT.format("What is 2 plus 3?"), control=True).tolist()
     longer = chat(
         [
-            {"role": "system", "content": "Be brief."}, {"role": "user", "content": "2 + 3?"},
-            {"role": "assistant", "content": "5"}, {"role": "user", "content": "And 4?"},
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "2 + 3?"},
+            {"role": "assistant", "content": "5"},
+            {"role": "user", "content": "And 4?"},
         ]
     )
     assert ling.tokenizer.decode(longer) == (
@@ -157,8 +161,12 @@ def test_a_user_cannot_forge_turns(ling):
 @pytest.mark.parametrize(
     "messages",
     [
-        [{"role": "user"}], [{"content": "x"}], [{"role": "king", "content": "x"}], [{"role": "user", "content": "a\0b"}],
-        [{}], ["user"],
+        [{"role": "user"}],
+        [{"content": "x"}],
+        [{"role": "king", "content": "x"}],
+        [{"role": "user", "content": "a\0b"}],
+        [{}],
+        ["user"],
     ],
     ids=str,
 )

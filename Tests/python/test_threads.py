@@ -94,7 +94,9 @@ def test_cancel():
     with pytest.raises(llada.Cancelled):
         dec.step()
     dec.run()  # usable as before
-    assert dec.tokens.tolist() == model("mini_like").decoder(PROMPT, block_length=8, gen_length=64).run().tokens.tolist()
+    assert (
+        dec.tokens.tolist() == model("mini_like").decoder(PROMPT, block_length=8, gen_length=64).run().tokens.tolist()
+    )
 
     dec = model("mini_like").decoder(PROMPT, block_length=32, gen_length=2048)
     timer = threading.Timer(0.02, dec.cancel)

@@ -258,7 +258,9 @@ def test_many_at_a_time(tmp_path):
         llada.forward_many([a, b])
         llada.step_many([a, b])
     assert [(step.forwards, step.again, step.events is None) for step in trace.steps] == [
-        (1, False, False), (2, False, True), (3, True, False)
+        (1, False, False),
+        (2, False, True),
+        (3, True, False),
     ]
     assert trace.replay(model("mini_like")) is None
 
@@ -274,6 +276,7 @@ def test_expert_usage():
 
 # -- Differences
 
+
 def change(trace, index, **fields):
     trace.steps[index] = replace(trace.steps[index], **fields)
 
@@ -287,7 +290,10 @@ def test_the_first_difference_is_pointed_at():
     found = trace.replay(model("mini_like"))
     assert (found.step, found.what, found.position) == (3, "confidences", step.active.start + 3)
     assert np.float32(found.expected) == sure[3] and np.float32(found.found) == step.confidences[3]
-    assert str(found) == f"step 3: confidences at position {step.active.start + 3}: recorded {sure[3]!s}, now {step.confidences[3]!s}"
+    assert (
+        str(found)
+        == f"step 3: confidences at position {step.active.start + 3}: recorded {sure[3]!s}, now {step.confidences[3]!s}"
+    )
 
     trace = recorded(policy=Policy.speedy())
     predictions = trace.steps[1].predictions.copy()
@@ -338,6 +344,7 @@ def test_another_policy_shows_in_the_proposal():
 
 
 # -- Files
+
 
 def lines(tmp_path):
     recorded().save(tmp_path / "whole.jsonl")

@@ -77,7 +77,10 @@ def solve_implication(text, numbers):
 
 
 def solve_ordering(text, numbers):
-    pairs = [(a, b) if word == "taller" else (b, a) for a, word, b in re.findall(r"(\w+) is (taller|shorter) than (\w+)", text)]
+    pairs = [
+        (a, b) if word == "taller" else (b, a)
+        for a, word, b in re.findall(r"(\w+) is (taller|shorter) than (\w+)", text)
+    ]
     below = {name: {b for a, b in pairs if a == name} for pair in pairs for name in pair}
 
     def depth(name):
@@ -89,15 +92,20 @@ def solve_ordering(text, numbers):
 
 def solve_facts(text, numbers):
     if "capital" in text:
-        places = sorted((text.index(country), capital) for country, capital in tasks.CAPITALS.items() if country in text)
+        places = sorted(
+            (text.index(country), capital) for country, capital in tasks.CAPITALS.items() if country in text
+        )
         return ", ".join(capital for _, capital in places)
     return str(sum(legs for animal, legs in tasks.LEGS.items() if re.search(rf"\ban? {animal}\b", text)))
 
 
 def solve_json(text, numbers):
     said = {
-        "name": r"\b([A-Z]\w+) (?:is \d|works|has|likes)", "age": r"is (\d+) years",
-        "job": r"works as a (\w+)", "pet": r"has a (\w+)", "food": r"likes (\w+)",
+        "name": r"\b([A-Z]\w+) (?:is \d|works|has|likes)",
+        "age": r"is (\d+) years",
+        "job": r"works as a (\w+)",
+        "pet": r"has a (\w+)",
+        "food": r"likes (\w+)",
     }
     keys = re.search(r"keys ((?:\w+, )*\w+ and \w+)", text)[1].replace(" and ", ", ").split(", ")
     found = {key: re.search(said[key], text)[1] for key in keys}
@@ -147,10 +155,16 @@ def half_masked(model: llada.Model) -> list:
     return found
 
 
-@pytest.mark.parametrize("dtype, kv_dtype, divergence, agreement", [
-    ("f32", "bf16", 5e-4, 0.995), ("bf16", "f32", 5e-4, 0.995), ("bf16", "auto", 5e-4, 0.995), ("int8", "auto", 1e-3, 0.99),
-    ("int4", "auto", 3e-2, 0.97),
-])
+@pytest.mark.parametrize(
+    "dtype, kv_dtype, divergence, agreement",
+    [
+        ("f32", "bf16", 5e-4, 0.995),
+        ("bf16", "f32", 5e-4, 0.995),
+        ("bf16", "auto", 5e-4, 0.995),
+        ("int8", "auto", 1e-3, 0.99),
+        ("int4", "auto", 3e-2, 0.97),
+    ],
+)
 def test_packed_formats_cost_little(dtype, kv_dtype, divergence, agreement):
     exact = llada.Model.load(MODELS / "tiny-2.1", "f32")
     with exact, llada.Model.load(MODELS / "tiny-2.1", dtype, kv_dtype=kv_dtype) as packed:

@@ -42,7 +42,8 @@ static int after_step(const llada_decoder *decoder, void *user) {
     if (!state.finished) return 0;
     while (b->decoders[n] != decoder) n++;
     must(llada_decoder_output(decoder, tokens, TOKENS, &count, &error), "output");
-    must(llada_detokenize(b->model, tokens, count, LLADA_TEXT_SKIP_CONTROL, text, sizeof text, &length, &error), "detokenize");
+    must(llada_detokenize(b->model, tokens, count, LLADA_TEXT_SKIP_CONTROL, text, sizeof text, &length, &error),
+         "detokenize");
     printf("%s\n    %.*s\n    %zu tokens in %lld forwards; %lld positions computed, %lld reused\n", b->questions[n],
            (int)length, text, count, (long long)state.forwards, (long long)state.computed_positions,
            (long long)state.reused_positions);
@@ -54,7 +55,8 @@ static int after_step(const llada_decoder *decoder, void *user) {
 int main(int argc, char **argv) {
     static const char *const some[] = {
         "Olga starts with 11 coins. She gets 5 bags of 5 coins. Olga gives away 5. How many coins are there now?",
-        "What is 17 plus 25?", "What is 638 plus 4613?",
+        "What is 17 plus 25?",
+        "What is 638 plus 4613?",
         "Olga starts with 11 coins. She gets 5 bags of 5 coins. Olga gives away 7. How many coins are there now?",
         "Give JSON with keys name, age and pet. Ann is 31 years old and has a cat.",
     };
@@ -62,10 +64,15 @@ int main(int argc, char **argv) {
     size_t in_flight = 2;
     static batch b;
     for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "-m") && i + 1 < argc) path = argv[++i];
-        else if (!strcmp(argv[i], "-n") && i + 1 < argc) in_flight = (size_t)strtoul(argv[++i], NULL, 10);
-        else if (*argv[i] != '-' && b.count < MOST) b.questions[b.count++] = argv[i];
-        else return fprintf(stderr, "usage: batch [-m model] [-n in-flight] [\"question\" ...]   (at most %d)\n", MOST), 2;
+        if (!strcmp(argv[i], "-m") && i + 1 < argc)
+            path = argv[++i];
+        else if (!strcmp(argv[i], "-n") && i + 1 < argc)
+            in_flight = (size_t)strtoul(argv[++i], NULL, 10);
+        else if (*argv[i] != '-' && b.count < MOST)
+            b.questions[b.count++] = argv[i];
+        else
+            return fprintf(stderr, "usage: batch [-m model] [-n in-flight] [\"question\" ...]   (at most %d)\n", MOST),
+                   2;
     }
     if (b.count == 0)
         while (b.count < sizeof some / sizeof *some) b.questions[b.count] = some[b.count], b.count++;

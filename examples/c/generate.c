@@ -83,8 +83,10 @@ typedef struct {
 static int width_of(uint32_t c) {
     if ((c >= 0x300 && c <= 0x36F) || (c >= 0x200B && c <= 0x200F) || (c >= 0xFE00 && c <= 0xFE0F)) return 0;
     return (c >= 0x1100 && c <= 0x115F) || (c >= 0x2E80 && c <= 0xA4CF) || (c >= 0xAC00 && c <= 0xD7A3) ||
-           (c >= 0xF900 && c <= 0xFAFF) || (c >= 0xFE30 && c <= 0xFE6F) || (c >= 0xFF00 && c <= 0xFF60) ||
-           (c >= 0x1F300 && c <= 0x1FAFF) || (c >= 0x20000 && c <= 0x3FFFD) ? 2 : 1;
+                   (c >= 0xF900 && c <= 0xFAFF) || (c >= 0xFE30 && c <= 0xFE6F) || (c >= 0xFF00 && c <= 0xFF60) ||
+                   (c >= 0x1F300 && c <= 0x1FAFF) || (c >= 0x20000 && c <= 0x3FFFD)
+               ? 2
+               : 1;
 }
 
 static void break_line(page *p) {
@@ -104,8 +106,10 @@ static void put(page *p, enum look look, const char *text, size_t length) {
         for (size_t k = 1; k < bytes; k++) c = c << 6 | ((unsigned char)text[i + k] & 0x3Fu);
         const char *shown = text + i;
         size_t shown_bytes = bytes;
-        if (c == '\n' && !p->columns) shown = "↵", shown_bytes = strlen(shown);
-        else if (c != '\n' && (c < 0x20 || (c >= 0x7F && c < 0xA0))) shown = "·", shown_bytes = strlen(shown);
+        if (c == '\n' && !p->columns)
+            shown = "↵", shown_bytes = strlen(shown);
+        else if (c != '\n' && (c < 0x20 || (c >= 0x7F && c < 0xA0)))
+            shown = "·", shown_bytes = strlen(shown);
         int width = width_of(c);
         if (p->columns && (c == '\n' || p->column + width > p->columns)) break_line(p);
         if (c != '\n' || !p->columns) fwrite(shown, 1, shown_bytes, p->out), p->column += width;
@@ -182,8 +186,10 @@ static void redraw(view *v, const llada_decoder *decoder, const llada_decoder_st
     int columns = window.ws_col ? window.ws_col : 80, rows = window.ws_row ? window.ws_row : 24;
     page p = {open_memstream(&frame, &size), true, columns, 2, 1};
     if (!p.out) return;
-    if (answer) put(&p, SETTLED, answer, answer_length);
-    else draw_canvas(v, decoder, state, &p);
+    if (answer)
+        put(&p, SETTLED, answer, answer_length);
+    else
+        draw_canvas(v, decoder, state, &p);
     char line[256];
     describe(v, state, written, line, sizeof line);
     break_line(&p);
@@ -277,8 +283,7 @@ static int ask(view *v, bool chat, const llada_decoder_options *options, const c
     llada_decoder_state state = LLADA_DECODER_STATE_INIT;
 
     status = tokenize(v->model, chat, question, prompt, prompt_count, &prompt_count, &error);
-    if (status == LLADA_OK)
-        status = llada_decoder_create(v->model, prompt, prompt_count, options, &decoder, &error);
+    if (status == LLADA_OK) status = llada_decoder_create(v->model, prompt, prompt_count, options, &decoder, &error);
     if (status == LLADA_OK) {
         llada_decoder_get_state(decoder, &state);
         v->first = state.prompt_length;
@@ -293,8 +298,8 @@ static int ask(view *v, bool chat, const llada_decoder_options *options, const c
     if (status == LLADA_OK) {
         llada_detokenize(v->model, output, output_count, LLADA_TEXT_SKIP_CONTROL, NULL, 0, &length, NULL);
         answer = allocate(length + 1, 1);
-        status = llada_detokenize(v->model, output, output_count, LLADA_TEXT_SKIP_CONTROL, answer, length, &length,
-                                  &error);
+        status =
+            llada_detokenize(v->model, output, output_count, LLADA_TEXT_SKIP_CONTROL, answer, length, &length, &error);
     }
     if (status == LLADA_OK) {
         llada_decoder_get_state(decoder, &state);
@@ -336,11 +341,16 @@ int main(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i];
         bool good = true;
-        if (!strcmp(a, "-m")) good = (path = argv[++i]) != NULL;
-        else if (!strcmp(a, "-n")) good = number(argv[++i], 1, 1 << 20, &gen_length);
-        else if (!strcmp(a, "--delay")) good = number(argv[++i], 0, 60000, &delay);
-        else if (!strcmp(a, "--trace")) v.trace = true;
-        else if (*a != '-') question = a;
+        if (!strcmp(a, "-m"))
+            good = (path = argv[++i]) != NULL;
+        else if (!strcmp(a, "-n"))
+            good = number(argv[++i], 1, 1 << 20, &gen_length);
+        else if (!strcmp(a, "--delay"))
+            good = number(argv[++i], 0, 60000, &delay);
+        else if (!strcmp(a, "--trace"))
+            v.trace = true;
+        else if (*a != '-')
+            question = a;
         else {
             size_t m = 0;
             while (m < 4 && (a[1] != modes[m].option || a[2])) m++;

@@ -41,7 +41,8 @@ static int together_likely(llada_decoder *decoder, void *user) {
     if (llada_decoder_active(decoder, &active) != LLADA_OK || active.count > MOST) return 1;
     for (int32_t i = 0; i < active.count; i++)
         if (active.states[i] == LLADA_POSITION_MASKED && !active.locked[i])
-            edits[masks++] = (llada_edit){active.first + i, active.predictions[i], active.confidences[i], LLADA_REASON_HOST};
+            edits[masks++] =
+                (llada_edit){active.first + i, active.predictions[i], active.confidences[i], LLADA_REASON_HOST};
     qsort(edits, masks, sizeof *edits, surest_first);
     for (double likely = 1; chosen < masks; chosen++) {
         likely *= (double)edits[chosen].confidence;
@@ -69,7 +70,8 @@ static void answer(const llada_model *model, const char *question, llada_preset 
     must(llada_decoder_set_rule(decoder, rule, user, &error), "set_rule");
     must(llada_decoder_run(decoder, NULL, NULL, &error), "run");
     must(llada_decoder_output(decoder, output, MOST, &count, &error), "output");
-    must(llada_detokenize(model, output, count, LLADA_TEXT_SKIP_CONTROL, text, sizeof text, &length, &error), "detokenize");
+    must(llada_detokenize(model, output, count, LLADA_TEXT_SKIP_CONTROL, text, sizeof text, &length, &error),
+         "detokenize");
     must(llada_decoder_get_state(decoder, &state), "get_state");
     printf("%.*s\n    %zu tokens in %lld forwards, %lld edits\n", (int)length, text, count, (long long)state.forwards,
            (long long)state.edits);
@@ -80,9 +82,12 @@ int main(int argc, char **argv) {
     const char *path = getenv("LLADA_MODEL") ? getenv("LLADA_MODEL") : EXAMPLE_MODEL;
     const char *question = "What is 17 plus 25?";
     for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "-m") && i + 1 < argc) path = argv[++i];
-        else if (*argv[i] != '-') question = argv[i];
-        else return fprintf(stderr, "usage: rule [-m model] [\"question\"]\n"), 2;
+        if (!strcmp(argv[i], "-m") && i + 1 < argc)
+            path = argv[++i];
+        else if (*argv[i] != '-')
+            question = argv[i];
+        else
+            return fprintf(stderr, "usage: rule [-m model] [\"question\"]\n"), 2;
     }
     llada_model *model = NULL;
     double least = 0.5;

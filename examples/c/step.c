@@ -43,8 +43,10 @@ static const char *word(const llada_model *model, int32_t token, int32_t mask) {
     if (token == mask) return "▒";
     bool good = llada_detokenize(model, &token, 1, 0, text, sizeof text - 1, &length, NULL) == LLADA_OK;
     text[good ? length : 0] = 0;
-    if (!good || strstr(text, "\xEF\xBF\xBD")) snprintf(w, sizeof words[0], "<%d>", (int)token);
-    else snprintf(w, sizeof words[0], "\"%s\"", text);
+    if (!good || strstr(text, "\xEF\xBF\xBD"))
+        snprintf(w, sizeof words[0], "<%d>", (int)token);
+    else
+        snprintf(w, sizeof words[0], "\"%s\"", text);
     for (char *c = w; *c; c++)
         if ((unsigned char)*c < 0x20) *c = '~';
     return w;
@@ -92,8 +94,8 @@ static void show_forward(const llada_model *model, const llada_decoder *decoder,
 }
 
 static void show_events(const llada_model *model, const llada_decoder *decoder, int32_t mask) {
-    static const char *const reasons[] = {"over the threshold", "the surest", "edit", "edit after the last mask",
-                                          "block edit",         "ours"};
+    static const char *const reasons[] = {"over the threshold",       "the surest", "edit",
+                                          "edit after the last mask", "block edit", "ours"};
     const llada_event *events = NULL;
     size_t count = 0;
     must_plainly(llada_decoder_events(decoder, &events, &count), "events");
@@ -164,9 +166,12 @@ int main(int argc, char **argv) {
     const char *path = getenv("LLADA_MODEL") ? getenv("LLADA_MODEL") : EXAMPLE_MODEL;
     const char *question = "What is 17 plus 25?";
     for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "-m") && i + 1 < argc) path = argv[++i];
-        else if (*argv[i] != '-') question = argv[i];
-        else return fprintf(stderr, "usage: step [-m model] [\"question\"]\n"), 2;
+        if (!strcmp(argv[i], "-m") && i + 1 < argc)
+            path = argv[++i];
+        else if (*argv[i] != '-')
+            question = argv[i];
+        else
+            return fprintf(stderr, "usage: step [-m model] [\"question\"]\n"), 2;
     }
 
     llada_model *model = NULL;
@@ -179,9 +184,9 @@ int main(int argc, char **argv) {
     llada_chat_message message = {"user", question};
     int32_t prompt[1024];
     size_t prompt_count = 0;
-    must(info.has_chat_template ? llada_chat_tokenize(model, &message, 1, true, prompt, 1024, &prompt_count, &error)
-                                : llada_tokenize(model, question, strlen(question), 0, prompt, 1024, &prompt_count,
-                                                 &error),
+    must(info.has_chat_template
+             ? llada_chat_tokenize(model, &message, 1, true, prompt, 1024, &prompt_count, &error)
+             : llada_tokenize(model, question, strlen(question), 0, prompt, 1024, &prompt_count, &error),
          "tokenize");
 
     llada_policy policy;

@@ -35,7 +35,9 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("prompts", type=Path)
     options.add_argument("answers", type=Path, help="JSONL; what stands there is kept, and skipped: to go on with")
-    options.add_argument("--model", default=checkout / "examples" / "models" / "tiny-2.1", help="a llada2_moe checkpoint")
+    options.add_argument(
+        "--model", default=checkout / "examples" / "models" / "tiny-2.1", help="a llada2_moe checkpoint"
+    )
     options.add_argument("--gen-length", type=int, default=128, help="tokens at most")
     options.add_argument("--in-flight", type=int, default=8, help="prompts at a time")
     options.add_argument("--limit", type=int, help="no more prompts than that")
@@ -60,7 +62,9 @@ def main() -> None:
             row = asked.pop(0)  # answers come in the order of the prompts
             print(json.dumps({**row, "answer": answer.text}, ensure_ascii=False), file=file, flush=True)
     seconds = time.monotonic() - started
-    print(f"{count} answers in {seconds:.1f} s: {tokens / seconds:.0f} tokens/s, {tokens / max(1, forwards):.2f} per forward")
+    print(
+        f"{count} answers in {seconds:.1f} s: {tokens / seconds:.0f} tokens/s, {tokens / max(1, forwards):.2f} per forward"
+    )
 
 
 if __name__ == "__main__":

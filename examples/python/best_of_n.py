@@ -22,9 +22,12 @@ def final(text: str) -> str:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    options.add_argument("prompt", nargs="*", default=["Run this program: b = 7; a = b - 7; a = a + 5; print a"],
-                         help="a question")
-    options.add_argument("--model", default=checkout / "examples" / "models" / "tiny-2.1", help="a llada2_moe checkpoint")
+    options.add_argument(
+        "prompt", nargs="*", default=["Run this program: b = 7; a = b - 7; a = a + 5; print a"], help="a question"
+    )
+    options.add_argument(
+        "--model", default=checkout / "examples" / "models" / "tiny-2.1", help="a llada2_moe checkpoint"
+    )
     options.add_argument("-n", type=int, default=8, help="how many")
     options.add_argument("--temperature", type=float, default=1.0)
     options.add_argument("--gen-length", type=int, default=128, help="tokens at most")
@@ -50,7 +53,9 @@ def main() -> None:
         votes = Counter(answers)
         best = max(range(len(forks)), key=lambda i: (votes[answers[i]], confidence(i)))
         for i, fork in enumerate(forks):
-            print(f"{'*' if i == best else ' '} seed {i + 1}  {confidence(i):.3f}  {votes[answers[i]]} of {choice.n}  {fork.text}")
+            print(
+                f"{'*' if i == best else ' '} seed {i + 1}  {confidence(i):.3f}  {votes[answers[i]]} of {choice.n}  {fork.text}"
+            )
 
         forked = trunk.computed_positions + sum(fork.computed_positions for fork in forks)
         apart = choice.n * trunk.computed_positions + sum(fork.computed_positions for fork in forks)

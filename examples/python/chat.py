@@ -30,7 +30,9 @@ def questions():
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    options.add_argument("--model", default=checkout / "examples" / "models" / "tiny-2.1", help="a llada2_moe checkpoint")
+    options.add_argument(
+        "--model", default=checkout / "examples" / "models" / "tiny-2.1", help="a llada2_moe checkpoint"
+    )
     options.add_argument("--system", help="a system prompt")
     options.add_argument("--gen-length", type=int, default=128, help="tokens an answer may have")
     options.add_argument("--cache", type=int, default=1 << 30, help="bytes of keys and values to keep")
@@ -49,7 +51,7 @@ def main() -> None:
             ) as dec:
                 shown = ""
                 for _ in dec:
-                    print(dec.text[len(shown):], end="", flush=True)  # what is settled stays, so text only grows
+                    print(dec.text[len(shown) :], end="", flush=True)  # what is settled stays, so text only grows
                     shown = dec.text
                 print(f"\n  [{dec.reused_positions} of {dec.prompt_length} tokens read before]")
             history.append({"role": "assistant", "content": shown})

@@ -24,31 +24,44 @@ SPANNING = 0.5  # multiple block editing is asked of families with more than thi
 @dataclass(frozen=True)
 class Effect:
     name: str
-    after: tuple[str, str]   # checkpoint, mode
+    after: tuple[str, str]  # checkpoint, mode
     before: tuple[str, str]
     target: str = "—"
     met: Callable[[float, float], bool] | None = None  # by the ratio of TPF and the points of final answers
-    spanning: bool = False   # only over families whose answers span blocks
+    spanning: bool = False  # only over families whose answers span blocks
 
 
 EDITING = ("tiny-2.1", "S")
 MBE = Effect(
-    "MBE", ("tiny-2.1", "S-mbe"), EDITING,
-    "TPF ≥ 0.85×, final > 0", lambda tpf, final: tpf >= 0.85 and final > 0, spanning=True,
+    "MBE",
+    ("tiny-2.1", "S-mbe"),
+    EDITING,
+    "TPF ≥ 0.85×, final > 0",
+    lambda tpf, final: tpf >= 0.85 and final > 0,
+    spanning=True,
 )
 RL = Effect("RL", ("tiny-2.1-rl", "S"), EDITING)
 EFFECTS = (
     Effect(
-        "CAP", ("tiny-2.0-cap", "2.0"), ("tiny-2.0", "2.0"),
-        "TPF ≥ 1.4×, final ≥ −2", lambda tpf, final: tpf >= 1.4 and final >= -2,
+        "CAP",
+        ("tiny-2.0-cap", "2.0"),
+        ("tiny-2.0", "2.0"),
+        "TPF ≥ 1.4×, final ≥ −2",
+        lambda tpf, final: tpf >= 1.4 and final >= -2,
     ),
     Effect(
-        "2.1, S mode", EDITING, ("tiny-2.0", "2.0"),
-        "TPF ≥ 1.9×, final ≥ −2", lambda tpf, final: tpf >= 1.9 and final >= -2,
+        "2.1, S mode",
+        EDITING,
+        ("tiny-2.0", "2.0"),
+        "TPF ≥ 1.9×, final ≥ −2",
+        lambda tpf, final: tpf >= 1.9 and final >= -2,
     ),
     Effect(
-        "2.1, Q mode", ("tiny-2.1", "Q"), ("tiny-2.0", "2.0"),
-        "TPF ≥ 1.15×, final ≥ 0", lambda tpf, final: tpf >= 1.15 and final >= 0,
+        "2.1, Q mode",
+        ("tiny-2.1", "Q"),
+        ("tiny-2.0", "2.0"),
+        "TPF ≥ 1.15×, final ≥ 0",
+        lambda tpf, final: tpf >= 1.15 and final >= 0,
     ),
     Effect("T2T editing", EDITING, ("tiny-2.1", "S-noedit"), "final ≥ +3", lambda tpf, final: final >= 3),
     MBE,

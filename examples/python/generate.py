@@ -1,6 +1,6 @@
 """Text in, text out, and the canvas in between: masks (░) become tokens (green), tokens other tokens (yellow).
 
-    python3 examples/python/generate.py "What is 17 plus 25?" --mode s
+python3 examples/python/generate.py "What is 17 plus 25?" --mode s
 """
 
 import argparse
@@ -70,9 +70,7 @@ def main() -> None:
             print(f"step {dec.forwards}: {kinds.count('unmask')} written, {kinds.count('replace')} replaced")
 
     with llada.Model.load(choice.model) as model:
-        answer = model.generate(
-            " ".join(choice.prompt), policy, choice.block_length, choice.gen_length, callback=watch
-        )
+        answer = model.generate(" ".join(choice.prompt), policy, choice.block_length, choice.gen_length, callback=watch)
     print(f"\n{answer.text}\n")
     print(
         f"{mode}: {len(answer.tokens)} tokens in {answer.forwards} forwards: {answer.tpf:.2f} per forward (TPF), "

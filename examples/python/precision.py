@@ -46,7 +46,7 @@ class Measured:
     """One question."""
 
     divergences: np.ndarray  # KL from f32, by position of the answer
-    agree: np.ndarray        # whether the top token is f32's
+    agree: np.ndarray  # whether the top token is f32's
     outcome: Outcome
 
 
@@ -72,7 +72,17 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-HEAD = ("", "KL from f32", "same top token, %", "final, %", "final, points", "strict, %", "strict, points", "TPF", "TPF, ratio")
+HEAD = (
+    "",
+    "KL from f32",
+    "same top token, %",
+    "final, %",
+    "final, points",
+    "strict, %",
+    "strict, points",
+    "TPF",
+    "TPF, ratio",
+)
 
 
 def row(variant: Variant, found: list[Measured], exact: list[Measured]) -> str:
@@ -95,8 +105,12 @@ def row(variant: Variant, found: list[Measured], exact: list[Measured]) -> str:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("model", metavar="MODEL", type=Path, help="a checkpoint")
-    options.add_argument("--dtype", nargs="+", default=["bf16", "int8", "int4"], choices=["auto", "bf16", "int8", "int4"])
-    options.add_argument("--expert-capacity", nargs="+", type=int, default=[], metavar="N", help="of f32: experts for a block")
+    options.add_argument(
+        "--dtype", nargs="+", default=["bf16", "int8", "int4"], choices=["auto", "bf16", "int8", "int4"]
+    )
+    options.add_argument(
+        "--expert-capacity", nargs="+", type=int, default=[], metavar="N", help="of f32: experts for a block"
+    )
     options.add_argument("--mode", default="S", help=f"{', '.join(modes.MODES)}, S@0.3 (threshold)")
     score.add_common(options)
     choice = options.parse_args()
@@ -111,7 +125,9 @@ def main() -> None:
     packed = [Variant(dtype) for dtype in choice.dtype]
     shared = [Variant(expert_capacity=n) for n in choice.expert_capacity]
     found: dict[Variant, list[Measured]] = {}
-    print(f"### {checkpoint.name}, {choice.mode}, {len(questions)} questions\n\n| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
+    print(
+        f"### {checkpoint.name}, {choice.mode}, {len(questions)} questions\n\n| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|"
+    )
     with score.workers(choice.processes) as pool:
         for variant in (exact, *halves, *packed, *shared):
             jobs = [(checkpoint, variant, choice.mode, question) for question in questions]

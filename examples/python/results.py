@@ -1,6 +1,6 @@
 """results.json: what each checkpoint answered in each mode, question by question, and the sums made of it.
 
-    {"tiny-2.1": {"S": [{"question": ..., "family": ..., "final": true, ...}, ...], "Q": [...]}, ...}
+{"tiny-2.1": {"S": [{"question": ..., "family": ..., "final": true, ...}, ...], "Q": [...]}, ...}
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class Outcome:
 
     question: str
     family: str
-    final: bool        # the answer is right
-    strict: bool       # and so is every worked step
+    final: bool  # the answer is right
+    strict: bool  # and so is every worked step
     tokens: int
     forwards: int
     edits: int
-    blocks: int        # of the canvas, that hold a part of the answer
-    text: str | None   # the answer, unless it is strictly right
+    blocks: int  # of the canvas, that hold a part of the answer
+    text: str | None  # the answer, unless it is strictly right
 
 
 Results = dict[str, dict[str, list[Outcome]]]  # by checkpoint, then by mode

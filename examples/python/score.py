@@ -42,7 +42,9 @@ AnyJob, Result = TypeVar("AnyJob"), TypeVar("Result")
 @cache  # once in each process
 def opened(checkpoint: Path, dtype: str = "auto", expert_capacity: int = 0, kv_dtype: str = "auto") -> llada.Model:
     # A tiny model gains nothing from threads; the processes are what keeps the cores busy.
-    return llada.Model.load(checkpoint, dtype, threads=1, expert_capacity=expert_capacity, progress=False, kv_dtype=kv_dtype)
+    return llada.Model.load(
+        checkpoint, dtype, threads=1, expert_capacity=expert_capacity, progress=False, kv_dtype=kv_dtype
+    )
 
 
 def answered(job: Job) -> Outcome:
@@ -56,8 +58,15 @@ def outcome(model: llada.Model, mode: str, question: tasks.Question) -> Outcome:
     final, strict = tasks.check(question, answer.text)
     last = len(prompt) + len(answer.tokens) - 1
     return Outcome(
-        question.text, question.family, final, strict, len(answer.tokens), answer.forwards, answer.edits,
-        blocks=last // BLOCK_LENGTH - len(prompt) // BLOCK_LENGTH + 1, text=None if strict else answer.text,
+        question.text,
+        question.family,
+        final,
+        strict,
+        len(answer.tokens),
+        answer.forwards,
+        answer.edits,
+        blocks=last // BLOCK_LENGTH - len(prompt) // BLOCK_LENGTH + 1,
+        text=None if strict else answer.text,
     )
 
 

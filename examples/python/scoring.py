@@ -90,8 +90,11 @@ def main():
                     passes.append(seconds)
                     of_cached.append(with_cache / seconds)
                     of_not_cached.append(without / seconds)
-                print(f"| {length} | {versions} | {1e3 * statistics.median(passes):.0f} | {statistics.median(of_cached):.1f} "
-                      f"| {statistics.median(of_not_cached):.1f} |", flush=True)
+                print(
+                    f"| {length} | {versions} | {1e3 * statistics.median(passes):.0f} | {statistics.median(of_cached):.1f} "
+                    f"| {statistics.median(of_not_cached):.1f} |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

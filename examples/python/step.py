@@ -1,6 +1,6 @@
 """A decoder driven by hand: look at each forward, see what the policy makes of it, then overrule the model once.
 
-    python3 examples/python/step.py "What is 17 plus 25?"
+python3 examples/python/step.py "What is 17 plus 25?"
 """
 
 import argparse
@@ -66,7 +66,9 @@ def main() -> None:
 
             print(f"\n{dec.text if tokenizer else dec.tokens}\n")
             if overruled is not None:
-                print(f"overruled at {overruled} with {show(runner_up.token)}; there now: {show(dec.canvas[overruled])}")
+                print(
+                    f"overruled at {overruled} with {show(runner_up.token)}; there now: {show(dec.canvas[overruled])}"
+                )
             print(f"{dec.forwards} forwards, {dec.edits} edits, finished by {dec.finish_reason}")
 
 

@@ -26,17 +26,30 @@ from results import Results
 
 INK, PALE = "#24292f", "#d0d7de"
 COLOURS = {
-    "tiny-base": "#8c959f", "tiny-2.0": "#0969da", "tiny-2.0-cap": "#1b9e77",
-    "tiny-2.1": "#d9480f", "tiny-2.1-rl": "#8250df", "tiny-2.1-dpo": "#bf3989",
+    "tiny-base": "#8c959f",
+    "tiny-2.0": "#0969da",
+    "tiny-2.0-cap": "#1b9e77",
+    "tiny-2.1": "#d9480f",
+    "tiny-2.1-rl": "#8250df",
+    "tiny-2.1-dpo": "#bf3989",
 }
 # Line and mark by kind of policy.
 STYLES = {
-    "2.0": ("-", "o"), "S": ("-", "D"), "S-noedit": (":", "^"), "Q": ("--", "s"), "S-mbe": ("", "P"), "Q-mbe": ("", "X"),
+    "2.0": ("-", "o"),
+    "S": ("-", "D"),
+    "S-noedit": (":", "^"),
+    "Q": ("--", "s"),
+    "S-mbe": ("", "P"),
+    "Q-mbe": ("", "X"),
 }
 PRESET = {"markerfacecolor": "white", "markeredgewidth": 2, "markersize": 8}
 NAMES = {
-    "2.0": "2.0: low confidence", "S": "S: editing at 0", "Q": "Q: editing at 0.5", "S-noedit": "S without editing",
-    "S-mbe": "S with MBE", "Q-mbe": "Q with MBE",
+    "2.0": "2.0: low confidence",
+    "S": "S: editing at 0",
+    "Q": "Q: editing at 0.5",
+    "S-noedit": "S without editing",
+    "S-mbe": "S with MBE",
+    "Q-mbe": "Q with MBE",
 }
 TITLES = {"final": "right answers, %", "strict": "right in every worked step, %"}
 
@@ -85,7 +98,8 @@ def legends(figure: Figure, found: dict[tuple[str, str], list[Point]]) -> None:
     kinds = {kind for _, kind in found}
     marks = [
         Line2D([], [], color=INK, linestyle=line, marker=marker, markersize=5, label=NAMES[kind])
-        for kind, (line, marker) in STYLES.items() if kind in kinds
+        for kind, (line, marker) in STYLES.items()
+        if kind in kinds
     ]
     marks.append(Line2D([], [], color=INK, linestyle="", marker="o", label="a preset", **PRESET))
     figure.legend(handles=marks, loc="outside lower right", ncols=3, frameon=False, labelcolor=INK)

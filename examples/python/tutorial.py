@@ -40,14 +40,13 @@ print(f"{len(answer.tokens)} tokens in {answer.forwards} forwards: {answer.tpf:.
 # forward predicts, how sure it is, and what the policy makes of it. In S mode a mask is filled where the confidence is above one half.
 
 # %%
-question = (
-    "Hana has 3 cards. She buys 3 bags of 2 cards. She loses 5. Hana finds 6 more. How many cards does Hana have in the end?"
-)
+question = "Hana has 3 cards. She buys 3 bags of 2 cards. She loses 5. Hana finds 6 more. How many cards does Hana have in the end?"
 dec = model.decoder(question, policy=llada.Policy.speedy(), gen_length=64, eos_early_stop=True)
 dec.forward()
 window = dec.window  # the positions at work, as arrays
-for position, token, confidence in zip(window.positions[window.masked], window.predictions[window.masked],
-                                       window.confidences[window.masked]):
+for position, token, confidence in zip(
+    window.positions[window.masked], window.predictions[window.masked], window.confidences[window.masked]
+):
     print(f"  {position}: {model.tokenizer.decode([token])!r:10} {confidence:.3f}")
 print("proposed:", [(edit.position, edit.reason) for edit in dec.propose()])
 dec.apply()
@@ -73,6 +72,7 @@ print("replayed:", trace.replay(model) or "the same, bit for bit")
 # judges them together: it fills masks, surest first, for as long as the chance that *all* are right (the product of their
 # confidences) stays above `risk`, and at least one. Edits are left to the policy: a rule finds them in `dec.proposal`.
 
+
 # %%
 class Together:
     """Fills masks for as long as all of them together are likely enough."""
@@ -89,11 +89,18 @@ class Together:
 
 
 trial = model.generate(
-    question, policy=llada.Policy.speedy(), rule=Together(0.3), block_length=32, gen_length=64, record=out / "together.jsonl"
+    question,
+    policy=llada.Policy.speedy(),
+    rule=Together(0.3),
+    block_length=32,
+    gen_length=64,
+    record=out / "together.jsonl",
 )
 trial.trace.play(delay=0.2)
 trial.trace.html(out / "together.html")
-print(f"{trial.forwards} forwards and {trial.edits} edits; S mode alone: {trace.result.forwards} and {trace.result.edits}")
+print(
+    f"{trial.forwards} forwards and {trial.edits} edits; S mode alone: {trace.result.forwards} and {trace.result.edits}"
+)
 
 # %% [markdown]
 # ## 5. What is it worth?
@@ -112,12 +119,16 @@ questions = score.chosen(tasks.read_jsonl(checkout / "examples" / "models" / "he
 def scored(name: str, policy: llada.Policy, rule=None) -> tuple[str, float, float, float]:
     """Tokens per forward, per cent right in every worked step, and its standard error."""
     began, right, tokens, forwards = time.monotonic(), [], 0, 0
-    answers = model.generate_many([q.text for q in questions], policy, gen_length=96, rule=rule, in_flight=16, progress=False)
+    answers = model.generate_many(
+        [q.text for q in questions], policy, gen_length=96, rule=rule, in_flight=16, progress=False
+    )
     for question, answer in zip(questions, answers):
         right.append(tasks.check(question, answer.text)[1])
         tokens, forwards = tokens + len(answer.tokens), forwards + answer.forwards
     share, error = results.percent(right)
-    print(f"  {name:14} {share:5.1f} ± {error:.1f} %   {tokens / forwards:.2f} a forward   {time.monotonic() - began:.0f} s")
+    print(
+        f"  {name:14} {share:5.1f} ± {error:.1f} %   {tokens / forwards:.2f} a forward   {time.monotonic() - began:.0f} s"
+    )
     return name, tokens / forwards, share, error
 
 
@@ -143,10 +154,21 @@ for (label, points), colour, marker, above in zip(curves.items(), ("#0969da", "#
     names, tpf, share, error = zip(*points)
     axes.errorbar(tpf, share, error, color=colour, marker=marker, capsize=3, label=label)
     for name, x, y in zip(names, tpf, share):
-        axes.annotate(name.split("@")[-1].split(" ")[-1], (x, y), xytext=(0, above), ha="center", textcoords="offset points",
-                      fontsize=8, color=colour)
-axes.set(xlabel="tokens per forward", ylabel="right in every worked step, %", title=f"tiny-2.1, {len(questions)} held-out questions",
-         ylim=(85, 100))
+        axes.annotate(
+            name.split("@")[-1].split(" ")[-1],
+            (x, y),
+            xytext=(0, above),
+            ha="center",
+            textcoords="offset points",
+            fontsize=8,
+            color=colour,
+        )
+axes.set(
+    xlabel="tokens per forward",
+    ylabel="right in every worked step, %",
+    title=f"tiny-2.1, {len(questions)} held-out questions",
+    ylim=(85, 100),
+)
 axes.grid(color="#d0d7de", linewidth=0.6)
 axes.legend(frameon=False)
 figure.savefig(out / "tutorial.png", dpi=110)

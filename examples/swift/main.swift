@@ -20,7 +20,8 @@ let decoder = try Decoder(model, prompt: prompt, options: options)
 while let events = try decoder.next() {
     let changes = try events.map { event in
         let token = try tokenizer.decode([event.newToken])
-        return event.kind == .replace ? "\(event.position): \(try tokenizer.decode([event.oldToken])) -> \(token)" : token
+        return event.kind == .replace
+            ? "\(event.position): \(try tokenizer.decode([event.oldToken])) -> \(token)" : token
     }
     print("step \(decoder.forwards): \(changes.joined(separator: " | "))")
 }

@@ -3,6 +3,7 @@ wrong answer of the model's own to one question. It starts where stage 6 starts 
 
     python ablation_dpo.py --start runs/5-editing/model --out runs/6-dpo
 """
+
 import copy
 
 import torch
@@ -52,7 +53,9 @@ class DPO(training.Stage):
             groups, reward = rollouts(model, self.corpus, QUESTIONS, SAMPLES)
             shown["reward"] = (reward, 1)
             for group in groups:
-                self.pairs.append((max(group, key=lambda r: r.reward).document, min(group, key=lambda r: r.reward).document))
+                self.pairs.append(
+                    (max(group, key=lambda r: r.reward).document, min(group, key=lambda r: r.reward).document)
+                )
         batch, index = Batch(self.rows, self.width), 0
         while index < self.rows and self.pairs:
             masked = self.corpus.rng.uniform(0.1, 1.0)
@@ -63,7 +66,7 @@ class DPO(training.Stage):
                     index += 1
         with torch.no_grad():
             reference = self.elbo(self.reference, batch)
-        margin = (self.elbo(model, batch) - reference).view(-1, 2)[:index // 2]
+        margin = (self.elbo(model, batch) - reference).view(-1, 2)[: index // 2]
         margin = BETA * (margin[:, 0] - margin[:, 1])
         shown["right order"] = ((margin > 0).sum(), len(margin))
         return -F.logsigmoid(margin).mean(), shown

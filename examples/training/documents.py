@@ -9,6 +9,7 @@ attends to its own window and to the clean tokens of its document that stand bef
 For clean tokens the window is their block. With windows of one token and nothing noisy this is the causal mask, with the whole document as
 one noisy window it is bidirectional: one rule serves every stage.
 """
+
 import random
 from dataclasses import dataclass
 
@@ -18,16 +19,16 @@ import tasks
 import tokenizer as tok
 
 BLOCK = 32
-LONGEST = 128     # tokens of a document, at most
-AFTER_END = 0.1   # weight of the filling behind the first end of text
+LONGEST = 128  # tokens of a document, at most
+AFTER_END = 0.1  # weight of the filling behind the first end of text
 
 
 @dataclass
 class Document:
     question: tasks.Question
-    ids: list    # prompt, answer, <|endoftext|> up to a multiple of BLOCK
+    ids: list  # prompt, answer, <|endoftext|> up to a multiple of BLOCK
     prompt: int  # length of the prompt
-    end: int     # length up to and including the first <|endoftext|>
+    end: int  # length up to and including the first <|endoftext|>
 
     def weight(self, position):
         return 0.0 if position < self.prompt else 1.0 if position < self.end else AFTER_END
@@ -68,6 +69,7 @@ class Corpus:
 @dataclass
 class Window:
     """A noisy copy of ids[start : start + len(ids)] of a document."""
+
     start: int
     ids: list
     targets: list
@@ -103,7 +105,7 @@ class Row:
         """The windows, and as many clean blocks (of `block` tokens) as the last of them looks back to."""
         seen = max(w.start for w in windows)
         for start in range(0, seen, block):
-            ids = document.ids[start:min(start + block, seen)]
+            ids = document.ids[start : min(start + block, seen)]
             self.put(ids, ids, [0.0] * len(ids), start, True)
         for w in windows:
             self.put(w.ids, w.targets, w.weights, w.start, False)
@@ -116,8 +118,17 @@ class Row:
 
 class Batch:
     """Tensors [rows, width]."""
-    COLUMNS = {"ids": torch.long, "targets": torch.long, "weights": torch.float, "positions": torch.long, "start": torch.long,
-               "clean": torch.bool, "document": torch.long, "window": torch.long}
+
+    COLUMNS = {
+        "ids": torch.long,
+        "targets": torch.long,
+        "weights": torch.float,
+        "positions": torch.long,
+        "start": torch.long,
+        "clean": torch.bool,
+        "document": torch.long,
+        "window": torch.long,
+    }
 
     def __init__(self, rows, width):
         self.rows, self.width = rows, width
@@ -129,7 +140,7 @@ class Batch:
         for name, values in row.columns.items():
             column = getattr(self, name)[index]
             column.fill_(fill.get(name, 0))
-            column[:len(values)] = torch.tensor(values, dtype=column.dtype)
+            column[: len(values)] = torch.tensor(values, dtype=column.dtype)
 
     def attention(self):
         """[rows, width, width] bool: may the query (middle index) look at the key (last)?"""
@@ -177,7 +188,7 @@ class Packer:
 def noised(document, start, length, corpus, masked, wrong=0.0, prompt_too=False):
     """One window with noise: each token of the answer is masked with probability `masked`, else made wrong with probability `wrong`."""
     rng, ids = corpus.rng, []
-    targets = document.ids[start:start + length]
+    targets = document.ids[start : start + length]
     for position, target in enumerate(targets, start):
         if position >= document.prompt or prompt_too:
             if rng.random() < masked:

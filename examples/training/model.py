@@ -2,6 +2,7 @@
 
 `python model.py FOLDER` compares the forward pass with a folder of conformance data (config.json, model.safetensors, forward.safetensors).
 """
+
 import json
 import math
 import sys
@@ -22,10 +23,18 @@ def block_causal_mask(positions, block_length):
 class Attention(nn.Module):
     def __init__(self, c):
         super().__init__()
-        self.heads, self.kv_heads, self.dim, self.eps = c["num_attention_heads"], c["num_key_value_heads"], c["head_dim"], c["rms_norm_eps"]
+        self.heads, self.kv_heads, self.dim, self.eps = (
+            c["num_attention_heads"],
+            c["num_key_value_heads"],
+            c["head_dim"],
+            c["rms_norm_eps"],
+        )
         self.rotary = int(self.dim * c["partial_rotary_factor"])
         self.query_key_value = nn.Linear(c["hidden_size"], (self.heads + 2 * self.kv_heads) * self.dim, bias=False)
-        self.query_layernorm, self.key_layernorm = nn.Parameter(torch.ones(self.dim)), nn.Parameter(torch.ones(self.dim))
+        self.query_layernorm, self.key_layernorm = (
+            nn.Parameter(torch.ones(self.dim)),
+            nn.Parameter(torch.ones(self.dim)),
+        )
         self.dense = nn.Linear(self.heads * self.dim, c["hidden_size"], bias=False)
 
     def rotate(self, x, cos, sin):
@@ -70,7 +79,9 @@ class Router(nn.Module):
         with torch.no_grad():
             choice = (scores + self.expert_bias).view(len(x), self.groups, -1)
             group_score = choice.topk(min(2, choice.shape[-1]), dim=-1).values.sum(-1)
-            kept = torch.zeros_like(group_score, dtype=torch.bool).scatter_(1, group_score.topk(self.kept_groups, dim=-1).indices, True)
+            kept = torch.zeros_like(group_score, dtype=torch.bool).scatter_(
+                1, group_score.topk(self.kept_groups, dim=-1).indices, True
+            )
             chosen = choice.masked_fill(~kept[..., None], -math.inf).flatten(1).topk(self.k, dim=-1).indices
             self.load = torch.bincount(chosen.flatten(), minlength=len(self.expert_bias)) / chosen.numel()
         weights = scores.gather(1, chosen)
@@ -99,7 +110,9 @@ class MoE(nn.Module):
         counts = torch.bincount(chosen.flatten(), minlength=len(self.gate_proj)).tolist()
         parts = []
         for e, rows in enumerate(flat[token].split(counts)):
-            parts.append(F.linear(F.silu(F.linear(rows, self.gate_proj[e])) * F.linear(rows, self.up_proj[e]), self.down_proj[e]))
+            parts.append(
+                F.linear(F.silu(F.linear(rows, self.gate_proj[e])) * F.linear(rows, self.up_proj[e]), self.down_proj[e])
+            )
         routed = torch.zeros_like(flat).index_add(0, token, torch.cat(parts).float() * weights.flatten()[order, None])
         return (routed + self.shared_experts(flat)).view_as(x)
 
@@ -109,7 +122,10 @@ class Layer(nn.Module):
         super().__init__()
         hidden = c["hidden_size"]
         self.eps, self.shape = c["rms_norm_eps"], (hidden,)
-        self.input_layernorm, self.post_attention_layernorm = nn.Parameter(torch.ones(hidden)), nn.Parameter(torch.ones(hidden))
+        self.input_layernorm, self.post_attention_layernorm = (
+            nn.Parameter(torch.ones(hidden)),
+            nn.Parameter(torch.ones(hidden)),
+        )
         self.attention = Attention(c)
         self.mlp = GatedFFN(hidden, c["intermediate_size"]) if index < c["first_k_dense_replace"] else MoE(c)
 
@@ -160,8 +176,11 @@ class LLaDA2(nn.Module):
 # --- Checkpoints in the Hugging Face layout (model.md section 2) --------------------------------------------------------------------
 
 NAMES = {  # ours -> theirs, as suffixes; everything but lm_head stands under `model.`
-    "query_layernorm": "query_layernorm.weight", "key_layernorm": "key_layernorm.weight", "input_layernorm": "input_layernorm.weight",
-    "post_attention_layernorm": "post_attention_layernorm.weight", "norm": "norm.weight",
+    "query_layernorm": "query_layernorm.weight",
+    "key_layernorm": "key_layernorm.weight",
+    "input_layernorm": "input_layernorm.weight",
+    "post_attention_layernorm": "post_attention_layernorm.weight",
+    "norm": "norm.weight",
 }
 
 
@@ -170,7 +189,11 @@ def hf_tensors(model, dtype):
     tensors = {}
     for name, value in model.state_dict().items():
         head, _, last = name.rpartition(".")
-        full = name if name.startswith("lm_head") else "model." + (f"{head}.{NAMES[last]}" if head and last in NAMES else NAMES.get(name, name))
+        full = (
+            name
+            if name.startswith("lm_head")
+            else "model." + (f"{head}.{NAMES[last]}" if head and last in NAMES else NAMES.get(name, name))
+        )
         if value.dim() == 3:
             for e in range(len(value)):
                 tensors[f"model.{head}.experts.{e}.{last}.weight"] = value[e].to(dtype).contiguous()

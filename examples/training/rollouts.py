@@ -1,4 +1,5 @@
 """Answers sampled from the model as it is, by our own library through its Python binding, and their rewards by program."""
+
 import statistics
 import sys
 import tempfile
@@ -22,7 +23,7 @@ GEN_LENGTH = 96
 @dataclass
 class Rollout:
     document: Document
-    reward: float     # half for the answer, half for every worked step
+    reward: float  # half for the answer, half for every worked step
     advantage: float  # against the other answers to the question, in standard deviations
 
 
@@ -38,7 +39,9 @@ def rollouts(model, corpus, questions, samples):
                 question = corpus.draw().question
                 group = []
                 for _ in range(samples):
-                    answer = engine.generate(question.text, POLICY.replace(seed=corpus.rng.getrandbits(63)), gen_length=GEN_LENGTH)
+                    answer = engine.generate(
+                        question.text, POLICY.replace(seed=corpus.rng.getrandbits(63)), gen_length=GEN_LENGTH
+                    )
                     final, strict = tasks.check(question, answer.text)
                     group.append(([t for t in answer.tokens.tolist() if t != corpus.eos], 0.5 * final + 0.5 * strict))
                 earned = [reward for _, reward in group]

@@ -1,7 +1,8 @@
 """Stage 1: an autoregressive base, which the papers start from. Next-token prediction over whole documents.
 
-    python stage1_autoregressive.py --out runs/1-ar
+python stage1_autoregressive.py --out runs/1-ar
 """
+
 import torch.nn.functional as F
 
 import training
@@ -20,9 +21,9 @@ class Autoregressive(training.Stage):
             row = Row(self.width)
             while row.fits(waiting.end - 1):
                 # Each token is its own clean window, so the mask is the causal one; position i predicts token i + 1.
-                ids = waiting.ids[:waiting.end]
+                ids = waiting.ids[: waiting.end]
                 for p in range(len(ids) - 1):
-                    row.put(ids[p:p + 1], ids[p + 1:p + 2], [waiting.weight(p + 1) or PROMPT], p, True)
+                    row.put(ids[p : p + 1], ids[p + 1 : p + 2], [waiting.weight(p + 1) or PROMPT], p, True)
                 row.documents += 1
                 waiting = self.corpus.draw()
             batch.fill(i, row)

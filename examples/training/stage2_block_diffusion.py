@@ -3,6 +3,7 @@ warm-up 1, 4, 32, whole document; stable there (a masked diffusion model: one wi
 
     python stage2_block_diffusion.py --start runs/1-ar/model --out runs/2-base
 """
+
 import torch.nn.functional as F
 
 import training
@@ -55,7 +56,9 @@ class BlockDiffusion(training.Stage):
         logits = model(batch.ids, batch.positions, batch.attention(), wanted)
         losses, weights = F.cross_entropy(logits, batch.targets[wanted], reduction="none"), batch.weights[wanted]
         answer = weights == 1
-        return (losses * weights).sum() / weights.sum(), {f"masked, blocks of {self.size}": (losses.detach()[answer].sum(), answer.sum())}
+        return (losses * weights).sum() / weights.sum(), {
+            f"masked, blocks of {self.size}": (losses.detach()[answer].sum(), answer.sum())
+        }
 
 
 if __name__ == "__main__":

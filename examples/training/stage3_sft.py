@@ -3,6 +3,7 @@ shows), as in the 2.0 report; mask rates 0.3 to 0.8 as in dFactory, and whole bl
 
     python stage3_sft.py --start runs/2-base/model --out runs/3-sft
 """
+
 import torch.nn.functional as F
 
 import training
@@ -32,8 +33,10 @@ class SFT(training.Stage):
 
     def complement(self, document, window):
         """Shown what was masked, masked what was shown; the prompt aside."""
-        ids = [target if noisy == self.corpus.mask or position < document.prompt else self.corpus.mask
-               for position, (noisy, target) in enumerate(zip(window.ids, window.targets), window.start)]
+        ids = [
+            target if noisy == self.corpus.mask or position < document.prompt else self.corpus.mask
+            for position, (noisy, target) in enumerate(zip(window.ids, window.targets), window.start)
+        ]
         return Window(window.start, ids, window.targets, window.weights)
 
     def batch(self, step):
@@ -43,7 +46,11 @@ class SFT(training.Stage):
         """(logits, targets, weights) of the masked positions."""
         batch.weights *= batch.ids == self.corpus.mask
         wanted = batch.wanted()
-        return model(batch.ids, batch.positions, batch.attention(), wanted), batch.targets[wanted], batch.weights[wanted]
+        return (
+            model(batch.ids, batch.positions, batch.attention(), wanted),
+            batch.targets[wanted],
+            batch.weights[wanted],
+        )
 
     def loss(self, model, batch):
         logits, targets, weights = self.masked(model, batch)

@@ -3,6 +3,7 @@ predicted right (spec/training.md, "CAP"): the model is taught to be sure where 
 
     python stage4_confidence.py --start runs/3-sft/model --out runs/4-cap
 """
+
 import torch.nn.functional as F
 
 import training
@@ -27,7 +28,9 @@ class Confidence(SFT):
         answer = weights == 1
         count = answer.sum()
         return (losses * weights).sum() / weights.sum() + LAMBDA * confidence, {
-            "masked": (losses.detach()[answer].sum(), count), "entropy": (entropy.detach()[answer].sum(), count)}
+            "masked": (losses.detach()[answer].sum(), count),
+            "entropy": (entropy.detach()[answer].sum(), count),
+        }
 
 
 if __name__ == "__main__":

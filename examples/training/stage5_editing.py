@@ -6,6 +6,7 @@ as they are. Some windows are two blocks wide, for multiple block editing looks 
 
     python stage5_editing.py --start runs/3-sft/model --out runs/5-editing
 """
+
 import torch
 import torch.nn.functional as F
 
@@ -13,10 +14,10 @@ import tasks
 import training
 from documents import BLOCK, Batch, Packer, noised
 
-KEEP = 0.3       # weight of a visible token that is right: S mode rewrites whatever the model doubts
+KEEP = 0.3  # weight of a visible token that is right: S mode rewrites whatever the model doubts
 TURNS = (1, 2, 3, 4, 5)
 THRESHOLDS = ((0.5, 0.0), (0.5, 0.0), (0.5, 0.0), (0.3, 0.0), (0.0, 0.0), (0.7, 0.5))  # (threshold, editing threshold)
-WIDE = 0.45      # share of documents of two or more blocks that show two of them as one window
+WIDE = 0.45  # share of documents of two or more blocks that show two of them as one window
 
 
 def noise(rng):
@@ -42,7 +43,9 @@ class Editing(training.Stage):
         self.thresholds = torch.zeros(self.rows, 2)
         self.synonym = torch.arange(training.CONFIG["vocab_size"])
         # A comma has another form only before these: it also stands in answers.
-        self.after_comma = torch.tensor([corpus.tokenizer.token_to_id(f"Ġ{word}") for word in ("then", "next", "so", "thus")])
+        self.after_comma = torch.tensor(
+            [corpus.tokenizer.token_to_id(f"Ġ{word}") for word in ("then", "next", "so", "thus")]
+        )
         self.comma = torch.tensor([corpus.tokenizer.token_to_id(sign) for sign in ",;"])
         for word, other in tasks.WORDINGS.items():
             for space in ("", " "):
@@ -60,8 +63,17 @@ class Editing(training.Stage):
             # The first of two blocks is a draft, right but for a few tokens; the second is one too, or still to be written.
             # Masks in both become drafts within a turn or two.
             start, kind, draft = rng.choice(starts[:-1]), rng.random(), (0.0, rng.uniform(0.0, 0.2))
-            first, second = (draft, noise(rng)) if kind < 0.5 else (draft, draft) if kind < 0.8 else ((rng.uniform(0.3, 1.0), 0.0),) * 2
-            windows.append(noised(document, start, BLOCK, self.corpus, *first) + noised(document, start + BLOCK, BLOCK, self.corpus, *second))
+            first, second = (
+                (draft, noise(rng))
+                if kind < 0.5
+                else (draft, draft)
+                if kind < 0.8
+                else ((rng.uniform(0.3, 1.0), 0.0),) * 2
+            )
+            windows.append(
+                noised(document, start, BLOCK, self.corpus, *first)
+                + noised(document, start + BLOCK, BLOCK, self.corpus, *second)
+            )
         return document, windows
 
     def batch(self, step):
@@ -75,10 +87,17 @@ class Editing(training.Stage):
         wanted = batch.wanted()
         logits = model(batch.ids, batch.positions, batch.attention(), wanted)
         ids, targets, weights = batch.ids[wanted], batch.targets[wanted], batch.weights[wanted]
-        losses, right, masked, answer = F.cross_entropy(logits, targets, reduction="none"), ids == targets, ids == self.corpus.mask, weights == 1
+        losses, right, masked, answer = (
+            F.cross_entropy(logits, targets, reduction="none"),
+            ids == targets,
+            ids == self.corpus.mask,
+            weights == 1,
+        )
         weights = weights * torch.where(right, KEEP, 1.0)
-        shown = {name: (losses.detach()[kind & answer].sum(), (kind & answer).sum())
-                 for name, kind in (("masked", masked), ("wrong", ~masked & ~right), ("right", right))}
+        shown = {
+            name: (losses.detach()[kind & answer].sum(), (kind & answer).sum())
+            for name, kind in (("masked", masked), ("wrong", ~masked & ~right), ("right", right))
+        }
         loss = (losses * weights).sum() / weights.sum()
         self.advance(logits.detach(), wanted)
         return loss, shown

@@ -7,15 +7,16 @@ mean per token; advantages are those of a group of answers to one question.
 
     python stage6_ebpo.py --start runs/5-editing/model --out runs/6-ebpo
 """
+
 import torch
 
 import training
 from documents import BLOCK, Batch, Row, noised
 from rollouts import rollouts
 
-QUESTIONS, SAMPLES = 24, 8      # of a round of rollouts, in each process
+QUESTIONS, SAMPLES = 24, 8  # of a round of rollouts, in each process
 TIME_STEPS = 2
-EPS_LOW, EPS_HIGH = 0.1, 0.15   # of the clipping; rho is a mean per token, so it moves little
+EPS_LOW, EPS_HIGH = 0.1, 0.15  # of the clipping; rho is a mean per token, so it moves little
 
 
 class EBPO(training.Stage):
@@ -57,7 +58,10 @@ class EBPO(training.Stage):
                     if index == self.rows:
                         self.waiting.append(batch)
                         batch, index = Batch(self.rows, self.width), 0
-                        batch.rollout, batch.advantages = torch.zeros(self.rows, self.width, dtype=torch.long), [rollout.advantage]
+                        batch.rollout, batch.advantages = (
+                            torch.zeros(self.rows, self.width, dtype=torch.long),
+                            [rollout.advantage],
+                        )
                 row.add(*item, BLOCK)
                 owners.append(len(batch.advantages) - 1)
         # What does not fill a batch is left out: every step has the same size.

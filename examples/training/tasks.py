@@ -9,6 +9,7 @@ draft gets some of them wrong, and token-to-token editing has something to repai
 
     python tasks.py            # a few questions of each family
 """
+
 import hashlib
 import itertools
 import json
@@ -26,22 +27,33 @@ AREAS = {
 FAMILIES = tuple(itertools.chain(*AREAS.values()))
 WEIGHTS = (3, 3, 3, 3, 2, 3, 2, 2, 3, 2)
 HELD_OUT_SHARE = 16  # one content in sixteen is held out
-MODE = 0.8           # how often the first of two wordings is chosen
+MODE = 0.8  # how often the first of two wordings is chosen
 
 
 @dataclass(frozen=True)
 class Question:
     family: str
     content: str  # what the split is decided on
-    text: str     # as a user would type it
-    worked: str   # the whole expected answer, in one of its wordings
-    final: str    # what stands after `Answer: `
+    text: str  # as a user would type it
+    worked: str  # the whole expected answer, in one of its wordings
+    final: str  # what stands after `Answer: `
 
 
 # --- Wording: words and signs that may stand for each other. Each is one token, so that a choice moves nothing behind it. -----------
 
-WORDINGS = {"First": "Start", "then": "next", "gives": "makes", "so": "thus", "gets": "takes", "has": "owns", "Here": "Below",
-            " + ": " plus ", " - ": " minus ", " * ": " times ", ", ": "; "}
+WORDINGS = {
+    "First": "Start",
+    "then": "next",
+    "gives": "makes",
+    "so": "thus",
+    "gets": "takes",
+    "has": "owns",
+    "Here": "Below",
+    " + ": " plus ",
+    " - ": " minus ",
+    " * ": " times ",
+    ", ": "; ",
+}
 PLAIN = {other: word for word, other in WORDINGS.items()}
 CHOICE = re.compile(r"[A-Za-z]+|(?<=\d) [-+*] (?=\d)|, (?=then|so)")
 CHOSEN = re.compile(r" (?:plus|minus|times) |[A-Za-z]+|; ")
@@ -59,18 +71,70 @@ def plain(text):
 
 # --- The small world the questions are about ----------------------------------------------------------------------------------------
 
-NAMES = ("Ann", "Bob", "Carl", "Dora", "Emil", "Fay", "Gus", "Hana", "Ivan", "Jill", "Kim", "Leo", "Mia", "Ned", "Olga", "Paul")
+NAMES = (
+    "Ann",
+    "Bob",
+    "Carl",
+    "Dora",
+    "Emil",
+    "Fay",
+    "Gus",
+    "Hana",
+    "Ivan",
+    "Jill",
+    "Kim",
+    "Leo",
+    "Mia",
+    "Ned",
+    "Olga",
+    "Paul",
+)
 THINGS = ("apples", "coins", "books", "pens", "cards", "shells")
 KINDS = ("wug", "dax", "fep", "lom", "zib", "tov", "mip", "gorp", "blick", "quon", "sarn", "yalt")
 COLOURS = ("red", "blue", "green", "pink", "black", "white", "gold", "grey")
 CAPITALS = {
-    "France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Germany": "Berlin", "Poland": "Warsaw", "Greece": "Athens", "Norway": "Oslo",
-    "Austria": "Vienna", "Egypt": "Cairo", "Kenya": "Nairobi", "Japan": "Tokyo", "China": "Beijing", "Peru": "Lima", "Cuba": "Havana",
-    "Chile": "Santiago", "Canada": "Ottawa", "Portugal": "Lisbon", "Hungary": "Budapest", "Ireland": "Dublin", "Iraq": "Baghdad",
+    "France": "Paris",
+    "Italy": "Rome",
+    "Spain": "Madrid",
+    "Germany": "Berlin",
+    "Poland": "Warsaw",
+    "Greece": "Athens",
+    "Norway": "Oslo",
+    "Austria": "Vienna",
+    "Egypt": "Cairo",
+    "Kenya": "Nairobi",
+    "Japan": "Tokyo",
+    "China": "Beijing",
+    "Peru": "Lima",
+    "Cuba": "Havana",
+    "Chile": "Santiago",
+    "Canada": "Ottawa",
+    "Portugal": "Lisbon",
+    "Hungary": "Budapest",
+    "Ireland": "Dublin",
+    "Iraq": "Baghdad",
 }
 LEGS = {
-    "spider": 8, "hen": 2, "cow": 4, "ant": 6, "snake": 0, "crab": 10, "dog": 4, "bee": 6, "duck": 2, "horse": 4, "scorpion": 8, "worm": 0,
-    "cat": 4, "fly": 6, "owl": 2, "lobster": 10, "goat": 4, "moth": 6, "swan": 2, "tick": 8,
+    "spider": 8,
+    "hen": 2,
+    "cow": 4,
+    "ant": 6,
+    "snake": 0,
+    "crab": 10,
+    "dog": 4,
+    "bee": 6,
+    "duck": 2,
+    "horse": 4,
+    "scorpion": 8,
+    "worm": 0,
+    "cat": 4,
+    "fly": 6,
+    "owl": 2,
+    "lobster": 10,
+    "goat": 4,
+    "moth": 6,
+    "swan": 2,
+    "tick": 8,
 }
 FOODS = ("soup", "rice", "bread", "cheese", "fish", "cake")
 JOBS = ("cook", "nurse", "pilot", "baker", "judge", "clown", "guard", "miner")
@@ -79,14 +143,34 @@ PETS = ("dog", "cat", "horse", "snake", "goat", "duck")
 # --- Phrasings. A field in braces is payload; everything else is the language the model reads. --------------------------------------
 
 ADD = (
-    "What is {a} plus {b}?", "What is {a} + {b}?", "Add {a} and {b}.", "Calculate {a} + {b}.", "How much is {a} plus {b}?",
-    "Find the sum of {a} and {b}.", "{a} + {b} = ?", "{a}+{b}", "{a} plus {b}", "What is the sum of {a} and {b}?", "Compute {a} + {b}.",
-    "What's {a}+{b}?", "What's {a} plus {b}?",
+    "What is {a} plus {b}?",
+    "What is {a} + {b}?",
+    "Add {a} and {b}.",
+    "Calculate {a} + {b}.",
+    "How much is {a} plus {b}?",
+    "Find the sum of {a} and {b}.",
+    "{a} + {b} = ?",
+    "{a}+{b}",
+    "{a} plus {b}",
+    "What is the sum of {a} and {b}?",
+    "Compute {a} + {b}.",
+    "What's {a}+{b}?",
+    "What's {a} plus {b}?",
 )
 SUBTRACT = (
-    "What is {a} minus {b}?", "What is {a} - {b}?", "Subtract {b} from {a}.", "Calculate {a} - {b}.", "How much is {a} minus {b}?",
-    "Take {b} away from {a}.", "{a} - {b} = ?", "{a}-{b}", "{a} minus {b}", "What is the difference between {a} and {b}?", "Compute {a} - {b}.",
-    "What's {a}-{b}?", "What's {a} minus {b}?",
+    "What is {a} minus {b}?",
+    "What is {a} - {b}?",
+    "Subtract {b} from {a}.",
+    "Calculate {a} - {b}.",
+    "How much is {a} minus {b}?",
+    "Take {b} away from {a}.",
+    "{a} - {b} = ?",
+    "{a}-{b}",
+    "{a} minus {b}",
+    "What is the difference between {a} and {b}?",
+    "Compute {a} - {b}.",
+    "What's {a}-{b}?",
+    "What's {a} minus {b}?",
 )
 STORY_START = ("{name} has {n} {things}.", "{name} starts with {n} {things}.")
 STORY_EVENTS = {
@@ -94,26 +178,67 @@ STORY_EVENTS = {
     "get": ("{name} finds {k} more.", "A friend gives {name} {k} more."),
     "lose": ("{name} loses {k}.", "{name} gives away {k}."),
 }
-STORY_ASK = ("How many {things} does {name} have now?", "How many {things} are there now?", "How many {things} does {name} have in the end?")
-OUTPUT = ("What does this program print? {code}", "What is the output of {code}?", "Run this program: {code}", "What does {code} print?")
-PROGRAM = ("Write a program that {ops}. Try it with x = {x}.", "Write code that {ops}. Test it with x = {x}.", "Program x: {ops}. Try it with x = {x}.")
-OPERATIONS = {"+": ("adds {k}", "adds {k} to x"), "-": ("subtracts {k}", "takes away {k}"), "*": ("multiplies by {k}", "multiplies x by {k}")}
+STORY_ASK = (
+    "How many {things} does {name} have now?",
+    "How many {things} are there now?",
+    "How many {things} does {name} have in the end?",
+)
+OUTPUT = (
+    "What does this program print? {code}",
+    "What is the output of {code}?",
+    "Run this program: {code}",
+    "What does {code} print?",
+)
+PROGRAM = (
+    "Write a program that {ops}. Try it with x = {x}.",
+    "Write code that {ops}. Test it with x = {x}.",
+    "Program x: {ops}. Try it with x = {x}.",
+)
+OPERATIONS = {
+    "+": ("adds {k}", "adds {k} to x"),
+    "-": ("subtracts {k}", "takes away {k}"),
+    "*": ("multiplies by {k}", "multiplies x by {k}"),
+}
 IMPLICATION_RULE, IMPLICATION_FACT = "Every {a} is a {b}.", "{name} is a {a}."
 IMPLICATION_ASK = ("Is {name} a {a} or a {b}?", "What is {name}, a {a} or a {b}?")
 ORDERING_FACT = ("{a} is taller than {b}.", "{b} is shorter than {a}.")  # a question keeps to one of them
 ORDERING_ASK = {
-    "first": ("Who is the tallest?", "Who is tallest?"), "last": ("Who is the shortest?", "Who is shortest?"),
+    "first": ("Who is the tallest?", "Who is tallest?"),
+    "last": ("Who is the shortest?", "Who is shortest?"),
     "second": ("Who is the second tallest?",),
 }
-LEGS_ASK = ("How many legs do {list} have together?", "How many legs do {list} have in all?", "Count the legs of {list}.")
+LEGS_ASK = (
+    "How many legs do {list} have together?",
+    "How many legs do {list} have in all?",
+    "Count the legs of {list}.",
+)
 CAPITALS_ASK = ("What are the capitals of {list}?", "Name the capitals of {list}.", "Give the capitals of {list}.")
-JSON_ASK = ("Write JSON with the keys {keys}: {person}", "Give JSON with keys {keys}. {person}", "{person} Write that as JSON with the keys {keys}.")
+JSON_ASK = (
+    "Write JSON with the keys {keys}: {person}",
+    "Give JSON with keys {keys}. {person}",
+    "{person} Write that as JSON with the keys {keys}.",
+)
 PERSON = {"age": "is {age} years old", "job": "works as a {job}", "pet": "has a {pet}", "food": "likes {food}"}
 COUNTING_ASK = (
-    "Write the word {a} {n} times and then {b} {m} times.", "Write {a} {n} times, then {b} {m} times.", "Say {a} {n} times and {b} {m} times.",
+    "Write the word {a} {n} times and then {b} {m} times.",
+    "Write {a} {n} times, then {b} {m} times.",
+    "Say {a} {n} times and {b} {m} times.",
 )
 GREETINGS = ("Please ", "Hello! ", "Hi, ")  # "Please" only before an imperative
-IMPERATIVES = ("Add", "Calculate", "Find", "Compute", "Subtract", "Take", "Run", "Write", "Count", "Name", "Give", "Say")
+IMPERATIVES = (
+    "Add",
+    "Calculate",
+    "Find",
+    "Compute",
+    "Subtract",
+    "Take",
+    "Run",
+    "Write",
+    "Count",
+    "Name",
+    "Give",
+    "Say",
+)
 
 
 def is_held_out(content):
@@ -139,10 +264,11 @@ def listed(items):
 
 
 def number(rng, digits):
-    return rng.randrange(10 ** (digits - 1), 10 ** digits)
+    return rng.randrange(10 ** (digits - 1), 10**digits)
 
 
 # --- Generators, one per family: draw content, phrase it, solve it ------------------------------------------------------------------
+
 
 def columns(a, b, sign):
     """Column arithmetic from the right: `347, 86` -> `First 7 + 6 gives 13, then 4 + 8 + 1 gives 13, ...`, carry or borrow as the last term."""
@@ -177,8 +303,13 @@ def story(rng):
         k, m = rng.randint(2, 5), rng.randint(2, 5)
         if event != "buy":
             k = rng.randint(2, min(9, total - 1) if event == "lose" else 9)
-        text.append(rng.choice(STORY_EVENTS[event]).format(name=rng.choice((name, "He" if NAMES.index(name) in BOYS else "She")), k=k, m=m, things=things)
-                    if event != "get" else rng.choice(STORY_EVENTS[event]).format(name=name, k=k))
+        text.append(
+            rng.choice(STORY_EVENTS[event]).format(
+                name=rng.choice((name, "He" if NAMES.index(name) in BOYS else "She")), k=k, m=m, things=things
+            )
+            if event != "get"
+            else rng.choice(STORY_EVENTS[event]).format(name=name, k=k)
+        )
         change = {"buy": k * m, "get": k, "lose": -k}[event]
         if event == "buy":
             steps.append(f"{k} * {m} gives {k * m}")
@@ -214,21 +345,32 @@ def output(rng):
 def program(rng):
     x = value = rng.randint(2, 9)
     asked, steps, code, content = [], [], [], []
-    for sign in rng.choice(("+*", "*+", "*-", "-*", "+-*", "+*-", "*+-", "-+*", "-*+", "+*-+", "*+-+", "+-*-", "-+*+", "-*+-")):
-        k = rng.randint(2, 3 if value < 10 else 2) if sign == "*" else rng.randint(1, 9 if sign == "+" else max(1, min(9, value)))
+    for sign in rng.choice(
+        ("+*", "*+", "*-", "-*", "+-*", "+*-", "*+-", "-+*", "-*+", "+*-+", "*+-+", "+-*-", "-+*+", "-*+-")
+    ):
+        k = (
+            rng.randint(2, 3 if value < 10 else 2)
+            if sign == "*"
+            else rng.randint(1, 9 if sign == "+" else max(1, min(9, value)))
+        )
         result = {"+": value + k, "-": value - k, "*": value * k}[sign]
         asked.append(rng.choice(OPERATIONS[sign]).format(k=k))
         steps.append(f"{value} {sign} {k} gives {result}")
         code.append(f"x {sign}= {k}")
         value = result
     code = "; ".join(code)
-    return f"{code} at {x}", dressed(rng, rng.choice(PROGRAM), ops=", then ".join(asked), x=x), "First " + ", then ".join(steps), code
+    return (
+        f"{code} at {x}",
+        dressed(rng, rng.choice(PROGRAM), ops=", then ".join(asked), x=x),
+        "First " + ", then ".join(steps),
+        code,
+    )
 
 
 def implication(rng):
     name, length = rng.choice(NAMES), rng.choice((2, 3))
     kinds = rng.sample(KINDS, length + 3)
-    chain = kinds[:length + 1]
+    chain = kinds[: length + 1]
     rules = list(zip(chain, chain[1:])) + [(kinds[-2], kinds[-1])]
     a, b = rng.sample((chain[-1], kinds[-1]), 2)
     facts = [IMPLICATION_FACT.format(name=name, a=chain[0])] + [IMPLICATION_RULE.format(a=a, b=b) for a, b in rules]
@@ -251,7 +393,9 @@ def ordering(rng):
 def facts(rng):
     if rng.random() < 0.5:
         animals = rng.sample(sorted(LEGS), rng.choice((2, 3, 4)))
-        text = dressed(rng, rng.choice(LEGS_ASK), list=listed([("an " if a[0] in "aeiou" else "a ") + a for a in animals]))
+        text = dressed(
+            rng, rng.choice(LEGS_ASK), list=listed([("an " if a[0] in "aeiou" else "a ") + a for a in animals])
+        )
         steps, total = "First " + ", then ".join(f"a {a} has {LEGS[a]}" for a in animals), LEGS[animals[0]]
         for animal in animals[1:]:
             steps += f", then {total} + {LEGS[animal]} gives {total + LEGS[animal]}"
@@ -264,8 +408,13 @@ def facts(rng):
 
 
 def json_object(rng):
-    person = {"name": rng.choice(NAMES), "age": rng.randint(20, 79), "job": rng.choice(JOBS), "pet": rng.choice(PETS),
-              "food": rng.choice(FOODS)}
+    person = {
+        "name": rng.choice(NAMES),
+        "age": rng.randint(20, 79),
+        "job": rng.choice(JOBS),
+        "pet": rng.choice(PETS),
+        "food": rng.choice(FOODS),
+    }
     keys = rng.sample(sorted(PERSON), rng.choice((2, 3, 4)))
     said = f"{person['name']} " + listed([PERSON[k].format(**person) for k in keys]) + "."
     keys.insert(0, "name")
@@ -284,8 +433,10 @@ def counting(rng):
     return f"{a} {n} {b} {m}", text, "First " + ", ".join(numbered), " ".join([a] * n + [b] * m)
 
 
-GENERATORS = {f.__name__.removesuffix("_object"): f for f in (
-    addition, subtraction, story, output, program, implication, ordering, facts, json_object, counting)}
+GENERATORS = {
+    f.__name__.removesuffix("_object"): f
+    for f in (addition, subtraction, story, output, program, implication, ordering, facts, json_object, counting)
+}
 
 
 def draw(rng, held_out, family=None):
@@ -298,6 +449,7 @@ def draw(rng, held_out, family=None):
 
 
 # --- Checking ------------------------------------------------------------------------------------------------------------------------
+
 
 def run(code, x):
     """The tiny language of `program`: statements `x OP= NUMBER`, divided by `; `. None if it isn't one."""
@@ -352,7 +504,9 @@ def write_jsonl(path, questions):
 
 def read_jsonl(path):
     with open(path) as f:
-        return [Question(d["family"], d["question"], d["question"], d["worked"], d["final"]) for d in map(json.loads, f)]
+        return [
+            Question(d["family"], d["question"], d["question"], d["worked"], d["final"]) for d in map(json.loads, f)
+        ]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """What every stage shares: optimizers, learning rate, two or more processes, checkpoints, progress and curves."""
+
 import argparse
 import json
 import math
@@ -16,15 +17,50 @@ from documents import BLOCK, Corpus
 from model import LLaDA2, load_hf, save_hf
 
 CONFIG = {
-    "architectures": ["LLaDA2MoeModelLM"], "model_type": "llada2_moe", "vocab_size": 1024, "hidden_size": 128, "num_hidden_layers": 4,
-    "first_k_dense_replace": 1, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "intermediate_size": 256,
-    "moe_intermediate_size": 96, "num_experts": 8, "num_experts_per_tok": 2, "num_shared_experts": 1, "n_group": 4, "topk_group": 2,
-    "routed_scaling_factor": 2.5, "norm_topk_prob": True, "score_function": "sigmoid", "router_dtype": "fp32",
-    "moe_router_enable_expert_bias": True, "hidden_act": "silu", "rms_norm_eps": 1e-6, "rope_theta": 10000, "rope_scaling": None,
-    "partial_rotary_factor": 0.5, "rotary_dim": 16, "max_position_embeddings": 4096, "use_qk_norm": True, "use_bias": False,
-    "use_qkv_bias": False, "use_rmsnorm": True, "tie_word_embeddings": False, "norm_head": False, "norm_softmax": False,
-    "use_sliding_window": False, "sliding_window": 4096, "attention_dropout": 0.0, "embedding_dropout": 0.0, "output_dropout": 0.0,
-    "output_router_logits": False, "initializer_range": 0.02, "use_cache": False, "torch_dtype": "bfloat16",
+    "architectures": ["LLaDA2MoeModelLM"],
+    "model_type": "llada2_moe",
+    "vocab_size": 1024,
+    "hidden_size": 128,
+    "num_hidden_layers": 4,
+    "first_k_dense_replace": 1,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "intermediate_size": 256,
+    "moe_intermediate_size": 96,
+    "num_experts": 8,
+    "num_experts_per_tok": 2,
+    "num_shared_experts": 1,
+    "n_group": 4,
+    "topk_group": 2,
+    "routed_scaling_factor": 2.5,
+    "norm_topk_prob": True,
+    "score_function": "sigmoid",
+    "router_dtype": "fp32",
+    "moe_router_enable_expert_bias": True,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10000,
+    "rope_scaling": None,
+    "partial_rotary_factor": 0.5,
+    "rotary_dim": 16,
+    "max_position_embeddings": 4096,
+    "use_qk_norm": True,
+    "use_bias": False,
+    "use_qkv_bias": False,
+    "use_rmsnorm": True,
+    "tie_word_embeddings": False,
+    "norm_head": False,
+    "norm_softmax": False,
+    "use_sliding_window": False,
+    "sliding_window": 4096,
+    "attention_dropout": 0.0,
+    "embedding_dropout": 0.0,
+    "output_dropout": 0.0,
+    "output_router_logits": False,
+    "initializer_range": 0.02,
+    "use_cache": False,
+    "torch_dtype": "bfloat16",
 }
 BIAS_STEP = 0.003  # of the routers' selection bias, against the load
 
@@ -57,7 +93,9 @@ class Muon(torch.optim.Optimizer):
 
 
 def optimizers(model, lr):
-    matrices = [p for n, p in model.named_parameters() if p.dim() > 1 and n.startswith("layers") and "gate.weight" not in n]
+    matrices = [
+        p for n, p in model.named_parameters() if p.dim() > 1 and n.startswith("layers") and "gate.weight" not in n
+    ]
     chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in chosen]
     return [Muon(matrices, lr), torch.optim.AdamW(others, lr, betas=(0.9, 0.98), weight_decay=0.0)]
@@ -88,15 +126,20 @@ def export(model, tokenizer, folder, dtype=torch.bfloat16):
     folder = Path(folder)
     save_hf(model, folder, dtype)
     tok.save(tokenizer, folder)
-    ids = {f"{name}_token_id": tokenizer.token_to_id(t) for name, t in (("eos", "<|endoftext|>"), ("pad", "<|endoftext|>"), ("mask", "<|mask|>"))}
+    ids = {
+        f"{name}_token_id": tokenizer.token_to_id(t)
+        for name, t in (("eos", "<|endoftext|>"), ("pad", "<|endoftext|>"), ("mask", "<|mask|>"))
+    }
     (folder / "config.json").write_text(json.dumps({**CONFIG, **ids}, indent=1) + "\n")
     (folder / "generation_config.json").write_text(json.dumps({**ids, "block_length": BLOCK}, indent=1) + "\n")
 
 
 def draw_curve(history, path, title):
     import matplotlib
+
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+
     figure, axis = plt.subplots(figsize=(7, 4))
     for key in sorted({k for h in history for k in h} - {"step"}):
         points = [(h["step"], h[key]) for h in history if h.get(key)]
@@ -109,9 +152,15 @@ def draw_curve(history, path, title):
 
 class Stage:
     """One stage of the recipe. A subclass says what a batch is and what is lost on it."""
+
     title = ""
-    steps, lr, warmup, decay = 1000, 5e-3, 0.01, 0.4  # shares of the steps for warming up from zero and for going back to zero
-    rows, width = 12, 256                             # of a batch, for each process
+    steps, lr, warmup, decay = (
+        1000,
+        5e-3,
+        0.01,
+        0.4,
+    )  # shares of the steps for warming up from zero and for going back to zero
+    rows, width = 12, 256  # of a batch, for each process
 
     def prepare(self, corpus):
         """Called once in each process, before the first batch."""
@@ -127,12 +176,18 @@ class Stage:
 
 def learning_rate(stage, step):
     progress = (step + 1) / stage.steps
-    return stage.lr * min(1.0, progress / stage.warmup if stage.warmup else 1.0, (1 - step / stage.steps) / stage.decay if stage.decay else 1.0)
+    return stage.lr * min(
+        1.0,
+        progress / stage.warmup if stage.warmup else 1.0,
+        (1 - step / stage.steps) / stage.decay if stage.decay else 1.0,
+    )
 
 
 def worker(rank, stage, args):
     if args.processes > 1:
-        dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{args.port}", rank=rank, world_size=args.processes)
+        dist.init_process_group(
+            "gloo", init_method=f"tcp://127.0.0.1:{args.port}", rank=rank, world_size=args.processes
+        )
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     out = Path(args.out)
@@ -149,8 +204,11 @@ def worker(rank, stage, args):
         history, start = state["history"], state["step"]
         stage.corpus.rng.setstate(torch.load(mine, weights_only=False))
     if rank == 0:
-        print(f"{stage.title}: {sum(p.numel() for p in model.parameters()):,} parameters, "
-              f"{args.processes * stage.rows * stage.width} tokens a step, from step {start}", flush=True)
+        print(
+            f"{stage.title}: {sum(p.numel() for p in model.parameters()):,} parameters, "
+            f"{args.processes * stage.rows * stage.width} tokens a step, from step {start}",
+            flush=True,
+        )
 
     sums, began = {}, time.time()
     for step in range(start, stage.steps):
@@ -176,23 +234,38 @@ def worker(rank, stage, args):
                 speed = (time.time() - began) / (step + 1 - start)
                 load = max(g.load.max().item() * len(g.load) for g in routers(model))
                 bar = "#" * round(20 * (step + 1) / stage.steps)
-                print(f"[{bar:20}] {step + 1}/{stage.steps}  " + "  ".join(f"{k} {v:.4f}" for k, v in means.items())
-                      + f"  load {load:.2f}  {speed:.3f} s/step  {speed * (stage.steps - step - 1) / 60:.1f} min left", flush=True)
+                print(
+                    f"[{bar:20}] {step + 1}/{stage.steps}  "
+                    + "  ".join(f"{k} {v:.4f}" for k, v in means.items())
+                    + f"  load {load:.2f}  {speed:.3f} s/step  {speed * (stage.steps - step - 1) / 60:.1f} min left",
+                    flush=True,
+                )
         if (step + 1) % 250 == 0 or step + 1 == stage.steps:
             torch.save(stage.corpus.rng.getstate(), mine)
             if rank == 0:
-                torch.save({"model": model.state_dict(), "opts": [o.state_dict() for o in opts], "history": history, "step": step + 1},
-                           out / "state.pt")
+                torch.save(
+                    {
+                        "model": model.state_dict(),
+                        "opts": [o.state_dict() for o in opts],
+                        "history": history,
+                        "step": step + 1,
+                    },
+                    out / "state.pt",
+                )
                 export(model, tokenizer, out / "model")
                 draw_curve(history, out / "curve.png", stage.title)
 
 
 def main(stage):
     parser = argparse.ArgumentParser(description=stage.title)
-    parser.add_argument("--out", required=True, help="folder for state (training goes on from it), curve.png and model/")
+    parser.add_argument(
+        "--out", required=True, help="folder for state (training goes on from it), curve.png and model/"
+    )
     parser.add_argument("--start", help="checkpoint folder of the stage before")
     parser.add_argument("--steps", type=int, default=stage.steps)
-    parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1), help="each does the same number of rows")
+    parser.add_argument(
+        "--processes", type=int, default=min(2, os.cpu_count() or 1), help="each does the same number of rows"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     stage.steps = args.steps

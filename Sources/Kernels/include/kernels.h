@@ -40,8 +40,8 @@ llk_isa llk_best_isa(void);
 typedef struct {
     /* y[r, o] = sum_k x[r, k] w[o, k]   for r < rows, first <= o < last
      * x: f32 [rows, ldx >= inner];  w: dtype [>= last, inner], row-major;  y: f32 [rows, ldy >= last]. */
-    void (*matmul)(const float *x, size_t ldx, size_t rows, const void *w, llk_dtype dtype, size_t inner,
-                   size_t first, size_t last, float *y, size_t ldy);
+    void (*matmul)(const float *x, size_t ldx, size_t rows, const void *w, llk_dtype dtype, size_t inner, size_t first,
+                   size_t last, float *y, size_t ldy);
 
     /* out[q, d] = sum_t p[q, t] v[t, d]   one fma per t, in increasing order of t, from +0
      * p: [queries, ldp >= keys];  v: [keys, ldv >= dim];  out: [queries, ldo >= dim].

@@ -56,8 +56,8 @@ typedef struct {
 
     /* y[r, o] = sum_k x[r, k] w[o, k]   for r < rows, o in tiles first <= t < last
      * x: prepared [rows];  w: the whole packed matrix;  y: f32 [rows, ldy >= outputs]. */
-    void (*product)(const void *x, size_t rows, const void *w, size_t outputs, size_t inputs, size_t first,
-                    size_t last, float *y, size_t ldy);
+    void (*product)(const void *x, size_t rows, const void *w, size_t outputs, size_t inputs, size_t first, size_t last,
+                    float *y, size_t ldy);
 } llk_packed_kernels;
 
 /* The kernels of an implementation; NULL where llk_get is. AVX-512 without the instructions for a format: as AVX2. */

@@ -59,7 +59,8 @@ package final class CachedSequence {
             ahead.append(part(tokens, start..<end, wanting: end..<end))
             start = end
         }
-        let last = asOneBlock
+        let last =
+            asOneBlock
             ? try windowPart(tokens, active, from: start) : part(tokens, start..<active.upperBound, wanting: active)
         return ForwardPlan(ahead: ahead, last: last, settled: active.lowerBound)
     }
@@ -112,7 +113,9 @@ package final class CachedSequence {
     /// is let go before new pages are asked for: a full prefix cache may have no other room.
     private func makeWritable(_ positions: Range<Int>) throws(LLaDAError) {
         let stale = pages.indices.dropFirst(positions.lowerBound / blockLength)
-        if let shared = stale.first(where: { !isKnownUniquelyReferenced(&pages[$0]) }) { pages.removeLast(pages.count - shared) }
+        if let shared = stale.first(where: { !isKnownUniquelyReferenced(&pages[$0]) }) {
+            pages.removeLast(pages.count - shared)
+        }
         while pages.count * blockLength < positions.upperBound { pages.append(try makePage()) }
     }
 
@@ -143,13 +146,18 @@ package final class CachedSequence {
     ) throws(LLaDAError) -> ForwardPlan.Part {
         while windowPages.count * blockLength < window.count { windowPages.append(try makePage()) }
         let missing = start..<window.lowerBound
-        let rows = rows(tokens, missing, wanting: missing.upperBound..<missing.upperBound) + window.map { position in
-            Row(sequence: 1, position: position, token: tokens[position], visibleEnd: window.upperBound, wantsLogits: true)
-        }
+        let rows =
+            rows(tokens, missing, wanting: missing.upperBound..<missing.upperBound)
+            + window.map { position in
+                Row(
+                    sequence: 1, position: position, token: tokens[position], visibleEnd: window.upperBound,
+                    wantsLogits: true)
+            }
         let windowed = Array(pages[..<(window.lowerBound / blockLength)]) + windowPages
         return ForwardPlan.Part(
             sequence: self, rows: rows,
-            tables: [pages, windowed].map { PageTable(pages: $0, blockLength: blockLength) }, tokens: Array(tokens[missing]))
+            tables: [pages, windowed].map { PageTable(pages: $0, blockLength: blockLength) },
+            tokens: Array(tokens[missing]))
     }
 
     /// Of positions under the strict mask.
@@ -157,7 +165,8 @@ package final class CachedSequence {
         range.map { position in
             Row(
                 position: position, token: tokens[position],
-                visibleEnd: BlockCausalMask.visibleEnd(of: position, blockLength: blockLength, length: range.upperBound),
+                visibleEnd: BlockCausalMask.visibleEnd(
+                    of: position, blockLength: blockLength, length: range.upperBound),
                 wantsLogits: wanting.contains(position))
         }
     }

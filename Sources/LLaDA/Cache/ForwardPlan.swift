@@ -35,10 +35,13 @@ struct ForwardPlan {
             }
             tables += part.tables
             masks += part.tables.map { _ in part.sequence.expertMask }
-            if let watch = part.sequence.watch, part.wanted > 0 { observers.append(watch.observer(first..<tables.count)) }
+            if let watch = part.sequence.watch, part.wanted > 0 {
+                observers.append(watch.observer(first..<tables.count))
+            }
         }
         let states = try transformer.forward(
-            Batch(rows: rows, tables: tables, expertMasks: masks), cancellations: parts.compactMap(\.sequence.cancellation),
+            Batch(rows: rows, tables: tables, expertMasks: masks),
+            cancellations: parts.compactMap(\.sequence.cancellation),
             observer: observers.isEmpty ? nil : Observer(Array(observers)))
         var start = 0
         for part in parts {

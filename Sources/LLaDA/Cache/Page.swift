@@ -27,7 +27,9 @@ package final class Page: @unchecked Sendable {
         storage = try Buffer(count: Self.byteCount(blockLength: blockLength, config: config, type: type))
         self.budget = budget
         // What is never written must not bring other memory into a snapshot.
-        if type == .bf16, blockLength % 2 + headDim % 2 > 0 { storage.pointer.initialize(repeating: 0, count: storage.count) }
+        if type == .bf16, blockLength % 2 + headDim % 2 > 0 {
+            storage.pointer.initialize(repeating: 0, count: storage.count)
+        }
     }
 
     deinit { budget?.giveBack(storage.byteCount) }
@@ -38,7 +40,9 @@ package final class Page: @unchecked Sendable {
     }
 
     /// All of it, to be kept and brought back on any machine.
-    var bytes: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: storage.pointer, count: storage.byteCount) }
+    var bytes: UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(start: storage.pointer, count: storage.byteCount)
+    }
 
     /// Bytes of the keys and of the values of one head.
     private static func sizes(_ blockLength: Int, _ headDim: Int, _ type: KeyValueType) -> (keys: Int, values: Int) {

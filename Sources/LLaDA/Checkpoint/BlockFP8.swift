@@ -9,7 +9,8 @@ package struct BlockFP8: Sendable, Equatable {
     init?(_ fields: ConfigFields) throws(LLaDAError) {
         guard let value = fields.value("quantization_config") else { return nil }
         guard case .object(let object) = value, case .string(let method)? = object["quant_method"] else {
-            throw fields.error("quantization_config", found: value.summary, expected: "an object with a quant_method", .unsupported)
+            throw fields.error(
+                "quantization_config", found: value.summary, expected: "an object with a quant_method", .unsupported)
         }
         guard method.string == "fp8" else {
             throw fields.error("quantization_config", found: method.quoted, expected: "\"fp8\"", .unsupported)
@@ -48,7 +49,8 @@ package struct BlockFP8: Sendable, Equatable {
     private static let values: [Float] = (0..<256).map { bits in
         let (exponent, mantissa) = (bits >> 3 & 15, bits & 7)
         if exponent == 15, mantissa == 7 { return .nan }
-        let magnitude = exponent == 0
+        let magnitude =
+            exponent == 0
             ? Float(mantissa) / 512 : Float(sign: .plus, exponent: exponent - 7, significand: 1 + Float(mantissa) / 8)
         return bits < 128 ? magnitude : -magnitude
     }

@@ -132,7 +132,8 @@ package final class Checkpoint: Sendable {
                 if let old = stored.updateValue(new, forKey: canonical(entry.name)) {
                     throw LLaDAError(
                         .tensor,
-                        "\(new.fileName): tensors \(old.entry.name.quoted) and \(entry.name.quoted) are the same one under two names")
+                        "\(new.fileName): tensors \(old.entry.name.quoted) and \(entry.name.quoted) are the same one under two names"
+                    )
                 }
             }
         }
@@ -181,9 +182,12 @@ package final class Checkpoint: Sendable {
         let entry = found.entry
         func mismatch(_ what: String, found text: String, expected: String) -> LLaDAError {
             LLaDAError(
-                .tensor, file: found.fileName, key: "tensor \(entry.name.quoted): \(what)", found: text, expected: expected)
+                .tensor, file: found.fileName, key: "tensor \(entry.name.quoted): \(what)", found: text,
+                expected: expected)
         }
-        guard let type = type(entry.type) else { throw mismatch("dtype", found: entry.type.rawValue, expected: expected) }
+        guard let type = type(entry.type) else {
+            throw mismatch("dtype", found: entry.type.rawValue, expected: expected)
+        }
         if entry.shape != shape { throw mismatch("shape", found: "\(entry.shape)", expected: "\(shape)") }
         // A file that holds a tensor is not empty, so its bytes have an address.
         guard let start = found.file.bytes.baseAddress else {

@@ -107,7 +107,9 @@ struct JSONParser {
         if let exact { return .integer(exact) }
         // Double(String) rounds correctly and knows no locale, unlike strtod under a host that has set one.
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
-        guard let value = Double(text), value.isFinite else { throw error("a number too large for a double", at: start) }
+        guard let value = Double(text), value.isFinite else {
+            throw error("a number too large for a double", at: start)
+        }
         return .double(value)
     }
 
@@ -175,7 +177,9 @@ struct JSONParser {
         case 0xF4: (second, length) = (0x80...0x8F, 4)
         default: throw error("invalid UTF-8")
         }
-        guard bytes.count - position >= length, second.contains(bytes[position + 1]) else { throw error("invalid UTF-8") }
+        guard bytes.count - position >= length, second.contains(bytes[position + 1]) else {
+            throw error("invalid UTF-8")
+        }
         for place in 2..<max(2, length) where bytes[position + place] & 0xC0 != 0x80 { throw error("invalid UTF-8") }
         position += length
     }

@@ -65,14 +65,18 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
         if path.utf8.contains(0) { throw LLaDAError(.io, "a path contains a NUL byte") }
         var descriptor: Int32
         // O_NONBLOCK: opening a named pipe must not wait for its writer. It means nothing for regular files.
-        repeat { descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) } while descriptor < 0 && errno == EINTR
+        repeat {
+            descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        } while descriptor < 0 && errno == EINTR
         if descriptor < 0 { throw LLaDAError(cannot: "open \(path)", errno: errno) }
 
         var status = stat()
         let problem: LLaDAError? =
-            if fstat(descriptor, &status) != 0 { LLaDAError(cannot: "examine \(path)", errno: errno) }
-            else if status.st_mode & S_IFMT == S_IFDIR { LLaDAError(.io, "\(path) is a folder; expected a regular file") }
-            else if status.st_mode & S_IFMT != S_IFREG {
+            if fstat(descriptor, &status) != 0 {
+                LLaDAError(cannot: "examine \(path)", errno: errno)
+            } else if status.st_mode & S_IFMT == S_IFDIR {
+                LLaDAError(.io, "\(path) is a folder; expected a regular file")
+            } else if status.st_mode & S_IFMT != S_IFREG {
                 LLaDAError(.io, "\(path) is a device, pipe or socket; expected a regular file")
             } else { nil }
         if let problem {
@@ -82,7 +86,9 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
         return (descriptor, Int(status.st_size))
     }
 
-    private static func map(_ descriptor: Int32, _ size: Int, _ path: String) throws(LLaDAError) -> UnsafeRawBufferPointer {
+    private static func map(_ descriptor: Int32, _ size: Int, _ path: String) throws(LLaDAError)
+        -> UnsafeRawBufferPointer
+    {
         let base = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0)
         // MAP_FAILED, whose cast Swift does not import, is the address -1.
         guard let base, base != UnsafeMutableRawPointer(bitPattern: -1) else {

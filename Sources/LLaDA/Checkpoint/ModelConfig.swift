@@ -167,7 +167,8 @@ private struct AttentionFields {
         heads = try fields.requiredInteger("num_attention_heads", in: 1...1024)
         keyValueHeads = try fields.integer("num_key_value_heads", in: 1...1024) ?? heads
         if heads % keyValueHeads != 0 {
-            throw fields.error("num_key_value_heads", found: "\(keyValueHeads)", expected: "a divisor of \(heads) heads")
+            throw fields.error(
+                "num_key_value_heads", found: "\(keyValueHeads)", expected: "a divisor of \(heads) heads")
         }
         if let given = try fields.integer("head_dim", in: 1...1024) {
             headDim = given
@@ -232,7 +233,8 @@ private struct ExpertFields {
         }
         // A group's score is the sum of its two best experts.
         if groups > 1 && count / groups < 2 {
-            throw fields.error("n_group", found: "\(groups)", expected: "at most \(count / 2), for 2 experts in each group")
+            throw fields.error(
+                "n_group", found: "\(groups)", expected: "at most \(count / 2), for 2 experts in each group")
         }
         if keptGroups > groups {
             throw fields.error("topk_group", found: "\(keptGroups)", expected: "at most n_group, \(groups)")

@@ -21,7 +21,8 @@ struct RopeFields {
             if type == "yarn" { known.formUnion(YaRN.keys) }
             // Such as one set of parameters for each kind of layer: read as the default, it would change every logit.
             for (key, value) in nested.object.members where !known.contains(key) {
-                throw nested.error(key, found: value.summary, expected: "no such key: it is not implemented", .unsupported)
+                throw nested.error(
+                    key, found: value.summary, expected: "no such key: it is not implemented", .unsupported)
             }
             try Self.agree("rope_theta", nested, &theta)
             try Self.agree("partial_rotary_factor", nested, &partial)
@@ -40,7 +41,8 @@ struct RopeFields {
         for place in scaled {
             let here = try YaRN(place, top: fields, stated: positions, theta: base)
             if let first, first != here {
-                throw place.error("rope_type", found: "\"yarn\" of other numbers", expected: "those of \(scaled[0].prefix)")
+                throw place.error(
+                    "rope_type", found: "\"yarn\" of other numbers", expected: "those of \(scaled[0].prefix)")
             }
             first = here
         }
@@ -62,7 +64,8 @@ struct RopeFields {
     private static func agree(_ key: JSONString, _ nested: ConfigFields, _ value: inout Double?) throws(LLaDAError) {
         guard let here = try nested.positive(key) else { return }
         if let value, value != here {
-            throw nested.error(key, found: "\(here)", expected: "\(value), which \(key.string) is elsewhere in the file")
+            throw nested.error(
+                key, found: "\(here)", expected: "\(value), which \(key.string) is elsewhere in the file")
         }
         value = here
     }

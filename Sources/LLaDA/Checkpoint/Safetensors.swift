@@ -48,15 +48,18 @@ package struct Safetensors: Sendable {
         of bytes: UnsafeRawBufferPointer, file: String
     ) throws(LLaDAError) -> (object: JSONObject, end: Int) {
         if bytes.count < 8 {
-            throw LLaDAError(.safetensors, "\(file): has \(bytes.count) bytes; expected at least the 8 of the header's length")
+            throw LLaDAError(
+                .safetensors, "\(file): has \(bytes.count) bytes; expected at least the 8 of the header's length")
         }
         let length = UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
         guard let length = Int(exactly: length), length <= maximumHeader else {
-            throw LLaDAError(.safetensors, "\(file): the header's length is \(length); at most \(maximumHeader) is allowed")
+            throw LLaDAError(
+                .safetensors, "\(file): the header's length is \(length); at most \(maximumHeader) is allowed")
         }
         if length > bytes.count - 8 {
             throw LLaDAError(
-                .safetensors, "\(file): the header's length is \(length); the file has only \(bytes.count - 8) bytes after it")
+                .safetensors,
+                "\(file): the header's length is \(length); the file has only \(bytes.count - 8) bytes after it")
         }
         let header = UnsafeRawBufferPointer(rebasing: bytes[8..<8 + length])
         guard header.first == UInt8(ascii: "{") else {
@@ -80,7 +83,8 @@ package enum SafetensorsType: String, Sendable, CaseIterable {
     case bool = "BOOL"
     case u8 = "U8", i8 = "I8", u16 = "U16", i16 = "I16", u32 = "U32", i32 = "I32", u64 = "U64", i64 = "I64"
     case f4 = "F4", f6E2M3 = "F6_E2M3", f6E3M2 = "F6_E3M2"
-    case f8E5M2 = "F8_E5M2", f8E4M3 = "F8_E4M3", f8E8M0 = "F8_E8M0", f8E5M2FNUZ = "F8_E5M2FNUZ", f8E4M3FNUZ = "F8_E4M3FNUZ"
+    case f8E5M2 = "F8_E5M2", f8E4M3 = "F8_E4M3", f8E8M0 = "F8_E8M0", f8E5M2FNUZ = "F8_E5M2FNUZ", f8E4M3FNUZ =
+        "F8_E4M3FNUZ"
     case f16 = "F16", bf16 = "BF16", f32 = "F32", f64 = "F64", c64 = "C64"
 
     package var bits: Int {
@@ -195,7 +199,8 @@ private struct HeaderParser {
         }
         if end > dataCount {
             throw error(
-                "tensor \(name.quoted) ends at byte \(end) of the data, but the file has only \(dataCount): it is cut short")
+                "tensor \(name.quoted) ends at byte \(end) of the data, but the file has only \(dataCount): it is cut short"
+            )
         }
         return base + begin..<base + end
     }
@@ -206,11 +211,14 @@ private struct HeaderParser {
         for entry in entries {
             let begin = entry.bytes.lowerBound
             if begin > end {
-                throw error("a hole of \(begin - end) bytes before tensor \(entry.name.quoted), which begins at \(begin - base)")
+                throw error(
+                    "a hole of \(begin - end) bytes before tensor \(entry.name.quoted), which begins at \(begin - base)"
+                )
             }
             if begin < end {
                 throw error(
-                    "tensor \(entry.name.quoted) begins at \(begin - base), inside the one before it, which ends at \(end - base)")
+                    "tensor \(entry.name.quoted) begins at \(begin - base), inside the one before it, which ends at \(end - base)"
+                )
             }
             end = entry.bytes.upperBound
         }

@@ -69,10 +69,13 @@ package struct ShardIndex: Sendable {
         for (shard, tensors) in contents {
             for entry in tensors.entries {
                 guard let listed = shardOfTensor[entry.name] else {
-                    throw LLaDAError(.shardIndex, "\(shard.string): tensor \(entry.name.quoted) is not listed in \(file)")
+                    throw LLaDAError(
+                        .shardIndex, "\(shard.string): tensor \(entry.name.quoted) is not listed in \(file)")
                 }
                 if listed != shard {
-                    throw LLaDAError(.shardIndex, "\(shard.string): tensor \(entry.name.quoted) is listed in \(file) for \(listed.string)")
+                    throw LLaDAError(
+                        .shardIndex,
+                        "\(shard.string): tensor \(entry.name.quoted) is listed in \(file) for \(listed.string)")
                 }
                 found.insert(entry.name)
                 let (sum, overflow) = total.addingReportingOverflow(entry.bytes.count)
@@ -81,9 +84,12 @@ package struct ShardIndex: Sendable {
             }
         }
         // The lowest name, so that the same folder always gives the same message.
-        let missing = shardOfTensor.keys.filter { !found.contains($0) }.min { $0.bytes.lexicographicallyPrecedes($1.bytes) }
+        let missing = shardOfTensor.keys.filter { !found.contains($0) }.min {
+            $0.bytes.lexicographicallyPrecedes($1.bytes)
+        }
         if let missing, let shard = shardOfTensor[missing] {
-            throw LLaDAError(.shardIndex, "\(file): tensor \(missing.quoted) is listed for \(shard.string), which does not have it")
+            throw LLaDAError(
+                .shardIndex, "\(file): tensor \(missing.quoted) is listed for \(shard.string), which does not have it")
         }
         if let totalSize, totalSize != total {
             throw LLaDAError(

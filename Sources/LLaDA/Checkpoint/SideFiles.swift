@@ -4,7 +4,8 @@ package struct SideFiles: Sendable {
 
     /// Without `config.json` a folder holds no checkpoint: whoever writes one writes it last.
     private static let names = [
-        "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", ModelConfig.fileName,
+        "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+        ModelConfig.fileName,
     ]
     private static let limit = 1 << 30
 

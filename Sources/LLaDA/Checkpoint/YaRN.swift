@@ -18,7 +18,8 @@ public struct YaRN: Sendable, Equatable {
 
     /// What stands beside the type in the object that says "yarn".
     static let keys: Set<JSONString> = [
-        "factor", "original_max_position_embeddings", "beta_fast", "beta_slow", "truncate", "attention_factor", "mscale",
+        "factor", "original_max_position_embeddings", "beta_fast", "beta_slow", "truncate", "attention_factor",
+        "mscale",
         "mscale_all_dim",
     ]
 
@@ -30,7 +31,8 @@ public struct YaRN: Sendable, Equatable {
         let inside = try fields.integer(original, in: Self.positions)
         let outside = try top.integer(original, in: Self.positions)
         if let inside, let outside, inside != outside {
-            throw fields.error(original, found: "\(inside)", expected: "\(outside), which it is outside \(fields.prefix)")
+            throw fields.error(
+                original, found: "\(inside)", expected: "\(outside), which it is outside \(fields.prefix)")
         }
         let positions = inside ?? outside ?? stated
         originalMaxPositionEmbeddings = positions

@@ -32,7 +32,8 @@ struct Canvas {
 
     /// As it was; all four: [count].
     init(
-        tokens: [Int32], states: [Decoder.PositionState], written: [Int32], locked: [Bool], promptLength: Int, blockLength: Int,
+        tokens: [Int32], states: [Decoder.PositionState], written: [Int32], locked: [Bool], promptLength: Int,
+        blockLength: Int,
         maskID: Int32
     ) throws(LLaDAError) {
         (self.maskID, self.blockLength, self.promptLength) = (maskID, blockLength, promptLength)

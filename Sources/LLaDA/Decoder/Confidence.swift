@@ -26,7 +26,9 @@ struct Confidence {
             if let penalty, vocabulary.contains(Int(penalty.token)) {
                 row[Int(penalty.token) - vocabulary.lowerBound] -= penalty.amount
             }
-            for token in banned where vocabulary.contains(Int(token)) { row[Int(token) - vocabulary.lowerBound] = -.infinity }
+            for token in banned where vocabulary.contains(Int(token)) {
+                row[Int(token) - vocabulary.lowerBound] = -.infinity
+            }
         }
     }
 
@@ -74,7 +76,9 @@ struct Confidence {
     }
 
     /// The `count` most likely tokens of one row, best first, ties by lower id; fewer if the others are banned.
-    func candidates(_ logits: UnsafePointer<Float>, _ adjustment: Adjustment, count: Int) throws(LLaDAError) -> [Decoder.Candidate] {
+    func candidates(_ logits: UnsafePointer<Float>, _ adjustment: Adjustment, count: Int) throws(LLaDAError) -> [Decoder
+        .Candidate]
+    {
         let copy = try Buffer<Float>(count: vocabSize)
         copy.pointer.update(from: logits, count: vocabSize)
         adjustment.apply(to: copy.pointer, 0..<vocabSize)
@@ -84,7 +88,8 @@ struct Confidence {
         return withExtendedLifetime(copy) {
             let ids =
                 count > 64
-                ? row.indices.sorted { row[$0] != row[$1] ? row[$0] > row[$1] : $0 < $1 } : Router.largest(count, of: Array(row))
+                ? row.indices.sorted { row[$0] != row[$1] ? row[$0] > row[$1] : $0 < $1 }
+                : Router.largest(count, of: Array(row))
             return ids.prefix(count).filter { row[$0] > -.infinity }.map { id in
                 Decoder.Candidate(token: Int32(id), logit: row[id], probability: llk_expf(row[id] - best) / sum)
             }

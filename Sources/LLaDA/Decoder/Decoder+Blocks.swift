@@ -10,8 +10,10 @@ extension Decoder {
             progress = BlockProgress()
             progress.block = block
             let masks = canvasStore.openMasks(in: active)
-            let isOver = masks.isEmpty
-                && (policy.kind == .lowConfidence || policy.maxPostSteps == 0 || canvasStore.editable(in: active).isEmpty)
+            let isOver =
+                masks.isEmpty
+                && (policy.kind == .lowConfidence || policy.maxPostSteps == 0
+                    || canvasStore.editable(in: active).isEmpty)
             if !isOver { return }
             settle(upTo: active.upperBound)
             block += 1
@@ -26,7 +28,9 @@ extension Decoder {
         guard policy.kind == .jointThreshold, !isEditingBlocks, !progress.isStuck, !progress.isNoted else { return }
         progress.isNoted = true
         let state = Array(canvasStore.tokens[active])
-        if !progress.seen.insert(state).inserted, !canvasStore.openMasks(in: active).isEmpty { progress.isGoingRound = true }
+        if !progress.seen.insert(state).inserted, !canvasStore.openMasks(in: active).isEmpty {
+            progress.isGoingRound = true
+        }
     }
 
     /// After a step of the block's own loop.
@@ -86,12 +90,13 @@ extension Decoder {
         // What block editing may still revisit is not settled.
         settle(upTo: max(settledLength, end - (policy.mbeWindow - 1) * options.blockLength))
         let generated = min(canvasStore.promptLength, end)..<end
-        let isOver = switch policy.kind {
-        case .lowConfidence: hasEnd(generated)
-        case .jointThreshold:
-            options.eosEarlyStop && canvasStore.openMasks(in: generated).isEmpty
-                && hasEnd(generated.clamped(to: 0..<settledLength))
-        }
+        let isOver =
+            switch policy.kind {
+            case .lowConfidence: hasEnd(generated)
+            case .jointThreshold:
+                options.eosEarlyStop && canvasStore.openMasks(in: generated).isEmpty
+                    && hasEnd(generated.clamped(to: 0..<settledLength))
+            }
         if isOver { finish() } else { enter(progress.block + 1) }
     }
 

@@ -20,7 +20,8 @@ extension Decoder {
         guard first...last ~= position, position % options.blockLength == 0 else {
             throw LLaDAError(
                 .invalidArgument,
-                "truncate: position is \(position); expected a multiple of \(options.blockLength) from \(first) to \(last)")
+                "truncate: position is \(position); expected a multiple of \(options.blockLength) from \(first) to \(last)"
+            )
         }
         if position == canvasStore.count { return }
         canvasStore.truncate(to: position)

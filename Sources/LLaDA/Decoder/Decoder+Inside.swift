@@ -4,7 +4,8 @@ extension Decoder {
     /// denoised. Neither: nothing any more. Counts of experts begin at 0.
     public func watch(routing: Bool, hidden: Bool) throws(LLaDAError) {
         let sequence = try sequence("watch")
-        sequence.watch = routing || hidden
+        sequence.watch =
+            routing || hidden
             ? ModelWatch(routing: routing, hidden: hidden, sequence.transformer.config) : nil
     }
 
@@ -16,7 +17,8 @@ extension Decoder {
             let config = sequence.transformer.config
             throw LLaDAError(
                 .invalidArgument,
-                "layer is \(layer); expected one with experts, \(config.firstKDenseReplace) to \(config.numHiddenLayers - 1)")
+                "layer is \(layer); expected one with experts, \(config.firstKDenseReplace) to \(config.numHiddenLayers - 1)"
+            )
         }
         return (routing.experts, routing.weights)
     }
@@ -33,7 +35,9 @@ extension Decoder {
 
     /// How many positions each expert has had in the forwards since `watch`: [num_hidden_layers, num_experts].
     public func expertUsage() throws(LLaDAError) -> [UInt64] {
-        guard let watch = try sequence("expert_usage").watch, watch.keepsRouting else { throw Self.notWatched("expert_usage") }
+        guard let watch = try sequence("expert_usage").watch, watch.keepsRouting else {
+            throw Self.notWatched("expert_usage")
+        }
         return watch.usage
     }
 

@@ -65,7 +65,8 @@ extension Decoder {
         try check(token: token)
         if let position { try check(position: position) }
         if isBanned, !leavesSomething(token, at: position) {
-            throw LLaDAError(.invalidArgument, "ban: without token \(token) there would be nothing left to predict but the mask")
+            throw LLaDAError(
+                .invalidArgument, "ban: without token \(token) there would be nothing left to predict but the mask")
         }
         let before = bans
         if let position {

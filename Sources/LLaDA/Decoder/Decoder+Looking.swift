@@ -45,7 +45,8 @@ extension Decoder {
     public func candidates(at position: Int, count: Int) throws(LLaDAError) -> [Candidate] {
         let row = try logits(at: position)
         guard let base = row.baseAddress, count > 0 else { return [] }
-        return try confidence.candidates(base, adjustments[position - forwarded.lowerBound], count: min(count, row.count))
+        return try confidence.candidates(
+            base, adjustments[position - forwarded.lowerBound], count: min(count, row.count))
     }
 
     /// The logits at a position of the last forward, as the model gave them: [vocab].
@@ -54,7 +55,8 @@ extension Decoder {
         guard forwarded.contains(position) else {
             throw LLaDAError(
                 .invalidArgument,
-                "position is \(position); expected one of the last forward, \(forwarded.lowerBound) to \(forwarded.upperBound - 1)")
+                "position is \(position); expected one of the last forward, \(forwarded.lowerBound) to \(forwarded.upperBound - 1)"
+            )
         }
         let row = try allLogits() + (position - forwarded.lowerBound) * denoiser.vocabSize
         return UnsafeBufferPointer(start: row, count: denoiser.vocabSize)

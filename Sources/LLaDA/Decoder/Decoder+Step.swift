@@ -134,11 +134,12 @@ extension Decoder {
     private func maskToToken() -> [Edit] {
         let masks = canvasStore.openMasks(in: active)
         if masks.isEmpty { return [] }
-        let atLeast = switch policy.kind {
-        case .lowConfidence:
-            MaskToToken.quota(step: progress.step, steps: stepsPerBlock, blockLength: options.blockLength)
-        case .jointThreshold: policy.numToTransfer
-        }
+        let atLeast =
+            switch policy.kind {
+            case .lowConfidence:
+                MaskToToken.quota(step: progress.step, steps: stepsPerBlock, blockLength: options.blockLength)
+            case .jointThreshold: policy.numToTransfer
+            }
         let (positions, isFallback) = MaskToToken.choose(
             masks, confidence: confidence(at:), threshold: policy.threshold, atLeast: atLeast)
         return positions.map { edit($0, isFallback ? .fallback : .threshold) }

@@ -126,7 +126,8 @@ public final class Decoder {
     public convenience init(_ model: Model, prompt: [Int32], options: Options = Options()) throws(LLaDAError) {
         guard let maskID = model.maskTokenID else {
             throw LLaDAError(
-                .specialToken, "the model's mask token is unknown: neither its config nor its tokenizer names it; give mask_token_id")
+                .specialToken,
+                "the model's mask token is unknown: neither its config nor its tokenizer names it; give mask_token_id")
         }
         let needed = prompt.count.addingReportingOverflow(max(options.genLength, 0))
         try model.config.check(blockLength: options.blockLength, canvas: needed.overflow ? .max : needed.partialValue)
@@ -148,7 +149,8 @@ public final class Decoder {
         let canvas = try Canvas(
             prompt: prompt, genLength: options.genLength, blockLength: options.blockLength, maskID: maskID)
         try self.init(
-            denoiser, compute: compute, eosIDs: Set(eosIDs), canvas: canvas, options: options, cancellation: cancellation)
+            denoiser, compute: compute, eosIDs: Set(eosIDs), canvas: canvas, options: options,
+            cancellation: cancellation)
         enter(0)
     }
 
@@ -180,7 +182,9 @@ public final class Decoder {
             other.denoiser.fork(cancellation), compute: other.confidence.compute, eosIDs: other.eosIDs,
             canvas: try Canvas(copying: other.canvasStore), options: options, cancellation: cancellation,
             window: max(other.active.count, other.forwarded.count))
-        (phase, finishReason, active, settledLength) = (other.phase, other.finishReason, other.active, other.settledLength)
+        (phase, finishReason, active, settledLength) = (
+            other.phase, other.finishReason, other.active, other.settledLength
+        )
         (forwards, commits, prefills, edits) = (other.forwards, other.commits, other.prefills, other.edits)
         (events, pending, edited, bans) = (other.events, other.pending, other.edited, other.bans)
         (progress, answerEnd, blockEnds) = (other.progress, other.answerEnd, other.blockEnds)
@@ -196,7 +200,8 @@ extension Decoder.Options {
         try policy.validate()
         if policy.kind == .lowConfidence, genLength > 0, policy.minimalTopk > genLength {
             throw LLaDAError(
-                .invalidArgument, "policy: minimal_topk is \(policy.minimalTopk); expected at most gen_length, \(genLength)")
+                .invalidArgument,
+                "policy: minimal_topk is \(policy.minimalTopk); expected at most gen_length, \(genLength)")
         }
     }
 
@@ -217,7 +222,8 @@ extension Decoder.Options {
         }
         if !infill, let position = prompt.firstIndex(of: maskID) {
             throw LLaDAError(
-                .specialToken, "token \(position) of the prompt is the mask id, \(maskID); expected none unless infilling")
+                .specialToken,
+                "token \(position) of the prompt is the mask id, \(maskID); expected none unless infilling")
         }
     }
 }

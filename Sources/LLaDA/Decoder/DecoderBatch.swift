@@ -90,8 +90,10 @@ public enum DecoderBatch {
         let tokens = try Buffer<Int32>(count: states.count)
         let confidences = try Buffer<Float>(count: states.count)
         try first.decoder.confidence.predict(
-            StateLogits(transformer: first.sequence.transformer, states: states), adjust: members.flatMap(\.decoder.adjustments),
-            cancellations: members.map(\.decoder.cancellation), tokens: tokens.pointer, confidences: confidences.pointer)
+            StateLogits(transformer: first.sequence.transformer, states: states),
+            adjust: members.flatMap(\.decoder.adjustments),
+            cancellations: members.map(\.decoder.cancellation), tokens: tokens.pointer, confidences: confidences.pointer
+        )
         var start = 0
         for member in members {
             let count = member.decoder.forwarded.count

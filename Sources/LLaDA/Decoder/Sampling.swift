@@ -40,7 +40,8 @@ package struct Sampler {
     }
 
     /// The token drawn by `uniform` from one row of logits, and its probability in the distribution it was drawn from.
-    package func draw(_ logits: UnsafePointer<Float>, vocab: Int, uniform: Double) -> (token: Int32, confidence: Float) {
+    package func draw(_ logits: UnsafePointer<Float>, vocab: Int, uniform: Double) -> (token: Int32, confidence: Float)
+    {
         // Token ids with their tempered logits.
         var kept: [(id: Int32, logit: Float)] = []
         kept.reserveCapacity(vocab)

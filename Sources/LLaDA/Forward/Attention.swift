@@ -40,7 +40,8 @@ struct Attention {
 
     /// out = attention of the rows that were projected;  out: [rows, hidden]
     func mix(
-        layer: Int, _ weights: AttentionWeights, _ batch: Batch, _ work: inout Workspace, out: UnsafeMutablePointer<Float>
+        layer: Int, _ weights: AttentionWeights, _ batch: Batch, _ work: inout Workspace,
+        out: UnsafeMutablePointer<Float>
     ) throws(LLaDAError) {
         let rows = batch.rows.count
         let queries = try work.queryKeyValue.reserve(rows * width)
@@ -115,7 +116,8 @@ struct Attention {
                 case .f32: SoftmaxSum(cached, compute.kernels, scratch: scratch)
                 case .bf16:
                     HalfSoftmaxSum(
-                        cached, compute.attention, visibleEnd: row.visibleEnd, queries: heads * run.count, scratch: scratch)
+                        cached, compute.attention, visibleEnd: row.visibleEnd, queries: heads * run.count,
+                        scratch: scratch)
                 }
             for first in stride(from: 0, to: row.visibleEnd, by: keyTile) {
                 let keys = first..<min(first + keyTile, row.visibleEnd)

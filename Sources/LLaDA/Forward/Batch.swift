@@ -63,7 +63,8 @@ package struct Batch {
         var runs: [Range<Int>] = []
         var start = 0
         for index in rows.indices.dropFirst() + [rows.count] where index > start {
-            let ended = index == rows.count || rows[index].sequence != rows[start].sequence
+            let ended =
+                index == rows.count || rows[index].sequence != rows[start].sequence
                 || rows[index].visibleEnd != rows[start].visibleEnd
             if ended {
                 runs.append(start..<index)

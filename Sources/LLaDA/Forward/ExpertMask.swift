@@ -21,7 +21,8 @@ package struct ExpertMask: Equatable, Sendable {
         guard config.firstKDenseReplace..<config.numHiddenLayers ~= layer else {
             throw LLaDAError(
                 .invalidArgument,
-                "layer is \(layer); expected one with experts, \(config.firstKDenseReplace) to \(config.numHiddenLayers - 1)")
+                "layer is \(layer); expected one with experts, \(config.firstKDenseReplace) to \(config.numHiddenLayers - 1)"
+            )
         }
         guard 0..<config.numExperts ~= expert else {
             throw LLaDAError(.invalidArgument, "expert is \(expert); expected 0 to \(config.numExperts - 1)")
@@ -31,7 +32,8 @@ package struct ExpertMask: Equatable, Sendable {
         guard Self.leavesEnough(experts, config) else {
             throw LLaDAError(
                 .invalidArgument,
-                "without expert \(expert) of layer \(layer) a token might find fewer than \(config.numExpertsPerTok) to choose from")
+                "without expert \(expert) of layer \(layer) a token might find fewer than \(config.numExpertsPerTok) to choose from"
+            )
         }
         disabled[layer] = experts.contains(true) ? experts : nil
     }

@@ -56,7 +56,8 @@ struct HalfSoftmaxSum: TileSum {
         }
         head.eachPage(of: keys) { page, first, count in
             kernels.weighted_sum(
-                halves, headDim, rows, page.halfKeys(layer: head.layer, head: head.kvHead), head.blockLength, headDim, count,
+                halves, headDim, rows, page.halfKeys(layer: head.layer, head: head.kvHead), head.blockLength, headDim,
+                count,
                 scores + first, keyTile, false,
                 pageAfter(keys.lowerBound + first)?.halfKeys(layer: head.layer, head: head.kvHead))
         }
@@ -75,7 +76,8 @@ struct HalfSoftmaxSum: TileSum {
         }
         head.eachPage(of: keys) { page, first, count in
             kernels.weighted_sum(
-                weights + first, keyTile, rows, page.halfValues(layer: head.layer, head: head.kvHead), headDim, count, headDim,
+                weights + first, keyTile, rows, page.halfValues(layer: head.layer, head: head.kvHead), headDim, count,
+                headDim,
                 out, outStride, !isFirst || first > 0,
                 pageAfter(keys.lowerBound + first)?.halfValues(layer: head.layer, head: head.kvHead))
         }

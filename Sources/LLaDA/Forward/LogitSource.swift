@@ -14,7 +14,9 @@ extension LogitSource {
 
     package var tiles: Int { (vocabSize + Self.tile - 1) / Self.tile }
 
-    package func vocabulary(ofTile index: Int) -> Range<Int> { index * Self.tile..<min((index + 1) * Self.tile, vocabSize) }
+    package func vocabulary(ofTile index: Int) -> Range<Int> {
+        index * Self.tile..<min((index + 1) * Self.tile, vocabSize)
+    }
 
     /// All logits of so many rows.  out: [rows, vocab]
     package func allLogits(rows: Int, _ team: ThreadTeam, into out: UnsafeMutablePointer<Float>) {
@@ -28,8 +30,10 @@ extension LogitSource {
     /// tile, row, the tile's logits, [vocabulary(ofTile:).count], which may be changed, and as much room again, `spare` times.
     /// Tiles are left out once `isStopped`.
     func forEachTile(
-        rows: Int, _ team: ThreadTeam, _ scratch: inout Scratch<Float>, spare: Int = 0, isStopped: () -> Bool = { false },
-        _ judge: (_ tile: Int, _ row: Int, _ logits: UnsafeMutablePointer<Float>, _ spare: UnsafeMutablePointer<Float>) -> Void
+        rows: Int, _ team: ThreadTeam, _ scratch: inout Scratch<Float>, spare: Int = 0,
+        isStopped: () -> Bool = { false },
+        _ judge: (_ tile: Int, _ row: Int, _ logits: UnsafeMutablePointer<Float>, _ spare: UnsafeMutablePointer<Float>)
+            -> Void
     ) throws(LLaDAError) {
         let width = min(Self.tile, vocabSize)
         let piece = min(rows, Self.rowsAtATime)

@@ -60,9 +60,15 @@ package final class ModelWatch {
 extension Observer {
     /// All of them at once.
     init(_ all: [Observer]) {
-        let (routings, outputs, finishes) = (all.compactMap(\.routing), all.compactMap(\.output), all.compactMap(\.finished))
-        if !routings.isEmpty { routing = { layer, rows, routing in for tell in routings { tell(layer, rows, routing) } } }
-        if !outputs.isEmpty { output = { layer, rows, x, delta in for tell in outputs { tell(layer, rows, x, delta) } } }
+        let (routings, outputs, finishes) = (
+            all.compactMap(\.routing), all.compactMap(\.output), all.compactMap(\.finished)
+        )
+        if !routings.isEmpty {
+            routing = { layer, rows, routing in for tell in routings { tell(layer, rows, routing) } }
+        }
+        if !outputs.isEmpty {
+            output = { layer, rows, x, delta in for tell in outputs { tell(layer, rows, x, delta) } }
+        }
         if !finishes.isEmpty { finished = { part in for tell in finishes { tell(part) } } }
     }
 }

@@ -5,10 +5,11 @@ import Glibc
 /// OpenBLAS chooses its order of summation by the shape of the call. So it is only ever called with one shape a matrix:
 /// tiles of `tileRows` rows, padded with zeros, by `tileOutputs` outputs. It is set to one thread; ours share the tiles.
 package final class OpenBLAS: Sendable {
-    private typealias Sgemm = @convention(c) (
-        Int32, Int32, Int32, Int32, Int32, Int32, Float, UnsafePointer<Float>?, Int32, UnsafePointer<Float>?, Int32,
-        Float, UnsafeMutablePointer<Float>?, Int32
-    ) -> Void
+    private typealias Sgemm =
+        @convention(c) (
+            Int32, Int32, Int32, Int32, Int32, Int32, Float, UnsafePointer<Float>?, Int32, UnsafePointer<Float>?, Int32,
+            Float, UnsafeMutablePointer<Float>?, Int32
+        ) -> Void
 
     private static let rowMajor: Int32 = 101
     private static let asIs: Int32 = 111
@@ -30,9 +31,11 @@ package final class OpenBLAS: Sendable {
             throw LLaDAError(.unsupported, "\(name) is in use by the host; its number of threads is not ours to change")
         }
         guard let handle = dlopen(name, RTLD_NOW | RTLD_LOCAL) else {
-            throw LLaDAError(.unsupported, "\(name) cannot be loaded: \(dlerror().map { String(cString: $0) } ?? "unknown")")
+            throw LLaDAError(
+                .unsupported, "\(name) cannot be loaded: \(dlerror().map { String(cString: $0) } ?? "unknown")")
         }
-        guard let sgemm = dlsym(handle, "cblas_sgemm"), let setThreads = dlsym(handle, "openblas_set_num_threads") else {
+        guard let sgemm = dlsym(handle, "cblas_sgemm"), let setThreads = dlsym(handle, "openblas_set_num_threads")
+        else {
             throw LLaDAError(.unsupported, "\(name) lacks cblas_sgemm or openblas_set_num_threads")
         }
         unsafeBitCast(setThreads, to: (@convention(c) (Int32) -> Void).self)(1)

@@ -116,7 +116,8 @@ extension Compute {
     }
 
     /// Some outputs of the product, from a multiple of 256 on, on the calling thread.
-    func tile(_ x: Operand, _ weight: Matrix, _ outputs: Range<Int>, _ y: UnsafeMutablePointer<Float>, stride ldy: Int) {
+    func tile(_ x: Operand, _ weight: Matrix, _ outputs: Range<Int>, _ y: UnsafeMutablePointer<Float>, stride ldy: Int)
+    {
         switch weight.layout {
         case .packed(let format):
             let tile = Int(LLK_TILE)
@@ -125,7 +126,8 @@ extension Compute {
                 (outputs.upperBound + tile - 1) / tile, y, ldy)
         case .rows(LLK_F32) where blas != nil:
             blas?.tile(
-                x.base.assumingMemoryBound(to: Float.self), stride: x.stride / 4, rows: x.rows, weight, outputs, y, stride: ldy)
+                x.base.assumingMemoryBound(to: Float.self), stride: x.stride / 4, rows: x.rows, weight, outputs, y,
+                stride: ldy)
         case .rows(let type):
             kernels.matmul(
                 x.base.assumingMemoryBound(to: Float.self), x.stride / 4, x.rows, weight.base, type, weight.inputs,
@@ -135,7 +137,8 @@ extension Compute {
 
     /// h = silu(gate x) * up x over all threads.  h, scratch: [rows, intermediate]
     func gatedProduct(
-        _ x: Operand, _ weights: FeedForwardWeights, _ h: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>
+        _ x: Operand, _ weights: FeedForwardWeights, _ h: UnsafeMutablePointer<Float>,
+        scratch: UnsafeMutablePointer<Float>
     ) {
         let width = weights.gate.outputs
         product(x, weights.gate, h, stride: width)

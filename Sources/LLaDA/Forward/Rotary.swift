@@ -11,7 +11,8 @@ package struct Rotary: Sendable {
         let dim = config.rotaryDim
         let wavelengths = (0..<dim / 2).map { powf(Float(config.ropeTheta), Float(2 * $0) / Float(dim)) }
         inverseFrequencies =
-            config.yarn.map { Self.scaled(wavelengths, $0, theta: config.ropeTheta, dim: dim) } ?? wavelengths.map { 1 / $0 }
+            config.yarn.map { Self.scaled(wavelengths, $0, theta: config.ropeTheta, dim: dim) }
+            ?? wavelengths.map { 1 / $0 }
         scale = Float(config.yarn?.attentionFactor ?? 1)
     }
 

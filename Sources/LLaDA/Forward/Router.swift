@@ -22,7 +22,8 @@ struct Router {
         let experts = config.numExperts
         let k = config.numExpertsPerTok
         var routing = Routing(
-            experts: [Int32](repeating: 0, count: rows.count * k), weights: [Float](repeating: 0, count: rows.count * k), k: k)
+            experts: [Int32](repeating: 0, count: rows.count * k),
+            weights: [Float](repeating: 0, count: rows.count * k), k: k)
         team.forEach(rows.count) { row, _ in
             for index in row * experts..<(row + 1) * experts { logits[index] = 1 / (1 + llk_expf(-logits[index])) }
         }
@@ -128,7 +129,9 @@ struct Router {
         for (index, value) in values.enumerated() {
             if taken.count == count, !(value > values[taken[count - 1]] || values[taken[count - 1]].isNaN) { continue }
             var place = taken.count
-            while place > 0, value > values[taken[place - 1]] || (values[taken[place - 1]].isNaN && !value.isNaN) { place -= 1 }
+            while place > 0, value > values[taken[place - 1]] || (values[taken[place - 1]].isNaN && !value.isNaN) {
+                place -= 1
+            }
             taken.insert(index, at: place)
             if taken.count > count { taken.removeLast() }
         }

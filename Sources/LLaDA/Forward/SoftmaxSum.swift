@@ -45,7 +45,8 @@ struct SoftmaxSum: TileSum {
         let (keyTile, headDim) = (head.keyTile, head.headDim)
         head.eachPage(of: keys) { page, first, count in
             kernels.weighted_sum(
-                queries, stride, rows, page.keys(layer: head.layer, head: head.kvHead), head.blockLength, headDim, count,
+                queries, stride, rows, page.keys(layer: head.layer, head: head.kvHead), head.blockLength, headDim,
+                count,
                 scores + first, keyTile, false)
         }
         let isFirst = keys.lowerBound == 0
@@ -58,7 +59,8 @@ struct SoftmaxSum: TileSum {
         let (sums, sumsStride) = isFirst ? (out, outStride) : (partial, headDim)
         head.eachPage(of: keys) { page, first, count in
             kernels.weighted_sum(
-                scores + first, keyTile, rows, page.values(layer: head.layer, head: head.kvHead), headDim, count, headDim,
+                scores + first, keyTile, rows, page.values(layer: head.layer, head: head.kvHead), headDim, count,
+                headDim,
                 sums, sumsStride, first > 0)
         }
         if !isFirst {

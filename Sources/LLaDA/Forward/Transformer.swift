@@ -26,7 +26,9 @@ package struct Transformer: Sendable {
     package func isSame(as other: Transformer) -> Bool { workspaces === other.workspaces }
 
     /// Bytes of the keys and values of a block.
-    func pageSize(_ blockLength: Int) -> Int { Page.byteCount(blockLength: blockLength, config: config, type: keyValues) }
+    func pageSize(_ blockLength: Int) -> Int {
+        Page.byteCount(blockLength: blockLength, config: config, type: keyValues)
+    }
 
     /// A page of this model's kind; see `Page.init`.
     func makePage(_ blockLength: Int, _ budget: PageBudget? = nil) throws(LLaDAError) -> Page {
@@ -101,7 +103,8 @@ package struct Transformer: Sendable {
     /// out = logits of some of the rows of `states` for a stretch of the vocabulary.
     /// out: [rows.count, stride >= vocabulary.count]
     package func logits(
-        _ states: FinalStates, _ rows: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int
+        _ states: FinalStates, _ rows: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>,
+        stride: Int
     ) {
         compute.tile(states.operand(rows), weights.head, vocabulary, out - vocabulary.lowerBound, stride: stride)
     }
@@ -122,7 +125,8 @@ package struct Transformer: Sendable {
         compute.team.forEach(wanted.count) { index, _ in
             let row = x + wanted[index] * hidden
             compute.kernels.axpy(1, delta + wanted[index] * hidden, hidden, row)
-            compute.kernels.rms_norm(row, weights.norm.base, hidden, Float(config.rmsNormEps), normed.pointer + index * hidden)
+            compute.kernels.rms_norm(
+                row, weights.norm.base, hidden, Float(config.rmsNormEps), normed.pointer + index * hidden)
         }
         return try FinalStates(normed, rows: wanted.count, for: weights.head, compute)
     }

@@ -14,13 +14,15 @@ package final class NUMA: Sendable {
 
     private typealias Integer = @convention(c) () -> Int32
     /// mode, node mask, its bits, address, flags
-    private typealias GetPolicy = @convention(c) (
-        UnsafeMutablePointer<Int32>?, UnsafeMutablePointer<UInt>?, UInt, UnsafeMutableRawPointer?, UInt32
-    ) -> Int
+    private typealias GetPolicy =
+        @convention(c) (
+            UnsafeMutablePointer<Int32>?, UnsafeMutablePointer<UInt>?, UInt, UnsafeMutableRawPointer?, UInt32
+        ) -> Int
     /// address, length, mode, node mask, its bits, flags
-    private typealias Bind = @convention(c) (
-        UnsafeMutableRawPointer?, UInt, Int32, UnsafePointer<UInt>?, UInt, UInt32
-    ) -> Int
+    private typealias Bind =
+        @convention(c) (
+            UnsafeMutableRawPointer?, UInt, Int32, UnsafePointer<UInt>?, UInt, UInt32
+        ) -> Int
 
     private static let defaultPolicy: Int32 = 0  // MPOL_DEFAULT
     private static let interleave: Int32 = 3  // MPOL_INTERLEAVE

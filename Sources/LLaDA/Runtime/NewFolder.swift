@@ -100,5 +100,7 @@ package final class NewFolder {
         fsync(descriptor)  // the files are whole in any case
     }
 
-    private func error(_ name: String, _ code: Int32) -> LLaDAError { LLaDAError(cannot: "write \(path)/\(name)", errno: code) }
+    private func error(_ name: String, _ code: Int32) -> LLaDAError {
+        LLaDAError(cannot: "write \(path)/\(name)", errno: code)
+    }
 }

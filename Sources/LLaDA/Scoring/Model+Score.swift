@@ -32,7 +32,8 @@ extension Model {
             let result = try pass.run(blocks)
             try statistics.judge(result.logits, targets: result.wanted.map(\.token)) { row, found in
                 let wanted = result.wanted[row]
-                let place = starts[wanted.sequence] + wanted.version * sequences[wanted.sequence].tokens.count + wanted.position
+                let place =
+                    starts[wanted.sequence] + wanted.version * sequences[wanted.sequence].tokens.count + wanted.position
                 out.logProbabilities?[place] = Float(found.logProbability)
                 out.predictions?[place] = found.prediction
                 out.confidences?[place] = found.confidence

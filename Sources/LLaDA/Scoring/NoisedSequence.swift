@@ -25,7 +25,8 @@ public struct NoisedSequence {
     func check(_ config: ModelConfig, index: Int) throws(LLaDAError) {
         func refuse(_ what: String) -> LLaDAError { LLaDAError(.invalidArgument, "sequence \(index): \(what)") }
         guard tokens.count <= config.maxPositionEmbeddings else {
-            throw refuse("it has \(tokens.count) tokens; the model has max_position_embeddings \(config.maxPositionEmbeddings)")
+            throw refuse(
+                "it has \(tokens.count) tokens; the model has max_position_embeddings \(config.maxPositionEmbeddings)")
         }
         guard 0...tokens.count ~= promptLength else {
             throw refuse("prompt_length is \(promptLength); expected 0 to \(tokens.count)")
@@ -62,9 +63,12 @@ public struct ScoreBuffers {
     public init() {}
 
     func check(_ needed: Int) throws(LLaDAError) {
-        let rooms = [logProbabilities?.count, predictions?.count, confidences?.count, entropies?.count].compactMap { $0 }
+        let rooms = [logProbabilities?.count, predictions?.count, confidences?.count, entropies?.count].compactMap {
+            $0
+        }
         for room in rooms where room < needed {
-            throw LLaDAError(.bufferTooSmall, "room for \(room) positions; expected \(needed), all versions of all sequences")
+            throw LLaDAError(
+                .bufferTooSmall, "room for \(room) positions; expected \(needed), all versions of all sequences")
         }
     }
 

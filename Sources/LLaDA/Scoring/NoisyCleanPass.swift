@@ -70,9 +70,10 @@ struct NoisyCleanPass {
             for position in positions {
                 let (token, own) = (sequence.noisyToken(version, position), sequence.tokens[position])
                 let isScored = position >= sequence.promptLength && (everywhere || token != own)
-                rows.append(Row(
-                    sequence: tables.count - 1, position: position, token: token, visibleEnd: positions.upperBound,
-                    wantsLogits: isScored))
+                rows.append(
+                    Row(
+                        sequence: tables.count - 1, position: position, token: token, visibleEnd: positions.upperBound,
+                        wantsLogits: isScored))
                 if isScored {
                     wanted.append(Wanted(sequence: block.sequence, version: version, position: position, token: own))
                 }

@@ -37,7 +37,9 @@ package struct NoisyCleanPlan {
         for (number, sequence) in sequences.enumerated() {
             var noisy: [Block] = []
             for version in 0..<(sequence.tokens.isEmpty ? 0 : sequence.versions) {
-                for index in sequence.promptLength / blockLength..<(sequence.tokens.count + blockLength - 1) / blockLength {
+                for index in sequence.promptLength / blockLength..<(sequence.tokens.count + blockLength - 1)
+                    / blockLength
+                {
                     let positions = positions(index, count: sequence.tokens.count)
                     if positions.contains(where: { isScored(number, version, $0) }) {
                         noisy.append(Block(sequence: number, version: version, index: index))

@@ -37,17 +37,21 @@ struct TokenStatistics {
             let vocabulary = source.vocabulary(ofTile: tile)
             let peak = Peak(logits, vocabulary, kernels)
             peaks[tile * rows + row] = peak
-            if vocabulary.contains(Int(targets[row])) { targetLogits[row] = logits[Int(targets[row]) - vocabulary.lowerBound] }
+            if vocabulary.contains(Int(targets[row])) {
+                targetLogits[row] = logits[Int(targets[row]) - vocabulary.lowerBound]
+            }
             if wantsEntropy {
                 weighted[tile * rows + row] = Self.weightedSum(logits, vocabulary.count, peak, kernels, scratch: spare)
             }
         }
         for row in 0..<rows {
             let peak = Peak(peaks, tiles: tiles, row: row, of: rows)
-            each(row, Row(
-                logProbability: Double(targetLogits[row]) - Double(peak.logit) - logarithm(Double(peak.sum)),
-                prediction: peak.prediction, confidence: peak.confidence,
-                entropy: wantsEntropy ? entropy(row, rows, tiles, peaks, weighted, peak) : .nan))
+            each(
+                row,
+                Row(
+                    logProbability: Double(targetLogits[row]) - Double(peak.logit) - logarithm(Double(peak.sum)),
+                    prediction: peak.prediction, confidence: peak.confidence,
+                    entropy: wantsEntropy ? entropy(row, rows, tiles, peaks, weighted, peak) : .nan))
         }
     }
 
@@ -70,7 +74,8 @@ struct TokenStatistics {
 
     /// H = log S - sum of p (x - largest), the tiles' sums weighed by their shares of S.
     private func entropy(
-        _ row: Int, _ rows: Int, _ tiles: Int, _ peaks: UnsafePointer<Peak>, _ weighted: UnsafePointer<Float>, _ whole: Peak
+        _ row: Int, _ rows: Int, _ tiles: Int, _ peaks: UnsafePointer<Peak>, _ weighted: UnsafePointer<Float>,
+        _ whole: Peak
     ) -> Double {
         var sum = 0.0
         var distance = 0.0

@@ -9,7 +9,8 @@ extension Decoder {
         var failure: LLaDAError?
         let bytes = [UInt8](unsafeUninitializedCapacity: writer.byteCount) { buffer, count in
             do throws(LLaDAError) {
-                try writer.write(into: UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: writer.byteCount))
+                try writer.write(
+                    into: UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: writer.byteCount))
                 count = writer.byteCount
             } catch {
                 failure = error
@@ -37,7 +38,8 @@ extension Decoder {
 
     private func snapshotWriter(includingPages: Bool) throws(LLaDAError) -> SnapshotWriter {
         guard let sequence = denoiser as? CachedSequence else {
-            throw LLaDAError(.unsupported, "the decoder's model is none that was opened, and cannot be named in a snapshot")
+            throw LLaDAError(
+                .unsupported, "the decoder's model is none that was opened, and cannot be named in a snapshot")
         }
         let pages = includingPages && options.useCache ? sequence.savedPages(canvas) : []
         var body = ByteWriter()

@@ -40,7 +40,8 @@ extension Decoder {
             policy.threshold, policy.editingThreshold, policy.penaltyLambda, policy.temperature, policy.topP,
         ] { body.put(number) }
         for count in [
-            policy.steps, policy.minimalTopk, policy.maxPostSteps, policy.numToTransfer, policy.mbeWindow, policy.mbeRounds,
+            policy.steps, policy.minimalTopk, policy.maxPostSteps, policy.numToTransfer, policy.mbeWindow,
+            policy.mbeRounds,
             policy.topK,
         ] { body.put(count) }
         body.put(policy.seed)

@@ -39,7 +39,8 @@ struct DecoderRecord {
             throw reader.error("the finish reason", "\(finishReason)", expected: "one that fits the phase, \(phase)")
         }
         active = try Self.range(&reader, "the active positions", within: count)
-        guard active.lowerBound % blockLength == 0, active.upperBound % blockLength == 0, active.isEmpty == (count == 0),
+        guard active.lowerBound % blockLength == 0, active.upperBound % blockLength == 0,
+            active.isEmpty == (count == 0),
             count > 0 || phase == .finished
         else { throw reader.error("the active positions", active, expected: "whole blocks") }
         settledLength = try reader.integer("the settled length", in: 0...active.upperBound)
@@ -78,7 +79,9 @@ struct DecoderRecord {
         (decoder.phase, decoder.finishReason, decoder.active) = (phase, finishReason, active)
         (decoder.settledLength, decoder.answerEnd) = (settledLength, answerEnd)
         (decoder.progress, decoder.blockEnds) = (progress, blockEnds)
-        (decoder.forwards, decoder.commits, decoder.prefills, decoder.edits) = (counters[0], counters[1], counters[2], counters[3])
+        (decoder.forwards, decoder.commits, decoder.prefills, decoder.edits) = (
+            counters[0], counters[1], counters[2], counters[3]
+        )
         (decoder.events, decoder.pending, decoder.edited, decoder.bans) = (events, pending, proposal, bans)
         (decoder.forwarded, decoder.adjustments) = (forwarded, adjustments)
         decoder.predictedTokens.pointer.update(from: predictedTokens, count: forwarded.count)
@@ -93,7 +96,8 @@ extension DecoderRecord {
     private static func ids(_ reader: inout SnapshotReader, _ model: Model) throws(LLaDAError) -> Int32 {
         let maskID = try reader.token("the mask id", vocabSize: model.config.vocabSize)
         guard maskID == model.maskTokenID else {
-            throw reader.error("the mask id", maskID, expected: "\(model.maskTokenID.map(String.init) ?? "none"), the model's")
+            throw reader.error(
+                "the mask id", maskID, expected: "\(model.maskTokenID.map(String.init) ?? "none"), the model's")
         }
         let ends = try list(&reader, "an id of end-of-sequence", model.config.vocabSize)
         let expected = Set(model.eosTokenIDs).sorted()
@@ -148,8 +152,11 @@ extension DecoderRecord {
         for position in 0..<count {
             let state = try reader.value("the state of position \(position)", as: Decoder.PositionState.self)
             let isOfPrompt = position < promptLength && (state == .prompt || options.infill)
-            guard (state == .masked) == (tokens[position] == maskID), isOfPrompt || (position >= promptLength && state != .prompt) else {
-                throw reader.error("the state of position \(position)", "\(state)", expected: "one that fits its token and place")
+            guard (state == .masked) == (tokens[position] == maskID),
+                isOfPrompt || (position >= promptLength && state != .prompt)
+            else {
+                throw reader.error(
+                    "the state of position \(position)", "\(state)", expected: "one that fits its token and place")
             }
             states.append(state)
         }
@@ -157,7 +164,8 @@ extension DecoderRecord {
         var locked: [Bool] = []
         for _ in 0..<count { locked.append(try reader.flag("a lock")) }
         return try Canvas(
-            tokens: tokens, states: states, written: written, locked: locked, promptLength: promptLength, blockLength: blockLength,
+            tokens: tokens, states: states, written: written, locked: locked, promptLength: promptLength,
+            blockLength: blockLength,
             maskID: maskID)
     }
 
@@ -171,7 +179,8 @@ extension DecoderRecord {
         let rounds = try reader.integer("rounds of block editing", in: -1...mostCounted)
         progress.editingRounds = rounds < 0 ? nil : rounds
         guard rounds >= 0 || active.count <= blockLength else {
-            throw reader.error("the active positions", active, expected: "one block of \(blockLength), as no blocks are edited")
+            throw reader.error(
+                "the active positions", active, expected: "one block of \(blockLength), as no blocks are edited")
         }
         progress.isStuck = try reader.flag("whether the block is stuck")
         progress.isGoingRound = try reader.flag("whether the block goes round")
@@ -233,7 +242,9 @@ extension DecoderRecord {
             bans.at[position] = here
             most = max(most, always.count + here.reduce(0) { $0 + (always.contains($1) ? 0 : 1) })
         }
-        guard most < vocabSize else { throw reader.error("the number of banned tokens", most, expected: "one that leaves something") }
+        guard most < vocabSize else {
+            throw reader.error("the number of banned tokens", most, expected: "one that leaves something")
+        }
         return bans
     }
 
@@ -244,14 +255,18 @@ extension DecoderRecord {
         var adjustment = Confidence.Adjustment()
         for index in 0..<count {
             let isTheSame = try reader.flag("whether bans repeat")
-            guard index > 0 || !isTheSame else { throw reader.error("whether bans repeat", 1, expected: "0 at the first") }
+            guard index > 0 || !isTheSame else {
+                throw reader.error("whether bans repeat", 1, expected: "0 at the first")
+            }
             if !isTheSame {
                 let banned = try reader.count("the number of tokens taken out", ofSize: MemoryLayout<Int32>.size)
                 adjustment.banned = try reader.tokens("a token taken out", banned, vocabSize: vocabSize)
             }
             adjustment.penalty = nil
             if try reader.flag("whether there is a penalty") {
-                adjustment.penalty = (try reader.token("a penalised token", vocabSize: vocabSize), try reader.float("a penalty"))
+                adjustment.penalty = (
+                    try reader.token("a penalised token", vocabSize: vocabSize), try reader.float("a penalty")
+                )
             }
             adjustments.append(adjustment)
         }
@@ -265,7 +280,8 @@ extension DecoderRecord {
         }
         let states = try Buffer<Float>(count: count)
         try reader.bytes(
-            "the states of the last forward", into: UnsafeMutableRawBufferPointer(start: states.pointer, count: states.byteCount))
+            "the states of the last forward",
+            into: UnsafeMutableRawBufferPointer(start: states.pointer, count: states.byteCount))
         return states
     }
 
@@ -286,7 +302,9 @@ extension DecoderRecord {
 
     // MARK: Small ones
 
-    private static func range(_ reader: inout SnapshotReader, _ what: String, within count: Int) throws(LLaDAError) -> Range<Int> {
+    private static func range(_ reader: inout SnapshotReader, _ what: String, within count: Int) throws(LLaDAError)
+        -> Range<Int>
+    {
         let start = try reader.integer(what, in: 0...count)
         return start..<(try reader.integer(what, in: start...count))
     }
@@ -298,7 +316,9 @@ extension DecoderRecord {
     }
 
     /// Ascending, each once.
-    private static func list(_ reader: inout SnapshotReader, _ what: String, _ vocabSize: Int) throws(LLaDAError) -> [Int32] {
+    private static func list(_ reader: inout SnapshotReader, _ what: String, _ vocabSize: Int) throws(LLaDAError)
+        -> [Int32]
+    {
         let count = try reader.count("the length of a list", ofSize: MemoryLayout<Int32>.size)
         let tokens = try reader.tokens(what, count, vocabSize: vocabSize)
         for (before, after) in zip(tokens, tokens.dropFirst()) where before >= after {

@@ -23,9 +23,12 @@ package struct ModelFingerprint: Sendable, Equatable {
 
         let config = transformer.config
         let sizes = [
-            config.hiddenSize, config.numHiddenLayers, config.firstKDenseReplace, config.vocabSize, config.intermediateSize,
-            config.maxPositionEmbeddings, config.numAttentionHeads, config.numKeyValueHeads, config.headDim, config.rotaryDim,
-            config.numExperts, config.numExpertsPerTok, config.numSharedExperts, config.moeIntermediateSize, config.nGroup,
+            config.hiddenSize, config.numHiddenLayers, config.firstKDenseReplace, config.vocabSize,
+            config.intermediateSize,
+            config.maxPositionEmbeddings, config.numAttentionHeads, config.numKeyValueHeads, config.headDim,
+            config.rotaryDim,
+            config.numExperts, config.numExpertsPerTok, config.numSharedExperts, config.moeIntermediateSize,
+            config.nGroup,
             config.topkGroup, config.moeRouterEnableExpertBias ? 1 : 0, config.expertCapacity,
             config.expertCapacity > 0 ? config.blockSize : 0,
         ]
@@ -49,7 +52,8 @@ package struct ModelFingerprint: Sendable, Equatable {
             note(tensor.name)
             note(tensor.type.rawValue)
             tensor.shape.forEach { note($0) }
-            let isWhole = tensor.shape.count == 1 || tensor.name.hasSuffix(".gate.weight")
+            let isWhole =
+                tensor.shape.count == 1 || tensor.name.hasSuffix(".gate.weight")
                 || tensor.byteCount <= stretches * Self.stretch
             if isWhole {
                 for piece in tensor.pieces { contents.update(piece) }

@@ -54,7 +54,9 @@ struct SnapshotWriter {
     let byteCount: Int
 
     init(_ kind: SnapshotFormat.Kind, of fingerprint: ModelFingerprint, body: [UInt8], pages: [Page]) {
-        byteCount = SnapshotFormat.headerSize + body.count + pages.reduce(0) { $0 + $1.bytes.count } + SnapshotFormat.checksumSize
+        byteCount =
+            SnapshotFormat.headerSize + body.count + pages.reduce(0) { $0 + $1.bytes.count }
+            + SnapshotFormat.checksumSize
         var header = ByteWriter()
         header.put(SnapshotFormat.magic)
         header.put(SnapshotFormat.version)

@@ -19,7 +19,8 @@ struct SnapshotReader {
         guard header.fingerprint == fingerprint else {
             throw LLaDAError(
                 .snapshot,
-                "\(source.name) was saved with another model, or with one held or computed otherwise (dtype, expert_capacity, blas)")
+                "\(source.name) was saved with another model, or with one held or computed otherwise (dtype, expert_capacity, blas)"
+            )
         }
         let start = SnapshotFormat.headerSize
         owner = try Buffer(count: header.bodySize)
@@ -40,7 +41,8 @@ struct SnapshotReader {
             let size = SnapshotFormat.headerSize
             let buffer = try Buffer<UInt8>(count: size)
             buffer.pointer.initialize(repeating: 0, count: size)
-            try source.read(0, into: UnsafeMutableRawBufferPointer(start: buffer.pointer, count: min(size, source.count)))
+            try source.read(
+                0, into: UnsafeMutableRawBufferPointer(start: buffer.pointer, count: min(size, source.count)))
             let bytes = UnsafeRawPointer(buffer.pointer)
             func number<Value: FixedWidthInteger & BitwiseCopyable>(_ offset: Int, _ type: Value.Type) -> Value {
                 Value(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: type))
@@ -51,7 +53,9 @@ struct SnapshotReader {
             let version = number(8, UInt32.self)
             guard version == SnapshotFormat.version else {
                 throw LLaDAError(
-                    .snapshot, "\(source.name) is a snapshot of version \(version); this library reads version \(SnapshotFormat.version)")
+                    .snapshot,
+                    "\(source.name) is a snapshot of version \(version); this library reads version \(SnapshotFormat.version)"
+                )
             }
             kind = number(12, UInt32.self)
             fingerprint = ModelFingerprint(words: [number(16, UInt64.self), number(24, UInt64.self)])
@@ -64,7 +68,8 @@ struct SnapshotReader {
             guard size == UInt64(source.count) else {
                 throw LLaDAError(
                     .snapshot,
-                    "\(source.name) has \(source.count) bytes; expected \(size): it was \(source.count < size ? "truncated" : "added to")")
+                    "\(source.name) has \(source.count) bytes; expected \(size): it was \(source.count < size ? "truncated" : "added to")"
+                )
             }
             let room = source.count - SnapshotFormat.headerSize - SnapshotFormat.checksumSize
             guard room >= 0, bodySize <= room else {
@@ -84,12 +89,14 @@ struct SnapshotReader {
             checksum.update(UnsafeRawBufferPointer(part))
         }
         let stored = try Buffer<UInt64>(count: 1)
-        try source.read(end, into: UnsafeMutableRawBufferPointer(start: stored.pointer, count: SnapshotFormat.checksumSize))
+        try source.read(
+            end, into: UnsafeMutableRawBufferPointer(start: stored.pointer, count: SnapshotFormat.checksumSize))
         let found = UInt64(littleEndian: stored.pointer[0])
         guard found == checksum.value else {
             throw LLaDAError(
                 .snapshot,
-                "\(source.name) is damaged: its checksum is \(String(found, radix: 16)); expected \(String(checksum.value, radix: 16))")
+                "\(source.name) is damaged: its checksum is \(String(found, radix: 16)); expected \(String(checksum.value, radix: 16))"
+            )
         }
     }
 
@@ -117,7 +124,9 @@ struct SnapshotReader {
         return UnsafeRawBufferPointer(rebasing: body[offset..<offset + count])
     }
 
-    mutating func number<Value: FixedWidthInteger & BitwiseCopyable>(_ what: String, as type: Value.Type) throws(LLaDAError) -> Value {
+    mutating func number<Value: FixedWidthInteger & BitwiseCopyable>(_ what: String, as type: Value.Type)
+        throws(LLaDAError) -> Value
+    {
         Value(littleEndian: try take(MemoryLayout<Value>.size, what).loadUnaligned(as: type))
     }
 
@@ -140,7 +149,9 @@ struct SnapshotReader {
         return value == 1
     }
 
-    mutating func float(_ what: String) throws(LLaDAError) -> Float { Float(bitPattern: try number(what, as: UInt32.self)) }
+    mutating func float(_ what: String) throws(LLaDAError) -> Float {
+        Float(bitPattern: try number(what, as: UInt32.self))
+    }
 
     mutating func value<Value: RawRepresentable>(_ what: String, as type: Value.Type) throws(LLaDAError) -> Value
     where Value.RawValue: FixedWidthInteger & BitwiseCopyable {
@@ -156,7 +167,9 @@ struct SnapshotReader {
     }
 
     mutating func tokens(_ what: String, _ count: Int, vocabSize: Int) throws(LLaDAError) -> [Int32] {
-        guard count <= remaining / MemoryLayout<Int32>.size else { throw error(what, "cut off", expected: "\(count) tokens") }
+        guard count <= remaining / MemoryLayout<Int32>.size else {
+            throw error(what, "cut off", expected: "\(count) tokens")
+        }
         var tokens: [Int32] = []
         tokens.reserveCapacity(count)
         for _ in 0..<count { tokens.append(try token(what, vocabSize: vocabSize)) }

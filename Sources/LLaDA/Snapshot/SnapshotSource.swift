@@ -35,7 +35,9 @@ final class SnapshotSource {
             let got = pread(descriptor, base + done, out.count - done, off_t(offset + done))
             if got < 0 && errno == EINTR { continue }
             if got < 0 { throw LLaDAError(cannot: "read \(name)", errno: errno) }
-            if got == 0 { throw LLaDAError(.io, "\(name) ends early: \(offset + done) of \(count) bytes could be read") }
+            if got == 0 {
+                throw LLaDAError(.io, "\(name) ends early: \(offset + done) of \(count) bytes could be read")
+            }
             done += got
         }
     }

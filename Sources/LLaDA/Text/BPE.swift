@@ -72,7 +72,9 @@ struct BPE: Sendable {
     }
 
     /// Appends the ids of `piece`. A merge whose result is in `avoiding` is not made.
-    func encode(_ piece: UnsafeBufferPointer<UInt8>, _ scratch: inout Scratch, avoiding: [Bool]? = nil, into ids: inout [Int32]) {
+    func encode(
+        _ piece: UnsafeBufferPointer<UInt8>, _ scratch: inout Scratch, avoiding: [Bool]? = nil, into ids: inout [Int32]
+    ) {
         guard piece.count > 1 else {
             for byte in piece { ids.append(byteIDs[Int(byte)]) }
             return

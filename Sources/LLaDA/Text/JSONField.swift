@@ -6,7 +6,8 @@ struct JSONField {
     let value: JSON
 
     subscript(name: StaticString) -> JSONField {
-        let value: JSON = if case .object(let object) = value { object[JSONString(stringLiteral: name)] ?? .null } else { .null }
+        let value: JSON =
+            if case .object(let object) = value { object[JSONString(stringLiteral: name)] ?? .null } else { .null }
         return JSONField(file: file, key: key.isEmpty ? "\(name)" : "\(key).\(name)", value: value)
     }
 

@@ -13,7 +13,8 @@ package struct NFC: Sendable {
     private let seconds: Set<UInt32>
 
     private enum Hangul {
-        static let syllables: UInt32 = 0xAC00, leading: UInt32 = 0x1100, vowel: UInt32 = 0x1161, trailing: UInt32 = 0x11A7
+        static let syllables: UInt32 = 0xAC00, leading: UInt32 = 0x1100, vowel: UInt32 = 0x1161,
+            trailing: UInt32 = 0x11A7
         static let vowels: UInt32 = 21, trailings: UInt32 = 28, count: UInt32 = 11172
     }
 

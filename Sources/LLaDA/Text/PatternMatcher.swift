@@ -212,7 +212,8 @@ package struct PatternMatcher {
             ? plane[Int(value)] : Unicode.Scalar(value).map { ScalarTable.computed($0).byte } ?? 0
         var found = set.properties.contains(Int(properties))
         if !found, set.rangeCount > 0 {
-            for place in Int(set.firstRange)..<Int(set.firstRange + set.rangeCount) where ranges[place].contains(value) {
+            for place in Int(set.firstRange)..<Int(set.firstRange + set.rangeCount) where ranges[place].contains(value)
+            {
                 found = true
                 break
             }

@@ -19,7 +19,9 @@ public struct TextStream: Sendable {
         let complete = bytes.withUnsafeBufferPointer { bytes in
             // A character that is cut off begins in the last three bytes.
             for length in 1...3 where length <= bytes.count {
-                if case .incomplete(length) = UTF8Text.unit(bytes, at: bytes.count - length) { return bytes.count - length }
+                if case .incomplete(length) = UTF8Text.unit(bytes, at: bytes.count - length) {
+                    return bytes.count - length
+                }
             }
             return bytes.count
         }

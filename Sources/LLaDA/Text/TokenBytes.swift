@@ -33,7 +33,9 @@ struct TokenBytes: Sendable {
     func withBytes<R>(of id: Int32, _ body: (UnsafeBufferPointer<UInt8>) throws -> R) rethrows -> R {
         guard id >= 0, Int(id) < ends.count else { return try body(UnsafeBufferPointer(start: nil, count: 0)) }
         let start = id == 0 ? 0 : ends[Int(id) - 1]
-        return try storage.withUnsafeBufferPointer { try body(UnsafeBufferPointer(rebasing: $0[start..<ends[Int(id)]])) }
+        return try storage.withUnsafeBufferPointer {
+            try body(UnsafeBufferPointer(rebasing: $0[start..<ends[Int(id)]]))
+        }
     }
 
     func id(of bytes: UnsafeBufferPointer<UInt8>) -> Int32? {

@@ -81,7 +81,9 @@ public final class Tokenizer: Sendable {
             return encoder.ids
         }
         let ids = text.withContiguousStorageIfAvailable(run) ?? Array(text).withUnsafeBufferPointer(run)
-        guard let ids else { throw LLaDAError(.invalidArgument, "the text is too long; at most \(limit) bytes are accepted") }
+        guard let ids else {
+            throw LLaDAError(.invalidArgument, "the text is too long; at most \(limit) bytes are accepted")
+        }
         return ids
     }
 
@@ -101,7 +103,8 @@ public final class Tokenizer: Sendable {
         for id in ids {
             guard id >= 0, Int(id) < modelVocabularySize else {
                 throw LLaDAError(
-                    .invalidArgument, "token id \(id) is outside the vocabulary; expected 0 to \(modelVocabularySize - 1)")
+                    .invalidArgument,
+                    "token id \(id) is outside the vocabulary; expected 0 to \(modelVocabularySize - 1)")
             }
             if skipSpecialTokens, isSpecial(id) { continue }
             parts.tokens.withBytes(of: id) { result += $0 }

@@ -20,7 +20,9 @@ struct TokenizerParts: Sendable {
 
     init(_ root: JSONField) throws(LLaDAError) {
         _ = try root.object()
-        if !root["version"].isNull, try root["version"].string() != "1.0" { throw root["version"].unsupported("\"1.0\"") }
+        if !root["version"].isNull, try root["version"].string() != "1.0" {
+            throw root["version"].unsupported("\"1.0\"")
+        }
         for field in [root["truncation"], root["padding"]] where !field.isNull {
             throw field.unsupported("null")
         }

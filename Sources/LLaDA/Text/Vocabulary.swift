@@ -50,7 +50,9 @@ struct Vocabulary {
 
     func merges(_ field: JSONField) throws(LLaDAError) -> [BPE.Merge] {
         let list = try field.array()
-        guard list.count <= TokenizerParts.idLimit else { throw field.wrong("at most \(TokenizerParts.idLimit) merges") }
+        guard list.count <= TokenizerParts.idLimit else {
+            throw field.wrong("at most \(TokenizerParts.idLimit) merges")
+        }
         var merges: [BPE.Merge] = []
         merges.reserveCapacity(list.count)
         var joined: [UInt8] = []
@@ -60,10 +62,13 @@ struct Vocabulary {
             case .string(let line):
                 if line.bytes.starts(with: "#version".utf8) { continue }
                 let halves = line.bytes.split(separator: 0x20, omittingEmptySubsequences: false)
-                guard halves.count == 2 else { throw field[index, value].wrong("two tokens with one space between them") }
+                guard halves.count == 2 else {
+                    throw field[index, value].wrong("two tokens with one space between them")
+                }
                 (left, right) = (halves[0], halves[1])
             case .array(let halves):
-                guard halves.count == 2, case .string(let first) = halves[0], case .string(let second) = halves[1] else {
+                guard halves.count == 2, case .string(let first) = halves[0], case .string(let second) = halves[1]
+                else {
                     throw field[index, value].wrong("two strings")
                 }
                 (left, right) = (first.bytes[...], second.bytes[...])

@@ -27,11 +27,13 @@ package struct PackedFile {
         func value(_ key: JSONString) -> JSONString? { metadata.first { $0.key == key }?.value }
         func error(_ key: String, _ found: JSONString?, expected: String) -> LLaDAError {
             LLaDAError(
-                .unsupported, file: file, key: "__metadata__: \(key)", found: found?.quoted ?? "missing", expected: expected)
+                .unsupported, file: file, key: "__metadata__: \(key)", found: found?.quoted ?? "missing",
+                expected: expected)
         }
         guard value("format") == JSONString(Self.format) else { return nil }
         guard value("version") == JSONString(Self.version) else {
-            throw error("version", value("version"), expected: "\"\(Self.version)\": save the model again with this library")
+            throw error(
+                "version", value("version"), expected: "\"\(Self.version)\": save the model again with this library")
         }
         guard let precision = Self.precisions.first(where: { value("dtype") == JSONString($0.name) }) else {
             throw error(

@@ -38,7 +38,8 @@ struct WeightReader {
         arena = Arena(team: team)
     }
 
-    mutating func matrix(_ name: String, outputs: Int, inputs: Int, _ precision: Precision) throws(LLaDAError) -> Matrix {
+    mutating func matrix(_ name: String, outputs: Int, inputs: Int, _ precision: Precision) throws(LLaDAError) -> Matrix
+    {
         try matrices(name, shape: [outputs, inputs], outputs: outputs, inputs: inputs, precision)[0]
     }
 
@@ -56,7 +57,9 @@ struct WeightReader {
         return Vector(vector)
     }
 
-    private mutating func hold(_ name: String, _ type: SafetensorsType, _ shape: [Int], _ pieces: [UnsafeRawBufferPointer]) {
+    private mutating func hold(
+        _ name: String, _ type: SafetensorsType, _ shape: [Int], _ pieces: [UnsafeRawBufferPointer]
+    ) {
         let tensor = HeldTensor(name: name, type: type, shape: shape, pieces: pieces)
         bytes += tensor.byteCount
         held.append(tensor)
@@ -74,7 +77,9 @@ struct WeightReader {
     /// Of a tensor that must not be float8: those have scales only where a matrix of a layer is expected.
     private func storedType(_ tensor: Tensor) throws(LLaDAError) -> llk_dtype {
         guard let type = tensor.type.stored else {
-            throw LLaDAError(.unsupported, "\(source.directory): tensor \"\(tensor.name)\" is F8_E4M3; expected F32, F16 or BF16 here")
+            throw LLaDAError(
+                .unsupported,
+                "\(source.directory): tensor \"\(tensor.name)\" is F8_E4M3; expected F32, F16 or BF16 here")
         }
         return type
     }
@@ -84,7 +89,9 @@ struct WeightReader {
         let tensor = try source.tensor(name, shape: [count, width])
         let type = try storedType(tensor)
         parameters += count * width
-        hold(name, SafetensorsType(type), [count, width], [UnsafeRawBufferPointer(start: tensor.base, count: tensor.byteCount)])
+        hold(
+            name, SafetensorsType(type), [count, width],
+            [UnsafeRawBufferPointer(start: tensor.base, count: tensor.byteCount)])
         return Table(base: tensor.base, type: type, width: width, owner: tensor.owner)
     }
 
@@ -102,7 +109,8 @@ struct WeightReader {
         let (type, stored): (SafetensorsType, [Int]) =
             switch matrices[0].layout {
             case .rows(let type): (SafetensorsType(type), shape)
-            case .packed(let format): (.u8, shape.dropLast(2) + PackedFile.shape(format, outputs: outputs, inputs: inputs))
+            case .packed(let format):
+                (.u8, shape.dropLast(2) + PackedFile.shape(format, outputs: outputs, inputs: inputs))
             }
         hold(name, type, stored, matrices.map(\.bytes))
         return matrices
@@ -153,7 +161,9 @@ struct WeightReader {
         let width = Matrix.byteCount(layout, outputs: outputs, inputs: inputs)
         if tensor.type.stored != nil, layout == .rows(stored) {
             return (0..<count).map {
-                Matrix(base: tensor.base + $0 * width, layout: layout, outputs: outputs, inputs: inputs, owner: tensor.owner)
+                Matrix(
+                    base: tensor.base + $0 * width, layout: layout, outputs: outputs, inputs: inputs,
+                    owner: tensor.owner)
             }
         }
         let decoded = try tensor.type.stored == nil ? Decoder(tensor, shape, outputs, inputs, self) : nil
@@ -187,9 +197,12 @@ struct WeightReader {
         let inputs: Int
         let fp8: BlockFP8
 
-        init(_ tensor: Tensor, _ shape: [Int], _ outputs: Int, _ inputs: Int, _ reader: WeightReader) throws(LLaDAError) {
+        init(_ tensor: Tensor, _ shape: [Int], _ outputs: Int, _ inputs: Int, _ reader: WeightReader) throws(LLaDAError)
+        {
             guard let fp8 = reader.source.config.blockFP8 else {
-                throw LLaDAError(.unsupported, "\(reader.source.directory): tensor \"\(tensor.name)\" is F8_E4M3, without a quantization_config")
+                throw LLaDAError(
+                    .unsupported,
+                    "\(reader.source.directory): tensor \"\(tensor.name)\" is F8_E4M3, without a quantization_config")
             }
             self.tensor = tensor
             self.fp8 = fp8
@@ -203,7 +216,8 @@ struct WeightReader {
         func matrix(_ index: Int) -> UnsafeRawPointer {
             let blocks = fp8.scales(of: [outputs, inputs]).reduce(1, *)
             fp8.decode(
-                tensor.base + index * outputs * inputs, scales.pointer + index * blocks, outputs: outputs, inputs: inputs,
+                tensor.base + index * outputs * inputs, scales.pointer + index * blocks, outputs: outputs,
+                inputs: inputs,
                 into: floats.pointer)
             return UnsafeRawPointer(floats.pointer)
         }

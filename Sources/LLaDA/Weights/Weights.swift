@@ -68,7 +68,8 @@ package struct Weights: Sendable {
         // A tensor nobody asked for would be a part of the model that is not computed.
         if let unknown = source.unusedTensors.first(where: { !Self.isIgnored($0) }) {
             throw LLaDAError(
-                .unsupported, "\(source.directory): tensor \"\(unknown)\" has no place in a llada2_moe model of this config")
+                .unsupported,
+                "\(source.directory): tensor \"\(unknown)\" has no place in a llada2_moe model of this config")
         }
         try progress?(1)
     }
@@ -97,17 +98,22 @@ package struct Weights: Sendable {
                     precision.ofAllTokens)),
             postAttentionNorm: try reader.vector("\(prefix).post_attention_layernorm.weight", count: hidden),
             feedForward: index < config.firstKDenseReplace
-                ? .dense(try feedForward("\(prefix).mlp", config.intermediateSize, config, precision.ofAllTokens, &reader))
+                ? .dense(
+                    try feedForward("\(prefix).mlp", config.intermediateSize, config, precision.ofAllTokens, &reader))
                 : .mixture(try mixture("\(prefix).mlp", config, precision, &reader)))
     }
 
     private static func feedForward(
-        _ prefix: String, _ intermediate: Int, _ config: ModelConfig, _ precision: Precision, _ reader: inout WeightReader
+        _ prefix: String, _ intermediate: Int, _ config: ModelConfig, _ precision: Precision,
+        _ reader: inout WeightReader
     ) throws(LLaDAError) -> FeedForwardWeights {
         FeedForwardWeights(
-            gate: try reader.matrix("\(prefix).gate_proj.weight", outputs: intermediate, inputs: config.hiddenSize, precision),
-            up: try reader.matrix("\(prefix).up_proj.weight", outputs: intermediate, inputs: config.hiddenSize, precision),
-            down: try reader.matrix("\(prefix).down_proj.weight", outputs: config.hiddenSize, inputs: intermediate, precision))
+            gate: try reader.matrix(
+                "\(prefix).gate_proj.weight", outputs: intermediate, inputs: config.hiddenSize, precision),
+            up: try reader.matrix(
+                "\(prefix).up_proj.weight", outputs: intermediate, inputs: config.hiddenSize, precision),
+            down: try reader.matrix(
+                "\(prefix).down_proj.weight", outputs: config.hiddenSize, inputs: intermediate, precision))
     }
 
     private static func mixture(
@@ -118,11 +124,13 @@ package struct Weights: Sendable {
         if reader.source.has("\(prefix).experts.gate_proj") {
             let count = config.numExperts
             let gate = try reader.stack(
-                "\(prefix).experts.gate_proj", count: count, outputs: intermediate, inputs: config.hiddenSize, precision)
+                "\(prefix).experts.gate_proj", count: count, outputs: intermediate, inputs: config.hiddenSize, precision
+            )
             let up = try reader.stack(
                 "\(prefix).experts.up_proj", count: count, outputs: intermediate, inputs: config.hiddenSize, precision)
             let down = try reader.stack(
-                "\(prefix).experts.down_proj", count: count, outputs: config.hiddenSize, inputs: intermediate, precision)
+                "\(prefix).experts.down_proj", count: count, outputs: config.hiddenSize, inputs: intermediate, precision
+            )
             for index in 0..<count {
                 experts.append(FeedForwardWeights(gate: gate[index], up: up[index], down: down[index]))
             }
@@ -139,6 +147,7 @@ package struct Weights: Sendable {
             experts: experts,
             shared: config.numSharedExperts > 0
                 ? try feedForward(
-                    "\(prefix).shared_experts", intermediate * config.numSharedExperts, config, precision.ofAllTokens, &reader) : nil)
+                    "\(prefix).shared_experts", intermediate * config.numSharedExperts, config, precision.ofAllTokens,
+                    &reader) : nil)
     }
 }

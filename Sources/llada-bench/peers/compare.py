@@ -36,8 +36,8 @@ class Timed:
 
     step_ms: list[float]
     prefill_ms: list[float]
-    experts_used: float | None         # by a step, a layer; None: unknown
-    bandwidth: float | None = None     # GB/s, probed beside
+    experts_used: float | None  # by a step, a layer; None: unknown
+    bandwidth: float | None = None  # GB/s, probed beside
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Entry:
     """An engine at a precision."""
 
     name: str
-    group: str                         # what is compared with each other
+    group: str  # what is compared with each other
     run: Callable[[], Timed]
     rounds: list[Timed] = field(default_factory=list)
 
@@ -66,7 +66,20 @@ def entries(choice: argparse.Namespace, with_llama: bool, with_torch: bool) -> l
 
     def llada(precision: str) -> Timed:
         file = choice.work / "llada.json"
-        output([choice.bench, "--shape", "mini", *sizes, "--precision", precision, "--rounds", choice.timings, "--json", file])
+        output(
+            [
+                choice.bench,
+                "--shape",
+                "mini",
+                *sizes,
+                "--precision",
+                precision,
+                "--rounds",
+                choice.timings,
+                "--json",
+                file,
+            ]
+        )
         run = json.loads(file.read_text())["runs"][0]
         step = run["steps"][0]
         return Timed(step["step_ms"], step["prefill_ms"], step["experts_used"], median(run["bandwidth_gb_s"]))
@@ -107,7 +120,8 @@ def run(all_entries: list[Entry], rounds: int) -> None:
             step, prefill = entry.medians("step_ms")[-1], entry.medians("prefill_ms")[-1]
             print(
                 f"round {number} of {rounds}, {entry.name}: step {step:.0f} ms, prefill {prefill:.0f} ms; "
-                f"about {left:.0f} min left", file=sys.stderr,
+                f"about {left:.0f} min left",
+                file=sys.stderr,
             )
 
 
@@ -139,8 +153,12 @@ def table(all_entries: list[Entry]) -> str:
             probed = [timed.bandwidth for timed in entry.rounds if timed.bandwidth]
             best = min(min(timed.step_ms) for timed in entry.rounds)
             cells = [
-                entry.name, span(entry.medians("step_ms"), ".0f"), f"{best:.0f}", span(entry.medians("prefill_ms"), ".0f"),
-                *(faster if entry is not ours else ["", ""]), span(probed, ".0f") if probed else "",
+                entry.name,
+                span(entry.medians("step_ms"), ".0f"),
+                f"{best:.0f}",
+                span(entry.medians("prefill_ms"), ".0f"),
+                *(faster if entry is not ours else ["", ""]),
+                span(probed, ".0f") if probed else "",
             ]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -170,7 +188,9 @@ def main() -> None:
     options = shape.arguments(__doc__.split("\n")[0])
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--work", type=Path, required=True, metavar="FOLDER", help="for weights and results")
-    options.add_argument("--bench", type=Path, default=checkout / ".build" / "release" / "llada-bench", metavar="PROGRAM")
+    options.add_argument(
+        "--bench", type=Path, default=checkout / ".build" / "release" / "llada-bench", metavar="PROGRAM"
+    )
     options.add_argument("--llama", default=sys.executable, metavar="PYTHON", help="one with llama-cpp-python and gguf")
     options.add_argument("--torch", default=sys.executable, metavar="PYTHON", help="one with torch")
     choice = options.parse_args()
@@ -194,7 +214,8 @@ def main() -> None:
     sizes = {name: getattr(choice, name) for name in ("layers", "threads", "prefix", "block", "timings")}
     (choice.work / "compare.json").write_text(json.dumps({**sizes, "rounds": kept}, indent=1) + "\n")
     panels = {
-        what: [(entry.name, entry.group, entry.medians(what)) for entry in all_entries] for what in ("step_ms", "prefill_ms")
+        what: [(entry.name, entry.group, entry.medians(what)) for entry in all_entries]
+        for what in ("step_ms", "prefill_ms")
     }
     (choice.work / "compare.svg").write_text(plot.svg(title, panels))
 

@@ -155,7 +155,8 @@ def main() -> None:
     with torch.inference_mode():
         model = Model(choice.layers)
         for timings, work in (
-            (prefill, lambda: model.prefill(prompt, choice.block)), (step, lambda: model.step(block, choice.prefix)),
+            (prefill, lambda: model.prefill(prompt, choice.block)),
+            (step, lambda: model.step(block, choice.prefix)),
         ):
             for _ in range(1 + choice.timings):  # the first warms up
                 start = time.perf_counter()

@@ -1,6 +1,6 @@
 """Random weights of LLaDA2-mini's shape as a GGUF file, which llama.cpp runs as `bailingmoe2`. Needs the package gguf.
 
-    python3 write_gguf.py Q8_0 mini.gguf --layers 4
+python3 write_gguf.py Q8_0 mini.gguf --layers 4
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ TYPES = {kind.name: kind for kind in (Type.BF16, Type.Q8_0, Type.Q4_0, Type.Q4_K
 class Tensor:
     name: str
     shape: tuple[int, ...]
-    fill: float | None = None   # every number; None: drawn
-    spread: float = 0.02        # of those drawn
-    exact: bool = False         # f32 in any file
+    fill: float | None = None  # every number; None: drawn
+    spread: float = 0.02  # of those drawn
+    exact: bool = False  # f32 in any file
 
 
 def tensors(layers: int) -> Iterator[Tensor]:

@@ -4,8 +4,24 @@ from __future__ import annotations
 
 import os
 from ctypes import (
-    CDLL, CFUNCTYPE, POINTER, Structure, c_bool, c_char, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_size_t,
-    c_uint8, c_uint32, c_uint64, c_void_p, sizeof,
+    CDLL,
+    CFUNCTYPE,
+    POINTER,
+    Structure,
+    c_bool,
+    c_char,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int,
+    c_int32,
+    c_int64,
+    c_size_t,
+    c_uint8,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+    sizeof,
 )
 from pathlib import Path
 
@@ -261,15 +277,24 @@ PROTOTYPES = {
     "llada_score_options_init": (c_int32, [POINTER(ScoreOptions), c_size_t]),
     "llada_model_score": (
         c_int32,
-        [_handle, POINTER(NoisedSequence), c_size_t, POINTER(ScoreOptions), POINTER(c_float), _tokens, POINTER(c_float),
-         POINTER(c_float), c_size_t, _error],
+        [
+            _handle,
+            POINTER(NoisedSequence),
+            c_size_t,
+            POINTER(ScoreOptions),
+            POINTER(c_float),
+            _tokens,
+            POINTER(c_float),
+            POINTER(c_float),
+            c_size_t,
+            _error,
+        ],
     ),
     "llada_tokenize": (c_int32, [_handle, c_char_p, c_size_t, c_uint32, _tokens, c_size_t, _count, _error]),
-    "llada_detokenize": (
-        c_int32, [_handle, _tokens, c_size_t, c_uint32, POINTER(c_char), c_size_t, _count, _error]
-    ),
+    "llada_detokenize": (c_int32, [_handle, _tokens, c_size_t, c_uint32, POINTER(c_char), c_size_t, _count, _error]),
     "llada_chat_tokenize": (
-        c_int32, [_handle, POINTER(ChatMessage), c_size_t, c_bool, _tokens, c_size_t, _count, _error]
+        c_int32,
+        [_handle, POINTER(ChatMessage), c_size_t, c_bool, _tokens, c_size_t, _count, _error],
     ),
     "llada_policy_init": (c_int32, [POINTER(Policy), c_size_t, c_int32]),
     "llada_prefix_cache_create": (c_int32, [_handle, c_uint64, POINTER(_handle), _error]),
@@ -278,9 +303,7 @@ PROTOTYPES = {
     "llada_prefix_cache_pin": (c_int32, [_handle, _tokens, c_size_t, c_int32, c_bool, _count, _error]),
     "llada_prefix_cache_clear": (c_int32, [_handle]),
     "llada_decoder_options_init": (c_int32, [POINTER(DecoderOptions), c_size_t]),
-    "llada_decoder_create": (
-        c_int32, [_handle, _tokens, c_size_t, POINTER(DecoderOptions), POINTER(_handle), _error]
-    ),
+    "llada_decoder_create": (c_int32, [_handle, _tokens, c_size_t, POINTER(DecoderOptions), POINTER(_handle), _error]),
     "llada_decoder_free": (None, [_handle]),
     "llada_decoder_forward": (c_int32, [_handle, _error]),
     "llada_decoder_propose": (c_int32, [_handle, _error]),
@@ -298,7 +321,8 @@ PROTOTYPES = {
     "llada_decoder_canvas": (c_int32, [_handle, POINTER(_tokens), POINTER(POINTER(c_uint8)), _count]),
     "llada_decoder_output": (c_int32, [_handle, _tokens, c_size_t, _count, _error]),
     "llada_decoder_predictions": (
-        c_int32, [_handle, POINTER(c_int32), POINTER(_tokens), POINTER(POINTER(c_float)), _count]
+        c_int32,
+        [_handle, POINTER(c_int32), POINTER(_tokens), POINTER(POINTER(c_float)), _count],
     ),
     "llada_decoder_active": (c_int32, [_handle, POINTER(Active)]),
     "llada_decoder_step_map": (c_int32, [_handle, POINTER(_tokens), _count]),

@@ -106,7 +106,12 @@ class Branching:
         if isinstance(source, (bytes, bytearray, memoryview)):
             content = np.frombuffer(source, np.uint8)
             call(
-                _abi.lib.llada_decoder_restore, decoder._model, shared, content.ctypes.data, content.size, byref(pointer)
+                _abi.lib.llada_decoder_restore,
+                decoder._model,
+                shared,
+                content.ctypes.data,
+                content.size,
+                byref(pointer),
             )
         else:
             name = file_name(source)

@@ -55,7 +55,9 @@ class PrefixCache(Held):
     def __init__(self, model: Model, max_bytes: int) -> None:
         cache = c_void_p()
         call(
-            _abi.lib.llada_prefix_cache_create, model._live(), integer(max_bytes, "max_bytes", 1, 2**63 - 1),
+            _abi.lib.llada_prefix_cache_create,
+            model._live(),
+            integer(max_bytes, "max_bytes", 1, 2**63 - 1),
             byref(cache),
         )
         self._handle: Handle | None = Handle(cache, _abi.lib.llada_prefix_cache_free)
@@ -79,8 +81,13 @@ class PrefixCache(Held):
     def _pin(self, ids: Any, block_length: int, pinned: bool) -> int:
         sequence, found = tokens(ids), c_size_t()
         call(
-            _abi.lib.llada_prefix_cache_pin, self._live(), token_pointer(sequence), len(sequence),
-            integer(block_length, "block_length"), pinned, byref(found),
+            _abi.lib.llada_prefix_cache_pin,
+            self._live(),
+            token_pointer(sequence),
+            len(sequence),
+            integer(block_length, "block_length"),
+            pinned,
+            byref(found),
         )
         return found.value
 

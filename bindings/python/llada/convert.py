@@ -1,6 +1,6 @@
 """Packs a checkpoint once and for all: what comes out opens in a moment, and gives the same results.
 
-    python -m llada.convert MODEL OUT --dtype int4
+python -m llada.convert MODEL OUT --dtype int4
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m llada.convert", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", help="the folder of a llada2_moe checkpoint")
     parser.add_argument("out", help="the folder to write: a new one, or an empty one")
-    parser.add_argument("--dtype", choices=[name for name in _abi.DTYPES if name not in ("auto", "f32")], default="int8")
+    parser.add_argument(
+        "--dtype", choices=[name for name in _abi.DTYPES if name not in ("auto", "f32")], default="int8"
+    )
     parser.add_argument("--threads", type=int, help="as many as the process may use")
     options = parser.parse_args(arguments)
     try:

@@ -57,9 +57,18 @@ class Decoder(Interfering, Branching, Inside, Recorded):
     _asking = False
 
     def __init__(
-        self, model: Model, prompt: Any, policy: Policy | None = None, block_length: int = 32,
-        gen_length: int = 256, eos_early_stop: bool = False, *, infill: bool = False, use_cache: bool = True,
-        prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
+        self,
+        model: Model,
+        prompt: Any,
+        policy: Policy | None = None,
+        block_length: int = 32,
+        gen_length: int = 256,
+        eos_early_stop: bool = False,
+        *,
+        infill: bool = False,
+        use_cache: bool = True,
+        prefix_cache: PrefixCache | None = None,
+        rule: Rule | None = None,
     ) -> None:
         policy = Policy._checked(policy)
         self._model = model._live()
@@ -84,9 +93,7 @@ class Decoder(Interfering, Branching, Inside, Recorded):
             options.prefix_cache = cache._as_parameter_
         ids = tokens(prompt)
         decoder = c_void_p()
-        call(
-            _abi.lib.llada_decoder_create, self._model, token_pointer(ids), len(ids), byref(options), byref(decoder)
-        )
+        call(_abi.lib.llada_decoder_create, self._model, token_pointer(ids), len(ids), byref(options), byref(decoder))
         self._handle: Handle | None = Handle(decoder, _abi.lib.llada_decoder_free)
         self._untouched = True
         named = {name: getattr(options, name) for name in ("infill", "eos_early_stop", "use_cache")}
@@ -111,7 +118,9 @@ class Decoder(Interfering, Branching, Inside, Recorded):
         locked, or named twice."""
         if edits is None:
             if self._asking:
-                raise BusyError("the decoder is asking its rule, which cannot step it; a fork with `rule = None` can be")
+                raise BusyError(
+                    "the decoder is asking its rule, which cannot step it; a fork with `rule = None` can be"
+                )
             self._call(_abi.lib.llada_decoder_propose)
             self._awaits_rule = self._rule is not None
             edits = self._asked() if self._rule is not None else None

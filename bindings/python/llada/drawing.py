@@ -18,15 +18,29 @@ class Span(NamedTuple):
 
 
 # Orange is unsure, blue is sure: apart for every kind of eye.
-_LEVELS = (("sure0", 0.5, 208, "#b35900"), ("sure1", 0.8, 215, "#8a6d3b"), ("sure2", 0.95, 250, "#777"),
-           ("sure3", 0.99, 117, "#2f7fb5"), ("sure4", 2.0, 75, "#0b5a94"))
+_LEVELS = (
+    ("sure0", 0.5, 208, "#b35900"),
+    ("sure1", 0.8, 215, "#8a6d3b"),
+    ("sure2", 0.95, 250, "#777"),
+    ("sure3", 0.99, 117, "#2f7fb5"),
+    ("sure4", 2.0, 75, "#0b5a94"),
+)
 _ANSI = {
-    "prompt": "\x1b[2m", "token": "", "mask": "\x1b[2m", "unmask": "\x1b[32m", "replace": "\x1b[1;33m",
-    "host": "\x1b[1;7;35m", **{name: f"\x1b[38;5;{code}m" for name, _, code, _ in _LEVELS},
+    "prompt": "\x1b[2m",
+    "token": "",
+    "mask": "\x1b[2m",
+    "unmask": "\x1b[32m",
+    "replace": "\x1b[1;33m",
+    "host": "\x1b[1;7;35m",
+    **{name: f"\x1b[38;5;{code}m" for name, _, code, _ in _LEVELS},
 }
 _CSS = {
-    "prompt": "color:#888", "token": "", "mask": "color:#bbb", "unmask": "background:#cfc;color:#000",
-    "replace": "background:#fd8;color:#000", "host": "background:#e9c8dd;color:#000",
+    "prompt": "color:#888",
+    "token": "",
+    "mask": "color:#bbb",
+    "unmask": "background:#cfc;color:#000",
+    "replace": "background:#fd8;color:#000",
+    "host": "background:#e9c8dd;color:#000",
     **{name: f"color:{css}" for name, _, _, css in _LEVELS},
 }
 _MASK = "░"

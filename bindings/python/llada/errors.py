@@ -113,13 +113,20 @@ class SnapshotError(Error, ValueError):
 _classes: dict[int, type[Error]] = {
     kind.status: kind
     for kind in (
-        InvalidArgumentError, OutOfMemoryError, FileError, TokenizerError, UnsupportedError, StateError, BusyError,
-        Cancelled, Stopped, SpecialTokenError, SnapshotError,
+        InvalidArgumentError,
+        OutOfMemoryError,
+        FileError,
+        TokenizerError,
+        UnsupportedError,
+        StateError,
+        BusyError,
+        Cancelled,
+        Stopped,
+        SpecialTokenError,
+        SnapshotError,
     )
 }
-for _status in (
-    _abi.ERROR_JSON, _abi.ERROR_CONFIG, _abi.ERROR_SAFETENSORS, _abi.ERROR_SHARD_INDEX, _abi.ERROR_TENSOR
-):
+for _status in (_abi.ERROR_JSON, _abi.ERROR_CONFIG, _abi.ERROR_SAFETENSORS, _abi.ERROR_SHARD_INDEX, _abi.ERROR_TENSOR):
     _classes[_status] = CheckpointError
 
 

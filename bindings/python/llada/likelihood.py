@@ -63,7 +63,13 @@ class Draw(NamedTuple):
 
 
 def draw_noise(
-    tokens: Any, prompt_length: int, block_length: int, mask: int, samples: int, seed: int, complementary: bool,
+    tokens: Any,
+    prompt_length: int,
+    block_length: int,
+    mask: int,
+    samples: int,
+    seed: int,
+    complementary: bool,
     band: tuple[float, float] | None,
 ) -> Draw:
     """The versions that `Model.elbo` scores, and their weights. The last block is completed with masks."""
@@ -80,7 +86,9 @@ def draw_noise(
     masked = np.zeros((samples, group, length), bool)
     weights = np.zeros((samples, group, length))
     if band is None:
-        for block in np.split(positions, np.flatnonzero(np.diff(positions // block_length)) + 1) if len(positions) else ():
+        for block in (
+            np.split(positions, np.flatnonzero(np.diff(positions // block_length)) + 1) if len(positions) else ()
+        ):
             # Of a block's m tokens k are masked, k as likely as any other: what a rate uniform in (0, 1] comes to, with the
             # rate itself summed over. The complement of k is m - k, so that with it 0 counts as well.
             count = len(block)
@@ -94,7 +102,8 @@ def draw_noise(
         low, high = band
         if not 0 < low <= high <= 1 or (complementary and high == 1):
             raise InvalidArgumentError(
-                f"band is ({low}, {high}); expected 0 < low <= high <= 1, and below 1 with complementary masks")
+                f"band is ({low}, {high}); expected 0 < low <= high <= 1, and below 1 with complementary masks"
+            )
         rates = rng.uniform(low, high, samples)[:, None]
         first = rng.random((samples, len(positions))) < rates
         for index, (chosen, rate) in enumerate(((first, rates), (~first, 1 - rates))[:group]):
@@ -143,8 +152,16 @@ def pseudo_noise(own: Tokens, prompt_length: int, block_length: int, mask: int) 
 
 
 def choose(
-    model: Model, prompt: Any, answers: Iterable[Any], by: str, samples: int, seed: int, per_token: bool, end: bool,
-    block_length: int, chat: bool | None,
+    model: Model,
+    prompt: Any,
+    answers: Iterable[Any],
+    by: str,
+    samples: int,
+    seed: int,
+    per_token: bool,
+    end: bool,
+    block_length: int,
+    chat: bool | None,
 ) -> list[Choice]:
     """See `Model.choose`."""
     if by not in ("elbo", "pseudo"):
@@ -161,13 +178,15 @@ def choose(
         sequences.append(np.concatenate([beginning, ids, ending]))
     if by == "elbo":
         bounds = elbos(
-            model, [draw_noise(ids, len(beginning), block_length, mask, samples, seed, True, None) for ids in sequences],
+            model,
+            [draw_noise(ids, len(beginning), block_length, mask, samples, seed, True, None) for ids in sequences],
             block_length,
         )
         choices = [Choice(i, bound.mean, bound.standard_error, bound.tokens) for i, bound in enumerate(bounds)]
     else:
         scores = score_many(
-            model, [pseudo_noise(ids, len(beginning), block_length, mask) for ids in sequences], block_length)
+            model, [pseudo_noise(ids, len(beginning), block_length, mask) for ids in sequences], block_length
+        )
         choices = [
             Choice(i, float(score.log_likelihoods.sum()), 0.0, len(ids) - len(beginning))
             for i, (score, ids) in enumerate(zip(scores, sequences))

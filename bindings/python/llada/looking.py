@@ -138,8 +138,9 @@ class Looking:
         with self._held() as handle:
             check(_abi.lib.llada_decoder_events(handle, byref(array), byref(count)))
             return [
-                Event(e.position, _abi.EVENT_KINDS[e.kind], e.old_token, e.new_token, e.confidence,
-                      _abi.REASONS[e.reason])
+                Event(
+                    e.position, _abi.EVENT_KINDS[e.kind], e.old_token, e.new_token, e.confidence, _abi.REASONS[e.reason]
+                )
                 for e in array[: count.value]
             ]
 
@@ -151,7 +152,7 @@ class Looking:
 
     @property
     def phase(self) -> str:
-        """"ready" (forward is next), "forwarded" (propose), "proposed" (apply) or "finished"."""
+        """ "ready" (forward is next), "forwarded" (propose), "proposed" (apply) or "finished"."""
         return _abi.PHASES[self._state().phase]
 
     @property
@@ -160,7 +161,7 @@ class Looking:
 
     @property
     def finish_reason(self) -> str | None:
-        """"eos", "length", or None before the end."""
+        """ "eos", "length", or None before the end."""
         reason = self._state().finish_reason
         return _abi.FINISH_REASONS[reason] if reason else None
 
@@ -233,8 +234,12 @@ class Looking:
         return Generation(
             tokens=generated,
             text=self.text if self._info.has_tokenizer else None,
-            forwards=state.forwards, commits=state.commits, prefills=state.prefills, edits=state.edits,
-            computed_positions=state.computed_positions, reused_positions=state.reused_positions,
+            forwards=state.forwards,
+            commits=state.commits,
+            prefills=state.prefills,
+            edits=state.edits,
+            computed_positions=state.computed_positions,
+            reused_positions=state.reused_positions,
             finish_reason=_abi.FINISH_REASONS[state.finish_reason] if state.finish_reason else None,
             trace=None if self._recorder is None else self._recorder.trace,
         )
@@ -266,9 +271,7 @@ class Looking:
         all_confidences = np.zeros(state.canvas_length, np.float32)
         with self._held() as handle:
             check(
-                _abi.lib.llada_decoder_predictions(
-                    handle, byref(first), byref(ids), byref(confidences), byref(count)
-                ),
+                _abi.lib.llada_decoder_predictions(handle, byref(first), byref(ids), byref(confidences), byref(count)),
                 "there are no predictions: call forward first",
             )
             there = slice(first.value, first.value + count.value)

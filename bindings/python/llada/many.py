@@ -76,7 +76,10 @@ def _forward(decoders: list[Decoder], pointers: list[int]) -> None:
 
 
 def generations(
-    decoders: Iterator[Decoder], in_flight: int, callback: Callable[[Decoder], object] | None, progress: bool | None,
+    decoders: Iterator[Decoder],
+    in_flight: int,
+    callback: Callable[[Decoder], object] | None,
+    progress: bool | None,
     total: int | None,
 ) -> Iterator[Generation]:
     """Runs decoders to their ends, `in_flight` at a time, and yields what comes out in their order. The next one is drawn

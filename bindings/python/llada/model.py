@@ -81,9 +81,18 @@ class Model(Held):
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike, dtype: str = "auto", threads: int | None = None,
-        mask_token_id: int | None = None, eos_token_id: int | None = None, *, blas: str = "auto",
-        use_mmap: bool = True, expert_capacity: int = 0, progress: Progress = None, kv_dtype: str = "auto",
+        cls,
+        path: str | os.PathLike,
+        dtype: str = "auto",
+        threads: int | None = None,
+        mask_token_id: int | None = None,
+        eos_token_id: int | None = None,
+        *,
+        blas: str = "auto",
+        use_mmap: bool = True,
+        expert_capacity: int = 0,
+        progress: Progress = None,
+        kv_dtype: str = "auto",
     ) -> Model:
         """Opens the Hugging Face folder of a `llada2_moe` checkpoint.
 
@@ -172,16 +181,28 @@ class Model(Held):
         sequence = tokens(ids)
         out = np.empty((len(sequence), self.vocab_size), np.float32)
         call(
-            _abi.lib.llada_model_logits, handle, token_pointer(sequence), len(sequence),
-            integer(block_length, "block_length"), out.ctypes.data_as(POINTER(c_float)), out.size,
+            _abi.lib.llada_model_logits,
+            handle,
+            token_pointer(sequence),
+            len(sequence),
+            integer(block_length, "block_length"),
+            out.ctypes.data_as(POINTER(c_float)),
+            out.size,
         )
         return out
 
     # -- How likely
 
     def score(
-        self, ids: Any, noisy: Any, prompt_length: int = 0, block_length: int = 32, *, everywhere: bool = False,
-        entropies: bool = False, progress: Progress = False,
+        self,
+        ids: Any,
+        noisy: Any,
+        prompt_length: int = 0,
+        block_length: int = 32,
+        *,
+        everywhere: bool = False,
+        entropies: bool = False,
+        progress: Progress = False,
     ) -> Scores:
         """Log-probabilities of a sequence's own tokens where noisy versions of it are masked or wrong, all blocks of all
         versions in one pass (2.0 report, eq. 3).
@@ -190,13 +211,25 @@ class Model(Held):
         noisy  x_t: [n] or [versions, n], in the prompt the same as ids
         The rest, and what it raises: as `llada.score_many`, which is this for several sequences."""
         return score_many(
-            self, [Noised(ids, noisy, prompt_length)], block_length, everywhere=everywhere, entropies=entropies,
+            self,
+            [Noised(ids, noisy, prompt_length)],
+            block_length,
+            everywhere=everywhere,
+            entropies=entropies,
             progress=progress,
         )[0]
 
     def elbo(
-        self, ids: Any, prompt_length: int = 0, block_length: int = 32, *, samples: int = 16, seed: int = 0,
-        complementary: bool = True, band: tuple[float, float] | None = None, progress: Progress = False,
+        self,
+        ids: Any,
+        prompt_length: int = 0,
+        block_length: int = 32,
+        *,
+        samples: int = 16,
+        seed: int = 0,
+        complementary: bool = True,
+        band: tuple[float, float] | None = None,
+        progress: Progress = False,
     ) -> Elbo:
         """A lower bound on log p(ids[prompt_length:] | the prompt), in nats, estimated by drawing noise (2.0 report, eq. 1 and
         5, with the weight 1/t of the linear schedule):
@@ -220,8 +253,17 @@ class Model(Held):
         return elbos(self, [draw], block_length, progress)[0]
 
     def choose(
-        self, prompt: Any, answers: Iterable[Any], by: str = "elbo", *, samples: int = 16, seed: int = 0,
-        per_token: bool = False, end: bool = True, block_length: int = 32, chat: bool | None = None,
+        self,
+        prompt: Any,
+        answers: Iterable[Any],
+        by: str = "elbo",
+        *,
+        samples: int = 16,
+        seed: int = 0,
+        per_token: bool = False,
+        end: bool = True,
+        block_length: int = 32,
+        chat: bool | None = None,
     ) -> list[Choice]:
         """Ranks given answers to a prompt, the most likely first. The prompt is computed once, and all answers go together.
 
@@ -239,9 +281,17 @@ class Model(Held):
         return choose(self, prompt, answers, by, samples, seed, per_token, end, block_length, chat)
 
     def rollouts(
-        self, prompt: Any, n: int = 8, policy: Policy | None = None, *, seeds: Sequence[int] | None = None,
-        reward: Callable[[Generation], float] | None = None, block_length: int = 32, gen_length: int = 256,
-        eos_early_stop: bool = True, chat: bool | None = None,
+        self,
+        prompt: Any,
+        n: int = 8,
+        policy: Policy | None = None,
+        *,
+        seeds: Sequence[int] | None = None,
+        reward: Callable[[Generation], float] | None = None,
+        block_length: int = 32,
+        gen_length: int = 256,
+        eos_early_stop: bool = True,
+        chat: bool | None = None,
     ) -> Rollouts:
         """Several samples for one prompt, stepped together, with tokens, step maps, behaviour log-probabilities and rewards
         as arrays: what a trainer by reinforcement (EBPO) starts from. Each is what `generate` gives with
@@ -258,10 +308,20 @@ class Model(Held):
     # -- Decoding
 
     def generate(
-        self, prompt: Any, policy: Policy | None = None, block_length: int = 32, gen_length: int = 256,
-        eos_early_stop: bool = True, *, chat: bool | None = None, infill: bool = False, use_cache: bool = True,
-        prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
-        callback: Callable[[Decoder], object] | None = None, record: bool | str | os.PathLike = False,
+        self,
+        prompt: Any,
+        policy: Policy | None = None,
+        block_length: int = 32,
+        gen_length: int = 256,
+        eos_early_stop: bool = True,
+        *,
+        chat: bool | None = None,
+        infill: bool = False,
+        use_cache: bool = True,
+        prefix_cache: PrefixCache | None = None,
+        rule: Rule | None = None,
+        callback: Callable[[Decoder], object] | None = None,
+        record: bool | str | os.PathLike = False,
     ) -> Generation:
         """Denoises an answer of at most `gen_length` tokens to `prompt`.
 
@@ -274,8 +334,16 @@ class Model(Held):
         record    True: what comes out has a `trace`. A path: it is written there as well
         """
         with self.decoder(
-            prompt, policy, block_length, gen_length, eos_early_stop, chat=chat, infill=infill, use_cache=use_cache,
-            prefix_cache=prefix_cache, rule=rule,
+            prompt,
+            policy,
+            block_length,
+            gen_length,
+            eos_early_stop,
+            chat=chat,
+            infill=infill,
+            use_cache=use_cache,
+            prefix_cache=prefix_cache,
+            rule=rule,
         ) as decoder:
             if record:
                 decoder.record(None if record is True else record)
@@ -283,10 +351,22 @@ class Model(Held):
             return decoder.result
 
     def generate_many(
-        self, prompts: Iterable[Any], policy: Policy | Sequence[Policy] | None = None, block_length: int = 32,
-        gen_length: int = 256, eos_early_stop: bool = True, *, in_flight: int = 8, chat: bool | None = None,
-        infill: bool = False, use_cache: bool = True, prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
-        callback: Callable[[Decoder], object] | None = None, progress: bool | None = None, record: bool = False,
+        self,
+        prompts: Iterable[Any],
+        policy: Policy | Sequence[Policy] | None = None,
+        block_length: int = 32,
+        gen_length: int = 256,
+        eos_early_stop: bool = True,
+        *,
+        in_flight: int = 8,
+        chat: bool | None = None,
+        infill: bool = False,
+        use_cache: bool = True,
+        prefix_cache: PrefixCache | None = None,
+        rule: Rule | None = None,
+        callback: Callable[[Decoder], object] | None = None,
+        progress: bool | None = None,
+        record: bool = False,
     ) -> list[Generation]:
         """`generate` for many prompts: several at a time, which reads the weights once for all of them. Each answer is what
         `generate` gives, bit for bit, and they come in the order of the prompts.
@@ -303,17 +383,42 @@ class Model(Held):
         What a prompt, a rule or a callback raises is raised here, as is Ctrl-C between steps; then all decoders are
         closed. OutOfMemoryError if the prefix cache has no room for all in flight.
         """
-        return list(self.stream_many(
-            prompts, policy, block_length, gen_length, eos_early_stop, in_flight=in_flight, chat=chat, infill=infill,
-            use_cache=use_cache, prefix_cache=prefix_cache, rule=rule, callback=callback, progress=progress,
-            record=record,
-        ))
+        return list(
+            self.stream_many(
+                prompts,
+                policy,
+                block_length,
+                gen_length,
+                eos_early_stop,
+                in_flight=in_flight,
+                chat=chat,
+                infill=infill,
+                use_cache=use_cache,
+                prefix_cache=prefix_cache,
+                rule=rule,
+                callback=callback,
+                progress=progress,
+                record=record,
+            )
+        )
 
     def stream_many(
-        self, prompts: Iterable[Any], policy: Policy | Sequence[Policy] | None = None, block_length: int = 32,
-        gen_length: int = 256, eos_early_stop: bool = True, *, in_flight: int = 8, chat: bool | None = None,
-        infill: bool = False, use_cache: bool = True, prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
-        callback: Callable[[Decoder], object] | None = None, progress: bool | None = None, record: bool = False,
+        self,
+        prompts: Iterable[Any],
+        policy: Policy | Sequence[Policy] | None = None,
+        block_length: int = 32,
+        gen_length: int = 256,
+        eos_early_stop: bool = True,
+        *,
+        in_flight: int = 8,
+        chat: bool | None = None,
+        infill: bool = False,
+        use_cache: bool = True,
+        prefix_cache: PrefixCache | None = None,
+        rule: Rule | None = None,
+        callback: Callable[[Decoder], object] | None = None,
+        progress: bool | None = None,
+        record: bool = False,
     ) -> Iterator[Generation]:
         """`generate_many`, an answer at a time, in the order of the prompts: for more prompts than fit, and to keep answers
         before the last one is there.
@@ -339,11 +444,21 @@ class Model(Held):
 
         def decoder(index: int, prompt: Any) -> Decoder:
             if policies is not None and index >= len(policies):
-                raise InvalidArgumentError(f"there are {len(policies)} policies and more prompts; expected one for each")
+                raise InvalidArgumentError(
+                    f"there are {len(policies)} policies and more prompts; expected one for each"
+                )
             try:
                 made = self.decoder(
-                    prompt, policies[index] if policies is not None else policy, block_length, gen_length,
-                    eos_early_stop, chat=chat, infill=infill, use_cache=use_cache, prefix_cache=prefix_cache, rule=rule,
+                    prompt,
+                    policies[index] if policies is not None else policy,
+                    block_length,
+                    gen_length,
+                    eos_early_stop,
+                    chat=chat,
+                    infill=infill,
+                    use_cache=use_cache,
+                    prefix_cache=prefix_cache,
+                    rule=rule,
                 )
                 if record:
                     made.record()
@@ -355,14 +470,31 @@ class Model(Held):
         return generations(itertools.starmap(decoder, enumerate(prompts)), in_flight, callback, progress, total)
 
     def decoder(
-        self, prompt: Any, policy: Policy | None = None, block_length: int = 32, gen_length: int = 256,
-        eos_early_stop: bool = False, *, chat: bool | None = None, infill: bool = False, use_cache: bool = True,
-        prefix_cache: PrefixCache | None = None, rule: Rule | None = None,
+        self,
+        prompt: Any,
+        policy: Policy | None = None,
+        block_length: int = 32,
+        gen_length: int = 256,
+        eos_early_stop: bool = False,
+        *,
+        chat: bool | None = None,
+        infill: bool = False,
+        use_cache: bool = True,
+        prefix_cache: PrefixCache | None = None,
+        rule: Rule | None = None,
     ) -> Decoder:
         """A decoder on `prompt`, to be stepped; nothing is computed yet. Arguments as for `generate` and Decoder."""
         return Decoder(
-            self, self.encode_prompt(prompt, chat), policy, block_length, gen_length, eos_early_stop, infill=infill,
-            use_cache=use_cache, prefix_cache=prefix_cache, rule=rule,
+            self,
+            self.encode_prompt(prompt, chat),
+            policy,
+            block_length,
+            gen_length,
+            eos_early_stop,
+            infill=infill,
+            use_cache=use_cache,
+            prefix_cache=prefix_cache,
+            rule=rule,
         )
 
     def restore(

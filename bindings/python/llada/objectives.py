@@ -122,8 +122,15 @@ class Ebpo:
 
 
 def ebpo(
-    model: Model, sequences: Iterable[Noised], old: Model | Sequence[Any], advantages: Any, *, weights: Any = None,
-    eps_low: float = 0.2, eps_high: float = 0.2, block_length: int = 32,
+    model: Model,
+    sequences: Iterable[Noised],
+    old: Model | Sequence[Any],
+    advantages: Any,
+    *,
+    weights: Any = None,
+    eps_low: float = 0.2,
+    eps_high: float = 0.2,
+    block_length: int = 32,
 ) -> Ebpo:
     """ELBO-based block-level policy optimisation (2.1 report, eq. 4-5): the ratio of two policies for rollouts, by one pass
     over all time steps of all of them, and the clipped surrogate.
@@ -146,7 +153,8 @@ def ebpo(
     gains = np.asarray(advantages, np.float64)
     if gains.shape != (len(sequences),) or len(before) != len(sequences):
         raise InvalidArgumentError(
-            f"there are {len(sequences)} sequences, {len(before)} old values, advantages of shape {gains.shape}")
+            f"there are {len(sequences)} sequences, {len(before)} old values, advantages of shape {gains.shape}"
+        )
     if weights is None:
         weights = [np.ones(len(sequence.noisy)) for sequence in sequences]
     elif np.ndim(weights[0]) == 0:
@@ -158,7 +166,8 @@ def ebpo(
         weight = np.asarray(weight, np.float64)
         if not mine.shape == theirs.shape == weight.shape:
             raise InvalidArgumentError(
-                f"sequence {index} has {len(mine)} versions, old values of shape {theirs.shape}, weights of shape {weight.shape}")
+                f"sequence {index} has {len(mine)} versions, old values of shape {theirs.shape}, weights of shape {weight.shape}"
+            )
         ratios[index] = (weight * (mine - theirs)).sum()
     rho = np.exp(ratios)
     plain, clipped = rho * gains, np.clip(rho, 1 - eps_low, 1 + eps_high) * gains
@@ -184,8 +193,13 @@ class Dpo:
 
 
 def dpo_margins(
-    policy: Model, reference: Model, pairs: Iterable[tuple[Any, Any, Any]], beta: float = 0.1, seed: int = 0,
-    samples: int = 1, block_length: int = 32,
+    policy: Model,
+    reference: Model,
+    pairs: Iterable[tuple[Any, Any, Any]],
+    beta: float = 0.1,
+    seed: int = 0,
+    samples: int = 1,
+    block_length: int = 32,
 ) -> Dpo:
     """Direct preference optimisation on the bound (2.0 report, "DPO"): each B by `samples` draws of noise, 1 as in training, the
     same for policy and reference.

@@ -16,8 +16,14 @@ _SAMPLING = ("temperature", "top_k", "top_p", "seed")
 _FIELDS = {
     "low_confidence": ("threshold", "steps", "minimal_topk", *_SAMPLING),
     "joint_threshold": (
-        "threshold", "editing_threshold", "max_post_steps", "num_to_transfer", "penalty_lambda", "mbe_window",
-        "mbe_rounds", *_SAMPLING,
+        "threshold",
+        "editing_threshold",
+        "max_post_steps",
+        "num_to_transfer",
+        "penalty_lambda",
+        "mbe_window",
+        "mbe_rounds",
+        *_SAMPLING,
     ),
 }
 
@@ -56,26 +62,58 @@ class Policy:
 
     @classmethod
     def low_confidence(
-        cls, threshold: float = 0.95, steps: int = 32, minimal_topk: int = 1, *, temperature: float = 0.0,
-        top_k: int | None = None, top_p: float | None = None, seed: int = 0,
+        cls,
+        threshold: float = 0.95,
+        steps: int = 32,
+        minimal_topk: int = 1,
+        *,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
     ) -> Policy:
         """LLaDA2.0: masks are filled where the model is sure, or by quota; what is written stays."""
         return cls(
-            "low_confidence", threshold=threshold, steps=steps, minimal_topk=minimal_topk, temperature=temperature,
-            top_k=top_k, top_p=top_p, seed=seed,
+            "low_confidence",
+            threshold=threshold,
+            steps=steps,
+            minimal_topk=minimal_topk,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
         )
 
     @classmethod
     def joint_threshold(
-        cls, threshold: float = 0.7, editing_threshold: float = 0.5, max_post_steps: int = 16,
-        num_to_transfer: int = 1, penalty_lambda: float = 0.0, *, mbe_window: int = 1, mbe_rounds: int = 1,
-        temperature: float = 0.0, top_k: int | None = None, top_p: float | None = None, seed: int = 0,
+        cls,
+        threshold: float = 0.7,
+        editing_threshold: float = 0.5,
+        max_post_steps: int = 16,
+        num_to_transfer: int = 1,
+        penalty_lambda: float = 0.0,
+        *,
+        mbe_window: int = 1,
+        mbe_rounds: int = 1,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
     ) -> Policy:
         """LLaDA2.1: masks are filled, and tokens already written are replaced when the model changes its mind."""
         return cls(
-            "joint_threshold", threshold=threshold, editing_threshold=editing_threshold,
-            max_post_steps=max_post_steps, num_to_transfer=num_to_transfer, penalty_lambda=penalty_lambda,
-            mbe_window=mbe_window, mbe_rounds=mbe_rounds, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed,
+            "joint_threshold",
+            threshold=threshold,
+            editing_threshold=editing_threshold,
+            max_post_steps=max_post_steps,
+            num_to_transfer=num_to_transfer,
+            penalty_lambda=penalty_lambda,
+            mbe_window=mbe_window,
+            mbe_rounds=mbe_rounds,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
         )
 
     @classmethod
@@ -108,7 +146,9 @@ class Policy:
     def _from_struct(cls, struct: _abi.Policy) -> Policy:
         """Floats as short as they can be written: 0.7, not 0.699999988."""
         values = {
-            field[0]: float(str(np.float32(getattr(struct, field[0])))) if field[1] is c_float else getattr(struct, field[0])
+            field[0]: float(str(np.float32(getattr(struct, field[0]))))
+            if field[1] is c_float
+            else getattr(struct, field[0])
             for field in _abi.Policy._fields_[2:]
         }
         values["top_k"] = values["top_k"] or None

@@ -80,7 +80,9 @@ class Rollouts:
         if chosen.ndim == 1:
             chosen = np.broadcast_to(chosen, (len(self), len(chosen)))
         if chosen.ndim != 2 or len(chosen) != len(self):
-            raise InvalidArgumentError(f"steps are of shape {np.shape(steps)}; expected [versions] or [{len(self)}, versions]")
+            raise InvalidArgumentError(
+                f"steps are of shape {np.shape(steps)}; expected [versions] or [{len(self)}, versions]"
+            )
         states = {int(step): self.noisy_at(int(step)) for step in np.unique(chosen)}
         noised = []
         for index, row in enumerate(chosen):
@@ -107,8 +109,15 @@ def _finite(value: Any) -> float:
 
 
 def rollouts(
-    model: Model, prompt: Any, n: int, policy: Policy | None, seeds: Sequence[int] | None,
-    reward: Callable[[Generation], float] | None, block_length: int, gen_length: int, eos_early_stop: bool,
+    model: Model,
+    prompt: Any,
+    n: int,
+    policy: Policy | None,
+    seeds: Sequence[int] | None,
+    reward: Callable[[Generation], float] | None,
+    block_length: int,
+    gen_length: int,
+    eos_early_stop: bool,
     chat: bool | None,
 ) -> Rollouts:
     """See `Model.rollouts`."""
@@ -123,8 +132,11 @@ def rollouts(
     with model.prefix_cache(2**62) as cache:
         try:
             for seed in seeds:
-                decoders.append(model.decoder(
-                    ids, policy.replace(seed=seed), block_length, gen_length, eos_early_stop, prefix_cache=cache))
+                decoders.append(
+                    model.decoder(
+                        ids, policy.replace(seed=seed), block_length, gen_length, eos_early_stop, prefix_cache=cache
+                    )
+                )
             log_probs = [np.full(len(decoder.canvas), np.nan, np.float32) for decoder in decoders]
 
             def advance(working: list) -> None:
@@ -146,6 +158,13 @@ def rollouts(
     lengths = np.array([len(ids) + len(generation.tokens) for generation in generations], np.int32)
     rewards = np.array([0.0 if reward is None else _finite(reward(generation)) for generation in generations])
     return Rollouts(
-        tokens[:, :written], lengths, step_maps[:, :written], np.stack(log_probs)[:, :written], rewards, generations,
-        len(ids), block_length, mask,
+        tokens[:, :written],
+        lengths,
+        step_maps[:, :written],
+        np.stack(log_probs)[:, :written],
+        rewards,
+        generations,
+        len(ids),
+        block_length,
+        mask,
     )

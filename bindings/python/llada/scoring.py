@@ -87,8 +87,13 @@ class Scores:
 
 
 def score_many(
-    model: Model, sequences: Iterable[Noised], block_length: int = 32, *, everywhere: bool = False,
-    entropies: bool = False, progress: Progress = False,
+    model: Model,
+    sequences: Iterable[Noised],
+    block_length: int = 32,
+    *,
+    everywhere: bool = False,
+    entropies: bool = False,
+    progress: Progress = False,
 ) -> list[Scores]:
     """Judges noisy versions of several sequences in one pass, under the mask of training (2.0 report, eq. 3): block b
     of a version sees the sequence's blocks before b, and itself in both directions, which is what a decoder sees that has
@@ -122,16 +127,31 @@ def score_many(
     pointers = [row.ctypes.data_as(POINTER(c_float)) for row in floats]
     with reporting(progress, "scoring") as options.progress:
         call(
-            _abi.lib.llada_model_score, handle, array, len(sequences), byref(options), pointers[0],
-            predictions.ctypes.data_as(POINTER(c_int32)), pointers[1], pointers[2] if entropies else None, total,
+            _abi.lib.llada_model_score,
+            handle,
+            array,
+            len(sequences),
+            byref(options),
+            pointers[0],
+            predictions.ctypes.data_as(POINTER(c_int32)),
+            pointers[1],
+            pointers[2] if entropies else None,
+            total,
         )
     scores, start = [], 0
     for sequence in sequences:
         place, shape = slice(start, start + sequence.noisy.size), sequence.noisy.shape
         log_probs, confidences, *rest = (row[place].reshape(shape) for row in floats)
-        scores.append(Scores(
-            sequence, block_length, log_probs, predictions[place].reshape(shape), confidences, rest[0] if rest else None,
-        ))
+        scores.append(
+            Scores(
+                sequence,
+                block_length,
+                log_probs,
+                predictions[place].reshape(shape),
+                confidences,
+                rest[0] if rest else None,
+            )
+        )
         start = place.stop
     return scores
 

@@ -27,9 +27,7 @@ def detokenize(model: Handle, ids: Tokens, skip_control: bool, hold_back: bool) 
     while True:
         buffer = create_string_buffer(capacity)
         try:
-            call(
-                _abi.lib.llada_detokenize, model, token_pointer(ids), len(ids), flags, buffer, capacity, byref(length)
-            )
+            call(_abi.lib.llada_detokenize, model, token_pointer(ids), len(ids), flags, buffer, capacity, byref(length))
         except Exception as problem:
             if getattr(problem, "status", 0) != _abi.ERROR_BUFFER_TOO_SMALL or length.value <= capacity:
                 raise

@@ -89,7 +89,8 @@ class Windowed:
                 snapshot(active.locked, active.count, np.bool_),
                 snapshot(active.predictions, active.count, np.int32),
                 snapshot(active.confidences, active.count, np.float32),
-                active.block_step, active.editing_blocks,
+                active.block_step,
+                active.editing_blocks,
             )
 
     def window_candidates(self, k: int = 5) -> Candidates:

@@ -28,4 +28,7 @@ class RemaskLowConfidence:
         again = set(window.positions[doubted].tolist()) - self.remasked
         self.remasked |= again
         dec.end_block(not window.masked.any() and not again)  # what was filled last is looked at once more
-        return {**dict(zip(window.positions[fill], window.predictions[fill])), **dict.fromkeys(again, dec.mask_token_id)}
+        return {
+            **dict(zip(window.positions[fill], window.predictions[fill])),
+            **dict.fromkeys(again, dec.mask_token_id),
+        }

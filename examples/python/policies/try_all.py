@@ -69,8 +69,11 @@ def scored(model: llada.Model, name: str, questions: list[tasks.Question]) -> st
         questions = [question for question in questions if question.family == "json"]
     answers = list(
         model.generate_many(
-            [prompt(model, name, question.text) for question in questions], policy, score.BLOCK_LENGTH,
-            score.GEN_LENGTH, rule=rule(model),
+            [prompt(model, name, question.text) for question in questions],
+            policy,
+            score.BLOCK_LENGTH,
+            score.GEN_LENGTH,
+            rule=rule(model),
         )
     )
     right, error = results.percent([is_right(name, q, a.text) for q, a in zip(questions, answers)])
@@ -97,7 +100,10 @@ def main() -> None:
         for name in choice.policies:
             policy, rule = POLICIES[name]
             answer = model.generate(
-                prompt(model, name, choice.question), policy, gen_length=score.GEN_LENGTH, rule=rule(model),
+                prompt(model, name, choice.question),
+                policy,
+                gen_length=score.GEN_LENGTH,
+                rule=rule(model),
             )
             print(f"{name:22} {answer.forwards:3} forwards, TPF {answer.tpf:5.2f}  {answer.text}")
 

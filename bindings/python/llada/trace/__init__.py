@@ -237,7 +237,13 @@ class Trace:
         return values
 
     def __repr__(self) -> str:
-        what = "recording" if self.recording else "cut off" if self.result is None else self.result.finish_reason or "stopped"
+        what = (
+            "recording"
+            if self.recording
+            else "cut off"
+            if self.result is None
+            else self.result.finish_reason or "stopped"
+        )
         return f"<llada.Trace of {self.start.model['name']!r}: {len(self.steps)} forwards, {what}>"
 
     # -- Pictures
@@ -263,7 +269,9 @@ class Trace:
         """How much each expert of each layer had to do. The decoder must have been watching its routers:
         `decoder.watch(routing=True)`. Needs matplotlib: pip install 'llada[pictures]'."""
         if self.result is None or self.result.expert_usage is None:
-            raise TraceError("expert usage was not recorded; expected decoder.watch(routing=True), and the recording to be over")
+            raise TraceError(
+                "expert usage was not recorded; expected decoder.watch(routing=True), and the recording to be over"
+            )
         heat.experts(self.result.expert_usage, path, self.start.model["name"])
 
     def _repr_html_(self) -> str:

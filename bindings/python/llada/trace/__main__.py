@@ -1,9 +1,9 @@
 """Records, replays and draws what a decoder does.
 
-    python -m llada.trace record MODEL "What is 17 plus 25?" --policy speedy -o run.jsonl
-    python -m llada.trace replay run.jsonl MODEL
-    python -m llada.trace show run.jsonl
-    python -m llada.trace html run.jsonl run.html       # svg, png and experts likewise
+python -m llada.trace record MODEL "What is 17 plus 25?" --policy speedy -o run.jsonl
+python -m llada.trace replay run.jsonl MODEL
+python -m llada.trace show run.jsonl
+python -m llada.trace html run.jsonl run.html       # svg, png and experts likewise
 """
 
 from __future__ import annotations
@@ -18,18 +18,25 @@ from ..policy import Policy
 from . import Trace
 
 POLICIES: dict[str, Callable[..., Policy]] = {
-    "speedy": Policy.speedy, "quality": Policy.quality, "low_confidence": Policy.low_confidence,
+    "speedy": Policy.speedy,
+    "quality": Policy.quality,
+    "low_confidence": Policy.low_confidence,
 }
 
 
 def record(options: argparse.Namespace) -> int:
     given = {
-        name: getattr(options, name) for name in ("threshold", "mbe_window", "temperature", "seed")
+        name: getattr(options, name)
+        for name in ("threshold", "mbe_window", "temperature", "seed")
         if getattr(options, name) is not None
     }
     with Model.load(options.model, options.dtype) as model:
         with model.decoder(
-            options.prompt, POLICIES[options.policy](**given), options.block_length, options.gen_length, eos_early_stop=True
+            options.prompt,
+            POLICIES[options.policy](**given),
+            options.block_length,
+            options.gen_length,
+            eos_early_stop=True,
         ) as decoder:
             decoder.watch(routing=True)
             with decoder.record(options.out) as trace:
@@ -55,7 +62,9 @@ def draw(options: argparse.Namespace) -> int:
     if options.command == "show":
         trace.play(options.delay)
     else:
-        {"html": trace.html, "svg": trace.svg, "png": trace.heat_map, "experts": trace.expert_map}[options.command](options.out)
+        {"html": trace.html, "svg": trace.svg, "png": trace.heat_map, "experts": trace.expert_map}[options.command](
+            options.out
+        )
     return 0
 
 
@@ -91,8 +100,10 @@ def parser() -> argparse.ArgumentParser:
     command("show", draw, help="draws it in the terminal").add_argument("trace")
     commands.choices["show"].add_argument("--delay", type=float, default=0.4, help="seconds a forward")
     for name, what in (
-        ("html", "one page with a slider"), ("svg", "a picture that moves"),
-        ("png", "heat map: confidence by forward and position"), ("experts", "heat map: expert usage by layer and expert"),
+        ("html", "one page with a slider"),
+        ("svg", "a picture that moves"),
+        ("png", "heat map: confidence by forward and position"),
+        ("experts", "heat map: expert usage by layer and expert"),
     ):
         options = command(name, draw, help=what)
         options.add_argument("trace")

@@ -57,12 +57,16 @@ class Frame:
         if self.step is None:
             return f"before the first forward · {self.masks} masks"
         kinds = [event.kind for event in self.events]
-        return " · ".join([
-            f"forward {self.forwards}{' (once more)' if self.step.again else ''}",
-            f"block {self.step.block}{' (revisiting)' if self.step.editing_blocks else ''}",
-            f"{kinds.count('unmask')} written", f"{kinds.count('replace')} edited", f"{self.masks} masks left",
-            f"{self.tpf:.2f} tokens a forward",
-        ])
+        return " · ".join(
+            [
+                f"forward {self.forwards}{' (once more)' if self.step.again else ''}",
+                f"block {self.step.block}{' (revisiting)' if self.step.editing_blocks else ''}",
+                f"{kinds.count('unmask')} written",
+                f"{kinds.count('replace')} edited",
+                f"{self.masks} masks left",
+                f"{self.tpf:.2f} tokens a forward",
+            ]
+        )
 
 
 def frames(trace: Trace) -> Iterator[Frame]:
@@ -123,7 +127,8 @@ def edit_texts(frame: Frame, text: Callable[[Any], str], places: range) -> list[
     """What was replaced, and what the host wrote by itself, in words. What a rule filled is as ordinary as a policy's."""
     proposed = {id(event) for event in frame.step.written()} if frame.step is not None else set()
     return [
-        f"{text(event.old)!r} → {text(event.new)!r}" + ("" if event.reason in ("edit", "post_edit") else f" ({event.reason})")
+        f"{text(event.old)!r} → {text(event.new)!r}"
+        + ("" if event.reason in ("edit", "post_edit") else f" ({event.reason})")
         for event in sorted(frame.events, key=lambda event: event.position)
         if event.position in places and (event.kind == "replace" or id(event) not in proposed)
     ]

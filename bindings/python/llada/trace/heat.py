@@ -35,7 +35,12 @@ def confidence(trace: Trace, path: str | os.PathLike) -> None:
     values = trace.confidences[:, first:last]
     figure, axes = _canvas(min(24, 3 + 0.11 * (last - first)), min(24, 1.9 + 0.2 * len(values)))
     picture = axes.imshow(
-        values, aspect="auto", interpolation="nearest", cmap="cividis", vmin=0, vmax=1,
+        values,
+        aspect="auto",
+        interpolation="nearest",
+        cmap="cividis",
+        vmin=0,
+        vmax=1,
         extent=(first - 0.5, last - 0.5, len(values) + 0.5, 0.5),
     )
     axes.set_facecolor("#eaeef2")
@@ -59,7 +64,9 @@ def confidence(trace: Trace, path: str | os.PathLike) -> None:
     prompt = len(trace.prompt)
     if first < prompt < last:
         axes.axvline(prompt - 0.5, color="white", linewidth=1.5, linestyle="--", label="end of the prompt")
-    axes.set_title(f"{trace.start.model['name']}: confidence of the prediction; grey: not denoised", loc="left", fontsize=10)
+    axes.set_title(
+        f"{trace.start.model['name']}: confidence of the prediction; grey: not denoised", loc="left", fontsize=10
+    )
     figure.colorbar(picture, label="probability", pad=0.01)
     if any(marks.values()):
         axes.legend(loc="lower left", fontsize=8, facecolor="#afb8c1", framealpha=0.9)

@@ -28,6 +28,7 @@ class TraceError(Error, ValueError):
 
 # -- Writing
 
+
 def number(value: Any) -> float | None:
     """A float32 by the fewest digits that tell it apart, read back bit for bit. JSON has no name for what is not a number."""
     value = np.float32(value)
@@ -35,46 +36,74 @@ def number(value: Any) -> float | None:
 
 
 def start_line(start: Start, texts: dict[int, str]) -> str:
-    return _line({
-        "format": FORMAT, "version": VERSION, "library": start.library, "model": start.model,
-        "prompt": start.prompt.tolist(), "options": start.options, "policy": asdict(start.policy),
-        "snapshot": None if start.snapshot is None else base64.b64encode(start.snapshot).decode(),
-        "forwards": start.forwards, "canvas": start.canvas.tolist(), "step_map": start.step_map.tolist(), "texts": texts,
-    })
+    return _line(
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "library": start.library,
+            "model": start.model,
+            "prompt": start.prompt.tolist(),
+            "options": start.options,
+            "policy": asdict(start.policy),
+            "snapshot": None if start.snapshot is None else base64.b64encode(start.snapshot).decode(),
+            "forwards": start.forwards,
+            "canvas": start.canvas.tolist(),
+            "step_map": start.step_map.tolist(),
+            "texts": texts,
+        }
+    )
 
 
 def step_line(step: TraceStep, texts: dict[int, str]) -> str:
-    return _line({
-        "step": step.number, "forwards": step.forwards, "block": step.block, "block_step": step.block_step,
-        "active": [step.active.start, step.active.stop], "editing_blocks": step.editing_blocks, "again": step.again,
-        "before": _calls(step.before), "canvas": step.canvas.tolist(), "predictions": step.predictions.tolist(),
-        "confidences": [number(value) for value in step.confidences], "after": _calls(step.after),
-        "proposal": None if step.proposal is None else [
-            [edit.position, edit.token, number(edit.confidence), edit.reason] for edit in step.proposal
-        ],
-        "events": None if step.events is None else [
-            [e.position, e.kind, e.old, e.new, number(e.confidence), e.reason] for e in step.events
-        ],
-        "texts": texts,
-    })
+    return _line(
+        {
+            "step": step.number,
+            "forwards": step.forwards,
+            "block": step.block,
+            "block_step": step.block_step,
+            "active": [step.active.start, step.active.stop],
+            "editing_blocks": step.editing_blocks,
+            "again": step.again,
+            "before": _calls(step.before),
+            "canvas": step.canvas.tolist(),
+            "predictions": step.predictions.tolist(),
+            "confidences": [number(value) for value in step.confidences],
+            "after": _calls(step.after),
+            "proposal": None
+            if step.proposal is None
+            else [[edit.position, edit.token, number(edit.confidence), edit.reason] for edit in step.proposal],
+            "events": None
+            if step.events is None
+            else [[e.position, e.kind, e.old, e.new, number(e.confidence), e.reason] for e in step.events],
+            "texts": texts,
+        }
+    )
 
 
 def result_line(result: TraceResult, texts: dict[int, str]) -> str:
-    return _line({
-        "result": {
-            "before": _calls(result.before), "tokens": result.tokens.tolist(), "text": result.text,
-            "forwards": result.forwards, "edits": result.edits, "finish_reason": result.finish_reason,
-            "canvas": result.canvas.tolist(), "step_map": result.step_map.tolist(),
-            "expert_usage": None if result.expert_usage is None else result.expert_usage.tolist(),
-        },
-        "texts": texts,
-    })
+    return _line(
+        {
+            "result": {
+                "before": _calls(result.before),
+                "tokens": result.tokens.tolist(),
+                "text": result.text,
+                "forwards": result.forwards,
+                "edits": result.edits,
+                "finish_reason": result.finish_reason,
+                "canvas": result.canvas.tolist(),
+                "step_map": result.step_map.tolist(),
+                "expert_usage": None if result.expert_usage is None else result.expert_usage.tolist(),
+            },
+            "texts": texts,
+        }
+    )
 
 
 def _calls(calls: list[Call]) -> list:
     return [
         [call[0], [[position, token, number(sure)] for position, token, sure in call[1]]]
-        if call[0] == "set_proposal" else list(call)
+        if call[0] == "set_proposal"
+        else list(call)
         for call in calls
     ]
 
@@ -84,6 +113,7 @@ def _line(value: dict) -> str:
 
 
 # -- Reading
+
 
 class Reader:
     """The lines of one file. A refusal says which file and line, what was found, and what was expected."""
@@ -101,8 +131,9 @@ class Reader:
                 if not raw.endswith(b"\n"):
                     if self.partial:
                         return
-                    raise self.refuse("the end of the file in the midst of a line", "a whole line; partial=True reads "
-                                      "what is there")
+                    raise self.refuse(
+                        "the end of the file in the midst of a line", "a whole line; partial=True reads what is there"
+                    )
                 try:
                     value = json.loads(raw, parse_constant=self._constant)
                 except (ValueError, RecursionError) as problem:
@@ -132,7 +163,9 @@ class Reader:
     def calls(self, value: dict, key: str, canvas_length: int) -> list[Call]:
         calls = [self._call(call) for call in self.get(value, key, "a list")]
         for name, *arguments in calls:
-            if name in ("set_token", "mask", "truncate") and not 0 <= arguments[0] <= canvas_length - (name != "truncate"):
+            if name in ("set_token", "mask", "truncate") and not 0 <= arguments[0] <= canvas_length - (
+                name != "truncate"
+            ):
                 raise self.refuse(f"{name} at position {arguments[0]}", f"one of a canvas of {canvas_length}")
         return calls
 
@@ -153,7 +186,8 @@ class Reader:
             return None
         return [
             make(*(_float(item) if kind is float else item for kind, item in zip(kinds, row)))
-            for row in rows if self._row(row, kinds)
+            for row in rows
+            if self._row(row, kinds)
         ]
 
     def _row(self, row: Any, kinds: tuple[type, ...]) -> bool:
@@ -185,8 +219,14 @@ class Reader:
         if sorted(given) != sorted(known):
             raise self.refuse(f"a policy of {', '.join(sorted(given))}", ", ".join(sorted(known)))
         return Start(
-            self.get(value, "library", "a text"), model, self.tokens(value, "prompt"), options, Policy(**given),
-            self._snapshot(value), self.get(value, "forwards", "an integer"), canvas,
+            self.get(value, "library", "a text"),
+            model,
+            self.tokens(value, "prompt"),
+            options,
+            Policy(**given),
+            self._snapshot(value),
+            self.get(value, "forwards", "an integer"),
+            canvas,
             self.tokens(value, "step_map", len(canvas)),
         )
 
@@ -216,11 +256,20 @@ class Reader:
             if not 0 <= place < canvas_length:
                 raise self.refuse(f"position {place}", f"one of a canvas of {canvas_length}")
         return TraceStep(
-            number, self.get(value, "forwards", "an integer"), self.get(value, "block", "an integer"),
-            self.get(value, "block_step", "an integer"), active, self.get(value, "editing_blocks", "true or false"),
-            self.get(value, "again", "true or false"), self.calls(value, "before", canvas_length),
-            self.tokens(value, "canvas", len(active)), self.tokens(value, "predictions", len(active)),
-            np.array([_float(item) for item in confidences], np.float32), self.calls(value, "after", canvas_length), proposal, events,
+            number,
+            self.get(value, "forwards", "an integer"),
+            self.get(value, "block", "an integer"),
+            self.get(value, "block_step", "an integer"),
+            active,
+            self.get(value, "editing_blocks", "true or false"),
+            self.get(value, "again", "true or false"),
+            self.calls(value, "before", canvas_length),
+            self.tokens(value, "canvas", len(active)),
+            self.tokens(value, "predictions", len(active)),
+            np.array([_float(item) for item in confidences], np.float32),
+            self.calls(value, "after", canvas_length),
+            proposal,
+            events,
         )
 
     def result(self, value: dict, canvas_length: int) -> TraceResult:
@@ -231,10 +280,15 @@ class Reader:
         except (TypeError, ValueError, OverflowError):
             raise self.refuse("'expert_usage' that is no table", "a list of counts for each layer") from None
         return TraceResult(
-            self.calls(found, "before", canvas_length), self.tokens(found, "tokens"), self.get(found, "text", "a text", optional=True),
-            self.get(found, "forwards", "an integer"), self.get(found, "edits", "an integer"),
-            self.get(found, "finish_reason", "a text", optional=True), self.tokens(found, "canvas", canvas_length),
-            self.tokens(found, "step_map", canvas_length), usage,
+            self.calls(found, "before", canvas_length),
+            self.tokens(found, "tokens"),
+            self.get(found, "text", "a text", optional=True),
+            self.get(found, "forwards", "an integer"),
+            self.get(found, "edits", "an integer"),
+            self.get(found, "finish_reason", "a text", optional=True),
+            self.tokens(found, "canvas", canvas_length),
+            self.tokens(found, "step_map", canvas_length),
+            usage,
         )
 
 

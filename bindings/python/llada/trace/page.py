@@ -42,16 +42,25 @@ def data(trace: Trace) -> dict:
     before = all_frames[0]
     listed = []
     for frame in all_frames:
-        listed.append(_frame(frame, before, places.stop, edit_texts(frame, text, range(len(frame.canvas))) + _host(frame)))
+        listed.append(
+            _frame(frame, before, places.stop, edit_texts(frame, text, range(len(frame.canvas))) + _host(frame))
+        )
         before = frame
     used = {*trace.prompt.tolist(), *all_frames[0].canvas.tolist()}
     for frame in listed:
-        used.update(frame["predictions"], (token for _, token in frame["canvas"]), (event[2] for event in frame["events"]))
+        used.update(
+            frame["predictions"], (token for _, token in frame["canvas"]), (event[2] for event in frame["events"])
+        )
     return {
-        "model": trace.start.model["name"], "policy": repr(trace.policy), "mask": trace.start.mask_token_id,
-        "end": trace.start.model.get("eos_token_id"), "prompt": trace.prompt.tolist(), "shown": [places.start, places.stop],
+        "model": trace.start.model["name"],
+        "policy": repr(trace.policy),
+        "mask": trace.start.mask_token_id,
+        "end": trace.start.model.get("eos_token_id"),
+        "prompt": trace.prompt.tolist(),
+        "shown": [places.start, places.stop],
         "canvas": all_frames[0].canvas[: places.stop].tolist(),
-        "texts": {str(token): trace.texts[token] for token in sorted(used) if token in trace.texts}, "frames": listed,
+        "texts": {str(token): trace.texts[token] for token in sorted(used) if token in trace.texts},
+        "frames": listed,
     }
 
 
@@ -61,15 +70,23 @@ def _frame(frame: Frame, before: Frame, end: int, words: list[str]) -> dict:
     changed = np.flatnonzero(frame.canvas[:end] != before.canvas[:end])
     kinds = [event.kind for event in frame.events]
     return {
-        "forwards": frame.forwards, "block": None if step is None else step.block,
-        "editing": step is not None and step.editing_blocks, "again": step is not None and step.again,
-        "wrote": kinds.count("unmask"), "edited": kinds.count("replace"), "edits": frame.edits, "masks": frame.masks,
-        "tpf": f"{frame.tpf:.2f}", "words": words,
+        "forwards": frame.forwards,
+        "block": None if step is None else step.block,
+        "editing": step is not None and step.editing_blocks,
+        "again": step is not None and step.again,
+        "wrote": kinds.count("unmask"),
+        "edited": kinds.count("replace"),
+        "edits": frame.edits,
+        "masks": frame.masks,
+        "tpf": f"{frame.tpf:.2f}",
+        "words": words,
         "first": 0 if step is None else step.active.start,
         "predictions": [] if step is None else step.predictions.tolist(),
         "confidences": [] if step is None else [_short(value) for value in step.confidences],
         "canvas": [[int(place), int(frame.canvas[place])] for place in changed],
-        "events": [[event.position, event.kind, event.old, event.reason] for event in frame.events if event.position < end],
+        "events": [
+            [event.position, event.kind, event.old, event.reason] for event in frame.events if event.position < end
+        ],
     }
 
 

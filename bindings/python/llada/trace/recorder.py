@@ -20,14 +20,21 @@ if TYPE_CHECKING:
 
 _PREFIX = "llada_decoder_"
 MODEL_FACTS = (
-    "vocab_size", "hidden_size", "num_hidden_layers", "first_k_dense_replace", "num_experts", "num_experts_per_tok",
-    "num_parameters", "mask_token_id", "eos_token_id",
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "first_k_dense_replace",
+    "num_experts",
+    "num_experts_per_tok",
+    "num_parameters",
+    "mask_token_id",
+    "eos_token_id",
 )
 
 
 def changes(function: Any) -> bool:
     """Whether a function of the library may change what a decoder will do."""
-    name = function.__name__[len(_PREFIX):]
+    name = function.__name__[len(_PREFIX) :]
     return name in CALLS or name in ("forward", "apply", "step")
 
 
@@ -63,7 +70,7 @@ class Recorder:
 
     @contextmanager
     def around(self, decoder: Decoder, function: Any, arguments: tuple) -> Iterator[None]:
-        name = function.__name__[len(_PREFIX):]
+        name = function.__name__[len(_PREFIX) :]
         if name in CALLS:
             # Noted before it is done: a rule in C is asked within propose, and what it does comes after that.
             call = _call(name, arguments)
@@ -103,8 +110,15 @@ class Recorder:
             usage = None  # not watched
         self.trace._end(
             TraceResult(
-                self.calls, result.tokens, result.text, result.forwards, result.edits, result.finish_reason,
-                decoder.canvas, decoder.step_map, usage,
+                self.calls,
+                result.tokens,
+                result.text,
+                result.forwards,
+                result.edits,
+                result.finish_reason,
+                decoder.canvas,
+                decoder.step_map,
+                usage,
             )
         )
 
@@ -115,8 +129,17 @@ class Recorder:
         there = slice(active.start, active.stop)
         predictions, confidences = decoder._predictions()
         self.step = TraceStep(
-            len(self.trace.steps) + 1, state.forwards, active.stop // state.block_length - 1, state.block_step, active,
-            state.editing_blocks, again, self.calls, decoder.canvas[there], predictions[there], confidences[there],
+            len(self.trace.steps) + 1,
+            state.forwards,
+            active.stop // state.block_length - 1,
+            state.block_step,
+            active,
+            state.editing_blocks,
+            again,
+            self.calls,
+            decoder.canvas[there],
+            predictions[there],
+            confidences[there],
         )
         self.calls = []
         self.read_texts(decoder, self.step.predictions)

@@ -108,12 +108,17 @@ def _shown(times: Sequence[float], first: int, last: int) -> str:
 
 def _cell(look: _Look, x: float, y: float, room: int, animation: str) -> str:
     if not look.text:
-        mask = f'<rect x="{x + 1:g}" y="{y - 15:g}" width="{room * _CELL - 2:g}" height="19" rx="3" fill="{look.fill}"/>'
+        mask = (
+            f'<rect x="{x + 1:g}" y="{y - 15:g}" width="{room * _CELL - 2:g}" height="19" rx="3" fill="{look.fill}"/>'
+        )
         return f"<g>{animation}{mask}</g>"
     wide = text_columns(look.text) * _CELL
     # Without the spaces at its ends, which not everyone keeps.
     word = look.text.strip()
-    inner, left = text_columns(word) * _CELL, text_columns(look.text[: len(look.text) - len(look.text.lstrip())]) * _CELL
+    inner, left = (
+        text_columns(word) * _CELL,
+        text_columns(look.text[: len(look.text) - len(look.text.lstrip())]) * _CELL,
+    )
     box = f'<rect x="{x:g}" y="{y - 16:g}" width="{wide:g}" height="21" fill="{look.fill}"/>' if look.fill else ""
     under = f'<rect x="{x:g}" y="{y + 4:g}" width="{wide:g}" height="2.5" fill="{look.line}"/>' if look.line else ""
     bold = ' font-weight="bold"' if look.line else ""

@@ -30,7 +30,7 @@ def play(trace: Trace, delay: float = 0.4, stream: TextIO | None = None, width: 
         if number:
             time.sleep(delay)
         picture = coloured(trace, frame, columns)
-        picture = [picture[0], *picture[1:][-(rows - 2):]]  # what has scrolled away cannot be drawn again
+        picture = [picture[0], *picture[1:][-(rows - 2) :]]  # what has scrolled away cannot be drawn again
         stream.write((f"\x1b[{drawn}A\r" if drawn else "") + "".join(f"{line}\x1b[K\n" for line in picture) + "\x1b[J")
         stream.flush()
         drawn = len(picture)
@@ -48,7 +48,9 @@ def plain(trace: Trace, frame: Frame, width: int) -> str:
 
 def coloured(trace: Trace, frame: Frame, width: int) -> list[str]:
     text, places, changes = reader(trace), shown(trace), frame.changes
-    spans = [drawing.Span("prompt", "".join(text(token) for token in frame.canvas[: places.start]))] if places.start else []
+    spans = (
+        [drawing.Span("prompt", "".join(text(token) for token in frame.canvas[: places.start]))] if places.start else []
+    )
     for place in places:
         spans.append(drawing.Span(kind(trace, frame, place, changes.get(place)), text(frame.canvas[place])))
     edits = drawing.Span("prompt", "   ".join(edit_texts(frame, text, places)))
@@ -63,5 +65,3 @@ def kind(trace: Trace, frame: Frame, place: int, change: Event | None) -> str:
     if change is not None and (change.kind == "replace" or change.reason == "host"):
         return "replace" if change.kind == "replace" else "host"
     return "token" if np.isnan(frame.sure[place]) else drawing.level(frame.sure[place])
-
-
