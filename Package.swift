@@ -28,14 +28,13 @@ let package = Package(
                     ] + (sanitizing ? [] : ["-Xlinker", "-z", "-Xlinker", "defs"]))
             ]),
         .target(name: "Probes"),  // the machine's limits, for the benchmark
-        .executableTarget(name: "llada-bench", dependencies: ["LLaDA", "Kernels", "Probes"], exclude: ["peers"]),
+        .executableTarget(name: "llada-bench", dependencies: ["LLaDA", "Kernels", "Probes"]),
         .executableTarget(name: "llada-example", dependencies: ["LLaDA"], path: "examples/swift"),
+        // Tests, one target a room, and what they share.
+        .target(name: "TestSupport", dependencies: ["LLaDA"], path: "Tests/Support"),
         .testTarget(name: "KernelsTests", dependencies: ["Kernels"]),
-        .testTarget(name: "CheckpointTests", dependencies: ["LLaDA"]),
-        .testTarget(
-            name: "TextTests", dependencies: ["LLaDA"], exclude: ["make_fixtures.py", "make_normalization.py"]),
-        .testTarget(name: "ForwardTests", dependencies: ["LLaDA", "Kernels"], exclude: ["make_yarn.py"]),
-        .testTarget(name: "DecoderTests", dependencies: ["LLaDA", "Kernels"]),
-        .testTarget(name: "ScoringTests", dependencies: ["LLaDA"]),
     ]
+        + [
+            "Runtime", "Checkpoint", "Text", "Weights", "Forward", "Sequence", "Scoring", "Decoder", "Snapshot",
+        ].map { .testTarget(name: "\($0)Tests", dependencies: ["LLaDA", "Kernels", "TestSupport"]) }
 )

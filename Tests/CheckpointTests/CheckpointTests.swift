@@ -1,14 +1,15 @@
 import Foundation
 import LLaDA
+import TestSupport
 import Testing
 
 @Suite struct CheckpointTests {
     // MARK: The conformance checkpoints
 
     @Test func opensTheConformanceCheckpoints() throws {
-        for name in conformanceNames {
+        for name in Fixture.names {
             for mapped in [true, false] {
-                let checkpoint = try Checkpoint.open("\(conformanceFolder)/\(name)", mapped: mapped)
+                let checkpoint = try Checkpoint.open("\(Fixture.conformance)/\(name)", mapped: mapped)
                 let c = checkpoint.config
                 #expect(checkpoint.directory.hasSuffix(name))
                 #expect(c.rotaryDim == c.headDim / 2 && c.torchDtype == "float32")
@@ -23,11 +24,11 @@ import Testing
                 #expect(checkpoint.has("lm_head.weight") && !checkpoint.has("lm_head.bias"))
             }
         }
-        #expect(try Checkpoint.open("\(conformanceFolder)/block_route").config.expertCapacity == 6)
+        #expect(try Checkpoint.open("\(Fixture.conformance)/block_route").config.expertCapacity == 6)
     }
 
     @Test func mappedAndReadBytesAreEqual() throws {
-        let folder = "\(conformanceFolder)/gqa_group"
+        let folder = "\(Fixture.conformance)/gqa_group"
         let mapped = try Checkpoint.open(folder)
         let read = try Checkpoint.open(folder, mapped: false)
         let shape = [mapped.config.vocabSize, mapped.config.hiddenSize]
@@ -129,7 +130,7 @@ import Testing
     }
 
     @Test func reportsProgressAndStops() throws {
-        let folder = "\(conformanceFolder)/gqa_group"
+        let folder = "\(Fixture.conformance)/gqa_group"
         for mapped in [true, false] {
             var parts: [Double] = []
             _ = try Checkpoint.open(folder, mapped: mapped) { (part) throws(LLaDAError) in parts.append(part) }
@@ -152,46 +153,5 @@ import Testing
             try await group.waitForAll()
         }
         #expect(checkpoint.unusedTensors == [])
-    }
-
-    // MARK: Mapped files
-
-    @Test func mapsAndReadsFiles() throws {
-        let folder = try TemporaryFolder()
-        let path = try folder.write("f", [1, 2, 3])
-        let empty = try folder.write("empty", [])
-        for mapped in [true, false] {
-            let file = try MappedFile(path, mapped: mapped)
-            withExtendedLifetime(file) { #expect(file.bytes.elementsEqual([1, 2, 3])) }
-            #expect(try MappedFile(empty, mapped: mapped).bytes.isEmpty)
-            expectRefusal(.io, ["\(path) has 3 bytes", "at most 2"]) {
-                _ = try MappedFile(path, mapped: mapped, limit: 2)
-            }
-            expectRefusal(.io, ["absent", "No such file"]) { _ = try MappedFile(path + "absent", mapped: mapped) }
-            expectRefusal(.io, [folder.path, "is a folder"]) { _ = try MappedFile(folder.path, mapped: mapped) }
-            expectRefusal(.io, ["/dev/null is a device"]) { _ = try MappedFile("/dev/null", mapped: mapped) }
-        }
-        // A pipe without a writer must not block.
-        #expect(mkfifo(folder.path + "/pipe", 0o600) == 0)
-        expectRefusal(.io, ["pipe is a device, pipe or socket"]) { _ = try MappedFile(folder.path + "/pipe") }
-        if geteuid() != 0 {
-            chmod(path, 0)
-            expectRefusal(.io, ["Permission denied"]) { _ = try MappedFile(path) }
-        }
-    }
-
-    @Test func tooLittleMemoryIsAnError() throws {
-        // A sparse file of 8 TiB. Where the kernel hands out memory it does not have, the first piece read ends the test.
-        let folder = try TemporaryFolder()
-        let path = try folder.write("huge", [])
-        guard truncate(path, 1 << 43) == 0 else { return }
-        func stop(_ part: Double) throws(LLaDAError) { throw LLaDAError(.stopped, "at \(part)") }
-        do {
-            _ = try MappedFile(path, mapped: false, progress: stop)
-            Issue.record("8 TiB were read")
-        } catch {
-            if error.status == .stopped { return }
-            #expect(error.status == .outOfMemory && error.message.contains("8796093022208 bytes of \(path)"))
-        }
     }
 }

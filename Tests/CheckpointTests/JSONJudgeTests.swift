@@ -1,5 +1,6 @@
 import Foundation
 import LLaDA
+import TestSupport
 import Testing
 
 /// Python's `json`, made strict, as independent judge: both must refuse, or both must read the very same values.

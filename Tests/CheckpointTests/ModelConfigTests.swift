@@ -1,4 +1,5 @@
 import LLaDA
+import TestSupport
 import Testing
 
 @Suite struct ModelConfigTests {

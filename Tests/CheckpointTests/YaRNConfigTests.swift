@@ -1,4 +1,5 @@
 import LLaDA
+import TestSupport
 import Testing
 
 /// What a configuration may say of YaRN, and what is refused. The numbers it leads to: ForwardTests/YaRNTests.swift.

@@ -1,6 +1,7 @@
 import Foundation
 import Kernels
 import LLaDA
+import TestSupport
 import Testing
 
 /// Packed formats and pools of experts. What they cost is measured on trained models: Tests/python/test_trained_models.py.

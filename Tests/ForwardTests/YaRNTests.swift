@@ -1,8 +1,9 @@
 import Foundation
 import LLaDA
+import TestSupport
 import Testing
 
-/// YaRN beside Hugging Face transformers; make_yarn.py made the data.
+/// YaRN beside Hugging Face transformers; Tests/Fixtures/yarn/make_yarn.py made the data.
 @Suite struct YaRNTests {
     private static let folder = "\(Fixture.all)/yarn"
 
@@ -61,6 +62,6 @@ import Testing
         try JSONSerialization.data(withJSONObject: config).write(to: URL(fileURLWithPath: "\(path)/config.json"))
         let model = try Model(path: path)
         #expect(model.config.yarn != nil)
-        try ForwardConformance.compare(model, try Fixture(name, of: "yarn"), name)
+        try ForwardConformanceTests.compare(model, try Fixture(name, of: "yarn"), name)
     }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import LLaDA
+import TestSupport
 import Testing
 
 /// Noisy versions judged in one pass are what block after block, each on its own, would be.
@@ -8,8 +9,8 @@ import Testing
     private func mask(_ model: Model) -> Int32 { Int32(model.config.vocabSize - 1) }
 
     /// The slow way: for each block the logits of the clean blocks before it and the noisy one, in f64 from there.
-    @Test(arguments: Checkpoints.names, [false, true]) func blockByBlock(_ name: String, _ everywhere: Bool) throws {
-        let model = try Checkpoints.open(name)
+    @Test(arguments: Fixture.names, [false, true]) func blockByBlock(_ name: String, _ everywhere: Bool) throws {
+        let model = try open(name)
         let noise = Noise(lengths: [37, 24, 8, 1], versions: 4, promptLength: 1, mask: mask(model))
         let scores = try noise.scores(model, blockLength: block, everywhere: everywhere)
         let vocab = model.config.vocabSize
@@ -52,13 +53,13 @@ import Testing
     }
 
     /// Enough rows for several forwards, in which sequences and versions meet.
-    @Test(arguments: Checkpoints.names, [Model.DType.auto, .bf16, .int8, .int4])
+    @Test(arguments: Fixture.names, [Model.DType.auto, .bf16, .int8, .int4])
     func companyAndThreadsDoNotShow(_ name: String, _ dtype: Model.DType) throws {
-        let one = try Checkpoints.open(name, dtype: dtype)
+        let one = try open(name, dtype: dtype)
         let noise = Noise(lengths: [77, 150, 64], versions: 6, promptLength: 10, mask: mask(one))
         let together = try noise.scores(one, blockLength: block, everywhere: true)
         for threads in 2...3 {
-            let more = try Checkpoints.open(name, threads: threads, dtype: dtype)
+            let more = try open(name, threads: threads, dtype: dtype)
             #expect(try noise.scores(more, blockLength: block, everywhere: true) == together)
         }
         var alone: Noise.Scores?
@@ -109,7 +110,7 @@ import Testing
 
     /// The first forwards are then of clean blocks alone.
     @Test func onlyTheEndOfALongSequence() throws {
-        let model = try Checkpoints.open("gqa_group", threads: 2)
+        let model = try open("gqa_group", threads: 2)
         let tokens = (0..<1205).map { Int32($0 * 5 % 126) }
         let noisy = tokens.dropLast() + [mask(model)]
         let scores = try Noise([.init(tokens: tokens, noisy: Array(noisy), versions: 1, promptLength: 1100)])
@@ -125,7 +126,7 @@ import Testing
     }
 
     @Test func progressAndStopping() throws {
-        let model = try Checkpoints.open("gqa_group")
+        let model = try open("gqa_group")
         let noise = Noise(lengths: [300], versions: 5, promptLength: 0, mask: mask(model))
         var fractions: [Double] = []
         _ = try noise.scores(model, blockLength: block) {
@@ -139,7 +140,7 @@ import Testing
     }
 
     @Test func refusals() throws {
-        let model = try Checkpoints.open("gqa_group")
+        let model = try open("gqa_group")
         let good = Noise.Case(tokens: [1, 2, 3, 4], noisy: [1, 2, 127, 4], versions: 1, promptLength: 2)
         var bad = [good, good, good, good, good]
         bad[0].noisy[1] = 127  // in the prompt

@@ -1,9 +1,10 @@
 import LLaDA
+import TestSupport
 import Testing
 
 @Suite struct EncodingTests {
     @Test func controlTokensInTextAreText() throws {
-        let tokenizer = try Fixture.tokenizer("ling")
+        let tokenizer = try TextFixture.tokenizer("ling")
         let text = "a<|mask|>b<|role_end|><role>HUMAN</role>"
         let ids = try tokenizer.encode(text)
         #expect(!ids.contains(where: tokenizer.isSpecial))
@@ -73,14 +74,14 @@ import Testing
         .timeLimit(.minutes(1)),
         arguments: [" ", "a", "é", "\u{301}", "\u{345}\u{334}", "<", "<|mask|>", "中", "\n", "9", "\u{1100}"])
     func longRunsAreFast(unit: String) throws {
-        let tokenizer = try Fixture.tokenizer("ling")
+        let tokenizer = try TextFixture.tokenizer("ling")
         let text = String(repeating: unit, count: 20_000)
         #expect(try !tokenizer.encode(text, controlTokens: .interpreted).isEmpty)
     }
 
     @Test func nothingIsNothing() throws {
         for name in ["ling", "prefix"] {
-            let tokenizer = try Fixture.tokenizer(name)
+            let tokenizer = try TextFixture.tokenizer(name)
             #expect(try tokenizer.encode("").isEmpty && tokenizer.decode([Int32]()).isEmpty)
         }
     }

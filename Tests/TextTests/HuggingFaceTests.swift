@@ -6,14 +6,14 @@ import Testing
 @Suite struct HuggingFaceTests {
     @Test(arguments: ["ling", "gpt2", "odd", "prefix"])
     func idsAndTextsAreTheJudges(name: String) throws {
-        let tokenizer = try Fixture.tokenizer(name)
-        let fields = try Fixture.fields("\(name).bin")
+        let tokenizer = try TextFixture.tokenizer(name)
+        let fields = try TextFixture.fields("\(name).bin")
         #expect(fields.count == 2600 * 5)
         var wrong: [String] = []
         for start in stride(from: 0, to: fields.count, by: 5) {
             let text = Array(fields[start])
-            let ids = Fixture.ids(fields[start + 1])
-            let plain = fields[start + 2].isEmpty ? ids : Fixture.ids(fields[start + 2].dropFirst())
+            let ids = TextFixture.ids(fields[start + 1])
+            let plain = fields[start + 2].isEmpty ? ids : TextFixture.ids(fields[start + 2].dropFirst())
             let decoded = fields[start + 3].isEmpty ? text : Array(fields[start + 3].dropFirst())
             let skipped = fields[start + 4].isEmpty ? decoded : Array(fields[start + 4].dropFirst())
             var failures: [String] = []
@@ -39,7 +39,7 @@ import Testing
 
     @Test func normalizationIsTheJudges() throws {
         let nfc = NFC()
-        let fields = try Fixture.fields("nfc.bin")
+        let fields = try TextFixture.fields("nfc.bin")
         #expect(fields.count == 2600 * 2)
         var wrong: [Int] = []
         for start in stride(from: 0, to: fields.count, by: 2) {

@@ -1,5 +1,6 @@
 import Foundation
 import LLaDA
+import TestSupport
 import Testing
 
 @Suite struct LoadingTests {

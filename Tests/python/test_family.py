@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-sys.path[:0] = [str(ROOT / "examples" / "python"), str(ROOT / "examples" / "training")]
+sys.path[:0] = [str(ROOT / "examples" / "evaluation"), str(ROOT / "examples" / "training")]
 
 import effects  # noqa: E402
 import llada  # noqa: E402
@@ -129,7 +129,7 @@ def test_results_are_added_and_replaced_mode_by_mode(tmp_path):
 def test_score_writes_what_the_model_answers(tmp_path):
     folder, questions, out = ROOT / "examples" / "models" / "tiny-2.1", tmp_path / "q.jsonl", tmp_path / "results.json"
     tasks.write_jsonl(questions, HELD_OUT)
-    script = [sys.executable, str(ROOT / "examples" / "python" / "score.py"), str(folder)]
+    script = [sys.executable, str(ROOT / "examples" / "evaluation" / "score.py"), str(folder)]
     more = ["--modes", "S@0.3", "--questions", str(questions), "--per-family", "1", "--out", str(out)]
     printed = subprocess.run(script + more, capture_output=True, text=True, check=True).stdout
     assert "| S@0.3 | all |" in printed
@@ -151,7 +151,7 @@ def test_precision_measures_against_f32(tmp_path):
     tasks.write_jsonl(questions, HELD_OUT)
     script = [
         sys.executable,
-        str(ROOT / "examples" / "python" / "precision.py"),
+        str(ROOT / "examples" / "evaluation" / "precision.py"),
         str(folder),
         "--questions",
         str(questions),

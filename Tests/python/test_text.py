@@ -76,7 +76,7 @@ def leb128(data):
 
 def records(name):
     """text, ids with control tokens interpreted, ids without, text of the former, the same without control tokens:
-    as Tests/TextTests/make_fixtures.py wrote them, with "" for what equals an earlier field."""
+    as Tests/Fixtures/text/make_fixtures.py wrote them, with "" for what equals an earlier field."""
     data, at, fields = (FIXTURES / f"{name}.bin").read_bytes(), 0, []
     while at < len(data):
         size = int.from_bytes(data[at : at + 4], "little")

@@ -13,7 +13,11 @@ from pathlib import Path
 
 here = Path(__file__).resolve().parent if "__file__" in globals() else Path.cwd()
 checkout = next(folder for folder in (here, *here.parents) if (folder / "examples" / "models").is_dir())
-for folder in ("bindings/python", "examples/python", "examples/training"):  # the first: not needed after pip install
+for folder in (
+    "bindings/python",
+    "examples/evaluation",
+    "examples/training",
+):  # the first: not needed after pip install
     sys.path.insert(0, str(checkout / folder))
 
 import numpy as np

@@ -18,7 +18,7 @@ from pathlib import Path
 checkout = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(checkout / "bindings" / "python"))  # not needed after: pip install ./bindings/python
 sys.path.insert(0, str(checkout / "examples" / "training"))
-sys.path.insert(0, str(checkout / "examples" / "python"))
+sys.path.insert(0, str(checkout / "examples" / "evaluation"))
 
 import llada
 import numpy as np

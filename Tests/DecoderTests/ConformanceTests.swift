@@ -1,0 +1,39 @@
+import LLaDA
+import TestSupport
+import Testing
+
+@Suite struct ConformanceTests {
+    /// Same tokens and, against the reference's own loop, the same canvas and number of denoising forwards.
+    @Test(arguments: Run.models) func runsAreTheReferences(_ name: String) throws {
+        let runs = try Run.all(name)
+        #expect(runs.count >= 260)
+        let model = try runs[0].model()
+        var compared = 0
+        for run in runs {
+            #expect(model.maskTokenID == run.mask_id && model.eosTokenIDs == [run.eos_id])
+            if Self.nearTies.contains(run.id) {
+                withKnownIssue("the reference's own rounding decides this run") { try compare(run, model) }
+            } else {
+                try compare(run, model)
+            }
+            compared += 1
+        }
+        #expect(compared == runs.count)
+    }
+
+    /// Runs whose course hangs on a router margin below f32's resolution. In the one here, layer 1 chooses between groups
+    /// 1 and 3 for position 41: 1.31262106 against 1.31262126 in double precision, one and a half units of f32's last
+    /// place. We and a plain f32 computation choose group 3, and agree with the reference for eight steps; from then on,
+    /// its window wider and its products of another shape, its results are those of group 1.
+    private static let nearTies: Set = ["gqa_group/B32/tail/nt3"]
+
+    private func compare(_ run: Run, _ model: Model) throws {
+        let decoder = try Decoder(model, prompt: run.prompt, options: run.options)
+        try decoder.run()
+        #expect(decoder.output == run.tie_lowest_index_output ?? run.output, "\(run.id)")
+        if run.isReference, run.tie_ambiguous != true {
+            #expect(decoder.forwards == run.forwards, "\(run.id)")
+            if let canvas = run.canvas { #expect(Array(decoder.canvas) == canvas, "\(run.id)") }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+import Foundation
+import LLaDA
+import TestSupport
+import Testing
+
+/// Predictions are made tile by tile of the vocabulary and never see a whole row: here against softmax over the row.
+@Suite struct VocabularyTests {
+    private static let vocab = 1300  // three tiles, the last cut short
+    private static let mask: Int32 = 1299
+
+    private func decoder(_ rows: [[Float]]) throws -> Decoder {
+        var options = Decoder.Options()
+        options.blockLength = rows.count
+        options.genLength = rows.count
+        return try Decoder(
+            Fixed(rows), compute: Compute(team: ThreadTeam(threads: 2)), maskID: Self.mask, eosIDs: [0], prompt: [],
+            options: options)
+    }
+
+    private func logits(_ rows: Int) -> [[Float]] {
+        var random = SystemRandomNumberGenerator()
+        return (0..<rows).map { _ in (0..<Self.vocab).map { _ in Float.random(in: -9...9, using: &random) } }
+    }
+
+    private func expect(_ decoder: Decoder, _ rows: [[Float]], without banned: Set<Int> = []) throws {
+        let predictions = try #require(decoder.predictions)
+        for (index, row) in rows.enumerated() {
+            let left = row.indices.filter { !banned.contains($0) }
+            let best = try #require(left.max { row[$0] != row[$1] ? row[$0] < row[$1] : $0 > $1 })
+            let sum = left.reduce(0.0) { $0 + exp(Double(row[$1]) - Double(row[best])) }
+            #expect(predictions.tokens[index] == Int32(best))
+            #expect(abs(Double(predictions.confidences[index]) - 1 / sum) < 1e-5 / sum)
+        }
+    }
+
+    @Test func isWholeAlthoughSeenInTiles() throws {
+        var rows = logits(4)
+        rows[1][700] = 9.5
+        rows[1][20] = 9.5  // a tie over tiles: the lower id
+        rows[2][1298] = 60
+        let decoder = try decoder(rows)
+        try decoder.forward()
+        try expect(decoder, rows)
+        for position in 0..<4 { #expect(Array(try decoder.logits(at: position)) == rows[position]) }
+    }
+
+    @Test func aTileThatIsAllBannedIsNotMissed() throws {
+        let rows = logits(4)
+        let decoder = try decoder(rows)
+        let banned = Set(0..<512).union([513, 900, 1024])
+        for token in banned where token != 0 { try decoder.ban(Int32(token), at: nil, true) }
+        try decoder.ban(0, at: nil, true)
+        try decoder.forward()
+        try expect(decoder, rows, without: banned)
+    }
+
+    @Test func aNotANumberAnywhereIsNoConfidence() throws {
+        var rows = logits(2)
+        rows[1][1100] = .nan
+        let decoder = try decoder(rows)
+        try decoder.forward()
+        let confidences = try #require(decoder.predictions).confidences
+        #expect(!confidences[0].isNaN)
+        #expect(confidences[1].isNaN)
+    }
+}

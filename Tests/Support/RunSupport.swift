@@ -1,0 +1,81 @@
+import Foundation
+import LLaDA
+
+/// One decoding run of the reference implementation; the folder's README says what the keys mean.
+package struct Run: Decodable, Sendable {
+    package struct Parameters: Decodable, Sendable {
+        package var threshold: Float?
+        package var steps: Int?
+        package var minimal_topk: Int?
+        package var editing_threshold: Float?
+        package var edit_threshold: Float?
+        package var max_post_steps: Int?
+        package var max_post_edit_steps: Int?
+        package var num_to_transfer: Int?
+        package var penalty_lambda: Float?
+    }
+
+    package let algo: String
+    package let id: String
+    package let block_length: Int
+    package let gen_length: Int
+    package let mask_id: Int32
+    package let eos_id: Int32
+    package let eos_early_stop: Bool?
+    package let params: Parameters
+    package let prompt: [Int32]
+    package let output: [Int32]
+    package let canvas: [Int32]?
+    package let committed: [Int32]?
+    package let forwards: Int
+    package let tie_ambiguous: Bool?
+    package let tie_lowest_index_output: [Int32]?
+    /// In place of what the run says.
+    package var override: Policy?
+
+    private enum CodingKeys: String, CodingKey {
+        case algo, id, block_length, gen_length, mask_id, eos_id, eos_early_stop, params, prompt, output, canvas,
+            committed
+        case forwards, tie_ambiguous, tie_lowest_index_output
+    }
+
+    package static let models = ["gqa_group", "mha_nogroup", "mini_like"]
+    package static func all(_ model: String) throws -> [Run] {
+        try JSONDecoder().decode(
+            [Run].self, from: Data(contentsOf: URL(fileURLWithPath: "\(Fixture.folder(model))/decode.json")))
+    }
+
+    package var isReference: Bool { algo == "hf20" || algo == "hf21" }
+
+    package var policy: Policy {
+        var policy = Policy(algo == "hf20" || algo == "sglang_LowConfidence" ? .lowConfidence : .jointThreshold)
+        if algo == "sglang_LowConfidence" { policy.steps = block_length }
+        if algo == "sglang_JointThreshold" { (policy.threshold, policy.editingThreshold) = (0.5, 0) }
+        if let value = params.threshold { policy.threshold = value }
+        if let value = params.steps { policy.steps = value }
+        if let value = params.minimal_topk { policy.minimalTopk = value }
+        if let value = params.editing_threshold ?? params.edit_threshold { policy.editingThreshold = value }
+        if let value = params.max_post_steps ?? params.max_post_edit_steps { policy.maxPostSteps = value }
+        if let value = params.num_to_transfer { policy.numToTransfer = value }
+        if let value = params.penalty_lambda { policy.penaltyLambda = value }
+        return policy
+    }
+
+    package var options: Decoder.Options {
+        var options = Decoder.Options()
+        options.blockLength = block_length
+        options.genLength = gen_length
+        options.eosEarlyStop = eos_early_stop ?? false
+        options.policy = override ?? policy
+        return options
+    }
+
+    package func model(threads: Int = 1, keyValues: Model.DType = .auto) throws -> Model {
+        var options = Model.Options()
+        options.maskTokenID = mask_id
+        options.eosTokenID = eos_id
+        options.threads = threads
+        options.kvDType = keyValues
+        return try Model(path: Fixture.folder(String(id.split(separator: "/")[0])), options: options)
+    }
+}

@@ -1,0 +1,150 @@
+"""What each step of the papers is worth on our checkpoints, paired over the same questions, as Markdown.
+
+    python3 examples/evaluation/effects.py results.json
+
+Reads what score.py wrote. Errors are standard errors: of the differences within a question for scores, of a bootstrap
+over questions for the ratio of tokens per forward.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import results
+from paired import Pair, pairs, points, tpf_ratio
+from results import Outcome, Results
+
+SPANNING = 0.5  # multiple block editing is asked of families with more than this share of answers over several blocks
+
+
+@dataclass(frozen=True)
+class Effect:
+    name: str
+    after: tuple[str, str]  # checkpoint, mode
+    before: tuple[str, str]
+    target: str = "—"
+    met: Callable[[float, float], bool] | None = None  # by the ratio of TPF and the points of final answers
+    spanning: bool = False  # only over families whose answers span blocks
+
+
+EDITING = ("tiny-2.1", "S")
+MBE = Effect(
+    "MBE",
+    ("tiny-2.1", "S-mbe"),
+    EDITING,
+    "TPF ≥ 0.85×, final > 0",
+    lambda tpf, final: tpf >= 0.85 and final > 0,
+    spanning=True,
+)
+RL = Effect("RL", ("tiny-2.1-rl", "S"), EDITING)
+EFFECTS = (
+    Effect(
+        "CAP",
+        ("tiny-2.0-cap", "2.0"),
+        ("tiny-2.0", "2.0"),
+        "TPF ≥ 1.4×, final ≥ −2",
+        lambda tpf, final: tpf >= 1.4 and final >= -2,
+    ),
+    Effect(
+        "2.1, S mode",
+        EDITING,
+        ("tiny-2.0", "2.0"),
+        "TPF ≥ 1.9×, final ≥ −2",
+        lambda tpf, final: tpf >= 1.9 and final >= -2,
+    ),
+    Effect(
+        "2.1, Q mode",
+        ("tiny-2.1", "Q"),
+        ("tiny-2.0", "2.0"),
+        "TPF ≥ 1.15×, final ≥ 0",
+        lambda tpf, final: tpf >= 1.15 and final >= 0,
+    ),
+    Effect("T2T editing", EDITING, ("tiny-2.1", "S-noedit"), "final ≥ +3", lambda tpf, final: final >= 3),
+    MBE,
+    RL,
+    Effect("DPO in RL's place", ("tiny-2.1-dpo", "S"), EDITING),
+)
+
+
+def spanning(outcomes: list[Outcome]) -> dict[str, float]:
+    """The families most of whose answers touch two blocks or more, with the share of those."""
+    families = results.by_family(outcomes).items()
+    shares = {family: sum(o.blocks > 1 for o in part) / len(part) for family, part in families}
+    return {family: share for family, share in shares.items() if share > SPANNING}
+
+
+def pm(estimate: tuple[float, float]) -> str:
+    return f"{estimate[0]:+.1f} ± {estimate[1]:.1f}"
+
+
+def compared(effect: Effect, scored: Results) -> list[Pair]:
+    """Empty where a run is missing, or has no question in common with the other."""
+    after, before = (scored.get(checkpoint, {}).get(mode, []) for checkpoint, mode in (effect.after, effect.before))
+    if effect.spanning:
+        families = spanning(before)
+        before = [outcome for outcome in before if outcome.family in families]
+    return pairs(after, before)
+
+
+def row(effect: Effect, both: list[Pair]) -> str:
+    ratio, error = tpf_ratio(both)
+    final = points(both, "final")
+    verdict = "—" if effect.met is None else "yes" if effect.met(ratio, final[0]) else "no"
+    runs = f"{', '.join(effect.after)} / {', '.join(effect.before)}"
+    return (
+        f"| {effect.name} | {runs} | {len(both)} | {ratio:.2f} ± {error:.2f} | {pm(final)} "
+        f"| {pm(points(both, 'strict'))} | {effect.target} | {verdict} |"
+    )
+
+
+def families_table(both: list[Pair]) -> str:
+    """RL's own target is by family: higher on at least half of them, none lower by more than a point."""
+    lines = ["| family | questions | before, final % | after, final % | final | strict | TPF |", "|---" * 7 + "|"]
+    gains = []
+    for family, answered in results.by_family(after for after, _ in both).items():
+        part = pairs(answered, (before for _, before in both))
+        after, before = (results.percent([o.final for o in side])[0] for side in zip(*part))
+        ratio, error = tpf_ratio(part)
+        gains.append(after - before)
+        lines.append(
+            f"| {family} | {len(part)} | {before:.1f} | {after:.1f} | {pm(points(part, 'final'))} "
+            f"| {pm(points(part, 'strict'))} | {ratio:.2f} ± {error:.2f} |"
+        )
+    higher, lower = sum(gain > 0 for gain in gains), sum(gain < -1 for gain in gains)
+    met = "yes" if 2 * higher >= len(gains) and lower == 0 else "no"
+    return "\n".join(lines) + (
+        f"\n\nHigher on {higher} of {len(gains)} families (target: at least half), lower by more than a point on "
+        f"{lower} (target: none). Met: {met}."
+    )
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options.add_argument("results", type=Path, help="what score.py wrote")
+    scored = results.read(options.parse_args().results)
+
+    print("| effect | after / before | questions | TPF, ratio | final, points | strict, points | target | met |")
+    print("|---" * 8 + "|")
+    for effect in EFFECTS:
+        if both := compared(effect, scored):
+            print(row(effect, both))
+        else:
+            print(f"{effect.name}: {effect.after} and {effect.before} are not both in the results", file=sys.stderr)
+    if compared(MBE, scored):
+        checkpoint, mode = MBE.before
+        families = spanning(scored[checkpoint][mode]).items()
+        shares = ", ".join(f"{family} {100 * share:.0f} %" for family, share in families)
+        print(f"\nMBE: over the families most of whose answers span blocks ({shares}).")
+    if both := compared(RL, scored):
+        print(f"\n### RL by family, S mode\n\n{families_table(both)}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except OSError as problem:
+        sys.exit(str(problem))
