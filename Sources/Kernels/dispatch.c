@@ -8,6 +8,15 @@ llk_isa llk_best_isa(void) {
     return LLK_PORTABLE;
 }
 
+const char *llk_isa_name(llk_isa isa) {
+    switch (isa) {
+    case LLK_AVX2: return "avx2";
+    case LLK_AVX512: return "avx512";
+    case LLK_NEON: return "neon";
+    default: return "portable";
+    }
+}
+
 #if defined(__x86_64__)
 /* __builtin_cpu_supports also asks whether the operating system saves the wide registers. */
 static bool has_avx2(void) {

@@ -37,6 +37,9 @@ typedef enum { LLK_PORTABLE = 0, LLK_AVX2 = 1, LLK_AVX512 = 2, LLK_NEON = 3 } ll
 /* The best implementation this CPU (and the operating system) can run. AVX2 implies FMA and F16C. */
 llk_isa llk_best_isa(void);
 
+/* "portable", "avx2", "avx512" or "neon". Static, NUL-terminated. */
+const char *llk_isa_name(llk_isa isa);
+
 typedef struct {
     /* y[r, o] = sum_k x[r, k] w[o, k]   for r < rows, first <= o < last
      * x: f32 [rows, ldx >= inner];  w: dtype [>= last, inner], row-major;  y: f32 [rows, ldy >= last]. */

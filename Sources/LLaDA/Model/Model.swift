@@ -61,14 +61,8 @@ public final class Model: Sendable {
     /// The files a saved model needs beside its weights; nil if it is not packed and cannot be saved.
     let sideFiles: SideFiles?
 
-    /// The kernels this CPU gets: "avx512", "avx2" or "portable".
-    public static var kernelsName: String {
-        switch llk_best_isa() {
-        case LLK_AVX512: "avx512"
-        case LLK_AVX2: "avx2"
-        default: "portable"
-        }
-    }
+    /// The kernels this CPU gets: "avx512", "avx2", "neon" or "portable".
+    public static var kernelsName: String { String(cString: llk_isa_name(llk_best_isa())) }
 
     public var threads: Int { transformer.compute.team.size }
 
