@@ -67,7 +67,7 @@ private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LL
     if let capacity = fields[\.expert_capacity] { options.expertCapacity = Int(capacity) }
     // -1 has the engine look for one.
     options.maskTokenID = fields[\.mask_token_id].flatMap { $0 == -1 ? nil : $0 }
-    options.eosTokenID = fields[\.eos_token_id].flatMap { $0 == -1 ? nil : $0 }
+    if let id = fields[\.eos_token_id], id != -1 { options.eosTokenIDs = [id] }
     if let useMmap = fields[flag: \.use_mmap] { options.useMmap = useMmap }
     return options
 }

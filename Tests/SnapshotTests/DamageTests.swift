@@ -85,7 +85,7 @@ import Testing
         let bytes = try decoder().snapshot()
         func options(_ change: (inout Model.Options) -> Void) throws -> Model {
             var options = Model.Options()
-            (options.maskTokenID, options.eosTokenID, options.threads) = (127, 126, 1)
+            (options.maskTokenID, options.eosTokenIDs, options.threads) = (127, [126], 1)
             change(&options)
             return try Model(path: Fixture.folder("gqa_group"), options: options)
         }
@@ -94,7 +94,7 @@ import Testing
         #expect(try message(Run.all("mini_like")[0].model(), bytes) != nil)
         #expect(try #require(message(options { $0.dtype = .bf16 }, bytes)).contains("another model"))
         #expect(try #require(message(options { $0.expertCapacity = 6 }, bytes)).contains("another model"))
-        #expect(try #require(message(options { $0.eosTokenID = 9 }, bytes)).contains("end-of-sequence"))
+        #expect(try #require(message(options { $0.eosTokenIDs = [9] }, bytes)).contains("end-of-sequence"))
         #expect(try #require(message(options { $0.maskTokenID = 9 }, bytes)).contains("mask id"))
     }
 

@@ -119,7 +119,7 @@ import Testing
         var options = Model.Options()
         options.dtype = dtype
         options.threads = 2
-        (options.maskTokenID, options.eosTokenID) = (127, 126)
+        (options.maskTokenID, options.eosTokenIDs) = (127, [126])
         let model = try Model(path: Fixture.folder("gqa_group"), options: options)
         let run = try #require(try Run.all("gqa_group").first { $0.algo == "hf21" && $0.block_length == 8 })
         let decoder = try Decoder(model, prompt: run.prompt, options: run.options)

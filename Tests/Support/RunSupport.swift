@@ -73,7 +73,7 @@ package struct Run: Decodable, Sendable {
     package func model(threads: Int = 1, keyValues: Model.DType = .auto) throws -> Model {
         var options = Model.Options()
         options.maskTokenID = mask_id
-        options.eosTokenID = eos_id
+        options.eosTokenIDs = [eos_id]
         options.threads = threads
         options.kvDType = keyValues
         return try Model(path: Fixture.folder(String(id.split(separator: "/")[0])), options: options)

@@ -30,8 +30,9 @@ public final class Model: Sendable {
         public var threads = 0
         /// Nil: from `generation_config.json`, `config.json`, the tokenizer's `<|mask|>`, or 156895 if the vocabulary has it.
         public var maskTokenID: Int32?
-        /// Nil: likewise, `<|endoftext|>` and 156892.
-        public var eosTokenID: Int32?
+        /// Any of them ends a sequence. Empty: from `generation_config.json`, `config.json`, the tokenizer's `<|endoftext|>`, or
+        /// 156892 if the vocabulary has it.
+        public var eosTokenIDs: [Int32] = []
         public var blas = BLAS.auto
         /// LLaDA2.2's block routing for any model: the tokens of a block share so many experts of a layer. 0: as the config
         /// says.
@@ -234,7 +235,8 @@ private struct SpecialTokens {
     }
 
     func endOfSequence() throws(LLaDAError) -> [Int32] {
-        if let given = options.eosTokenID { return [try check(given, "eos_token_id")] }
+        for id in options.eosTokenIDs { _ = try check(id, "eos_token_id") }
+        if !options.eosTokenIDs.isEmpty { return options.eosTokenIDs }
         if !config.eosTokenIDs.isEmpty { return config.eosTokenIDs.map { Int32($0) } }
         return [known(tokenizer?.id(of: "<|endoftext|>")) ?? known(156_892)].compactMap { $0 }
     }
