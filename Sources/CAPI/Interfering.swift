@@ -20,7 +20,7 @@ public func llada_decoder_set_proposal(
 public func llada_decoder_set_token(
     _ decoder: OpaquePointer?, _ position: Int32, _ token: Int32, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    interfere(decoder, error) { (decoder) throws(LLaDAError) in try decoder.setToken(token, at: Int(position)) }
+    interfere(decoder, error) { (decoder) throws(LLaDAError) in try decoder.setToken(at: Int(position), to: token) }
 }
 
 @_cdecl("llada_decoder_mask") @implementation

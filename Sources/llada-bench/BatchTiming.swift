@@ -53,7 +53,7 @@ struct BatchTiming {
         return try (0..<count).map { index in
             let fork = try origin.fork()
             for offset in 0..<timing.block - 1 {
-                try fork.setToken(tokens[timing.prefix + index * timing.block + offset], at: timing.prefix + offset)
+                try fork.setToken(at: timing.prefix + offset, to: tokens[timing.prefix + index * timing.block + offset])
             }
             return fork
         }

@@ -100,7 +100,7 @@ import Testing
                 try same("step")
             case 7 where !plain.isFinished:
                 let (position, token) = (dice.roll(plain.canvasLength), Int32(dice.roll(90)))
-                for one in [plain, decoder] { try one.setToken(token, at: position) }
+                for one in [plain, decoder] { try one.setToken(at: position, to: token) }
             case 8:
                 let last = plain.isFinished ? blocks : plain.active.upperBound / options.blockLength
                 let position = dice.roll(last + 1) * options.blockLength

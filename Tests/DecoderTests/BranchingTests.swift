@@ -59,11 +59,11 @@ import Testing
         for token: Int32 in [3, 4, 5] {
             let fork = try trunk.fork()
             let before = fork.computedPositions
-            try fork.setToken(token, at: position)
+            try fork.setToken(at: position, to: token)
             try fork.lock(at: position, true)
             let alone = try Decoder(model, prompt: run.prompt, options: run.options)
             try alone.step()
-            try alone.setToken(token, at: position)
+            try alone.setToken(at: position, to: token)
             try alone.lock(at: position, true)
             #expect(try Trace.rest(of: fork) == Trace.rest(of: alone))
             #expect(before == 0)
@@ -137,7 +137,7 @@ import Testing
         while decoder.settledLength < run.prompt.count / 8 * 8 + 16 { try decoder.step() }
         try decoder.forward()
         let edited = decoder.active.lowerBound - 16
-        try decoder.setToken(decoder.canvas[edited] == 5 ? 6 : 5, at: edited)
+        try decoder.setToken(at: edited, to: decoder.canvas[edited] == 5 ? 6 : 5)
         let before = decoder.computedPositions
         try decoder.forward()
         #expect(decoder.computedPositions - before == 24)

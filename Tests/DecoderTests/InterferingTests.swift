@@ -19,7 +19,7 @@ import Testing
 
     @Test func lockedPositionsStay() throws {
         let decoder = try plain()
-        try decoder.setToken(12, at: 1)
+        try decoder.setToken(at: 1, to: 12)
         try decoder.lock(at: 1, true)
         try decoder.lock(at: 3, true)
         try decoder.run()
@@ -49,7 +49,7 @@ import Testing
         let decoder = try plain()
         try decoder.forward()
         try decoder.propose()
-        try decoder.setToken(12, at: 1)
+        try decoder.setToken(at: 1, to: 12)
         try decoder.lock(at: 1, true)
         try decoder.apply()
         #expect(Array(decoder.canvas[..<4]) == [1, 12, 2, 3])
@@ -88,11 +88,11 @@ import Testing
         #expect(status { try decoder.apply() } == .state)
         #expect(status { try decoder.setProposal([]) } == .state)
         #expect(status { _ = try decoder.logits(at: 1) } == .state)
-        #expect(status { try decoder.setToken(16, at: 1) } == .invalidArgument)
-        #expect(status { try decoder.setToken(-1, at: 1) } == .invalidArgument)
-        #expect(status { try decoder.setToken(3, at: 8) } == .invalidArgument)
-        #expect(status { try decoder.setToken(3, at: -1) } == .invalidArgument)
-        #expect(status { try decoder.setToken(mask, at: 1) } == .specialToken)
+        #expect(status { try decoder.setToken(at: 1, to: 16) } == .invalidArgument)
+        #expect(status { try decoder.setToken(at: 1, to: -1) } == .invalidArgument)
+        #expect(status { try decoder.setToken(at: 8, to: 3) } == .invalidArgument)
+        #expect(status { try decoder.setToken(at: -1, to: 3) } == .invalidArgument)
+        #expect(status { try decoder.setToken(at: 1, to: mask) } == .specialToken)
         #expect(status { try decoder.mask(at: 0) } == .invalidArgument)
         #expect(status { try decoder.ban(99, at: nil, true) } == .invalidArgument)
         try decoder.forward()
@@ -105,7 +105,7 @@ import Testing
         #expect(status { _ = try decoder.logits(at: 4) } == .invalidArgument)
         try decoder.run()
         #expect(status { try decoder.step() } == .state)
-        #expect(status { try decoder.setToken(3, at: 1) } == .state)
+        #expect(status { try decoder.setToken(at: 1, to: 3) } == .state)
     }
 
     @Test func aMaskInThePromptIsInfillingOrRefused() throws {

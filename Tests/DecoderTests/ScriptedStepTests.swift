@@ -38,7 +38,7 @@ private struct Units: Decodable {
                 prompt: [],
                 options: options)
             for (position, token) in step.x.enumerated() where token != mask {
-                try decoder.setToken(token, at: position)
+                try decoder.setToken(at: position, to: token)
             }
             try decoder.step()
             #expect(Array(decoder.canvas) == (penalised ? step.penalised : step.plain))

@@ -107,7 +107,7 @@ import Testing
         for decoder in [decoder, plain] {
             try decoder.run()
             try decoder.truncate(to: 16)
-            try decoder.setToken(9, at: 3)
+            try decoder.setToken(at: 3, to: 9)
         }
         #expect(try Trace.rest(of: decoder) == Trace.rest(of: plain))
         #expect(cache.statistics.bytes <= cache.statistics.maxBytes)

@@ -16,7 +16,7 @@ import Testing
         options.policy.penaltyLambda = 0.25
         let decoder = try Decoder(run.model(), prompt: [3, 1, 4, 1, 5], options: options)
         try decoder.step()
-        try decoder.setToken(9, at: 1)
+        try decoder.setToken(at: 1, to: 9)
         try decoder.ban(7, at: nil, true)
         try decoder.ban(8, at: 6, true)
         try decoder.lock(at: 15, true)

@@ -103,7 +103,7 @@ import Testing
                 try decoder.ban(Int32(forwards % 20), at: forwards % 2 == 0 ? nil : last, true)
                 try decoder.propose()
                 if decoder.states[last] != Decoder.PositionState.prompt.rawValue {
-                    try decoder.setToken(Int32(30 + forwards % 5), at: last)
+                    try decoder.setToken(at: last, to: Int32(30 + forwards % 5))
                     try decoder.lock(at: last, forwards % 3 != 0)
                 }
                 if forwards % 4 == 1 { try decoder.disableExpert(forwards % 3, layer: 1) }

@@ -28,7 +28,7 @@ extension Decoder {
 
     /// Writes a token anywhere. In a finished block or the prompt its K/V and that of all blocks behind it is computed
     /// anew at the next forward; their tokens stay. In a block to come it is a draft that waits.
-    public func setToken(_ token: Int32, at position: Int) throws(LLaDAError) {
+    public func setToken(at position: Int, to token: Int32) throws(LLaDAError) {
         try checkUnfinished("set_token")
         try check(position: position)
         try check(token: token)
