@@ -7,11 +7,15 @@ public func llada_decoder_fork(
     _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
-        let decoder = try DecoderHandle.at(decoder).look()
+        let handle = try DecoderHandle.at(decoder)
+        let decoder = try handle.look()
         guard let fork else { throw .null("fork") }
         var newPolicy: Policy?
         if let policy { newPolicy = try Policy(policy) }
-        let created = DecoderHandle(try decoder.fork(policy: newPolicy))
+        let copy = try decoder.fork(policy: newPolicy)
+        let created = DecoderHandle(copy)
+        // The rule that the engine copied calls the host with the origin.
+        created.setRule(handle.hostRule, of: copy)
         fork.pointee = OpaquePointer(Unmanaged.passRetained(created).toOpaque())
     }
 }

@@ -3,6 +3,12 @@ import Glibc
 import LLaDA
 import Synchronization
 
+/// A C rule, and what is handed to it.
+struct HostRule {
+    let function: llada_rule
+    let user: UnsafeMutableRawPointer?
+}
+
 /// What a `llada_decoder` points to: the decoder, who is at work on it, and the arrays lent out as views.
 final class DecoderHandle {
     private let decoder: Decoder
@@ -15,6 +21,9 @@ final class DecoderHandle {
 
     /// Whether that callback is a rule; for its thread alone.
     private var isInRule = false
+
+    /// The rule as the host gave it, for forks.
+    var hostRule: HostRule?
 
     private var edits: UnsafeBufferPointer<llada_edit>?
     private var events: UnsafeBufferPointer<llada_event>?

@@ -68,21 +68,28 @@ public func llada_decoder_set_rule(
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let handle = try DecoderHandle.at(decoder)
-        let called = handle.rule(rule, decoder, user)
-        try handle.work { (decoder) throws(LLaDAError) in decoder.rule = called }
+        try handle.work { (decoder) throws(LLaDAError) in
+            handle.setRule(rule.map { HostRule(function: $0, user: user) }, of: decoder)
+        }
     }
 }
 
 extension DecoderHandle {
-    /// A C rule as the engine wants it. The handle owns the decoder, and with it the rule.
-    fileprivate func rule(
-        _ rule: llada_rule?, _ pointer: OpaquePointer?, _ user: UnsafeMutableRawPointer?
-    ) -> ((Decoder) throws(LLaDAError) -> Void)? {
-        guard let rule else { return nil }
-        unowned let handle = self
-        func call(_: Decoder) throws(LLaDAError) {
-            if handle.callRule({ rule(pointer, user) }) != 0 { throw LLaDAError(.stopped, "the rule asked to stop") }
+    /// Gives the handle's decoder a rule in C, which is called with the handle.
+    func setRule(_ rule: HostRule?, of decoder: Decoder) {
+        hostRule = rule
+        guard let rule else {
+            decoder.rule = nil
+            return
         }
-        return call
+        // The handle owns the decoder, and with it the rule.
+        unowned let handle = self
+        let pointer = OpaquePointer(Unmanaged.passUnretained(self).toOpaque())
+        func call(_: Decoder) throws(LLaDAError) {
+            if handle.callRule({ rule.function(pointer, rule.user) }) != 0 {
+                throw LLaDAError(.stopped, "the rule asked to stop")
+            }
+        }
+        decoder.rule = call
     }
 }

@@ -74,7 +74,7 @@ public final class Decoder {
     public internal(set) var events: [Event] = []
 
     /// The host's part in `propose`: called when the policy has made its proposal, and free to look and interfere, `setProposal`
-    /// and `blockEnds` above all. What it throws is thrown by `propose`. A fork has none.
+    /// and `blockEnds` above all. What it throws is thrown by `propose`. A fork has the same, called with the fork.
     public var rule: ((Decoder) throws(LLaDAError) -> Void)?
     /// Whether the active block is done after the next `apply`; nil: the policy decides. Forgotten at each `apply`.
     public var blockEnds: Bool?
@@ -187,7 +187,7 @@ public final class Decoder {
         )
         (forwards, commits, prefills, edits) = (other.forwards, other.commits, other.prefills, other.edits)
         (events, pending, edited, bans) = (other.events, other.pending, other.edited, other.bans)
-        (progress, answerEnd, blockEnds) = (other.progress, other.answerEnd, other.blockEnds)
+        (progress, answerEnd, blockEnds, rule) = (other.progress, other.answerEnd, other.blockEnds, other.rule)
         (forwarded, adjustments) = (other.forwarded, other.adjustments)
         predictedTokens.pointer.update(from: other.predictedTokens.pointer, count: forwarded.count)
         predictedConfidences.pointer.update(from: other.predictedConfidences.pointer, count: forwarded.count)
