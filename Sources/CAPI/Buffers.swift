@@ -22,11 +22,19 @@ struct CallerBuffer<Element: BitwiseCopyable> {
 
     /// Reports the count in any case, and writes all or nothing.
     func fill(_ values: [Element]) throws(LLaDAError) {
-        count.pointee = values.count
-        if values.count > capacity {
-            throw LLaDAError(.bufferTooSmall, "\(name) has room for \(capacity); \(values.count) are needed")
+        try fill(count: values.count) { _ in start?.update(from: values, count: values.count) }
+    }
+
+    /// Has `body` write `needed` elements into the buffer. The count is reported, unless it is `body` that fails.
+    func fill(
+        count needed: Int, _ body: (UnsafeMutableBufferPointer<Element>) throws(LLaDAError) -> Void
+    ) throws(LLaDAError) {
+        if needed > capacity {
+            count.pointee = needed
+            throw LLaDAError(.bufferTooSmall, "\(name) has room for \(capacity); \(needed) are needed")
         }
-        start?.update(from: values, count: values.count)
+        try body(UnsafeMutableBufferPointer(start: start, count: start == nil ? 0 : needed))
+        count.pointee = needed
     }
 }
 

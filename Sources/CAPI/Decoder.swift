@@ -3,7 +3,7 @@ import LLaDA
 
 @_cdecl("llada_decoder_options_init") @implementation
 public func llada_decoder_options_init(
-    _ options: UnsafeMutablePointer<llada_decoder_options>?, _ size: Int
+    _ options: UnsafeMutablePointer<llada_decoder_options>?, _ size: Int, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     let defaults = Decoder.Options()
     var result = llada_decoder_options()
@@ -12,20 +12,20 @@ public func llada_decoder_options_init(
     result.eos_early_stop = defaults.eosEarlyStop
     result.infill = defaults.infill
     result.use_cache = defaults.useCache
-    return answer(nil) { () throws(LLaDAError) in
+    return answer(error) { () throws(LLaDAError) in
         try CallerStruct.initialize(options, size, "llada_decoder_options", to: result)
     }
 }
 
 @_cdecl("llada_decoder_create") @implementation
 public func llada_decoder_create(
-    _ model: OpaquePointer?, _ prompt: UnsafePointer<Int32>?, _ prompt_length: Int,
+    _ model: OpaquePointer?, _ prompt: UnsafePointer<Int32>?, _ prompt_count: Int,
     _ options: UnsafePointer<llada_decoder_options>?, _ decoder: UnsafeMutablePointer<OpaquePointer?>?,
     _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let model = try CAPI.model(model)
-        let prompt = try elements(prompt, prompt_length, "prompt", "prompt_length")
+        let prompt = try elements(prompt, prompt_count, "prompt", "prompt_count")
         guard let decoder else { throw .null("decoder") }
         let options = try decoderOptions(options)
         let created = DecoderHandle(try Decoder(model, prompt: Array(prompt), options: options))

@@ -26,6 +26,11 @@ public func llada_status_name(_ status: llada_status) -> UnsafePointer<CChar>? {
     }
 }
 
+/// The bytes of a literal: NUL-terminated, and there as long as the library is.
+private func cString(_ literal: StaticString) -> UnsafePointer<CChar> {
+    UnsafeRawPointer(literal.utf8Start).assumingMemoryBound(to: CChar.self)
+}
+
 /// Runs the body of an export: what it throws becomes the status, and the words in the caller's `report`.
 func answer(
     _ report: UnsafeMutablePointer<llada_error>?, _ body: () throws(LLaDAError) -> Void

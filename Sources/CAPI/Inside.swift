@@ -3,7 +3,7 @@ import LLaDA
 
 @_cdecl("llada_decoder_watch") @implementation
 public func llada_decoder_watch(
-    _ decoder: OpaquePointer?, _ what: UInt32, _ error: UnsafeMutablePointer<llada_error>?
+    _ decoder: OpaquePointer?, _ what: llada_watch_flags, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     work(decoder, error) { (decoder) throws(LLaDAError) in
         let known = UInt32(LLADA_WATCH_ROUTING | LLADA_WATCH_HIDDEN)
@@ -56,7 +56,7 @@ public func llada_decoder_expert_usage(
 
 @_cdecl("llada_decoder_disable_expert") @implementation
 public func llada_decoder_disable_expert(
-    _ decoder: OpaquePointer?, _ layer: Int32, _ expert: Int32, _ disabled: Bool,
+    _ decoder: OpaquePointer?, _ expert: Int32, _ layer: Int32, _ disabled: Bool,
     _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     work(decoder, error) { (decoder) throws(LLaDAError) in

@@ -39,7 +39,7 @@ public func llada_decoder_lock(
 
 @_cdecl("llada_decoder_ban") @implementation
 public func llada_decoder_ban(
-    _ decoder: OpaquePointer?, _ position: Int32, _ token: Int32, _ banned: Bool,
+    _ decoder: OpaquePointer?, _ token: Int32, _ position: Int32, _ banned: Bool,
     _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     interfere(decoder, error) { (decoder) throws(LLaDAError) in

@@ -3,30 +3,30 @@ import LLaDA
 
 @_cdecl("llada_decoder_get_state") @implementation
 public func llada_decoder_get_state(
-    _ decoder: OpaquePointer?, _ state: UnsafeMutablePointer<llada_decoder_state>?
+    _ decoder: OpaquePointer?, _ state: UnsafeMutablePointer<llada_decoder_state>?,
+    _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    answer(nil) { () throws(LLaDAError) in
+    answer(error) { () throws(LLaDAError) in
         let decoder = try DecoderHandle.at(decoder).look()
         guard let state else { throw .null("state") }
         var result = llada_decoder_state()
         result.phase = decoder.phase.rawValue
         result.finish_reason = decoder.finishReason.rawValue
-        result.finished = decoder.isFinished
-        result.editing_blocks = decoder.isEditingBlocks
         result.block_length = Int32(clamping: decoder.blockLength)
         result.prompt_length = Int32(clamping: decoder.promptLength)
+        result.gen_length = Int32(clamping: decoder.options.genLength)
         result.canvas_length = Int32(clamping: decoder.canvasLength)
         result.settled_length = Int32(clamping: decoder.settledLength)
         result.active_first = Int32(clamping: decoder.active.lowerBound)
         result.active_count = Int32(clamping: decoder.active.count)
         result.block_step = Int32(clamping: decoder.blockStep)
-        result.forwards = Int64(decoder.forwards)
-        result.commits = Int64(decoder.commits)
-        result.prefills = Int64(decoder.prefills)
-        result.edits = Int64(decoder.edits)
-        result.gen_length = Int32(clamping: decoder.options.genLength)
-        result.computed_positions = Int64(decoder.computedPositions)
-        result.reused_positions = Int64(decoder.reusedPositions)
+        result.editing_blocks = decoder.isEditingBlocks
+        result.forwards = UInt64(clamping: decoder.forwards)
+        result.commits = UInt64(clamping: decoder.commits)
+        result.prefills = UInt64(clamping: decoder.prefills)
+        result.edits = UInt64(clamping: decoder.edits)
+        result.computed_positions = UInt64(clamping: decoder.computedPositions)
+        result.reused_positions = UInt64(clamping: decoder.reusedPositions)
         try CallerStruct(state, "llada_decoder_state").write(result)
     }
 }
@@ -34,13 +34,28 @@ public func llada_decoder_get_state(
 @_cdecl("llada_decoder_canvas") @implementation
 public func llada_decoder_canvas(
     _ decoder: OpaquePointer?, _ tokens: UnsafeMutablePointer<UnsafePointer<Int32>?>?,
-    _ states: UnsafeMutablePointer<UnsafePointer<UInt8>?>?, _ count: UnsafeMutablePointer<Int>?
+    _ states: UnsafeMutablePointer<UnsafePointer<llada_position_state>?>?, _ count: UnsafeMutablePointer<Int>?,
+    _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    answer(nil) { () throws(LLaDAError) in
+    answer(error) { () throws(LLaDAError) in
         let decoder = try DecoderHandle.at(decoder).look()
         tokens?.pointee = decoder.canvas.baseAddress
         states?.pointee = decoder.states.baseAddress
         count?.pointee = decoder.canvas.count
+    }
+}
+
+@_cdecl("llada_decoder_locked") @implementation
+public func llada_decoder_locked(
+    _ decoder: OpaquePointer?, _ locked: UnsafeMutablePointer<UnsafePointer<Bool>?>?,
+    _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let decoder = try DecoderHandle.at(decoder).look()
+        guard let locked else { throw .null("locked") }
+        guard let count else { throw .null("count") }
+        locked.pointee = decoder.locked.baseAddress
+        count.pointee = decoder.locked.count
     }
 }
 
@@ -55,33 +70,12 @@ public func llada_decoder_output(
     }
 }
 
-@_cdecl("llada_decoder_predictions") @implementation
-public func llada_decoder_predictions(
-    _ decoder: OpaquePointer?, _ first: UnsafeMutablePointer<Int32>?,
-    _ tokens: UnsafeMutablePointer<UnsafePointer<Int32>?>?,
-    _ confidences: UnsafeMutablePointer<UnsafePointer<Float>?>?, _ count: UnsafeMutablePointer<Int>?
-) -> llada_status {
-    answer(nil) { () throws(LLaDAError) in
-        let decoder = try DecoderHandle.at(decoder).look()
-        guard let first else { throw .null("first") }
-        guard let tokens else { throw .null("tokens") }
-        guard let confidences else { throw .null("confidences") }
-        guard let count else { throw .null("count") }
-        guard let predictions = decoder.predictions else {
-            throw LLaDAError(.state, "there are no predictions before the first forward")
-        }
-        first.pointee = Int32(clamping: predictions.first)
-        tokens.pointee = predictions.tokens.baseAddress
-        confidences.pointee = predictions.confidences.baseAddress
-        count.pointee = predictions.tokens.count
-    }
-}
-
 @_cdecl("llada_decoder_active") @implementation
 public func llada_decoder_active(
-    _ decoder: OpaquePointer?, _ active: UnsafeMutablePointer<llada_active>?
+    _ decoder: OpaquePointer?, _ active: UnsafeMutablePointer<llada_active>?,
+    _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    answer(nil) { () throws(LLaDAError) in
+    answer(error) { () throws(LLaDAError) in
         let decoder = try DecoderHandle.at(decoder).look()
         guard let active else { throw .null("active") }
         guard let predictions = decoder.predictions, let tokens = decoder.canvas.baseAddress,
@@ -104,9 +98,9 @@ public func llada_decoder_active(
 @_cdecl("llada_decoder_step_map") @implementation
 public func llada_decoder_step_map(
     _ decoder: OpaquePointer?, _ forwards: UnsafeMutablePointer<UnsafePointer<Int32>?>?,
-    _ count: UnsafeMutablePointer<Int>?
+    _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    answer(nil) { () throws(LLaDAError) in
+    answer(error) { () throws(LLaDAError) in
         let decoder = try DecoderHandle.at(decoder).look()
         guard let forwards else { throw .null("forwards") }
         forwards.pointee = decoder.stepMap.baseAddress
@@ -116,13 +110,13 @@ public func llada_decoder_step_map(
 
 @_cdecl("llada_decoder_candidates") @implementation
 public func llada_decoder_candidates(
-    _ decoder: OpaquePointer?, _ position: Int32, _ k: Int, _ candidates: UnsafeMutablePointer<llada_candidate>?,
+    _ decoder: OpaquePointer?, _ position: Int32, _ candidates: UnsafeMutablePointer<llada_candidate>?, _ capacity: Int,
     _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let decoder = try DecoderHandle.at(decoder).look()
-        let buffer = try CallerBuffer(candidates, capacity: k, count: count, "candidates")
-        let best = try decoder.candidates(at: Int(position), count: Int(clamping: UInt(bitPattern: k)))
+        let buffer = try CallerBuffer(candidates, capacity: capacity, count: count, "candidates")
+        let best = try decoder.candidates(at: Int(position), count: Int(clamping: UInt(bitPattern: capacity)))
         try buffer.fill(best.map { llada_candidate(token: $0.token, logit: $0.logit, probability: $0.probability) })
     }
 }
@@ -145,9 +139,9 @@ public func llada_decoder_logits(
 @_cdecl("llada_decoder_proposal") @implementation
 public func llada_decoder_proposal(
     _ decoder: OpaquePointer?, _ edits: UnsafeMutablePointer<UnsafePointer<llada_edit>?>?,
-    _ count: UnsafeMutablePointer<Int>?
+    _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    answer(nil) { () throws(LLaDAError) in
+    answer(error) { () throws(LLaDAError) in
         let handle = try DecoderHandle.at(decoder)
         let decoder = try handle.look()
         guard let edits else { throw .null("edits") }
@@ -173,9 +167,9 @@ extension llada_edit {
 @_cdecl("llada_decoder_events") @implementation
 public func llada_decoder_events(
     _ decoder: OpaquePointer?, _ events: UnsafeMutablePointer<UnsafePointer<llada_event>?>?,
-    _ count: UnsafeMutablePointer<Int>?
+    _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    answer(nil) { () throws(LLaDAError) in
+    answer(error) { () throws(LLaDAError) in
         let handle = try DecoderHandle.at(decoder)
         let decoder = try handle.look()
         guard let events else { throw .null("events") }

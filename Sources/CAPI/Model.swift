@@ -8,16 +8,16 @@ func model(_ handle: OpaquePointer?) throws(LLaDAError) -> Model {
 }
 
 @_cdecl("llada_model_options_init") @implementation
-public func llada_model_options_init(_ options: UnsafeMutablePointer<llada_model_options>?, _ size: Int) -> llada_status
-{
+public func llada_model_options_init(
+    _ options: UnsafeMutablePointer<llada_model_options>?, _ size: Int, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
     var defaults = llada_model_options()
     defaults.dtype = llada_dtype(LLADA_DTYPE_AUTO)
-    defaults.mask_token_id = -1
-    defaults.eos_token_id = -1
     defaults.kv_dtype = llada_dtype(LLADA_DTYPE_AUTO)
+    defaults.mask_token_id = -1
     defaults.blas = llada_blas(LLADA_BLAS_AUTO)
     defaults.use_mmap = true
-    return answer(nil) { () throws(LLaDAError) in
+    return answer(error) { () throws(LLaDAError) in
         try CallerStruct.initialize(options, size, "llada_model_options", to: defaults)
     }
 }
@@ -67,7 +67,9 @@ private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LL
     if let capacity = fields[\.expert_capacity] { options.expertCapacity = Int(capacity) }
     // -1 has the engine look for one.
     options.maskTokenID = fields[\.mask_token_id].flatMap { $0 == -1 ? nil : $0 }
-    if let id = fields[\.eos_token_id], id != -1 { options.eosTokenIDs = [id] }
+    if let ids = fields[\.eos_token_ids], let count = fields[\.eos_token_id_count] {
+        options.eosTokenIDs = Array(try elements(ids, count, "eos_token_ids", "eos_token_id_count"))
+    }
     if let useMmap = fields[flag: \.use_mmap] { options.useMmap = useMmap }
     return options
 }
@@ -115,9 +117,10 @@ public func llada_model_free(_ model: OpaquePointer?) {
 
 @_cdecl("llada_model_get_info") @implementation
 public func llada_model_get_info(
-    _ model: OpaquePointer?, _ info: UnsafeMutablePointer<llada_model_info>?
+    _ model: OpaquePointer?, _ info: UnsafeMutablePointer<llada_model_info>?,
+    _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    answer(nil) { () throws(LLaDAError) in
+    answer(error) { () throws(LLaDAError) in
         let model = try CAPI.model(model)
         guard let info else { throw .null("info") }
         let config = model.config
@@ -136,27 +139,41 @@ public func llada_model_get_info(
         result.max_position_embeddings = Int32(clamping: config.maxPositionEmbeddings)
         result.mask_token_id = model.maskTokenID ?? -1
         result.eos_token_id = model.eosTokenIDs.first ?? -1
+        result.dtype = model.dtype.code
+        result.kv_dtype = model.kvDType.code
         result.threads = Int32(clamping: model.threads)
         result.has_tokenizer = model.tokenizer != nil
         result.has_chat_template = model.chatTemplate != nil
         result.num_parameters = UInt64(clamping: model.numParameters)
         result.weight_bytes = UInt64(clamping: model.weightBytes)
-        result.dtype = model.dtype.code
-        result.kv_dtype = model.kvDType.code
         try CallerStruct(info, "llada_model_info").write(result)
+    }
+}
+
+@_cdecl("llada_model_eos_token_ids") @implementation
+public func llada_model_eos_token_ids(
+    _ model: OpaquePointer?, _ ids: UnsafeMutablePointer<Int32>?, _ capacity: Int, _ count: UnsafeMutablePointer<Int>?,
+    _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let model = try CAPI.model(model)
+        try CallerBuffer(ids, capacity: capacity, count: count, "ids").fill(model.eosTokenIDs)
     }
 }
 
 @_cdecl("llada_model_logits") @implementation
 public func llada_model_logits(
-    _ model: OpaquePointer?, _ tokens: UnsafePointer<Int32>?, _ count: Int, _ block_length: Int32,
-    _ out: UnsafeMutablePointer<Float>?, _ capacity: Int, _ error: UnsafeMutablePointer<llada_error>?
+    _ model: OpaquePointer?, _ tokens: UnsafePointer<Int32>?, _ token_count: Int, _ block_length: Int32,
+    _ logits: UnsafeMutablePointer<Float>?, _ capacity: Int, _ count: UnsafeMutablePointer<Int>?,
+    _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let model = try CAPI.model(model)
-        let tokens = try elements(tokens, count, "tokens")
-        if out == nil && capacity != 0 { throw .null("out") }
-        let logits = UnsafeMutableBufferPointer(start: out, count: Int(clamping: UInt(bitPattern: capacity)))
-        try model.logits(tokens, blockLength: Int(block_length), into: logits)
+        let tokens = try elements(tokens, token_count, "tokens", "token_count")
+        let buffer = try CallerBuffer(logits, capacity: capacity, count: count, "logits")
+        // Neither factor is above Int32.max.
+        try buffer.fill(count: tokens.count * model.config.vocabSize) { (logits) throws(LLaDAError) in
+            try model.logits(tokens, blockLength: Int(block_length), into: logits)
+        }
     }
 }

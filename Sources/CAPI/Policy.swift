@@ -3,9 +3,10 @@ import LLaDA
 
 @_cdecl("llada_policy_init") @implementation
 public func llada_policy_init(
-    _ policy: UnsafeMutablePointer<llada_policy>?, _ size: Int, _ preset: llada_preset
+    _ policy: UnsafeMutablePointer<llada_policy>?, _ size: Int, _ preset: llada_preset,
+    _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    answer(nil) { () throws(LLaDAError) in
+    answer(error) { () throws(LLaDAError) in
         let values: Policy =
             switch Int(preset) {
             case LLADA_PRESET_LOW_CONFIDENCE: .lowConfidence
@@ -18,8 +19,20 @@ public func llada_policy_init(
     }
 }
 
+@_cdecl("llada_decoder_get_policy") @implementation
+public func llada_decoder_get_policy(
+    _ decoder: OpaquePointer?, _ policy: UnsafeMutablePointer<llada_policy>?,
+    _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let decoder = try DecoderHandle.at(decoder).look()
+        guard let policy else { throw .null("policy") }
+        try CallerStruct(policy, "llada_policy").write(llada_policy(decoder.options.policy))
+    }
+}
+
 extension llada_policy {
-    init(_ policy: Policy) {
+    fileprivate init(_ policy: Policy) {
         self.init()
         kind = llada_policy_kind(
             policy.kind == .lowConfidence ? LLADA_POLICY_LOW_CONFIDENCE : LLADA_POLICY_JOINT_THRESHOLD)

@@ -28,9 +28,10 @@ public func llada_prefix_cache_free(_ cache: OpaquePointer?) {
 
 @_cdecl("llada_prefix_cache_get_info") @implementation
 public func llada_prefix_cache_get_info(
-    _ cache: OpaquePointer?, _ info: UnsafeMutablePointer<llada_prefix_cache_info>?
+    _ cache: OpaquePointer?, _ info: UnsafeMutablePointer<llada_prefix_cache_info>?,
+    _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
-    answer(nil) { () throws(LLaDAError) in
+    answer(error) { () throws(LLaDAError) in
         let statistics = try prefixCache(cache).statistics
         guard let info else { throw .null("info") }
         var result = llada_prefix_cache_info()
@@ -60,6 +61,8 @@ public func llada_prefix_cache_pin(
 }
 
 @_cdecl("llada_prefix_cache_clear") @implementation
-public func llada_prefix_cache_clear(_ cache: OpaquePointer?) -> llada_status {
-    answer(nil) { () throws(LLaDAError) in try prefixCache(cache).clear() }
+public func llada_prefix_cache_clear(
+    _ cache: OpaquePointer?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in try prefixCache(cache).clear() }
 }

@@ -5,17 +5,17 @@ import LLaDA
 @_cdecl("llada_decoder_save") @implementation
 public func llada_decoder_save(
     _ decoder: OpaquePointer?, _ with_pages: Bool, _ buffer: UnsafeMutableRawPointer?, _ capacity: Int,
-    _ size: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
+    _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let decoder = try DecoderHandle.at(decoder).look()
-        guard let size else { throw .null("size") }
+        guard let count else { throw .null("count") }
         if buffer == nil && capacity != 0 { throw .null("buffer") }
         // A `size_t` arrives as `Int`; one above `Int.max` is simply much room.
         let room = capacity < 0 ? Int.max : capacity
         let needed = try decoder.snapshot(
             into: UnsafeMutableRawBufferPointer(start: buffer, count: room), includingPages: with_pages)
-        size.pointee = needed
+        count.pointee = needed
         if needed > room {
             throw LLaDAError(.bufferTooSmall, "buffer has room for \(room) bytes; \(needed) are needed")
         }
@@ -36,13 +36,15 @@ public func llada_decoder_save_file(
 
 @_cdecl("llada_decoder_restore") @implementation
 public func llada_decoder_restore(
-    _ model: OpaquePointer?, _ cache: OpaquePointer?, _ bytes: UnsafeRawPointer?, _ size: Int,
+    _ model: OpaquePointer?, _ cache: OpaquePointer?, _ snapshot: UnsafeRawPointer?, _ count: Int,
     _ decoder: UnsafeMutablePointer<OpaquePointer?>?, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     restore(model, cache, decoder, error) { (model, cache) throws(LLaDAError) in
-        guard size >= 0 else { throw .argument("size", found: UInt(bitPattern: size), expected: "at most \(Int.max)") }
-        if bytes == nil && size > 0 { throw .null("bytes") }
-        return try Decoder(model, restoring: UnsafeRawBufferPointer(start: bytes, count: size), prefixCache: cache)
+        guard count >= 0 else {
+            throw .argument("count", found: UInt(bitPattern: count), expected: "at most \(Int.max)")
+        }
+        if snapshot == nil && count > 0 { throw .null("snapshot") }
+        return try Decoder(model, restoring: UnsafeRawBufferPointer(start: snapshot, count: count), prefixCache: cache)
     }
 }
 
@@ -84,38 +86,13 @@ public func llada_prefix_cache_save(
 
 @_cdecl("llada_prefix_cache_load") @implementation
 public func llada_prefix_cache_load(
-    _ cache: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ tokens: UnsafeMutablePointer<UInt64>?,
+    _ cache: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ added: UnsafeMutablePointer<Int>?,
     _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let cache = try prefixCache(cache)
         guard let path else { throw .null("path") }
         let count = try withFile(path) { (path) throws(LLaDAError) in try cache.load(from: path) }
-        tokens?.pointee = UInt64(clamping: count)
-    }
-}
-
-@_cdecl("llada_decoder_get_policy") @implementation
-public func llada_decoder_get_policy(_ decoder: OpaquePointer?, _ policy: UnsafeMutablePointer<llada_policy>?)
-    -> llada_status
-{
-    answer(nil) { () throws(LLaDAError) in
-        let decoder = try DecoderHandle.at(decoder).look()
-        guard let policy else { throw .null("policy") }
-        try CallerStruct(policy, "llada_policy").write(llada_policy(decoder.options.policy))
-    }
-}
-
-@_cdecl("llada_decoder_locked") @implementation
-public func llada_decoder_locked(
-    _ decoder: OpaquePointer?, _ locked: UnsafeMutablePointer<UnsafePointer<Bool>?>?,
-    _ count: UnsafeMutablePointer<Int>?
-) -> llada_status {
-    answer(nil) { () throws(LLaDAError) in
-        let decoder = try DecoderHandle.at(decoder).look()
-        guard let locked else { throw .null("locked") }
-        guard let count else { throw .null("count") }
-        locked.pointee = decoder.locked.baseAddress
-        count.pointee = decoder.locked.count
+        added?.pointee = count
     }
 }

@@ -8,15 +8,15 @@ private func tokenizer(of model: Model) throws(LLaDAError) -> Tokenizer {
     return tokenizer
 }
 
-private func check(_ flags: UInt32, among known: Int, _ names: String) throws(LLaDAError) {
-    if flags & ~UInt32(known) != 0 {
+private func check(_ flags: llada_text_flags, among known: Int, _ names: String) throws(LLaDAError) {
+    if flags & ~llada_text_flags(known) != 0 {
         throw .argument("flags", found: "0x\(String(flags, radix: 16))", expected: "0, or \(names)")
     }
 }
 
 @_cdecl("llada_tokenize") @implementation
 public func llada_tokenize(
-    _ model: OpaquePointer?, _ text: UnsafePointer<CChar>?, _ length: Int, _ flags: UInt32,
+    _ model: OpaquePointer?, _ text: UnsafePointer<CChar>?, _ length: Int, _ flags: llada_text_flags,
     _ tokens: UnsafeMutablePointer<Int32>?, _ capacity: Int, _ count: UnsafeMutablePointer<Int>?,
     _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
@@ -33,7 +33,7 @@ public func llada_tokenize(
 
 @_cdecl("llada_detokenize") @implementation
 public func llada_detokenize(
-    _ model: OpaquePointer?, _ tokens: UnsafePointer<Int32>?, _ count: Int, _ flags: UInt32,
+    _ model: OpaquePointer?, _ tokens: UnsafePointer<Int32>?, _ count: Int, _ flags: llada_text_flags,
     _ text: UnsafeMutablePointer<CChar>?, _ capacity: Int, _ length: UnsafeMutablePointer<Int>?,
     _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {

@@ -1,4 +1,5 @@
 import CLLaDA
+import Glibc
 import LLaDA
 
 @_cdecl("llada_version") @implementation
@@ -7,18 +8,18 @@ public func llada_version() -> UInt32 {
 }
 
 @_cdecl("llada_version_string") @implementation
-public func llada_version_string() -> UnsafePointer<CChar>? { cString("0.1.0") }
+public func llada_version_string() -> UnsafePointer<CChar>? { Texts.version }
 
 @_cdecl("llada_build_info") @implementation
-public func llada_build_info() -> UnsafePointer<CChar>? {
-    switch Model.kernelsName {
-    case "avx512": cString("llada 0.1.0 (kernels: avx512)")
-    case "avx2": cString("llada 0.1.0 (kernels: avx2)")
-    default: cString("llada 0.1.0 (kernels: portable)")
-    }
-}
+public func llada_build_info() -> UnsafePointer<CChar>? { Texts.buildInfo }
 
-/// The bytes of a literal: NUL-terminated, and there as long as the library is.
-func cString(_ literal: StaticString) -> UnsafePointer<CChar> {
-    UnsafeRawPointer(literal.utf8Start).assumingMemoryBound(to: CChar.self)
+/// Made at the first call; they stay for ever.
+private enum Texts {
+    nonisolated(unsafe) static let version = lasting(number)
+    nonisolated(unsafe) static let buildInfo = lasting("llada \(number) (kernels: \(Model.kernelsName))")
+
+    private static let number = "\(LLADA_VERSION_MAJOR).\(LLADA_VERSION_MINOR).\(LLADA_VERSION_PATCH)"
+
+    /// A C string that is never freed; nil where there is no memory for it.
+    private static func lasting(_ text: String) -> UnsafePointer<CChar>? { UnsafePointer(strdup(text)) }
 }

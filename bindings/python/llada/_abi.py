@@ -15,7 +15,6 @@ from ctypes import (
     c_float,
     c_int,
     c_int32,
-    c_int64,
     c_size_t,
     c_uint8,
     c_uint32,
@@ -84,15 +83,16 @@ class ModelOptions(_Sized):
     _fields_ = [
         ("struct_size", c_uint32),
         ("dtype", c_int32),
-        ("threads", c_int32),
-        ("mask_token_id", c_int32),
-        ("eos_token_id", c_int32),
+        ("kv_dtype", c_int32),
         ("blas", c_int32),
-        ("use_mmap", c_bool),
+        ("threads", c_int32),
         ("expert_capacity", c_int32),
+        ("mask_token_id", c_int32),
+        ("use_mmap", c_bool),
+        ("eos_token_ids", POINTER(c_int32)),
+        ("eos_token_id_count", c_size_t),
         ("progress", ProgressCallback),
         ("progress_user", c_void_p),
-        ("kv_dtype", c_int32),
     ]
 
 
@@ -113,33 +113,13 @@ class ModelInfo(_Sized):
         ("max_position_embeddings", c_int32),
         ("mask_token_id", c_int32),
         ("eos_token_id", c_int32),
+        ("dtype", c_int32),
+        ("kv_dtype", c_int32),
         ("threads", c_int32),
         ("has_tokenizer", c_bool),
         ("has_chat_template", c_bool),
         ("num_parameters", c_uint64),
         ("weight_bytes", c_uint64),
-        ("dtype", c_int32),
-        ("kv_dtype", c_int32),
-    ]
-
-
-class NoisedSequence(Structure):
-    _fields_ = [
-        ("tokens", POINTER(c_int32)),
-        ("count", c_size_t),
-        ("noisy", POINTER(c_int32)),
-        ("versions", c_size_t),
-        ("prompt_length", c_size_t),
-    ]
-
-
-class ScoreOptions(_Sized):
-    _fields_ = [
-        ("struct_size", c_uint32),
-        ("block_length", c_int32),
-        ("everywhere", c_bool),
-        ("progress", ProgressCallback),
-        ("progress_user", c_void_p),
     ]
 
 
@@ -167,20 +147,6 @@ class Policy(_Sized):
     ]
 
 
-class PrefixCacheInfo(_Sized):
-    _fields_ = [
-        ("struct_size", c_uint32),
-        ("max_bytes", c_uint64),
-        ("bytes", c_uint64),
-        ("blocks", c_uint64),
-        ("pinned_blocks", c_uint64),
-        ("lookups", c_uint64),
-        ("hits", c_uint64),
-        ("reused_tokens", c_uint64),
-        ("evicted_blocks", c_uint64),
-    ]
-
-
 class DecoderOptions(_Sized):
     _fields_ = [
         ("struct_size", c_uint32),
@@ -202,22 +168,21 @@ class DecoderState(_Sized):
         ("struct_size", c_uint32),
         ("phase", c_int32),
         ("finish_reason", c_int32),
-        ("finished", c_bool),
-        ("editing_blocks", c_bool),
         ("block_length", c_int32),
         ("prompt_length", c_int32),
+        ("gen_length", c_int32),
         ("canvas_length", c_int32),
         ("settled_length", c_int32),
         ("active_first", c_int32),
         ("active_count", c_int32),
         ("block_step", c_int32),
-        ("forwards", c_int64),
-        ("commits", c_int64),
-        ("prefills", c_int64),
-        ("edits", c_int64),
-        ("gen_length", c_int32),
-        ("computed_positions", c_int64),
-        ("reused_positions", c_int64),
+        ("editing_blocks", c_bool),
+        ("forwards", c_uint64),
+        ("commits", c_uint64),
+        ("prefills", c_uint64),
+        ("edits", c_uint64),
+        ("computed_positions", c_uint64),
+        ("reused_positions", c_uint64),
     ]
 
 
@@ -257,6 +222,41 @@ class Event(Structure):
 
 Rule = CFUNCTYPE(c_int, c_void_p, c_void_p)
 
+
+class PrefixCacheInfo(_Sized):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("max_bytes", c_uint64),
+        ("bytes", c_uint64),
+        ("blocks", c_uint64),
+        ("pinned_blocks", c_uint64),
+        ("lookups", c_uint64),
+        ("hits", c_uint64),
+        ("reused_tokens", c_uint64),
+        ("evicted_blocks", c_uint64),
+    ]
+
+
+class NoisedSequence(Structure):
+    _fields_ = [
+        ("tokens", POINTER(c_int32)),
+        ("count", c_size_t),
+        ("noisy", POINTER(c_int32)),
+        ("versions", c_size_t),
+        ("prompt_length", c_int32),
+    ]
+
+
+class ScoreOptions(_Sized):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("block_length", c_int32),
+        ("everywhere", c_bool),
+        ("progress", ProgressCallback),
+        ("progress_user", c_void_p),
+    ]
+
+
 # Handles (llada_model *, llada_decoder *, llada_prefix_cache *) travel as c_void_p.
 _handle = c_void_p
 _error = POINTER(Error)
@@ -268,13 +268,70 @@ PROTOTYPES = {
     "llada_version_string": (c_char_p, []),
     "llada_build_info": (c_char_p, []),
     "llada_status_name": (c_char_p, [c_int32]),
-    "llada_model_options_init": (c_int32, [POINTER(ModelOptions), c_size_t]),
+    "llada_model_options_init": (c_int32, [POINTER(ModelOptions), c_size_t, _error]),
     "llada_model_open": (c_int32, [c_char_p, POINTER(ModelOptions), POINTER(_handle), _error]),
     "llada_model_save": (c_int32, [_handle, c_char_p, ProgressCallback, c_void_p, _error]),
     "llada_model_free": (None, [_handle]),
-    "llada_model_get_info": (c_int32, [_handle, POINTER(ModelInfo)]),
-    "llada_model_logits": (c_int32, [_handle, _tokens, c_size_t, c_int32, POINTER(c_float), c_size_t, _error]),
-    "llada_score_options_init": (c_int32, [POINTER(ScoreOptions), c_size_t]),
+    "llada_model_get_info": (c_int32, [_handle, POINTER(ModelInfo), _error]),
+    "llada_model_eos_token_ids": (c_int32, [_handle, _tokens, c_size_t, _count, _error]),
+    "llada_model_logits": (c_int32, [_handle, _tokens, c_size_t, c_int32, POINTER(c_float), c_size_t, _count, _error]),
+    "llada_tokenize": (c_int32, [_handle, c_char_p, c_size_t, c_uint32, _tokens, c_size_t, _count, _error]),
+    "llada_detokenize": (c_int32, [_handle, _tokens, c_size_t, c_uint32, POINTER(c_char), c_size_t, _count, _error]),
+    "llada_chat_tokenize": (
+        c_int32,
+        [_handle, POINTER(ChatMessage), c_size_t, c_bool, _tokens, c_size_t, _count, _error],
+    ),
+    "llada_decoder_options_init": (c_int32, [POINTER(DecoderOptions), c_size_t, _error]),
+    "llada_decoder_create": (c_int32, [_handle, _tokens, c_size_t, POINTER(DecoderOptions), POINTER(_handle), _error]),
+    "llada_decoder_free": (None, [_handle]),
+    "llada_decoder_forward": (c_int32, [_handle, _error]),
+    "llada_decoder_propose": (c_int32, [_handle, _error]),
+    "llada_decoder_apply": (c_int32, [_handle, _error]),
+    "llada_decoder_step": (c_int32, [_handle, _error]),
+    "llada_decoder_run_block": (c_int32, [_handle, StepCallback, c_void_p, _error]),
+    "llada_decoder_run": (c_int32, [_handle, StepCallback, c_void_p, _error]),
+    "llada_decoder_cancel": (None, [_handle]),
+    "llada_decoder_get_state": (c_int32, [_handle, POINTER(DecoderState), _error]),
+    "llada_decoder_canvas": (c_int32, [_handle, POINTER(_tokens), POINTER(POINTER(c_uint8)), _count, _error]),
+    "llada_decoder_locked": (c_int32, [_handle, POINTER(POINTER(c_bool)), _count, _error]),
+    "llada_decoder_output": (c_int32, [_handle, _tokens, c_size_t, _count, _error]),
+    "llada_decoder_active": (c_int32, [_handle, POINTER(Active), _error]),
+    "llada_decoder_candidates": (c_int32, [_handle, c_int32, POINTER(Candidate), c_size_t, _count, _error]),
+    "llada_decoder_logits": (c_int32, [_handle, c_int32, POINTER(POINTER(c_float)), _count, _error]),
+    "llada_decoder_proposal": (c_int32, [_handle, POINTER(POINTER(Edit)), _count, _error]),
+    "llada_decoder_events": (c_int32, [_handle, POINTER(POINTER(Event)), _count, _error]),
+    "llada_decoder_step_map": (c_int32, [_handle, POINTER(_tokens), _count, _error]),
+    "llada_decoder_set_proposal": (c_int32, [_handle, POINTER(Edit), c_size_t, _error]),
+    "llada_decoder_set_token": (c_int32, [_handle, c_int32, c_int32, _error]),
+    "llada_decoder_mask": (c_int32, [_handle, c_int32, _error]),
+    "llada_decoder_lock": (c_int32, [_handle, c_int32, c_bool, _error]),
+    "llada_decoder_ban": (c_int32, [_handle, c_int32, c_int32, c_bool, _error]),
+    "llada_decoder_end_block": (c_int32, [_handle, c_int32, _error]),
+    "llada_decoder_set_rule": (c_int32, [_handle, Rule, c_void_p, _error]),
+    "llada_policy_init": (c_int32, [POINTER(Policy), c_size_t, c_int32, _error]),
+    "llada_decoder_get_policy": (c_int32, [_handle, POINTER(Policy), _error]),
+    "llada_decoder_fork": (c_int32, [_handle, POINTER(Policy), POINTER(_handle), _error]),
+    "llada_decoder_truncate": (c_int32, [_handle, c_int32, _error]),
+    "llada_decoders_forward": (c_int32, [POINTER(_handle), c_size_t, _error]),
+    "llada_decoders_step": (c_int32, [POINTER(_handle), c_size_t, _error]),
+    "llada_decoders_run": (c_int32, [POINTER(_handle), c_size_t, c_size_t, StepCallback, c_void_p, _error]),
+    "llada_prefix_cache_create": (c_int32, [_handle, c_uint64, POINTER(_handle), _error]),
+    "llada_prefix_cache_free": (None, [_handle]),
+    "llada_prefix_cache_get_info": (c_int32, [_handle, POINTER(PrefixCacheInfo), _error]),
+    "llada_prefix_cache_pin": (c_int32, [_handle, _tokens, c_size_t, c_int32, c_bool, _count, _error]),
+    "llada_prefix_cache_clear": (c_int32, [_handle, _error]),
+    "llada_decoder_save": (c_int32, [_handle, c_bool, c_void_p, c_size_t, _count, _error]),
+    "llada_decoder_save_file": (c_int32, [_handle, c_bool, c_char_p, _error]),
+    "llada_decoder_restore": (c_int32, [_handle, _handle, c_void_p, c_size_t, POINTER(_handle), _error]),
+    "llada_decoder_restore_file": (c_int32, [_handle, _handle, c_char_p, POINTER(_handle), _error]),
+    "llada_prefix_cache_save": (c_int32, [_handle, c_char_p, _error]),
+    "llada_prefix_cache_load": (c_int32, [_handle, c_char_p, _count, _error]),
+    "llada_decoder_watch": (c_int32, [_handle, c_uint32, _error]),
+    "llada_decoder_routing": (c_int32, [_handle, c_int32, _tokens, POINTER(c_float), c_size_t, _count, _error]),
+    "llada_decoder_hidden": (c_int32, [_handle, c_int32, POINTER(c_float), c_size_t, _count, _error]),
+    "llada_decoder_expert_usage": (c_int32, [_handle, POINTER(c_uint64), c_size_t, _count, _error]),
+    "llada_decoder_disable_expert": (c_int32, [_handle, c_int32, c_int32, c_bool, _error]),
+    "llada_score_options_init": (c_int32, [POINTER(ScoreOptions), c_size_t, _error]),
     "llada_model_score": (
         c_int32,
         [
@@ -287,69 +344,10 @@ PROTOTYPES = {
             POINTER(c_float),
             POINTER(c_float),
             c_size_t,
+            _count,
             _error,
         ],
     ),
-    "llada_tokenize": (c_int32, [_handle, c_char_p, c_size_t, c_uint32, _tokens, c_size_t, _count, _error]),
-    "llada_detokenize": (c_int32, [_handle, _tokens, c_size_t, c_uint32, POINTER(c_char), c_size_t, _count, _error]),
-    "llada_chat_tokenize": (
-        c_int32,
-        [_handle, POINTER(ChatMessage), c_size_t, c_bool, _tokens, c_size_t, _count, _error],
-    ),
-    "llada_policy_init": (c_int32, [POINTER(Policy), c_size_t, c_int32]),
-    "llada_prefix_cache_create": (c_int32, [_handle, c_uint64, POINTER(_handle), _error]),
-    "llada_prefix_cache_free": (None, [_handle]),
-    "llada_prefix_cache_get_info": (c_int32, [_handle, POINTER(PrefixCacheInfo)]),
-    "llada_prefix_cache_pin": (c_int32, [_handle, _tokens, c_size_t, c_int32, c_bool, _count, _error]),
-    "llada_prefix_cache_clear": (c_int32, [_handle]),
-    "llada_decoder_options_init": (c_int32, [POINTER(DecoderOptions), c_size_t]),
-    "llada_decoder_create": (c_int32, [_handle, _tokens, c_size_t, POINTER(DecoderOptions), POINTER(_handle), _error]),
-    "llada_decoder_free": (None, [_handle]),
-    "llada_decoder_forward": (c_int32, [_handle, _error]),
-    "llada_decoder_propose": (c_int32, [_handle, _error]),
-    "llada_decoder_apply": (c_int32, [_handle, _error]),
-    "llada_decoder_step": (c_int32, [_handle, _error]),
-    "llada_decoder_run_block": (c_int32, [_handle, StepCallback, c_void_p, _error]),
-    "llada_decoder_run": (c_int32, [_handle, StepCallback, c_void_p, _error]),
-    "llada_decoder_cancel": (None, [_handle]),
-    "llada_decoders_forward": (c_int32, [POINTER(_handle), c_size_t, _error]),
-    "llada_decoders_step": (c_int32, [POINTER(_handle), c_size_t, _error]),
-    "llada_decoders_run": (c_int32, [POINTER(_handle), c_size_t, c_size_t, StepCallback, c_void_p, _error]),
-    "llada_decoder_fork": (c_int32, [_handle, POINTER(Policy), POINTER(_handle), _error]),
-    "llada_decoder_truncate": (c_int32, [_handle, c_int32, _error]),
-    "llada_decoder_get_state": (c_int32, [_handle, POINTER(DecoderState)]),
-    "llada_decoder_canvas": (c_int32, [_handle, POINTER(_tokens), POINTER(POINTER(c_uint8)), _count]),
-    "llada_decoder_output": (c_int32, [_handle, _tokens, c_size_t, _count, _error]),
-    "llada_decoder_predictions": (
-        c_int32,
-        [_handle, POINTER(c_int32), POINTER(_tokens), POINTER(POINTER(c_float)), _count],
-    ),
-    "llada_decoder_active": (c_int32, [_handle, POINTER(Active)]),
-    "llada_decoder_step_map": (c_int32, [_handle, POINTER(_tokens), _count]),
-    "llada_decoder_candidates": (c_int32, [_handle, c_int32, c_size_t, POINTER(Candidate), _count, _error]),
-    "llada_decoder_logits": (c_int32, [_handle, c_int32, POINTER(POINTER(c_float)), _count, _error]),
-    "llada_decoder_proposal": (c_int32, [_handle, POINTER(POINTER(Edit)), _count]),
-    "llada_decoder_events": (c_int32, [_handle, POINTER(POINTER(Event)), _count]),
-    "llada_decoder_set_proposal": (c_int32, [_handle, POINTER(Edit), c_size_t, _error]),
-    "llada_decoder_set_token": (c_int32, [_handle, c_int32, c_int32, _error]),
-    "llada_decoder_mask": (c_int32, [_handle, c_int32, _error]),
-    "llada_decoder_lock": (c_int32, [_handle, c_int32, c_bool, _error]),
-    "llada_decoder_ban": (c_int32, [_handle, c_int32, c_int32, c_bool, _error]),
-    "llada_decoder_end_block": (c_int32, [_handle, c_int32, _error]),
-    "llada_decoder_set_rule": (c_int32, [_handle, Rule, c_void_p, _error]),
-    "llada_decoder_watch": (c_int32, [_handle, c_uint32, _error]),
-    "llada_decoder_routing": (c_int32, [_handle, c_int32, _tokens, POINTER(c_float), c_size_t, _count, _error]),
-    "llada_decoder_hidden": (c_int32, [_handle, c_int32, POINTER(c_float), c_size_t, _count, _error]),
-    "llada_decoder_expert_usage": (c_int32, [_handle, POINTER(c_uint64), c_size_t, _count, _error]),
-    "llada_decoder_disable_expert": (c_int32, [_handle, c_int32, c_int32, c_bool, _error]),
-    "llada_decoder_save": (c_int32, [_handle, c_bool, c_void_p, c_size_t, _count, _error]),
-    "llada_decoder_save_file": (c_int32, [_handle, c_bool, c_char_p, _error]),
-    "llada_decoder_restore": (c_int32, [_handle, _handle, c_void_p, c_size_t, POINTER(_handle), _error]),
-    "llada_decoder_restore_file": (c_int32, [_handle, _handle, c_char_p, POINTER(_handle), _error]),
-    "llada_prefix_cache_save": (c_int32, [_handle, c_char_p, _error]),
-    "llada_prefix_cache_load": (c_int32, [_handle, c_char_p, POINTER(c_uint64), _error]),
-    "llada_decoder_get_policy": (c_int32, [_handle, POINTER(Policy)]),
-    "llada_decoder_locked": (c_int32, [_handle, POINTER(POINTER(c_bool)), _count]),
 }
 
 
