@@ -18,7 +18,7 @@ static void same_as_straight(llada_decoder *decoder, const llada_model *model, l
     llada_error error = LLADA_ERROR_INIT;
     int32_t is[GEN], should[GEN];
     size_t count = 0;
-    CHECK_REFUSED(llada_decoder_output(decoder, is, GEN, &count, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_output(decoder, is, GEN, &count, &error));
     CHECK_EQUAL(count, straight(model, preset, should));
     CHECK(!memcmp(is, should, count * sizeof *is));
 }
@@ -32,20 +32,21 @@ static void known_answer(void) {
     llada_decoder_options options;
     llada_decoder *decoder = NULL;
     llada_decoder_state state = LLADA_DECODER_STATE_INIT;
-    CHECK_STATUS(llada_policy_init(&policy, sizeof policy, LLADA_PRESET_SPEEDY), LLADA_OK);
-    llada_decoder_options_init(&options, sizeof options);
+    CHECK_OK(llada_policy_init(&policy, sizeof policy, LLADA_PRESET_SPEEDY, &error));
+    CHECK_OK(llada_decoder_options_init(&options, sizeof options, &error));
     options.policy = &policy;
     options.block_length = 4;
     options.gen_length = 9;
     options.eos_early_stop = false;
-    CHECK_REFUSED(llada_decoder_create(model, one, 1, &options, &decoder, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_create(model, one, 1, &options, &decoder, &error));
     NEED(decoder);
     int32_t tokens[9];
     CHECK_EQUAL(run_out(decoder, tokens, 9), 9);
     CHECK(!memcmp(tokens, answer, sizeof answer));
-    CHECK_STATUS(llada_decoder_get_state(decoder, &state), LLADA_OK);
+    CHECK_OK(llada_decoder_get_state(decoder, &state, &error));
     CHECK_EQUAL(state.forwards, 14);
-    CHECK(state.finished && state.phase == LLADA_PHASE_FINISHED && state.finish_reason == LLADA_FINISH_LENGTH);
+    CHECK(state.phase == LLADA_PHASE_FINISHED && state.phase == LLADA_PHASE_FINISHED &&
+          state.finish_reason == LLADA_FINISH_LENGTH);
     CHECK_EQUAL(state.canvas_length, 12);
     CHECK_EQUAL(state.settled_length, 12);
     llada_decoder_free(decoder);
@@ -62,18 +63,18 @@ static void packed_formats(void) {
             options.dtype = dtype;
             options.threads = time + 1;
             options.expert_capacity = 4;
-            options.eos_token_id = -1;
+            options.eos_token_id_count = 0;
             llada_model *model = NULL;
-            CHECK_REFUSED(llada_model_open(checkpoint(), &options, &model, &error), LLADA_OK);
+            CHECK_OK(llada_model_open(checkpoint(), &options, &model, &error));
             NEED(model);
             llada_policy policy;
             llada_decoder_options decoding;
             llada_decoder *decoder = NULL;
-            llada_policy_init(&policy, sizeof policy, LLADA_PRESET_SPEEDY);
-            llada_decoder_options_init(&decoding, sizeof decoding);
+            CHECK_OK(llada_policy_init(&policy, sizeof policy, LLADA_PRESET_SPEEDY, &error));
+            CHECK_OK(llada_decoder_options_init(&decoding, sizeof decoding, &error));
             decoding.policy = &policy;
             decoding.gen_length = GEN;
-            CHECK_REFUSED(llada_decoder_create(model, prompt, PROMPT, &decoding, &decoder, &error), LLADA_OK);
+            CHECK_OK(llada_decoder_create(model, prompt, PROMPT, &decoding, &decoder, &error));
             NEED(decoder);
             CHECK_EQUAL(run_out(decoder, tokens[time], GEN), GEN);
             llada_decoder_free(decoder);
@@ -108,13 +109,13 @@ static void policy_is_copied(void) {
     int32_t *words = malloc(sizeof prompt);
     llada_decoder *decoder = NULL;
     memcpy(words, prompt, sizeof prompt);
-    CHECK_STATUS(llada_policy_init(policy, sizeof *policy, LLADA_PRESET_SPEEDY), LLADA_OK);
-    llada_decoder_options_init(options, sizeof *options);
+    CHECK_OK(llada_policy_init(policy, sizeof *policy, LLADA_PRESET_SPEEDY, &error));
+    CHECK_OK(llada_decoder_options_init(options, sizeof *options, &error));
     options->policy = policy;
     options->block_length = BLOCK;
     options->gen_length = GEN;
     options->eos_early_stop = false;
-    CHECK_REFUSED(llada_decoder_create(model, words, PROMPT, options, &decoder, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_create(model, words, PROMPT, options, &decoder, &error));
     memset(policy, 0xA5, sizeof *policy);
     memset(options, 0xA5, sizeof *options);
     memset(words, 0xA5, sizeof prompt);
@@ -122,7 +123,7 @@ static void policy_is_copied(void) {
     free(options);
     free(words);
     NEED(decoder);
-    CHECK_REFUSED(llada_decoder_run(decoder, NULL, NULL, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_run(decoder, NULL, NULL, &error));
     same_as_straight(decoder, model, LLADA_PRESET_SPEEDY);
     llada_decoder_free(decoder);
     llada_model_free(model);
@@ -134,60 +135,59 @@ static void order_of_calls(void) {
     llada_decoder *decoder = make_decoder(model, LLADA_PRESET_SPEEDY, GEN);
     llada_candidate candidate;
     const float *floats = NULL;
-    const int32_t *tokens = NULL;
     const llada_edit *edits = NULL;
     const llada_event *events = NULL;
-    int32_t first = 0;
+    llada_active active = LLADA_ACTIVE_INIT;
     size_t count = 7;
     llada_edit edit = {6, 1, 1, LLADA_REASON_HOST};
 
     CHECK_EQUAL(state_of(decoder).phase, LLADA_PHASE_READY);
     CHECK_REFUSED(llada_decoder_propose(decoder, &error), LLADA_ERROR_STATE);
     CHECK_REFUSED(llada_decoder_apply(decoder, &error), LLADA_ERROR_STATE);
-    CHECK_STATUS(llada_decoder_predictions(decoder, &first, &tokens, &floats, &count), LLADA_ERROR_STATE);
-    CHECK_REFUSED(llada_decoder_candidates(decoder, 6, 1, &candidate, &count, &error), LLADA_ERROR_STATE);
+    CHECK_REFUSED(llada_decoder_active(decoder, &active, &error), LLADA_ERROR_STATE);
+    CHECK_REFUSED(llada_decoder_candidates(decoder, 6, &candidate, 1, &count, &error), LLADA_ERROR_STATE);
     CHECK_REFUSED(llada_decoder_logits(decoder, 6, &floats, &count, &error), LLADA_ERROR_STATE);
-    CHECK_STATUS(llada_decoder_proposal(decoder, &edits, &count), LLADA_ERROR_STATE);
+    CHECK_REFUSED(llada_decoder_proposal(decoder, &edits, &count, &error), LLADA_ERROR_STATE);
     CHECK_REFUSED(llada_decoder_set_proposal(decoder, &edit, 1, &error), LLADA_ERROR_STATE);
-    CHECK_STATUS(llada_decoder_events(decoder, &events, &count), LLADA_OK);
+    CHECK_OK(llada_decoder_events(decoder, &events, &count, &error));
     CHECK_EQUAL(count, 0);
     CHECK_EQUAL(state_of(decoder).phase, LLADA_PHASE_READY);
 
-    CHECK_REFUSED(llada_decoder_forward(decoder, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_forward(decoder, &error));
     CHECK_EQUAL(state_of(decoder).phase, LLADA_PHASE_FORWARDED);
     CHECK_REFUSED(llada_decoder_apply(decoder, &error), LLADA_ERROR_STATE);
-    CHECK_STATUS(llada_decoder_proposal(decoder, &edits, &count), LLADA_ERROR_STATE);
-    CHECK_STATUS(llada_decoder_predictions(decoder, &first, &tokens, &floats, &count), LLADA_OK);
-    CHECK(first == 4 && count == 4);
-    CHECK_REFUSED(llada_decoder_forward(decoder, &error), LLADA_OK); /* may be called again, and counts */
+    CHECK_REFUSED(llada_decoder_proposal(decoder, &edits, &count, &error), LLADA_ERROR_STATE);
+    CHECK_OK(llada_decoder_active(decoder, &active, &error));
+    CHECK(active.first == 4 && active.count == 4);
+    CHECK_OK(llada_decoder_forward(decoder, &error)); /* may be called again, and counts */
     CHECK_EQUAL(state_of(decoder).forwards, 2);
     CHECK_EQUAL(state_of(decoder).phase, LLADA_PHASE_FORWARDED);
 
-    CHECK_REFUSED(llada_decoder_propose(decoder, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_propose(decoder, &error));
     CHECK_EQUAL(state_of(decoder).phase, LLADA_PHASE_PROPOSED);
-    CHECK_STATUS(llada_decoder_proposal(decoder, &edits, &count), LLADA_OK);
+    CHECK_OK(llada_decoder_proposal(decoder, &edits, &count, &error));
     CHECK(count > 0);
     size_t proposed = count;
-    CHECK_REFUSED(llada_decoder_propose(decoder, &error), LLADA_OK); /* may be called again */
-    CHECK_STATUS(llada_decoder_proposal(decoder, &edits, &count), LLADA_OK);
+    CHECK_OK(llada_decoder_propose(decoder, &error)); /* may be called again */
+    CHECK_OK(llada_decoder_proposal(decoder, &edits, &count, &error));
     CHECK_EQUAL(count, proposed);
-    CHECK_REFUSED(llada_decoder_step(decoder, &error), LLADA_OK); /* the rest of the step */
+    CHECK_OK(llada_decoder_step(decoder, &error)); /* the rest of the step */
     CHECK_EQUAL(state_of(decoder).phase, LLADA_PHASE_READY);
-    CHECK_STATUS(llada_decoder_events(decoder, &events, &count), LLADA_OK);
+    CHECK_OK(llada_decoder_events(decoder, &events, &count, &error));
     CHECK_EQUAL(count, proposed);
-    CHECK_STATUS(llada_decoder_proposal(decoder, &edits, &count), LLADA_ERROR_STATE);
-    CHECK_STATUS(llada_decoder_predictions(decoder, &first, &tokens, &floats, &count), LLADA_OK); /* they stay */
+    CHECK_REFUSED(llada_decoder_proposal(decoder, &edits, &count, &error), LLADA_ERROR_STATE);
+    CHECK_OK(llada_decoder_active(decoder, &active, &error)); /* predictions stay */
 
-    CHECK_REFUSED(llada_decoder_run_block(decoder, NULL, NULL, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_run_block(decoder, NULL, NULL, &error));
     CHECK_EQUAL(state_of(decoder).active_first, 8);
     CHECK_EQUAL(state_of(decoder).block_step, 0);
-    CHECK_REFUSED(llada_decoder_run(decoder, NULL, NULL, &error), LLADA_OK);
-    CHECK(state_of(decoder).finished);
+    CHECK_OK(llada_decoder_run(decoder, NULL, NULL, &error));
+    CHECK(has_finished(decoder));
     CHECK_REFUSED(llada_decoder_forward(decoder, &error), LLADA_ERROR_STATE);
     CHECK_REFUSED(llada_decoder_propose(decoder, &error), LLADA_ERROR_STATE);
     CHECK_REFUSED(llada_decoder_apply(decoder, &error), LLADA_ERROR_STATE);
     CHECK_REFUSED(llada_decoder_step(decoder, &error), LLADA_ERROR_STATE);
-    CHECK_REFUSED(llada_decoder_run(decoder, NULL, NULL, &error), LLADA_OK); /* nothing to do */
+    CHECK_OK(llada_decoder_run(decoder, NULL, NULL, &error)); /* nothing to do */
     CHECK_REFUSED(llada_decoder_run_block(decoder, NULL, NULL, &error), LLADA_ERROR_STATE);
     same_as_straight(decoder, model, LLADA_PRESET_SPEEDY);
     llada_decoder_free(decoder);
@@ -202,21 +202,21 @@ static void four_ways(void) {
         for (int way = 0; way < 3; way++) {
             llada_decoder *decoder = make_decoder(model, preset, GEN);
             llada_decoder *whole = make_decoder(model, preset, GEN);
-            for (int guard = 0; !state_of(decoder).finished && guard < 10000; guard++) {
+            for (int guard = 0; !has_finished(decoder) && guard < 10000; guard++) {
                 if (way == 0) {
-                    CHECK_REFUSED(llada_decoder_forward(decoder, &error), LLADA_OK);
-                    CHECK_REFUSED(llada_decoder_propose(decoder, &error), LLADA_OK);
-                    CHECK_REFUSED(llada_decoder_apply(decoder, &error), LLADA_OK);
+                    CHECK_OK(llada_decoder_forward(decoder, &error));
+                    CHECK_OK(llada_decoder_propose(decoder, &error));
+                    CHECK_OK(llada_decoder_apply(decoder, &error));
                 } else if (way == 1) {
-                    CHECK_REFUSED(llada_decoder_step(decoder, &error), LLADA_OK);
+                    CHECK_OK(llada_decoder_step(decoder, &error));
                 } else {
-                    CHECK_REFUSED(llada_decoder_run_block(decoder, NULL, NULL, &error), LLADA_OK);
+                    CHECK_OK(llada_decoder_run_block(decoder, NULL, NULL, &error));
                 }
             }
-            CHECK_REFUSED(llada_decoder_run(whole, NULL, NULL, &error), LLADA_OK);
+            CHECK_OK(llada_decoder_run(whole, NULL, NULL, &error));
             llada_decoder_state a = state_of(decoder), b = state_of(whole);
-            CHECK(a.finished && a.forwards == b.forwards && a.commits == b.commits && a.edits == b.edits &&
-                  a.prefills == b.prefills && a.finish_reason == b.finish_reason);
+            CHECK(a.phase == LLADA_PHASE_FINISHED && a.forwards == b.forwards && a.commits == b.commits &&
+                  a.edits == b.edits && a.prefills == b.prefills && a.finish_reason == b.finish_reason);
             same_as_straight(decoder, model, preset);
             llada_decoder_free(decoder);
             llada_decoder_free(whole);
@@ -234,12 +234,13 @@ typedef struct {
 } replay;
 
 static int replay_events(const llada_decoder *decoder, void *user) {
+    llada_error error = LLADA_ERROR_INIT;
     replay *r = user;
     const llada_event *events = NULL;
     const int32_t *tokens = NULL;
     const uint8_t *states = NULL;
     size_t count = 0, length = 0;
-    CHECK_STATUS(llada_decoder_events(decoder, &events, &count), LLADA_OK);
+    CHECK_OK(llada_decoder_events(decoder, &events, &count, &error));
     for (size_t i = 0; i < count; i++) {
         const llada_event *e = &events[i];
         CHECK(e->position >= PROMPT && e->position < 64);
@@ -252,7 +253,7 @@ static int replay_events(const llada_decoder *decoder, void *user) {
         r->canvas[e->position] = e->new_token;
         r->edits += e->kind == LLADA_EVENT_REPLACE;
     }
-    CHECK_STATUS(llada_decoder_canvas(decoder, &tokens, &states, &length), LLADA_OK);
+    CHECK_OK(llada_decoder_canvas(decoder, &tokens, &states, &length, &error));
     llada_decoder_state state = state_of(decoder);
     CHECK_EQUAL(length, state.canvas_length);
     for (size_t i = 0; i < length; i++) {
@@ -278,7 +279,7 @@ static void events_tell_all(void) {
     for (llada_preset preset = LLADA_PRESET_LOW_CONFIDENCE; preset <= LLADA_PRESET_QUALITY_MBE; preset++) {
         llada_decoder *decoder = make_decoder(model, preset, GEN);
         replay r = new_replay(0);
-        CHECK_REFUSED(llada_decoder_run(decoder, replay_events, &r, &error), LLADA_OK);
+        CHECK_OK(llada_decoder_run(decoder, replay_events, &r, &error));
         CHECK(r.steps > 0);
         llada_decoder_free(decoder);
     }
@@ -296,7 +297,7 @@ static void callback_stops(void) {
         while ((status = llada_decoder_run(decoder, replay_events, &r, &error)) == LLADA_ERROR_STOPPED &&
                stops++ < 10000)
             error = (llada_error)LLADA_ERROR_INIT;
-        CHECK_REFUSED(status, LLADA_OK);
+        CHECK_OK(status);
         CHECK(stops > 3);
         same_as_straight(decoder, model, LLADA_PRESET_QUALITY_MBE);
         llada_decoder_free(decoder);
@@ -304,7 +305,7 @@ static void callback_stops(void) {
     llada_decoder *decoder = make_decoder(model, LLADA_PRESET_SPEEDY, GEN);
     replay r = new_replay(1);
     CHECK_REFUSED(llada_decoder_run_block(decoder, replay_events, &r, &error), LLADA_ERROR_STOPPED);
-    CHECK_REFUSED(llada_decoder_run(decoder, NULL, NULL, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_run(decoder, NULL, NULL, &error));
     same_as_straight(decoder, model, LLADA_PRESET_SPEEDY);
     llada_decoder_free(decoder);
     llada_model_free(model);
@@ -325,24 +326,23 @@ static int reenter(const llada_decoder *decoder, void *user) {
     CHECK_REFUSED(llada_decoder_set_token(d, 6, 1, &error), LLADA_ERROR_BUSY);
     CHECK_REFUSED(llada_decoder_mask(d, 31, &error), LLADA_ERROR_BUSY);
     CHECK_REFUSED(llada_decoder_lock(d, 6, true, &error), LLADA_ERROR_BUSY);
-    CHECK_REFUSED(llada_decoder_ban(d, 6, 1, true, &error), LLADA_ERROR_BUSY);
+    CHECK_REFUSED(llada_decoder_ban(d, 1, 6, true, &error), LLADA_ERROR_BUSY);
 
     llada_decoder_state state = state_of(decoder);
-    const int32_t *tokens = NULL;
     const float *floats = NULL;
-    int32_t first = 0, some[GEN];
+    int32_t some[GEN];
     size_t count = 0;
     llada_candidate candidate;
-    CHECK_STATUS(llada_decoder_predictions(decoder, &first, &tokens, &floats, &count), LLADA_OK);
-    NEED(count > 0);
-    int32_t at = first + (int32_t)count - 1;
-    CHECK(first + (int32_t)count <= state.canvas_length);
-    CHECK_REFUSED(llada_decoder_output(decoder, some, GEN, &count, &error), LLADA_OK);
-    CHECK_REFUSED(llada_decoder_candidates(decoder, at, 1, &candidate, &count, &error), LLADA_OK);
-    CHECK_REFUSED(llada_decoder_logits(decoder, at, &floats, &count, &error), LLADA_OK);
+    llada_active active = active_of(decoder);
+    NEED(active.count > 0);
+    int32_t at = active.first + active.count - 1;
+    CHECK(at < state.canvas_length);
+    CHECK_OK(llada_decoder_output(decoder, some, GEN, &count, &error));
+    CHECK_OK(llada_decoder_candidates(decoder, at, &candidate, 1, &count, &error));
+    CHECK_OK(llada_decoder_logits(decoder, at, &floats, &count, &error));
 
     llada_decoder *other = user;
-    if (!state_of(other).finished) CHECK_REFUSED(llada_decoder_step(other, &error), LLADA_OK);
+    if (!has_finished(other)) CHECK_OK(llada_decoder_step(other, &error));
     return 0;
 }
 
@@ -351,9 +351,9 @@ static void callback_reenters(void) {
     llada_model *model = open_model(2);
     llada_decoder *decoder = make_decoder(model, LLADA_PRESET_QUALITY, GEN),
                   *other = make_decoder(model, LLADA_PRESET_SPEEDY, GEN);
-    CHECK_REFUSED(llada_decoder_run(decoder, reenter, other, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_run(decoder, reenter, other, &error));
     same_as_straight(decoder, model, LLADA_PRESET_QUALITY);
-    CHECK_REFUSED(llada_decoder_run(other, NULL, NULL, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_run(other, NULL, NULL, &error));
     same_as_straight(other, model, LLADA_PRESET_SPEEDY);
     llada_decoder_free(decoder);
     llada_decoder_free(other);
@@ -402,7 +402,7 @@ static void busy_for_other_threads(void) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model *model = open_model(1);
     llada_decoder *decoder = make_decoder(model, LLADA_PRESET_SPEEDY, GEN);
-    CHECK_REFUSED(llada_decoder_run(decoder, let_intrude, NULL, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_run(decoder, let_intrude, NULL, &error));
     same_as_straight(decoder, model, LLADA_PRESET_SPEEDY);
     llada_decoder_free(decoder);
     llada_model_free(model);
@@ -418,11 +418,11 @@ static void cancel_before(void) {
     llada_decoder_cancel(decoder); /* twice is once */
     CHECK_REFUSED(llada_decoder_run(decoder, NULL, NULL, &error), LLADA_ERROR_CANCELLED);
     CHECK_EQUAL(state_of(decoder).forwards, 0);
-    CHECK_REFUSED(llada_decoder_step(decoder, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_step(decoder, &error));
     llada_decoder_cancel(decoder);
     CHECK_REFUSED(llada_decoder_forward(decoder, &error), LLADA_ERROR_CANCELLED);
     CHECK_EQUAL(state_of(decoder).phase, LLADA_PHASE_READY);
-    CHECK_REFUSED(llada_decoder_run(decoder, NULL, NULL, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_run(decoder, NULL, NULL, &error));
     same_as_straight(decoder, model, LLADA_PRESET_SPEEDY);
     llada_decoder_free(decoder);
     llada_model_free(model);
@@ -440,7 +440,7 @@ static void cancel_from_the_callback(void) {
     int steps = 0;
     CHECK_REFUSED(llada_decoder_run(decoder, cancel_in_callback, &steps, &error), LLADA_ERROR_CANCELLED);
     CHECK_EQUAL(steps, 3);
-    CHECK_REFUSED(llada_decoder_run(decoder, cancel_in_callback, &steps, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_run(decoder, cancel_in_callback, &steps, &error));
     same_as_straight(decoder, model, LLADA_PRESET_SPEEDY);
     llada_decoder_free(decoder);
     llada_model_free(model);
@@ -479,7 +479,7 @@ static void cancel_during_a_run(void) {
     __atomic_store_n(&c.done, 1, __ATOMIC_RELEASE);
     pthread_join(thread, NULL);
     CHECK(cancelled > 0);
-    CHECK_REFUSED(llada_decoder_output(c.decoder, is, LONG, &count, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_output(c.decoder, is, LONG, &count, &error));
     CHECK(count == expected && !memcmp(is, should, count * sizeof *is));
     CHECK_EQUAL(state_of(c.decoder).edits, state_of(plain).edits);
     CHECK_EQUAL(state_of(c.decoder).forwards, state_of(plain).forwards);
@@ -499,61 +499,59 @@ static void interfering(void) {
     const uint8_t *states = NULL;
     const llada_edit *edits = NULL;
     const llada_event *events = NULL;
-    const float *confidences = NULL;
-    int32_t first = 0;
     size_t count = 0;
 
     /* A ban moves the prediction on; lifting it brings the old one back. */
-    CHECK_REFUSED(llada_decoder_forward(decoder, &error), LLADA_OK);
-    CHECK_STATUS(llada_decoder_predictions(decoder, &first, &tokens, &confidences, &count), LLADA_OK);
-    int32_t was = tokens[2];
-    float sure = confidences[2];
+    CHECK_OK(llada_decoder_forward(decoder, &error));
+    llada_active active = active_of(decoder);
+    int32_t was = active.predictions[2];
+    float sure = active.confidences[2];
     for (int32_t where = 6; where >= -1; where -= 7) { /* there, then anywhere */
-        CHECK_REFUSED(llada_decoder_ban(decoder, where, was, true, &error), LLADA_OK);
-        CHECK_STATUS(llada_decoder_predictions(decoder, &first, &tokens, &confidences, &count), LLADA_OK);
-        CHECK(tokens[2] != was);
+        CHECK_OK(llada_decoder_ban(decoder, was, where, true, &error));
+        active = active_of(decoder);
+        CHECK(active.predictions[2] != was);
         llada_candidate best;
-        CHECK_REFUSED(llada_decoder_candidates(decoder, 6, 1, &best, &count, &error), LLADA_OK);
-        CHECK_EQUAL(best.token, tokens[2]);
-        CHECK(best.probability - confidences[2] < 1e-6f && confidences[2] - best.probability < 1e-6f);
-        CHECK_REFUSED(llada_decoder_ban(decoder, where, was, false, &error), LLADA_OK);
-        CHECK_STATUS(llada_decoder_predictions(decoder, &first, &tokens, &confidences, &count), LLADA_OK);
-        CHECK(tokens[2] == was && confidences[2] == sure);
+        CHECK_OK(llada_decoder_candidates(decoder, 6, &best, 1, &count, &error));
+        CHECK_EQUAL(best.token, active.predictions[2]);
+        CHECK(best.probability - active.confidences[2] < 1e-6f && active.confidences[2] - best.probability < 1e-6f);
+        CHECK_OK(llada_decoder_ban(decoder, was, where, false, &error));
+        active = active_of(decoder);
+        CHECK(active.predictions[2] == was && active.confidences[2] == sure);
     }
 
     /* A proposal of ours: one token, one position; what stays masked stays masked. */
     llada_edit mine[] = {{6, 11, 0.25f, LLADA_REASON_EDIT}};
-    CHECK_REFUSED(llada_decoder_set_proposal(decoder, mine, 1, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_set_proposal(decoder, mine, 1, &error));
     CHECK_EQUAL(state_of(decoder).phase, LLADA_PHASE_PROPOSED);
-    CHECK_STATUS(llada_decoder_proposal(decoder, &edits, &count), LLADA_OK);
+    CHECK_OK(llada_decoder_proposal(decoder, &edits, &count, &error));
     CHECK(count == 1 && edits[0].position == 6 && edits[0].token == 11 && edits[0].reason == LLADA_REASON_HOST);
-    CHECK_REFUSED(llada_decoder_apply(decoder, &error), LLADA_OK);
-    CHECK_STATUS(llada_decoder_canvas(decoder, &tokens, &states, &count), LLADA_OK);
+    CHECK_OK(llada_decoder_apply(decoder, &error));
+    CHECK_OK(llada_decoder_canvas(decoder, &tokens, &states, &count, &error));
     CHECK(tokens[6] == 11 && states[6] == LLADA_POSITION_DRAFT && states[5] == LLADA_POSITION_MASKED);
-    CHECK_STATUS(llada_decoder_events(decoder, &events, &count), LLADA_OK);
+    CHECK_OK(llada_decoder_events(decoder, &events, &count, &error));
     CHECK(count == 1 && events[0].position == 6 && events[0].kind == LLADA_EVENT_UNMASK &&
           events[0].reason == LLADA_REASON_HOST && events[0].old_token == MASK && events[0].new_token == 11);
 
     /* Locked, it stands to the end, and a locked mask stays a mask until it is unlocked. */
-    CHECK_REFUSED(llada_decoder_lock(decoder, 6, true, &error), LLADA_OK);
-    CHECK_REFUSED(llada_decoder_set_token(decoder, 10, 12, &error), LLADA_OK); /* a draft in a block to come */
-    CHECK_REFUSED(llada_decoder_lock(decoder, 10, true, &error), LLADA_OK);
-    CHECK_REFUSED(llada_decoder_run_block(decoder, NULL, NULL, &error), LLADA_OK);
-    CHECK_STATUS(llada_decoder_canvas(decoder, &tokens, &states, &count), LLADA_OK);
+    CHECK_OK(llada_decoder_lock(decoder, 6, true, &error));
+    CHECK_OK(llada_decoder_set_token(decoder, 10, 12, &error)); /* a draft in a block to come */
+    CHECK_OK(llada_decoder_lock(decoder, 10, true, &error));
+    CHECK_OK(llada_decoder_run_block(decoder, NULL, NULL, &error));
+    CHECK_OK(llada_decoder_canvas(decoder, &tokens, &states, &count, &error));
     CHECK_EQUAL(tokens[6], 11);
     CHECK_EQUAL(states[10], LLADA_POSITION_DRAFT);
 
     /* A finished block, changed: its tokens stay, and the rest goes on from there. */
-    CHECK_REFUSED(llada_decoder_set_token(decoder, 5, 13, &error), LLADA_OK);
-    CHECK_REFUSED(llada_decoder_set_token(decoder, 1, 14, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_set_token(decoder, 5, 13, &error));
+    CHECK_OK(llada_decoder_set_token(decoder, 1, 14, &error));
     /* An unmasked position of the active block, masked again. */
-    CHECK_REFUSED(llada_decoder_step(decoder, &error), LLADA_OK);
-    CHECK_REFUSED(llada_decoder_set_token(decoder, 9, 15, &error), LLADA_OK);
-    CHECK_REFUSED(llada_decoder_mask(decoder, 9, &error), LLADA_OK);
-    CHECK_STATUS(llada_decoder_canvas(decoder, &tokens, &states, &count), LLADA_OK);
+    CHECK_OK(llada_decoder_step(decoder, &error));
+    CHECK_OK(llada_decoder_set_token(decoder, 9, 15, &error));
+    CHECK_OK(llada_decoder_mask(decoder, 9, &error));
+    CHECK_OK(llada_decoder_canvas(decoder, &tokens, &states, &count, &error));
     CHECK(tokens[9] == MASK && states[9] == LLADA_POSITION_MASKED);
-    CHECK_REFUSED(llada_decoder_run(decoder, NULL, NULL, &error), LLADA_OK);
-    CHECK_STATUS(llada_decoder_canvas(decoder, &tokens, &states, &count), LLADA_OK);
+    CHECK_OK(llada_decoder_run(decoder, NULL, NULL, &error));
+    CHECK_OK(llada_decoder_canvas(decoder, &tokens, &states, &count, &error));
     CHECK(tokens[5] == 13 && tokens[1] == 14 && tokens[6] == 11 && tokens[10] == 12);
     for (size_t i = PROMPT; i < count; i++) CHECK(tokens[i] != MASK && states[i] == LLADA_POSITION_SETTLED);
     llada_decoder_free(decoder);
@@ -572,13 +570,13 @@ static void locked_mask(void) {
     llada_model *model = open_model(1);
     for (llada_preset preset = LLADA_PRESET_LOW_CONFIDENCE; preset <= LLADA_PRESET_QUALITY_MBE; preset++) {
         llada_decoder *decoder = make_decoder(model, preset, GEN);
-        CHECK_REFUSED(llada_decoder_lock(decoder, 9, true, &error), LLADA_OK);
+        CHECK_OK(llada_decoder_lock(decoder, 9, true, &error));
         int steps = 0;
         llada_status status = llada_decoder_run(decoder, enough, &steps, &error);
         CHECK(status != LLADA_ERROR_STOPPED);
         remark("it ends with %s", llada_status_name(status));
         const int32_t *tokens = NULL;
-        CHECK_STATUS(llada_decoder_canvas(decoder, &tokens, NULL, NULL), LLADA_OK);
+        CHECK_OK(llada_decoder_canvas(decoder, &tokens, NULL, NULL, &error));
         CHECK_EQUAL(tokens[9], MASK);
         llada_decoder_free(decoder);
     }
@@ -592,7 +590,7 @@ static void everything_banned(void) {
     llada_decoder *decoder = make_decoder(model, LLADA_PRESET_SPEEDY, GEN);
     int refused = 0;
     for (int32_t token = 0; token < VOCAB; token++) {
-        llada_status status = llada_decoder_ban(decoder, -1, token, true, &error);
+        llada_status status = llada_decoder_ban(decoder, token, -1, true, &error);
         CHECK(status == LLADA_OK || status == LLADA_ERROR_INVALID_ARGUMENT);
         refused += status != LLADA_OK;
     }
@@ -603,7 +601,7 @@ static void everything_banned(void) {
     remark("it ends with %s", llada_status_name(status));
     const int32_t *tokens = NULL;
     size_t count = 0;
-    CHECK_STATUS(llada_decoder_canvas(decoder, &tokens, NULL, &count), LLADA_OK);
+    CHECK_OK(llada_decoder_canvas(decoder, &tokens, NULL, &count, &error));
     for (size_t i = 0; i < count; i++) CHECK(tokens[i] >= 0 && tokens[i] < VOCAB);
     llada_decoder_free(decoder);
     llada_model_free(model);
@@ -617,15 +615,15 @@ static void block_editing_window(void) {
     llada_decoder_options options;
     llada_decoder *decoder = NULL;
     int windows = 0;
-    CHECK_STATUS(llada_policy_init(&policy, sizeof policy, LLADA_PRESET_QUALITY_MBE), LLADA_OK);
-    llada_decoder_options_init(&options, sizeof options);
+    CHECK_OK(llada_policy_init(&policy, sizeof policy, LLADA_PRESET_QUALITY_MBE, &error));
+    CHECK_OK(llada_decoder_options_init(&options, sizeof options, &error));
     options.policy = &policy;
     options.block_length = BLOCK;
     options.gen_length = GEN;
-    CHECK_REFUSED(llada_decoder_create(model, prompt, 1, &options, &decoder, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_create(model, prompt, 1, &options, &decoder, &error));
     NEED(decoder);
-    while (!state_of(decoder).finished) {
-        CHECK_REFUSED(llada_decoder_forward(decoder, &error), LLADA_OK);
+    while (!has_finished(decoder)) {
+        CHECK_OK(llada_decoder_forward(decoder, &error));
         llada_decoder_state state = state_of(decoder);
         if (state.editing_blocks)
             CHECK_EQUAL(state.active_count, state.active_first + state.active_count == BLOCK ? BLOCK : 2 * BLOCK);
@@ -635,15 +633,14 @@ static void block_editing_window(void) {
             const float *logits = NULL;
             size_t count = 0;
             windows++;
-            CHECK_STATUS(llada_decoder_canvas(decoder, &tokens, NULL, NULL), LLADA_OK);
-            CHECK_REFUSED(llada_model_logits(model, tokens, 2 * BLOCK, 2 * BLOCK, whole, 2 * BLOCK * VOCAB, &error),
-                          LLADA_OK);
+            CHECK_OK(llada_decoder_canvas(decoder, &tokens, NULL, NULL, &error));
+            CHECK_OK(llada_model_logits(model, tokens, 2 * BLOCK, 2 * BLOCK, whole, 2 * BLOCK * VOCAB, &count, &error));
             for (int32_t at = 0; at < 2 * BLOCK; at++) {
-                CHECK_REFUSED(llada_decoder_logits(decoder, at, &logits, &count, &error), LLADA_OK);
+                CHECK_OK(llada_decoder_logits(decoder, at, &logits, &count, &error));
                 CHECK(count == VOCAB && !memcmp(logits, whole + at * VOCAB, VOCAB * sizeof *logits));
             }
         }
-        CHECK_REFUSED(llada_decoder_step(decoder, &error), LLADA_OK);
+        CHECK_OK(llada_decoder_step(decoder, &error));
     }
     CHECK(windows > 0);
     llada_decoder_free(decoder);
@@ -672,7 +669,7 @@ static void progress(void) {
     options.progress = on_progress;
     options.progress_user = &l;
     llada_model *model = NULL;
-    CHECK_REFUSED(llada_model_open(checkpoint(), &options, &model, &error), LLADA_OK);
+    CHECK_OK(llada_model_open(checkpoint(), &options, &model, &error));
     CHECK(model && l.calls > 0 && l.last == 1);
     llada_model_free(model);
     int calls = l.calls;

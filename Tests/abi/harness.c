@@ -121,11 +121,15 @@ int run_tests(const test *tests, size_t count) {
 
 const char *checkpoint(void) { return checkpoint_path; }
 
+static const int32_t end_of_sequence = EOS;
+
 llada_model_options usual_options(void) {
+    llada_error error = LLADA_ERROR_INIT;
     llada_model_options options;
-    llada_model_options_init(&options, sizeof options);
+    CHECK_OK(llada_model_options_init(&options, sizeof options, &error));
     options.mask_token_id = MASK;
-    options.eos_token_id = EOS;
+    options.eos_token_ids = &end_of_sequence;
+    options.eos_token_id_count = 1;
     return options;
 }
 
@@ -133,9 +137,9 @@ llada_model *open_model(int32_t threads) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model_options options = usual_options();
     options.threads = threads;
-    options.eos_token_id = -1; /* none: every run is as long as it may be */
+    options.eos_token_id_count = 0; /* none: every run is as long as it may be */
     llada_model *model = NULL;
-    CHECK_REFUSED(llada_model_open(checkpoint(), &options, &model, &error), LLADA_OK);
+    CHECK_OK(llada_model_open(checkpoint(), &options, &model, &error));
     NEED(model);
     return model;
 }
@@ -145,13 +149,13 @@ llada_decoder *make_decoder(const llada_model *model, llada_preset preset, int32
     llada_policy policy;
     llada_decoder_options options;
     llada_decoder *decoder = NULL;
-    CHECK_STATUS(llada_policy_init(&policy, sizeof policy, preset), LLADA_OK);
-    llada_decoder_options_init(&options, sizeof options);
+    CHECK_OK(llada_policy_init(&policy, sizeof policy, preset, &error));
+    CHECK_OK(llada_decoder_options_init(&options, sizeof options, &error));
     options.block_length = BLOCK;
     options.gen_length = gen_length;
     options.eos_early_stop = false;
     options.policy = &policy;
-    CHECK_REFUSED(llada_decoder_create(model, prompt, PROMPT, &options, &decoder, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_create(model, prompt, PROMPT, &options, &decoder, &error));
     NEED(decoder);
     return decoder;
 }
@@ -159,16 +163,26 @@ llada_decoder *make_decoder(const llada_model *model, llada_preset preset, int32
 size_t run_out(llada_decoder *decoder, int32_t *tokens, size_t capacity) {
     llada_error error = LLADA_ERROR_INIT;
     size_t count = 0;
-    CHECK_REFUSED(llada_decoder_run(decoder, NULL, NULL, &error), LLADA_OK);
-    CHECK_REFUSED(llada_decoder_output(decoder, tokens, capacity, &count, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_run(decoder, NULL, NULL, &error));
+    CHECK_OK(llada_decoder_output(decoder, tokens, capacity, &count, &error));
     NEED(count <= capacity);
     return count;
 }
 
 llada_decoder_state state_of(const llada_decoder *decoder) {
+    llada_error error = LLADA_ERROR_INIT;
     llada_decoder_state state = LLADA_DECODER_STATE_INIT;
-    CHECK_STATUS(llada_decoder_get_state(decoder, &state), LLADA_OK);
+    CHECK_OK(llada_decoder_get_state(decoder, &state, &error));
     return state;
+}
+
+bool has_finished(const llada_decoder *decoder) { return state_of(decoder).phase == LLADA_PHASE_FINISHED; }
+
+llada_active active_of(const llada_decoder *decoder) {
+    llada_error error = LLADA_ERROR_INIT;
+    llada_active active = LLADA_ACTIVE_INIT;
+    CHECK_OK(llada_decoder_active(decoder, &active, &error));
+    return active;
 }
 
 char own_folder[64];

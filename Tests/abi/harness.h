@@ -8,6 +8,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#define LLADA_EXPERIMENTAL
 #include <llada.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,9 +41,12 @@ void remark(const char *format, ...) __attribute__((format(printf, 1, 2)));
         if (a_ != b_) failed(__FILE__, __LINE__, "%s is %lld, not %lld", #a, a_, b_); \
     } while (0)
 
-#define CHECK_STATUS(call, expected) check_status(__FILE__, __LINE__, #call, (call), (expected), NULL)
-/* As above, and `error` must agree: the same code, and words. It is left clean. */
+/* Calls are given &error, a llada_error that the test has. It must agree, and is left clean: a call that succeeds has not
+ * touched it, one that is refused has filled it with the same code, and words. */
+#define CHECK_OK(call) check_status(__FILE__, __LINE__, #call, (call), LLADA_OK, &error)
 #define CHECK_REFUSED(call, expected) check_status(__FILE__, __LINE__, #call, (call), (expected), &error)
+/* For calls without an error. */
+#define CHECK_STATUS(call, expected) check_status(__FILE__, __LINE__, #call, (call), (expected), NULL)
 /* Whatever it answers, it answers one of two. */
 #define CHECK_EITHER(call, one, other)                                                                        \
     do {                                                                                                      \
@@ -77,6 +81,9 @@ llada_decoder *make_decoder(const llada_model *model, llada_preset preset, int32
 /* Runs to the end; returns the number of tokens, which must fit. */
 size_t run_out(llada_decoder *decoder, int32_t *tokens, size_t capacity);
 llada_decoder_state state_of(const llada_decoder *decoder);
+bool has_finished(const llada_decoder *decoder);
+/* After a forward. */
+llada_active active_of(const llada_decoder *decoder);
 
 /* ---- A folder of the test's own --------------------------------------------------------------------------------- */
 

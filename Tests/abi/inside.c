@@ -7,24 +7,23 @@ static void watching(void) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model *model = open_model(2);
     llada_model_info info = LLADA_MODEL_INFO_INIT;
-    CHECK_STATUS(llada_model_get_info(model, &info), LLADA_OK);
+    CHECK_OK(llada_model_get_info(model, &info, &error));
     CHECK(info.num_hidden_layers == LAYERS && info.first_k_dense_replace == DENSE);
     CHECK(info.num_experts == EXPERTS && info.num_experts_per_tok == CHOSEN);
     const size_t wide = (size_t)info.hidden_size * BLOCK;
     llada_decoder *decoder = make_decoder(model, LLADA_PRESET_SPEEDY, GEN);
-    CHECK_REFUSED(llada_decoder_watch(decoder, LLADA_WATCH_ROUTING | LLADA_WATCH_HIDDEN, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_watch(decoder, LLADA_WATCH_ROUTING | LLADA_WATCH_HIDDEN, &error));
     uint64_t expected[LAYERS * EXPERTS] = {0}, counts[LAYERS * EXPERTS];
     float *states = malloc(LAYERS * wide * sizeof *states);
     NEED(states);
     size_t count = 0;
     llada_decoder_state state = LLADA_DECODER_STATE_INIT;
-    while (llada_decoder_get_state(decoder, &state) == LLADA_OK && !state.finished) {
-        CHECK_REFUSED(llada_decoder_forward(decoder, &error), LLADA_OK);
+    while (llada_decoder_get_state(decoder, &state, &error) == LLADA_OK && state.phase != LLADA_PHASE_FINISHED) {
+        CHECK_OK(llada_decoder_forward(decoder, &error));
         for (int32_t layer = DENSE; layer < LAYERS; layer++) {
             int32_t experts[BLOCK * CHOSEN];
             float weights[BLOCK * CHOSEN];
-            CHECK_REFUSED(llada_decoder_routing(decoder, layer, experts, weights, BLOCK * CHOSEN, &count, &error),
-                          LLADA_OK);
+            CHECK_OK(llada_decoder_routing(decoder, layer, experts, weights, BLOCK * CHOSEN, &count, &error));
             CHECK_EQUAL(count, BLOCK * CHOSEN);
             for (int i = 0; i < BLOCK * CHOSEN; i++) {
                 NEED(experts[i] >= 0 && experts[i] < EXPERTS);
@@ -34,18 +33,17 @@ static void watching(void) {
             }
         }
         for (int32_t layer = 0; layer < LAYERS; layer++) {
-            CHECK_REFUSED(llada_decoder_hidden(decoder, layer, states + (size_t)layer * wide, wide, &count, &error),
-                          LLADA_OK);
+            CHECK_OK(llada_decoder_hidden(decoder, layer, states + (size_t)layer * wide, wide, &count, &error));
             CHECK_EQUAL(count, wide);
             if (layer) CHECK(memcmp(states + (size_t)layer * wide, states, wide * sizeof *states));
         }
-        CHECK_REFUSED(llada_decoder_step(decoder, &error), LLADA_OK);
+        CHECK_OK(llada_decoder_step(decoder, &error));
     }
-    CHECK_REFUSED(llada_decoder_expert_usage(decoder, counts, LAYERS * EXPERTS, &count, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_expert_usage(decoder, counts, LAYERS * EXPERTS, &count, &error));
     CHECK_EQUAL(count, LAYERS * EXPERTS);
     CHECK(!memcmp(counts, expected, sizeof counts));
     int32_t watched[GEN], plain[GEN];
-    CHECK_REFUSED(llada_decoder_output(decoder, watched, GEN, &count, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_output(decoder, watched, GEN, &count, &error));
     llada_decoder *other = make_decoder(model, LLADA_PRESET_SPEEDY, GEN);
     CHECK_EQUAL(run_out(other, plain, GEN), count);
     CHECK(!memcmp(watched, plain, count * sizeof *plain));
@@ -74,10 +72,10 @@ static void refusals(void) {
         if (time == 0)
             CHECK_REFUSED(llada_decoder_expert_usage(decoder, counts, LAYERS * EXPERTS, &count, &error),
                           LLADA_ERROR_STATE);
-        CHECK_REFUSED(llada_decoder_forward(decoder, &error), LLADA_OK);
-        CHECK_REFUSED(llada_decoder_watch(decoder, LLADA_WATCH_ROUTING, &error), LLADA_OK);
+        CHECK_OK(llada_decoder_forward(decoder, &error));
+        CHECK_OK(llada_decoder_watch(decoder, LLADA_WATCH_ROUTING, &error));
     }
-    CHECK_REFUSED(llada_decoder_forward(decoder, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_forward(decoder, &error));
     CHECK_REFUSED(llada_decoder_hidden(decoder, 1, states, 1, &count, &error), LLADA_ERROR_STATE);
 
     /* Buffers. */
@@ -108,17 +106,17 @@ static void refusals(void) {
         if (layer >= DENSE && layer < LAYERS) continue;
         CHECK_REFUSED(llada_decoder_routing(decoder, layer, experts, weights, BLOCK * CHOSEN, &count, &error),
                       LLADA_ERROR_INVALID_ARGUMENT);
-        CHECK_REFUSED(llada_decoder_disable_expert(decoder, layer, 0, true, &error), LLADA_ERROR_INVALID_ARGUMENT);
+        CHECK_REFUSED(llada_decoder_disable_expert(decoder, 0, layer, true, &error), LLADA_ERROR_INVALID_ARGUMENT);
     }
-    CHECK_REFUSED(llada_decoder_watch(decoder, LLADA_WATCH_HIDDEN, &error), LLADA_OK);
-    CHECK_REFUSED(llada_decoder_forward(decoder, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_watch(decoder, LLADA_WATCH_HIDDEN, &error));
+    CHECK_OK(llada_decoder_forward(decoder, &error));
     CHECK_REFUSED(llada_decoder_hidden(decoder, -1, states, 1, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_decoder_hidden(decoder, LAYERS, states, 1, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_decoder_hidden(decoder, 0, states, 1, &count, &error), LLADA_ERROR_BUFFER_TOO_SMALL);
     CHECK(states[0] == -5 && count > 1);
     CHECK_REFUSED(llada_decoder_routing(decoder, 1, experts, weights, BLOCK * CHOSEN, &count, &error),
                   LLADA_ERROR_STATE);
-    CHECK_REFUSED(llada_decoder_watch(decoder, 0, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_watch(decoder, 0, &error));
     CHECK_REFUSED(llada_decoder_hidden(decoder, 0, states, 1, &count, &error), LLADA_ERROR_STATE);
     llada_decoder_free(decoder);
     llada_model_free(model);
@@ -129,25 +127,25 @@ static void experts_switched_off(void) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model *model = open_model(1);
     llada_decoder *decoder = make_decoder(model, LLADA_PRESET_SPEEDY, GEN), *fork = NULL;
-    CHECK_REFUSED(llada_decoder_disable_expert(decoder, 1, -1, true, &error), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_decoder_disable_expert(decoder, 1, EXPERTS, true, &error), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_decoder_disable_expert(NULL, 1, 0, true, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_decoder_disable_expert(decoder, -1, 1, true, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_decoder_disable_expert(decoder, EXPERTS, 1, true, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_decoder_disable_expert(NULL, 0, 1, true, &error), LLADA_ERROR_INVALID_ARGUMENT);
     bool off[EXPERTS] = {false};
     int refused = 0;
     for (int32_t expert = 0; expert < EXPERTS; expert++) {
-        llada_status status = llada_decoder_disable_expert(decoder, 2, expert, true, NULL);
+        llada_status status = llada_decoder_disable_expert(decoder, expert, 2, true, NULL);
         off[expert] = status == LLADA_OK;
         if (status != LLADA_OK) CHECK_STATUS(status, LLADA_ERROR_INVALID_ARGUMENT), refused++;
     }
     CHECK(refused >= CHOSEN && refused < EXPERTS);
-    CHECK_REFUSED(llada_decoder_fork(decoder, NULL, &fork, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_fork(decoder, NULL, &fork, &error));
     llada_decoder *both[] = {decoder, fork};
-    for (int i = 0; i < 2; i++) CHECK_REFUSED(llada_decoder_watch(both[i], LLADA_WATCH_ROUTING, &error), LLADA_OK);
-    CHECK_REFUSED(llada_decoders_run(both, 2, 0, NULL, NULL, &error), LLADA_OK);
+    for (int i = 0; i < 2; i++) CHECK_OK(llada_decoder_watch(both[i], LLADA_WATCH_ROUTING, &error));
+    CHECK_OK(llada_decoders_run(both, 2, 0, NULL, NULL, &error));
     for (int i = 0; i < 2; i++) {
         uint64_t counts[LAYERS * EXPERTS];
         size_t count = 0;
-        CHECK_REFUSED(llada_decoder_expert_usage(both[i], counts, LAYERS * EXPERTS, &count, &error), LLADA_OK);
+        CHECK_OK(llada_decoder_expert_usage(both[i], counts, LAYERS * EXPERTS, &count, &error));
         for (int expert = 0; expert < EXPERTS; expert++) {
             CHECK_EQUAL(counts[expert], 0); /* dense */
             if (off[expert]) CHECK_EQUAL(counts[2 * EXPERTS + expert], 0);
@@ -157,11 +155,11 @@ static void experts_switched_off(void) {
 
     llada_prefix_cache *cache = NULL;
     llada_decoder_options options;
-    CHECK_REFUSED(llada_prefix_cache_create(model, 1 << 20, &cache, &error), LLADA_OK);
-    CHECK_STATUS(llada_decoder_options_init(&options, sizeof options), LLADA_OK);
+    CHECK_OK(llada_prefix_cache_create(model, 1 << 20, &cache, &error));
+    CHECK_OK(llada_decoder_options_init(&options, sizeof options, &error));
     options.prefix_cache = cache;
-    CHECK_REFUSED(llada_decoder_create(model, prompt, PROMPT, &options, &decoder, &error), LLADA_OK);
-    CHECK_REFUSED(llada_decoder_disable_expert(decoder, 1, 0, true, &error), LLADA_ERROR_STATE);
+    CHECK_OK(llada_decoder_create(model, prompt, PROMPT, &options, &decoder, &error));
+    CHECK_REFUSED(llada_decoder_disable_expert(decoder, 0, 1, true, &error), LLADA_ERROR_STATE);
     llada_decoder_free(decoder);
     llada_prefix_cache_free(cache);
     llada_model_free(model);

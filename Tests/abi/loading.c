@@ -66,7 +66,7 @@ static llada_model *open_model(const api *a) {
     llada_model_options options;
     llada_model *model = NULL;
     snprintf(path, sizeof path, "%s/gqa_group", getenv("FIXTURES"));
-    a->model_options_init(&options, sizeof options);
+    a->model_options_init(&options, sizeof options, NULL);
     options.mask_token_id = 127;
     options.threads = 3;
     if (a->model_open(path, &options, &model, &error)) printf("    %s\n", error.message);
@@ -77,7 +77,7 @@ static llada_decoder *make_decoder(const api *a, const llada_model *model) {
     static const int32_t prompt[] = {1, 17, 42, 99, 64};
     llada_decoder_options options;
     llada_decoder *decoder = NULL;
-    a->decoder_options_init(&options, sizeof options);
+    a->decoder_options_init(&options, sizeof options, NULL);
     options.block_length = 4;
     options.gen_length = GEN;
     options.eos_early_stop = false;

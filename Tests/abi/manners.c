@@ -34,10 +34,11 @@ static int mappings_of(const char *name) {
 /* Everything there is: open, run in all modes, fail, close. */
 static void a_whole_life(int32_t threads) {
     llada_error error = LLADA_ERROR_INIT;
+    size_t count = 0;
     llada_model *model = open_model(threads), *none = NULL;
     static float logits[PROMPT * VOCAB];
     int32_t tokens[12];
-    CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, BLOCK, logits, PROMPT * VOCAB, &error), LLADA_OK);
+    CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, logits, PROMPT * VOCAB, &count, &error));
     for (llada_preset preset = LLADA_PRESET_LOW_CONFIDENCE; preset <= LLADA_PRESET_QUALITY_MBE; preset++) {
         llada_decoder *decoder = make_decoder(model, preset, 12);
         CHECK_EQUAL(run_out(decoder, tokens, 12), 12);
@@ -96,9 +97,9 @@ static void team_takes_no_signals(void) {
     sigset_t usr1;
     sigemptyset(&usr1);
     sigaddset(&usr1, SIGUSR1);
-    CHECK_REFUSED(llada_decoder_step(decoder, &error), LLADA_OK); /* the team has begun by now */
-    pthread_sigmask(SIG_BLOCK, &usr1, NULL);                      /* only the team could take it */
-    CHECK_REFUSED(llada_decoder_run(decoder, raise_it, NULL, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_step(decoder, &error)); /* the team has begun by now */
+    pthread_sigmask(SIG_BLOCK, &usr1, NULL);       /* only the team could take it */
+    CHECK_OK(llada_decoder_run(decoder, raise_it, NULL, &error));
     pthread_sigmask(SIG_UNBLOCK, &usr1, NULL);
     CHECK(on_main && !elsewhere);
     llada_decoder_free(decoder);
@@ -151,9 +152,9 @@ static void mapped_or_read(void) {
     for (int map = 0; map < 2; map++) {
         llada_model_options options = usual_options();
         options.use_mmap = map;
-        options.eos_token_id = -1;
+        options.eos_token_id_count = 0;
         llada_model *model = NULL;
-        CHECK_REFUSED(llada_model_open(checkpoint(), &options, &model, &error), LLADA_OK);
+        CHECK_OK(llada_model_open(checkpoint(), &options, &model, &error));
         NEED(model);
         CHECK((mappings_of("model.safetensors") > 0) == map);
         llada_decoder *decoder = make_decoder(model, LLADA_PRESET_QUALITY, 12);
@@ -178,18 +179,21 @@ typedef struct {
 } worker;
 
 static void *work(void *user) {
+    llada_error error = LLADA_ERROR_INIT;
+    size_t count = 0;
     worker *w = user;
     for (int round = 0; round < ROUNDS; round++) {
         llada_policy policy;
         llada_decoder_options options;
         llada_decoder *decoder = NULL;
-        llada_policy_init(&policy, sizeof policy, w->preset);
-        llada_decoder_options_init(&options, sizeof options);
+        CHECK_OK(llada_policy_init(&policy, sizeof policy, w->preset, &error));
+        CHECK_OK(llada_decoder_options_init(&options, sizeof options, &error));
         options.policy = &policy;
         options.block_length = BLOCK;
         options.gen_length = GEN;
         options.eos_early_stop = false;
-        w->wrong += llada_model_logits(w->model, prompt, PROMPT, BLOCK, w->logits, PROMPT * VOCAB, NULL) != LLADA_OK;
+        w->wrong +=
+            llada_model_logits(w->model, prompt, PROMPT, BLOCK, w->logits, PROMPT * VOCAB, &count, NULL) != LLADA_OK;
         w->wrong += llada_decoder_create(w->model, prompt, PROMPT, &options, &decoder, NULL) != LLADA_OK;
         w->wrong += llada_decoder_run(decoder, NULL, NULL, NULL) != LLADA_OK;
         w->wrong += llada_decoder_output(decoder, w->tokens, GEN, &w->count, NULL) != LLADA_OK;
@@ -237,12 +241,13 @@ static void models_come_and_go(void) {
 /* As many threads or as few: the same bits. */
 static void any_number_of_threads(void) {
     llada_error error = LLADA_ERROR_INIT;
+    size_t count = 0;
     static float logits[4][PROMPT * VOCAB];
     static int32_t tokens[4][GEN];
     static const int32_t counts[] = {1, 2, 3, 7};
     for (int i = 0; i < 4; i++) {
         llada_model *model = open_model(counts[i]);
-        CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, BLOCK, logits[i], PROMPT * VOCAB, &error), LLADA_OK);
+        CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, logits[i], PROMPT * VOCAB, &count, &error));
         llada_decoder *decoder = make_decoder(model, LLADA_PRESET_SPEEDY, GEN);
         CHECK_EQUAL(run_out(decoder, tokens[i], GEN), GEN);
         llada_decoder_free(decoder);

@@ -48,7 +48,7 @@ static void make_policies(void) {
                                                    LLADA_PRESET_QUALITY_MBE, LLADA_PRESET_LOW_CONFIDENCE,
                                                    LLADA_PRESET_SPEEDY,      LLADA_PRESET_QUALITY};
     for (int i = 0; i < POLICIES; i++) {
-        llada_policy_init(&policies[i], sizeof policies[i], presets[i]);
+        llada_policy_init(&policies[i], sizeof policies[i], presets[i], NULL);
         policies[i].temperature = i < 4 ? 0 : 0.8f;
         policies[i].seed = (uint64_t)i;
     }
@@ -66,7 +66,7 @@ static int32_t beginning(int which, int position) { return (position * 7 + posit
 static llada_decoder *create(worker *w, const slot *s, llada_prefix_cache *cache) {
     llada_decoder_options options;
     llada_decoder *decoder = NULL;
-    llada_decoder_options_init(&options, sizeof options);
+    llada_decoder_options_init(&options, sizeof options, NULL);
     options.block_length = BLOCK;
     options.gen_length = s->gen_length;
     options.policy = &policies[s->policy];
@@ -84,25 +84,23 @@ static void note(slot *s, kind kind, int32_t a, int32_t b) {
 /* What one shows is what the other shows, to the bit. */
 static bool same(const llada_decoder *one, const llada_decoder *other) {
     llada_decoder_state a = state_of(one), b = state_of(other);
-    const int32_t *tokens[2], *predicted[2];
-    const uint8_t *states[2];
-    const float *confidences[2];
-    int32_t first[2];
+    const int32_t *tokens[2];
+    const llada_position_state *states[2];
     size_t count[2];
     if (a.phase != b.phase || a.finish_reason != b.finish_reason || a.canvas_length != b.canvas_length ||
         a.settled_length != b.settled_length || a.active_first != b.active_first || a.active_count != b.active_count ||
         a.block_step != b.block_step || a.forwards != b.forwards || a.edits != b.edits)
         return false;
-    llada_decoder_canvas(one, &tokens[0], &states[0], &count[0]);
-    llada_decoder_canvas(other, &tokens[1], &states[1], &count[1]);
+    llada_decoder_canvas(one, &tokens[0], &states[0], &count[0], NULL);
+    llada_decoder_canvas(other, &tokens[1], &states[1], &count[1], NULL);
     if (memcmp(tokens[0], tokens[1], count[0] * sizeof **tokens) || memcmp(states[0], states[1], count[0]))
         return false;
     if (a.phase != LLADA_PHASE_FORWARDED && a.phase != LLADA_PHASE_PROPOSED) return true;
-    llada_decoder_predictions(one, &first[0], &predicted[0], &confidences[0], &count[0]);
-    llada_decoder_predictions(other, &first[1], &predicted[1], &confidences[1], &count[1]);
-    return first[0] == first[1] && count[0] == count[1] &&
-           !memcmp(predicted[0], predicted[1], count[0] * sizeof **predicted) &&
-           !memcmp(confidences[0], confidences[1], count[0] * sizeof **confidences);
+    llada_active active[2] = {active_of(one), active_of(other)};
+    size_t positions = (size_t)active[0].count;
+    return active[0].first == active[1].first && active[0].count == active[1].count &&
+           !memcmp(active[0].predictions, active[1].predictions, positions * sizeof(int32_t)) &&
+           !memcmp(active[0].confidences, active[1].confidences, positions * sizeof(float));
 }
 
 static void verify(worker *w, const slot *s) {
@@ -205,7 +203,7 @@ static void change(worker *w, slot *s) {
     llada_status status;
     if (pick(w, 2)) {
         status = llada_decoder_set_token(s->decoder, position, token, NULL);
-        EXPECT(status == (state.finished ? LLADA_ERROR_STATE : LLADA_OK));
+        EXPECT(status == (state.phase == LLADA_PHASE_FINISHED ? LLADA_ERROR_STATE : LLADA_OK));
         if (status == LLADA_OK) note(s, WRITE, position, token);
     } else {
         position = position / BLOCK * BLOCK;
@@ -238,7 +236,7 @@ static void operate(worker *w) {
         step_some(w, true);
     else if (what < 32)
         step_some(w, false);
-    else if (what < 55 && !state_of(s->decoder).finished)
+    else if (what < 55 && !has_finished(s->decoder))
         work_on(w, &s, 1, true);
     else if (what < 67)
         branch(w, s, &w->slots[pick(w, SLOTS)]);
@@ -253,10 +251,10 @@ static void operate(worker *w) {
     else if (what < 99)
         pin(w, what == 93);
     else
-        EXPECT(llada_prefix_cache_clear(w->cache) == LLADA_OK);
+        EXPECT(llada_prefix_cache_clear(w->cache, NULL) == LLADA_OK);
 
     llada_prefix_cache_info info = LLADA_PREFIX_CACHE_INFO_INIT;
-    EXPECT(llada_prefix_cache_get_info(w->cache, &info) == LLADA_OK);
+    EXPECT(llada_prefix_cache_get_info(w->cache, &info, NULL) == LLADA_OK);
     EXPECT(info.bytes <= info.max_bytes && info.bytes % BLOCK_BYTES == 0 && info.blocks * BLOCK_BYTES <= info.bytes &&
            info.pinned_blocks <= info.blocks && info.hits <= info.lookups);
 }
@@ -301,7 +299,7 @@ static void operate_on(int threads, int32_t team, uint64_t blocks) {
     llada_prefix_cache_info info = LLADA_PREFIX_CACHE_INFO_INIT;
     /* No pin is left when as many were taken back. */
     for (int i = 0; i < OPERATIONS; i++) {
-        llada_prefix_cache_get_info(cache, &info);
+        llada_prefix_cache_get_info(cache, &info, NULL);
         if (!info.pinned_blocks) break;
         for (int which = 0; which < BEGINNINGS; which++) {
             int32_t tokens[24];
@@ -309,8 +307,8 @@ static void operate_on(int threads, int32_t team, uint64_t blocks) {
             CHECK_STATUS(llada_prefix_cache_pin(cache, tokens, 24, BLOCK, false, NULL, NULL), LLADA_OK);
         }
     }
-    CHECK_STATUS(llada_prefix_cache_clear(cache), LLADA_OK);
-    CHECK_STATUS(llada_prefix_cache_get_info(cache, &info), LLADA_OK);
+    CHECK_STATUS(llada_prefix_cache_clear(cache, NULL), LLADA_OK);
+    CHECK_STATUS(llada_prefix_cache_get_info(cache, &info, NULL), LLADA_OK);
     CHECK(info.blocks == 0 && info.pinned_blocks == 0 && info.bytes == 0);
     /* All that is to be tried has happened. */
     CHECK(sum.refused > 0 && sum.cancelled > 0 && info.evicted_blocks > 0 && info.reused_tokens > 0);

@@ -14,26 +14,29 @@ static llada_noised_sequence sequence(void) {
 }
 
 static llada_score_options in_blocks(int32_t length) {
+    llada_error error = LLADA_ERROR_INIT;
     llada_score_options options;
-    CHECK_STATUS(llada_score_options_init(&options, sizeof options), LLADA_OK);
+    CHECK_OK(llada_score_options_init(&options, sizeof options, &error));
     options.block_length = length;
     return options;
 }
 
 static void defaults(void) {
+    llada_error error = LLADA_ERROR_INIT;
     llada_score_options options;
     memset(&options, 0xA5, sizeof options);
-    CHECK_STATUS(llada_score_options_init(&options, sizeof options), LLADA_OK);
+    CHECK_OK(llada_score_options_init(&options, sizeof options, &error));
     CHECK_EQUAL(options.struct_size, sizeof options);
     CHECK_EQUAL(options.block_length, 32);
     CHECK(!options.everywhere && !options.progress && !options.progress_user);
-    CHECK_STATUS(llada_score_options_init(NULL, sizeof options), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_STATUS(llada_score_options_init(&options, 3), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_score_options_init(NULL, sizeof options, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_score_options_init(&options, 3, &error), LLADA_ERROR_INVALID_ARGUMENT);
 }
 
 /* Against the logits of the clean blocks before and the noisy one, a block at a time. */
 static void scores(void) {
     llada_error error = LLADA_ERROR_INIT;
+    size_t count = 0;
     llada_model *model = open_model(2);
     llada_noised_sequence s = sequence();
     for (int everywhere = 0; everywhere < 2; everywhere++) {
@@ -41,9 +44,8 @@ static void scores(void) {
         options.everywhere = everywhere;
         float log_probs[ALL], confidences[ALL], entropies[ALL];
         int32_t predictions[ALL];
-        CHECK_REFUSED(
-            llada_model_score(model, &s, 1, &options, log_probs, predictions, confidences, entropies, ALL, &error),
-            LLADA_OK);
+        CHECK_OK(llada_model_score(model, &s, 1, &options, log_probs, predictions, confidences, entropies, ALL, &count,
+                                   &error));
         for (int version = 0; version < VERSIONS; version++)
             for (int i = 0; i < COUNT; i++) {
                 int at = version * COUNT + i;
@@ -57,8 +59,7 @@ static void scores(void) {
                 int start = i / BLOCK * BLOCK, end = start + BLOCK < COUNT ? start + BLOCK : COUNT, best = 0;
                 memcpy(seen, tokens, sizeof seen);
                 memcpy(seen + start, noisy + version * COUNT + start, (size_t)(end - start) * sizeof *seen);
-                CHECK_REFUSED(llada_model_logits(model, seen, (size_t)end, BLOCK, logits, COUNT * VOCAB, &error),
-                              LLADA_OK);
+                CHECK_OK(llada_model_logits(model, seen, (size_t)end, BLOCK, logits, COUNT * VOCAB, &count, &error));
                 const float *row = logits + i * VOCAB;
                 double sum = 0, mean = 0;
                 for (int t = 1; t < VOCAB; t++) best = row[t] > row[best] ? t : best;
@@ -79,28 +80,34 @@ static void scores(void) {
 /* Several at once, and any of the arrays left out: each is what it is alone. */
 static void parts(void) {
     llada_error error = LLADA_ERROR_INIT;
+    size_t count = 0;
     llada_model *model = open_model(1);
     llada_score_options options = in_blocks(BLOCK);
     llada_noised_sequence both[3] = {sequence(), {NULL, 0, NULL, 5, 0}, {tokens, COUNT, noisy + COUNT, 1, 0}};
     float all[ALL + COUNT + 1], some[ALL + COUNT];
     int32_t ids[ALL + COUNT];
     all[ALL + COUNT] = 1;
-    CHECK_REFUSED(llada_model_score(model, both, 3, &options, all, ids, NULL, NULL, ALL + COUNT, &error), LLADA_OK);
+    CHECK_OK(llada_model_score(model, both, 3, &options, all, ids, NULL, NULL, ALL + COUNT, &count, &error));
     CHECK(all[ALL + COUNT] == 1);
-    CHECK_REFUSED(llada_model_score(model, both, 3, &options, NULL, NULL, NULL, some, ALL + COUNT, &error), LLADA_OK);
+    CHECK_OK(llada_model_score(model, both, 3, &options, NULL, NULL, NULL, some, ALL + COUNT, &count, &error));
     for (int i = 0; i < ALL + COUNT; i++) CHECK((ids[i] < 0) == !!isnan(some[i]));
     for (int i = 0; i < 2; i++) {
-        CHECK_REFUSED(llada_model_score(model, &both[2 * i], 1, &options, some, NULL, NULL, NULL, ALL, &error),
-                      LLADA_OK);
+        CHECK_OK(llada_model_score(model, &both[2 * i], 1, &options, some, NULL, NULL, NULL, ALL, &count, &error));
         CHECK(!memcmp(some, all + i * ALL, (i ? COUNT : ALL) * sizeof *some));
     }
-    CHECK_REFUSED(llada_model_score(model, both, 3, &options, NULL, NULL, NULL, NULL, 0, &error), LLADA_OK);
-    CHECK_REFUSED(llada_model_score(model, NULL, 0, NULL, NULL, NULL, NULL, NULL, 0, &error), LLADA_OK);
+    CHECK_OK(llada_model_score(model, both, 3, &options, NULL, NULL, NULL, NULL, ALL + COUNT, &count, &error));
+    CHECK_EQUAL(count, ALL + COUNT);
+    count = 0;
+    CHECK_REFUSED(llada_model_score(model, both, 3, &options, NULL, NULL, NULL, NULL, 0, &count, &error),
+                  LLADA_ERROR_BUFFER_TOO_SMALL);
+    CHECK_EQUAL(count, ALL + COUNT);
+    CHECK_OK(llada_model_score(model, NULL, 0, NULL, NULL, NULL, NULL, NULL, 0, &count, &error));
     llada_model_free(model);
 }
 
 static void refusals(void) {
     llada_error error = LLADA_ERROR_INIT;
+    size_t count = 0;
     llada_model *model = open_model(1);
     llada_score_options options = in_blocks(BLOCK);
     float out[ALL];
@@ -110,7 +117,7 @@ static void refusals(void) {
         {NULL, COUNT, noisy, VERSIONS, 3},
         {tokens, COUNT, NULL, VERSIONS, 3},
         {tokens, COUNT, noisy, VERSIONS, COUNT + 1},
-        {tokens, COUNT, noisy, VERSIONS, SIZE_MAX},
+        {tokens, COUNT, noisy, VERSIONS, -1},
         {tokens, COUNT, noisy, VERSIONS, 4} /* noise in the prompt */,
         {tokens, COUNT, outside, 1, 3},
         {outside, COUNT, noisy, VERSIONS, 3},
@@ -123,21 +130,21 @@ static void refusals(void) {
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         llada_noised_sequence two[2] = {sequence(), bad[i]};
-        CHECK_REFUSED(llada_model_score(model, two, 2, &options, out, NULL, NULL, NULL, SIZE_MAX, &error),
+        CHECK_REFUSED(llada_model_score(model, two, 2, &options, out, NULL, NULL, NULL, SIZE_MAX, &count, &error),
                       LLADA_ERROR_INVALID_ARGUMENT);
     }
     llada_noised_sequence s = sequence();
-    CHECK_REFUSED(llada_model_score(NULL, &s, 1, &options, out, NULL, NULL, NULL, ALL, &error),
+    CHECK_REFUSED(llada_model_score(NULL, &s, 1, &options, out, NULL, NULL, NULL, ALL, &count, &error),
                   LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_model_score(model, NULL, 1, &options, out, NULL, NULL, NULL, ALL, &error),
+    CHECK_REFUSED(llada_model_score(model, NULL, 1, &options, out, NULL, NULL, NULL, ALL, &count, &error),
                   LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_model_score(model, &s, SIZE_MAX, &options, out, NULL, NULL, NULL, ALL, &error),
+    CHECK_REFUSED(llada_model_score(model, &s, SIZE_MAX, &options, out, NULL, NULL, NULL, ALL, &count, &error),
                   LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_model_score(model, &s, 1, &options, out, NULL, NULL, NULL, ALL - 1, &error),
+    CHECK_REFUSED(llada_model_score(model, &s, 1, &options, out, NULL, NULL, NULL, ALL - 1, &count, &error),
                   LLADA_ERROR_BUFFER_TOO_SMALL);
     for (int32_t length = -1; length < 1; length++) {
         options.block_length = length;
-        CHECK_REFUSED(llada_model_score(model, &s, 1, &options, out, NULL, NULL, NULL, ALL, &error),
+        CHECK_REFUSED(llada_model_score(model, &s, 1, &options, out, NULL, NULL, NULL, ALL, &count, &error),
                       LLADA_ERROR_INVALID_ARGUMENT);
     }
     for (int i = 0; i < ALL; i++) CHECK(out[i] == 7);
@@ -147,6 +154,7 @@ static void refusals(void) {
 /* A struct of an older header, and one of a newer. */
 static void ages(void) {
     llada_error error = LLADA_ERROR_INIT;
+    size_t count = 0;
     llada_model *model = open_model(1);
     llada_noised_sequence s = sequence();
     struct {
@@ -157,21 +165,21 @@ static void ages(void) {
     memset(&options, 0x5A, sizeof options);
     options.o.block_length = BLOCK;
     llada_score_options now = in_blocks(BLOCK);
-    CHECK_REFUSED(llada_model_score(model, &s, 1, &now, expected, NULL, NULL, NULL, ALL, &error), LLADA_OK);
+    CHECK_OK(llada_model_score(model, &s, 1, &now, expected, NULL, NULL, NULL, ALL, &count, &error));
     options.o.struct_size = offsetof(llada_score_options, everywhere);
-    CHECK_REFUSED(llada_model_score(model, &s, 1, &options.o, out, NULL, NULL, NULL, ALL, &error), LLADA_OK);
+    CHECK_OK(llada_model_score(model, &s, 1, &options.o, out, NULL, NULL, NULL, ALL, &count, &error));
     CHECK(!memcmp(out, expected, sizeof out));
     now = in_blocks(32);
-    CHECK_REFUSED(llada_model_score(model, &s, 1, &now, expected, NULL, NULL, NULL, ALL, &error), LLADA_OK);
+    CHECK_OK(llada_model_score(model, &s, 1, &now, expected, NULL, NULL, NULL, ALL, &count, &error));
     options.o.struct_size = sizeof options.o.struct_size;
-    CHECK_REFUSED(llada_model_score(model, &s, 1, &options.o, out, NULL, NULL, NULL, ALL, &error), LLADA_OK);
+    CHECK_OK(llada_model_score(model, &s, 1, &options.o, out, NULL, NULL, NULL, ALL, &count, &error));
     CHECK(!memcmp(out, expected, sizeof out));
     memset(&options, 0, sizeof options);
     options.o = now;
     options.o.struct_size = sizeof options;
-    CHECK_REFUSED(llada_model_score(model, &s, 1, &options.o, out, NULL, NULL, NULL, ALL, &error), LLADA_OK);
+    CHECK_OK(llada_model_score(model, &s, 1, &options.o, out, NULL, NULL, NULL, ALL, &count, &error));
     options.tail[3] = 1;
-    CHECK_REFUSED(llada_model_score(model, &s, 1, &options.o, out, NULL, NULL, NULL, ALL, &error),
+    CHECK_REFUSED(llada_model_score(model, &s, 1, &options.o, out, NULL, NULL, NULL, ALL, &count, &error),
                   LLADA_ERROR_INVALID_ARGUMENT);
     llada_model_free(model);
 }
@@ -189,6 +197,7 @@ static int watch(double fraction, void *user) {
 }
 
 static void progress(void) {
+    size_t count = 0;
     enum { LONG = 300, MANY = 5 };
     llada_error error = LLADA_ERROR_INIT;
     llada_model *model = open_model(1);
@@ -200,20 +209,21 @@ static void progress(void) {
     watched w = {0, 0, 0};
     options.progress = watch;
     options.progress_user = &w;
-    CHECK_REFUSED(llada_model_score(model, &s, 1, &options, out, NULL, NULL, NULL, LONG * MANY, &error), LLADA_OK);
+    CHECK_OK(llada_model_score(model, &s, 1, &options, out, NULL, NULL, NULL, LONG * MANY, &count, &error));
     CHECK(w.calls == 4 && w.last == 1); /* 296 + 5 * 300 positions, 512 a forward */
     w = (watched){0, 2, 0};
-    CHECK_REFUSED(llada_model_score(model, &s, 1, &options, out, NULL, NULL, NULL, LONG * MANY, &error),
+    CHECK_REFUSED(llada_model_score(model, &s, 1, &options, out, NULL, NULL, NULL, LONG * MANY, &count, &error),
                   LLADA_ERROR_STOPPED);
     CHECK_EQUAL(w.calls, 2);
     llada_model_free(model);
 }
 
 static void *score_often(void *model) {
+    size_t count = 0;
     float *out = malloc(ALL * sizeof *out);
     llada_noised_sequence s = sequence();
     for (int i = 0; i < 20; i++)
-        CHECK_STATUS(llada_model_score(model, &s, 1, NULL, out, NULL, NULL, NULL, ALL, NULL), LLADA_OK);
+        CHECK_STATUS(llada_model_score(model, &s, 1, NULL, out, NULL, NULL, NULL, ALL, &count, NULL), LLADA_OK);
     return out;
 }
 

@@ -28,9 +28,9 @@ static void forget(void) {
 static llada_decoder *begun(const llada_model *model) {
     llada_error error = LLADA_ERROR_INIT;
     llada_decoder *decoder = make_decoder(model, LLADA_PRESET_SPEEDY, GENERATED);
-    CHECK_REFUSED(llada_decoder_step(decoder, &error), LLADA_OK);
-    CHECK_REFUSED(llada_decoder_lock(decoder, 9, true, &error), LLADA_OK);
-    CHECK_REFUSED(llada_decoder_forward(decoder, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_step(decoder, &error));
+    CHECK_OK(llada_decoder_lock(decoder, 9, true, &error));
+    CHECK_OK(llada_decoder_forward(decoder, &error));
     return decoder;
 }
 
@@ -50,24 +50,24 @@ static void comes_back(void) {
             llada_decoder *decoder = begun(model), *restored = NULL;
             size_t size = 0;
             if (file) {
-                CHECK_REFUSED(llada_decoder_save_file(decoder, pages, inside("\xff one"), &error), LLADA_OK);
-                CHECK_REFUSED(llada_decoder_restore_file(other, NULL, inside("\xff one"), &restored, &error), LLADA_OK);
+                CHECK_OK(llada_decoder_save_file(decoder, pages, inside("\xff one"), &error));
+                CHECK_OK(llada_decoder_restore_file(other, NULL, inside("\xff one"), &restored, &error));
                 CHECK_EQUAL(entries(), 1);
             } else {
-                CHECK_REFUSED(llada_decoder_save(decoder, pages, bytes, MOST, &size, &error), LLADA_OK);
-                CHECK_REFUSED(llada_decoder_restore(other, NULL, bytes, size, &restored, &error), LLADA_OK);
+                CHECK_OK(llada_decoder_save(decoder, pages, bytes, MOST, &size, &error));
+                CHECK_OK(llada_decoder_restore(other, NULL, bytes, size, &restored, &error));
                 memset(bytes, 0, size);
             }
             NEED(restored);
             const bool *locked;
             size_t count;
-            CHECK_STATUS(llada_decoder_locked(restored, &locked, &count), LLADA_OK);
+            CHECK_OK(llada_decoder_locked(restored, &locked, &count, &error));
             CHECK_EQUAL(count, 20);
             for (size_t i = 0; i < count; i++) CHECK_EQUAL(locked[i], i == 9);
             llada_policy policy, expected;
-            llada_policy_init(&policy, sizeof policy, LLADA_PRESET_LOW_CONFIDENCE);
-            llada_policy_init(&expected, sizeof expected, LLADA_PRESET_SPEEDY);
-            CHECK_STATUS(llada_decoder_get_policy(restored, &policy), LLADA_OK);
+            CHECK_OK(llada_policy_init(&policy, sizeof policy, LLADA_PRESET_LOW_CONFIDENCE, &error));
+            CHECK_OK(llada_policy_init(&expected, sizeof expected, LLADA_PRESET_SPEEDY, &error));
+            CHECK_OK(llada_decoder_get_policy(restored, &policy, &error));
             CHECK_EQUAL(policy.kind, expected.kind);
             CHECK(policy.threshold == expected.threshold && policy.editing_threshold == expected.editing_threshold);
             expect_same_way(decoder, restored);
@@ -90,9 +90,9 @@ static void buffers(void) {
     CHECK_REFUSED(llada_decoder_save(decoder, false, bytes, size - 1, &again, &error), LLADA_ERROR_BUFFER_TOO_SMALL);
     CHECK(again == size && bytes[0] == 1);
     bytes[size] = 77;
-    CHECK_REFUSED(llada_decoder_save(decoder, false, bytes, size, &again, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_save(decoder, false, bytes, size, &again, &error));
     CHECK(again == size && bytes[size] == 77);
-    CHECK_REFUSED(llada_decoder_save(decoder, false, bytes, SIZE_MAX, &again, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_save(decoder, false, bytes, SIZE_MAX, &again, &error));
     CHECK_REFUSED(llada_decoder_save(decoder, true, NULL, 0, &again, &error), LLADA_ERROR_BUFFER_TOO_SMALL);
     CHECK(again > size);
     llada_decoder_free(decoder);
@@ -115,7 +115,7 @@ static void nulls(void) {
     CHECK_REFUSED(llada_decoder_save_file(NULL, false, "x", &error), bad);
     CHECK_REFUSED(llada_decoder_save_file(decoder, false, NULL, &error), bad);
     CHECK_REFUSED(llada_decoder_save_file(decoder, false, "", &error), LLADA_ERROR_IO);
-    CHECK_REFUSED(llada_decoder_save(decoder, false, bytes, MOST, &size, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_save(decoder, false, bytes, MOST, &size, &error));
     CHECK_REFUSED(llada_decoder_restore(NULL, NULL, bytes, size, &restored, &error), bad);
     CHECK_REFUSED(llada_decoder_restore(model, NULL, NULL, size, &restored, &error), bad);
     CHECK_REFUSED(llada_decoder_restore(model, NULL, bytes, SIZE_MAX, &restored, &error), bad);
@@ -130,11 +130,11 @@ static void nulls(void) {
     CHECK_REFUSED(llada_prefix_cache_save(cache, NULL, &error), bad);
     CHECK_REFUSED(llada_prefix_cache_load(NULL, "x", NULL, &error), bad);
     CHECK_REFUSED(llada_prefix_cache_load(cache, NULL, NULL, &error), bad);
-    CHECK_STATUS(llada_decoder_locked(NULL, &locked, &size), bad);
-    CHECK_STATUS(llada_decoder_locked(decoder, NULL, &size), bad);
-    CHECK_STATUS(llada_decoder_locked(decoder, &locked, NULL), bad);
-    CHECK_STATUS(llada_decoder_get_policy(NULL, &policy), bad);
-    CHECK_STATUS(llada_decoder_get_policy(decoder, NULL), bad);
+    CHECK_REFUSED(llada_decoder_locked(NULL, &locked, &size, &error), bad);
+    CHECK_REFUSED(llada_decoder_locked(decoder, NULL, &size, &error), bad);
+    CHECK_REFUSED(llada_decoder_locked(decoder, &locked, NULL, &error), bad);
+    CHECK_REFUSED(llada_decoder_get_policy(NULL, &policy, &error), bad);
+    CHECK_REFUSED(llada_decoder_get_policy(decoder, NULL, &error), bad);
     CHECK(!restored);
     llada_prefix_cache_free(cache);
     llada_decoder_free(decoder);
@@ -146,7 +146,7 @@ static void damaged(void) {
     llada_model *model = open_model(1);
     llada_decoder *decoder = begun(model), *restored = NULL;
     size_t size = 0;
-    CHECK_REFUSED(llada_decoder_save(decoder, false, bytes, MOST, &size, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_save(decoder, false, bytes, MOST, &size, &error));
     for (size_t i = 0; i < size; i += i < 1500 ? 1 : 37) {
         bytes[i] ^= 0x10;
         CHECK_REFUSED(llada_decoder_restore(model, NULL, bytes, size, &restored, &error), LLADA_ERROR_SNAPSHOT);
@@ -160,7 +160,7 @@ static void damaged(void) {
     NEED(llada_model_open(checkpoint(), &options, &other, &error) == LLADA_OK);
     CHECK_REFUSED(llada_decoder_restore(other, NULL, bytes, size, &restored, &error), LLADA_ERROR_SNAPSHOT);
     CHECK(!restored);
-    CHECK_REFUSED(llada_decoder_restore(model, NULL, bytes, size, &restored, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_restore(model, NULL, bytes, size, &restored, &error));
     llada_decoder_free(restored);
     llada_decoder_free(decoder);
     llada_model_free(other);
@@ -174,7 +174,7 @@ static void no_room(void) {
     llada_decoder *decoder = begun(model), *restored = NULL;
     make_own_folder();
     signal(SIGXFSZ, SIG_IGN);
-    CHECK_REFUSED(llada_decoder_save_file(decoder, false, inside("one"), &error), LLADA_OK);
+    CHECK_OK(llada_decoder_save_file(decoder, false, inside("one"), &error));
     static const rlim_t limits[] = {0, 10, 500, 2000};
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         struct rlimit limit = {limits[i], RLIM_INFINITY};
@@ -202,30 +202,30 @@ static void caches(void) {
     NEED(llada_prefix_cache_create(model, 1 << 22, &loaded, &error) == LLADA_OK);
     make_own_folder();
     llada_decoder_options options;
-    llada_decoder_options_init(&options, sizeof options);
+    CHECK_OK(llada_decoder_options_init(&options, sizeof options, &error));
     options.block_length = BLOCK;
     options.gen_length = GENERATED;
     options.prefix_cache = cache;
     llada_decoder *decoder = NULL;
-    CHECK_REFUSED(llada_decoder_create(model, prompt, PROMPT, &options, &decoder, &error), LLADA_OK);
-    CHECK_REFUSED(llada_decoder_run(decoder, NULL, NULL, &error), LLADA_OK);
-    CHECK_REFUSED(llada_prefix_cache_save(cache, inside("cache"), &error), LLADA_OK);
+    CHECK_OK(llada_decoder_create(model, prompt, PROMPT, &options, &decoder, &error));
+    CHECK_OK(llada_decoder_run(decoder, NULL, NULL, &error));
+    CHECK_OK(llada_prefix_cache_save(cache, inside("cache"), &error));
     uint64_t tokens = 0;
     llada_prefix_cache_info before = LLADA_PREFIX_CACHE_INFO_INIT, after = LLADA_PREFIX_CACHE_INFO_INIT;
-    CHECK_REFUSED(llada_prefix_cache_load(loaded, inside("cache"), &tokens, &error), LLADA_OK);
-    CHECK_STATUS(llada_prefix_cache_get_info(cache, &before), LLADA_OK);
-    CHECK_STATUS(llada_prefix_cache_get_info(loaded, &after), LLADA_OK);
+    CHECK_OK(llada_prefix_cache_load(loaded, inside("cache"), &tokens, &error));
+    CHECK_OK(llada_prefix_cache_get_info(cache, &before, &error));
+    CHECK_OK(llada_prefix_cache_get_info(loaded, &after, &error));
     CHECK(before.blocks > 0 && after.blocks == before.blocks);
     CHECK_EQUAL(tokens, before.blocks * BLOCK);
-    CHECK_REFUSED(llada_prefix_cache_load(loaded, inside("cache"), NULL, &error), LLADA_OK);
+    CHECK_OK(llada_prefix_cache_load(loaded, inside("cache"), NULL, &error));
     CHECK_REFUSED(llada_prefix_cache_load(loaded, inside("none"), &tokens, &error), LLADA_ERROR_IO);
 
     /* A decoder's is none of a cache, and the other way round. */
     llada_decoder *restored = NULL;
     CHECK_REFUSED(llada_decoder_restore_file(model, loaded, inside("cache"), &restored, &error), LLADA_ERROR_SNAPSHOT);
-    CHECK_REFUSED(llada_decoder_save_file(decoder, true, inside("decoder"), &error), LLADA_OK);
+    CHECK_OK(llada_decoder_save_file(decoder, true, inside("decoder"), &error));
     CHECK_REFUSED(llada_prefix_cache_load(loaded, inside("decoder"), &tokens, &error), LLADA_ERROR_SNAPSHOT);
-    CHECK_REFUSED(llada_decoder_restore_file(model, loaded, inside("decoder"), &restored, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_restore_file(model, loaded, inside("decoder"), &restored, &error));
     llada_model *other = open_model(1);
     llada_decoder *none = NULL;
     CHECK_REFUSED(llada_decoder_restore_file(other, loaded, inside("decoder"), &none, &error),
@@ -253,7 +253,7 @@ static void callbacks(void) {
     llada_decoder *decoder = begun(model), *restored = NULL;
     size_t size = 0;
     CHECK_REFUSED(llada_decoder_run(decoder, save_in_callback, &size, &error), LLADA_ERROR_STOPPED);
-    CHECK_REFUSED(llada_decoder_restore(model, NULL, bytes, size, &restored, &error), LLADA_OK);
+    CHECK_OK(llada_decoder_restore(model, NULL, bytes, size, &restored, &error));
     expect_same_way(decoder, restored);
     llada_decoder_free(restored);
     llada_decoder_free(decoder);
