@@ -11,7 +11,7 @@ let package = Package(
         .library(name: "llada", type: .dynamic, targets: ["LibLLaDA"]),
     ],
     targets: [
-        .target(name: "Kernels"),
+        .target(name: "Kernels", exclude: ["templates"], cSettings: [.headerSearchPath(".")]),
         .target(name: "LLaDA", dependencies: ["Kernels"]),
         // The contract: the hand-written C header, seen from Swift as a module.
         .target(name: "CLLaDA", path: "include", publicHeadersPath: "."),

@@ -1,3 +1,4 @@
+/* cpus.c - asks the system. */
 #define _GNU_SOURCE
 #include "cpus.h"
 

@@ -12,7 +12,7 @@ import Kernels
 /// An implementation this machine can run.
 struct Implementation: CustomStringConvertible, Sendable {
     let isa: llk_isa
-    var description: String { ["portable", "AVX2", "AVX-512", "NEON"][Int(isa.rawValue)] }
+    var description: String { String(cString: llk_isa_name(isa)) }
     var k: llk_kernels { llk_get(isa)!.pointee }
     func packed(_ format: llk_format) -> llk_packed_kernels { llk_get_packed(isa, format)!.pointee }
     var attention: llk_attention_kernels { llk_get_attention(isa)!.pointee }

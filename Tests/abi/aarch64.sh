@@ -5,9 +5,9 @@ cd "$(dirname "$0")/../.."
 
 clang=$(dirname "$(readlink -f "$(command -v "${SWIFT:-swift}")")")/clang
 passed=0 failed=0
-for source in Sources/Kernels/*.c; do
+for source in $(find Sources/Kernels -name "*.c" | sort); do
     if "$clang" --target=aarch64-linux-gnu -std=c11 -O1 -Wall -Wextra -Werror -isystem /usr/aarch64-linux-gnu/include \
-        -ISources/Kernels/include -fsyntax-only "$source"; then
+        -ISources/Kernels -ISources/Kernels/include -fsyntax-only "$source"; then
         passed=$((passed + 1))
     else
         printf '%-48s FAILED\n' "$source for aarch64"

@@ -60,8 +60,8 @@ typedef struct {
     void (*silu_mul)(float *gate, const float *up, size_t n);
 
     /* In place over n >= 1 elements: z = x[i] * scale; e = exp(z - max z); x[i] = e * (1 / lane-sum of e).
-     * A NaN, a +inf, or nothing but -inf among the z makes every result NaN. *max and *sum are max z (-inf where all are
-     * NaN) and the lane-sum: what a softmax over more elements needs to know of these. */
+     * A NaN, a +inf, or nothing but -inf among the z makes every result NaN. *max and *sum are max z (-inf where all
+     * are NaN) and the lane-sum: what a softmax over more elements needs to know of these. */
     void (*softmax)(float *x, size_t n, float scale, float *max, float *sum);
 
     /* The arg-max of n >= 1 logits (ties: lowest index; NaN never wins; all NaN or -inf: index 0), and

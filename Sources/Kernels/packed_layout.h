@@ -1,8 +1,8 @@
-/* blocks.h - the blocks of packed.h, and those of prepared rows. */
-#ifndef LLADA_KERNELS_BLOCKS_H
-#define LLADA_KERNELS_BLOCKS_H
+/* packed_layout.h - the blocks of packed.h, and those of prepared rows. */
+#ifndef LLADA_KERNELS_PACKED_LAYOUT_H
+#define LLADA_KERNELS_PACKED_LAYOUT_H
 
-#include "internal.h"
+#include "numbers.h"
 #include "packed.h"
 
 enum {

@@ -1,7 +1,9 @@
 /* packed_avx512_bf16.c - bf16 weights, keys and values by VDPBF16PS. */
 #if defined(__x86_64__)
 #define TARGET __attribute__((target("avx2,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma,f16c")))
-#include "avx512.h"
+#include "vector_avx512.h"
+
+#include "tables.h"
 
 #define VECTORS 4
 #define AT_QUERIES 8
@@ -21,9 +23,9 @@ VEC_FN void restore(fp_state state) { (void)state; }
 
 VEC_FN void v16_store_bf16(void *p, v16 v) { _mm256_storeu_si256(p, (__m256i)_mm512_cvtneps_pbh(v)); }
 
-#include "attend.h"
-#include "block_bf16.h"
-#include "tiles.h"
+#include "templates/attention_sums.inc"
+#include "templates/packed_product.inc"
+#include "templates/product_bf16.inc"
 
 PACKED_KERNELS(llk_packed_avx512_bf16, bf16, LLK_PACKED_BF16)
 ATTENTION_KERNELS(llk_attention_avx512)

@@ -1,8 +1,8 @@
-/* neon.h - 16 lanes are four registers of 4. */
-#ifndef LLADA_KERNELS_NEON_H
-#define LLADA_KERNELS_NEON_H
+/* vector_neon.h - 16 lanes are four registers of 4. */
+#ifndef LLADA_KERNELS_VECTOR_NEON_H
+#define LLADA_KERNELS_VECTOR_NEON_H
 
-#include "internal.h"
+#include "numbers.h"
 
 #include <arm_neon.h>
 
@@ -82,7 +82,7 @@ VEC_FN float32x4_t widen4(const char *p, llk_dtype dtype, size_t i) {
 VEC_FN v16 v16_widen(const void *p, llk_dtype dtype, size_t i) {
     return (v16){{widen4(p, dtype, i), widen4(p, dtype, i + 4), widen4(p, dtype, i + 8), widen4(p, dtype, i + 12)}};
 }
-#include "parts.h"
+#include "templates/partial_vectors.inc"
 
 VEC_FN float v16_sum(v16 a) {
     float32x4_t s = vaddq_f32(vaddq_f32(a.q[0], a.q[2]), vaddq_f32(a.q[1], a.q[3]));

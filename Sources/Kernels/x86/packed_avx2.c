@@ -1,7 +1,9 @@
 /* packed_avx2.c - without instructions for dot products: bf16 as floats, int8 as pairs of 16 bits. */
 #if defined(__x86_64__)
 #define TARGET __attribute__((target("avx2,fma,f16c")))
-#include "avx2.h"
+#include "vector_avx2.h"
+
+#include "tables.h"
 
 #define VECTORS 1
 #define AT_QUERIES 4
@@ -91,10 +93,10 @@ VEC_FN v16i dot_int4(v16i acc, w_int4 w, x_int4 x) {
     return v16i_add(acc, madd(pairs, _mm256_set1_epi16(1)));
 }
 
-#include "attend.h"
-#include "block_bf16.h"
-#include "block_integer.h"
-#include "tiles.h"
+#include "templates/attention_sums.inc"
+#include "templates/packed_product.inc"
+#include "templates/product_bf16.inc"
+#include "templates/product_integer.inc"
 
 PACKED_KERNELS(llk_packed_avx2_bf16, bf16, LLK_PACKED_BF16)
 PACKED_KERNELS(llk_packed_avx2_int8, int8, LLK_PACKED_INT8)

@@ -1,7 +1,9 @@
 /* packed_neon.c - int8 and int4 weights by SDOT, bf16 as floats: BFDOT rounds in a way of its own. */
 #if defined(__aarch64__)
 #define TARGET __attribute__((target("dotprod")))
-#include "neon.h"
+#include "vector_neon.h"
+
+#include "tables.h"
 
 #define VECTORS 1
 #define AT_QUERIES 4
@@ -89,10 +91,10 @@ VEC_FN w_int4 high_int4(const char *p) {
     return w;
 }
 
-#include "attend.h"
-#include "block_bf16.h"
-#include "block_integer.h"
-#include "tiles.h"
+#include "templates/attention_sums.inc"
+#include "templates/packed_product.inc"
+#include "templates/product_bf16.inc"
+#include "templates/product_integer.inc"
 
 PACKED_KERNELS(llk_packed_neon_bf16, bf16, LLK_PACKED_BF16)
 PACKED_KERNELS(llk_packed_neon_int8, int8, LLK_PACKED_INT8)

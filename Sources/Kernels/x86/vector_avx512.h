@@ -1,8 +1,8 @@
-/* avx512.h - 16 lanes are one register. */
-#ifndef LLADA_KERNELS_AVX512_H
-#define LLADA_KERNELS_AVX512_H
+/* vector_avx512.h - 16 lanes are one register. */
+#ifndef LLADA_KERNELS_VECTOR_AVX512_H
+#define LLADA_KERNELS_VECTOR_AVX512_H
 
-#include "internal.h"
+#include "numbers.h"
 
 #include <immintrin.h>
 

@@ -1,6 +1,8 @@
-/* portable.c - the reference: plain C that any compiler takes, to be read beside kernels.h. The other
+/* kernels.c - the reference: plain C that any compiler takes, to be read beside kernels.h. The other
  * implementations must give the same bits. */
-#include "internal.h"
+#include "exp_constants.h"
+#include "numbers.h"
+#include "tables.h"
 
 #include <math.h>
 

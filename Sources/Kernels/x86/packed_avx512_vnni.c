@@ -1,7 +1,9 @@
-/* avx512_vnni.c - int8 and int4 weights by VPDPBUSD. */
+/* packed_avx512_vnni.c - int8 and int4 weights by VPDPBUSD. */
 #if defined(__x86_64__)
 #define TARGET __attribute__((target("avx2,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")))
-#include "avx512.h"
+#include "vector_avx512.h"
+
+#include "tables.h"
 
 #define VECTORS 4
 #define KERNELS llk_table_avx512
@@ -23,8 +25,8 @@ VEC_FN w_int4 high_int4(const char *p) {
 VEC_FN x_int4 set1_int4(const char *p) { return set1_int8(p); }
 VEC_FN v16i dot_int4(v16i acc, w_int4 w, x_int4 x) { return _mm512_dpbusd_epi32(acc, w, x); }
 
-#include "block_integer.h"
-#include "tiles.h"
+#include "templates/packed_product.inc"
+#include "templates/product_integer.inc"
 
 PACKED_KERNELS(llk_packed_avx512_int8, int8, LLK_PACKED_INT8)
 PACKED_KERNELS(llk_packed_avx512_int4, int4, LLK_PACKED_INT4)

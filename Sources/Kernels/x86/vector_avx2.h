@@ -1,8 +1,8 @@
-/* avx2.h - 16 lanes are two registers of 8. */
-#ifndef LLADA_KERNELS_AVX2_H
-#define LLADA_KERNELS_AVX2_H
+/* vector_avx2.h - 16 lanes are two registers of 8. */
+#ifndef LLADA_KERNELS_VECTOR_AVX2_H
+#define LLADA_KERNELS_VECTOR_AVX2_H
 
-#include "internal.h"
+#include "numbers.h"
 
 #include <immintrin.h>
 
@@ -72,7 +72,7 @@ VEC_FN v16 v16_widen(const void *p, llk_dtype dtype, size_t i) {
     return BOTH(widen8(p, dtype, i), widen8(p, dtype, i + 8));
 }
 /* AVX2 masks words of 32 bits, not of 16. */
-#include "parts.h"
+#include "templates/partial_vectors.inc"
 
 /* The tree from 8 lanes on. */
 VEC_FN float sum8(__m256 s) {

@@ -1,0 +1,25 @@
+/* tables.h - the kernels of each instruction set, as function pointers: what dispatch.c chooses among. */
+#ifndef LLADA_KERNELS_TABLES_H
+#define LLADA_KERNELS_TABLES_H
+
+#include "attention.h"
+#include "kernels.h"
+#include "packed.h"
+
+#define LLK_HIDDEN __attribute__((visibility("hidden")))
+
+#define DECLARE_TABLES(isa)                                                                      \
+    extern LLK_HIDDEN const llk_kernels llk_table_##isa;                                         \
+    extern LLK_HIDDEN const llk_packed_kernels llk_packed_##isa##_bf16, llk_packed_##isa##_int8, \
+        llk_packed_##isa##_int4;                                                                 \
+    extern LLK_HIDDEN const llk_attention_kernels llk_attention_##isa;
+
+DECLARE_TABLES(portable)
+#if defined(__x86_64__)
+DECLARE_TABLES(avx2)
+DECLARE_TABLES(avx512)
+#elif defined(__aarch64__)
+DECLARE_TABLES(neon)
+#endif
+
+#endif
