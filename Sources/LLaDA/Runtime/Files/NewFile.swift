@@ -4,7 +4,7 @@ import Glibc
 /// What was begun and not published is removed with this object.
 ///
 /// Paths are C strings: a file name on Linux need not be UTF-8.
-final class NewFile {
+package final class NewFile {
     private let path: [CChar]
     private let partial: [CChar]
     private let descriptor: Int32
@@ -13,7 +13,7 @@ final class NewFile {
     /// So many files of one name may be in the making, or left behind by programs that were killed.
     private static let most = 100
 
-    init(_ path: UnsafePointer<CChar>) throws(LLaDAError) {
+    package init(_ path: UnsafePointer<CChar>) throws(LLaDAError) {
         self.path = Array(UnsafeBufferPointer(start: path, count: strlen(path) + 1))
         for number in 0..<Self.most {
             let partial = self.path.dropLast() + ".partial\(number)".utf8CString
@@ -33,7 +33,7 @@ final class NewFile {
         if !isPublished { unlink(partial) }
     }
 
-    func write(_ bytes: UnsafeRawBufferPointer) throws(LLaDAError) {
+    package func write(_ bytes: UnsafeRawBufferPointer) throws(LLaDAError) {
         guard let base = bytes.baseAddress else { return }
         var done = 0
         while done < bytes.count {
@@ -45,7 +45,7 @@ final class NewFile {
     }
 
     /// Takes the place of a file that was there.
-    func publish() throws(LLaDAError) {
+    package func publish() throws(LLaDAError) {
         // A full disk may show only here.
         if fsync(descriptor) != 0 || rename(partial, path) != 0 { throw Self.error(path, errno) }
         isPublished = true
