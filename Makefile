@@ -1,6 +1,6 @@
 # make            the library and the C examples
 # make demo       the model answers in your terminal
-# make test       all tests: Swift, C, Python
+# make test       all tests
 # make help       the rest
 SWIFT ?= swift
 PYTHON ?= python3
@@ -22,26 +22,37 @@ VERSION := $(MAJOR).$(call version_of,MINOR).$(call version_of,PATCH)
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
-.PHONY: build lib tools demo demo-packages test test-packages test-swift test-aarch64 test-abi test-install test-python test-asan test-tsan \
-        test-browser gallery install bench clean help
+.PHONY: build lib tools demo demo-packages lint lint-packages format test test-packages test-lint test-swift \
+        test-aarch64 test-abi test-install test-python test-asan test-tsan test-browser gallery install bench dist \
+        clean help
 
 help:
-	@echo 'build     libllada.so and the C examples (the default)'
-	@echo 'demo      build, then let the model answer in the terminal; MODEL=folder for another one'
-	@echo 'test      all tests; test-swift, test-abi, test-aarch64, test-install, test-python for one kind'
-	@echo 'test-asan the C tests and the library under AddressSanitizer; test-tsan, under ThreadSanitizer'
+	@echo 'build         libllada.so and the C examples (the default); lib, the library alone'
+	@echo 'demo          builds, then lets the model answer in the terminal; MODEL=folder for another one'
+	@echo 'bench         the benchmark; BENCH="MODEL --threads 2"'
+	@echo 'install       PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
+	@echo 'dist          what a release is, into dist/: sdist, wheel, source archive, checksums'
+	@echo 'gallery       the pictures of the README'
+	@echo
+	@echo 'lint          layout, common mistakes, types, arrows, links; format sets the layout right'
+	@echo 'test          all tests, each kind alone as test-KIND:'
+	@echo '    lint      violations that lint must see'
+	@echo '    swift     the engine, room by room'
+	@echo '    abi       the library, from C'
+	@echo '    aarch64   the kernels compile for the other processor'
+	@echo '    install   make install, and programs outside against what it put there'
+	@echo '    python    the package and the examples'
+	@echo 'test-asan     the C tests and the library under AddressSanitizer; test-tsan, under ThreadSanitizer'
 	@echo 'test-browser  the page of a trace in a real browser, without a screen (installs chromium)'
-	@echo 'gallery   the pictures of the README'
-	@echo 'install   PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
-	@echo 'bench     the benchmark'
-	@echo 'clean     forget everything built'
+	@echo
+	@echo 'clean         forgets everything built'
 
 tools:
 	@command -v $(SWIFT) >/dev/null || { \
 	    echo 'Swift 6.1 or newer is needed and there is no `$(SWIFT)` in PATH.'; \
 	    echo 'Install a toolchain as its project describes for your system, put its usr/bin into PATH, and come back;'; \
 	    echo 'or say where it is:  make SWIFT=/where/it/is/usr/bin/swift'; exit 1; } >&2
-	@command -v $(firstword $(CC)) >/dev/null || .ci/packages gcc libc6-dev
+	@command -v $(firstword $(CC)) >/dev/null || .ci/packages 'gcc: compiles C' 'libc6-dev: compiles C'
 
 # SwiftPM knows best what is out of date. It names the library without a version; the loader asks for its SONAME.
 lib: tools
@@ -58,24 +69,57 @@ $(BUILD)/examples/%: examples/c/%.c include/llada.h | lib
 # ---- Demo
 
 demo-packages:
-	@.ci/packages --optional 'OpenBLAS and libnuma are used where present, the headers build Python packages' \
-	    libopenblas-dev libnuma-dev python3-dev
+	@.ci/packages '?libopenblas-dev: is used for matrix products where no kernel of ours fits the processor' \
+	    '?libnuma-dev: spreads weights over the nodes of large machines' '?python3-dev: builds Python packages'
 
 demo: demo-packages
 	@$(MAKE) --no-print-directory build
 	@examples/demo.sh "$(MODEL)"
 
+# ---- Layout and mistakes
+
+VENV := $(BUILD)/venv
+LINT_VENV := $(BUILD)/lint-venv
+
+# For an environment of Python's own.
+VENV_PACKAGE = $(shell $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || echo 'python3-venv: ')
+
+lint-packages: tools
+	@.ci/packages 'shellcheck: looks through shell scripts' $(if $(VENV_PACKAGE),'$(VENV_PACKAGE)makes $(LINT_VENV)')
+
+$(LINT_VENV)/ready: .ci/lint-requirements.txt | lint-packages
+	@echo 'creating $(LINT_VENV), of: $(shell cat .ci/lint-requirements.txt)'
+	@$(PYTHON) -m venv --clear $(LINT_VENV)
+	@$(LINT_VENV)/bin/pip install --quiet --requirement $<
+	@touch $@
+
+lint: lint-packages $(LINT_VENV)/ready
+	@.ci/lint
+
+format: tools $(LINT_VENV)/ready
+	@git ls-files '*.swift' | xargs $(SWIFT) format --in-place --parallel
+	@git ls-files '*.c' '*.h' '*.inc' | xargs $(LINT_VENV)/bin/clang-format -i
+	@git ls-files '*.py' | xargs $(LINT_VENV)/bin/ruff format --quiet
+
 # ---- Tests
 
-TEST_SUITES ?= swift abi aarch64 install python
+TEST_SUITES ?= lint swift abi aarch64 install python
+PYTHON_TEST_PACKAGES := numpy pytest tokenizers matplotlib
 
 test: test-packages
 	@Tests/run.sh $(TEST_SUITES)
 
+# All that any of them needs, at once and before the first.
 test-packages: tools
-	@.ci/packages --optional 'OpenBLAS is the judge of our kernels' libopenblas-dev
-	@command -v cmake >/dev/null && command -v pkg-config >/dev/null || .ci/packages cmake pkg-config
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || .ci/packages python3-venv
+	@.ci/packages '?libopenblas-dev: is what our matrix products are compared with' \
+	    'cmake: builds programs against what is installed' 'pkg-config: builds programs against what is installed' \
+	    'libc6-dev-arm64-cross: compiles the kernels for aarch64' 'shellcheck: looks through shell scripts' \
+	    $(if $(VENV_PACKAGE),'$(VENV_PACKAGE)makes $(VENV)')
+	@[ -e $(VENV)/ready ] || echo 'Python packages, into $(VENV): $(PYTHON_TEST_PACKAGES)'
+	@[ -e $(LINT_VENV)/ready ] || echo 'Python packages, into $(LINT_VENV): $(shell cat .ci/lint-requirements.txt)'
+
+test-lint: $(VENV)/ready $(LINT_VENV)/ready
+	@$(VENV)/bin/python -m pytest -q Tests/lint
 
 # A scratch folder of its own: tests build with other flags, and sharing one would build everything anew each time.
 test-swift: tools
@@ -83,7 +127,7 @@ test-swift: tools
 
 # Other processors' kernels cannot run here; that they compile can be seen.
 test-aarch64: tools
-	@.ci/packages libc6-dev-arm64-cross
+	@.ci/packages 'libc6-dev-arm64-cross: compiles the kernels for aarch64'
 	@Tests/abi/aarch64.sh
 
 test-abi: lib
@@ -92,13 +136,11 @@ test-abi: lib
 test-install: build
 	@Tests/abi/install.sh
 
-VENV := $(BUILD)/venv
-
 $(VENV)/ready: Makefile
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || .ci/packages python3-venv
-	@echo 'creating $(VENV)'
+	@$(if $(VENV_PACKAGE),.ci/packages '$(VENV_PACKAGE)makes $(VENV)')
+	@echo 'creating $(VENV), of: $(PYTHON_TEST_PACKAGES)'
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(VENV)/bin/pip install --quiet numpy pytest tokenizers matplotlib
+	@$(VENV)/bin/pip install --quiet $(PYTHON_TEST_PACKAGES)
 	@touch $@
 
 test-python: lib $(VENV)/ready
@@ -106,7 +148,7 @@ test-python: lib $(VENV)/ready
 
 # Not part of `test`: a browser is a large thing to install.
 test-browser: lib $(VENV)/ready
-	@command -v chromium >/dev/null || .ci/packages chromium
+	@.ci/packages 'chromium: shows the page'
 	@PYTHONPATH=bindings/python $(VENV)/bin/python -m pytest -q Tests/browser
 
 gallery: lib $(VENV)/ready
@@ -116,7 +158,8 @@ gallery: lib $(VENV)/ready
 test-asan: SANITIZER := address
 test-tsan: SANITIZER := thread
 test-asan test-tsan: tools
-	@LLADA_SANITIZE=$(SANITIZER) $(SWIFT) build -c release --sanitize=$(SANITIZER) --scratch-path $(BUILD)/$(@:test-%=%) --product llada
+	@LLADA_SANITIZE=$(SANITIZER) $(SWIFT) build -c release --sanitize=$(SANITIZER) --product llada \
+	    --scratch-path $(BUILD)/$(@:test-%=%)
 	@ln -sf libllada.so $(BUILD)/$(@:test-%=%)/release/libllada.so.$(MAJOR)
 	@Tests/abi/run.sh --sanitize=$(SANITIZER) $(BUILD)/$(@:test-%=%)/release
 
@@ -143,6 +186,20 @@ install: $(LIB)
 	@$(FILL_IN) bindings/c/lladaConfig.cmake.in >'$(AT)/lib/cmake/llada/lladaConfig.cmake'
 	@$(FILL_IN) bindings/c/lladaConfigVersion.cmake.in >'$(AT)/lib/cmake/llada/lladaConfigVersion.cmake'
 	@echo 'llada $(VERSION) is in $(AT)'
+
+# ---- A release
+
+DIST_VENV := $(BUILD)/dist-venv
+
+$(DIST_VENV)/ready: .ci/dist-requirements.txt
+	@$(if $(VENV_PACKAGE),.ci/packages '$(VENV_PACKAGE)makes $(DIST_VENV)')
+	@echo 'creating $(DIST_VENV), of: $(shell cat $<)'
+	@$(PYTHON) -m venv --clear $(DIST_VENV)
+	@$(DIST_VENV)/bin/pip install --quiet --requirement $<
+	@touch $@
+
+dist: tools $(DIST_VENV)/ready
+	@.ci/dist $(VERSION) $(DIST_VENV)/bin
 
 clean:
 	rm -rf $(BUILD)

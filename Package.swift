@@ -1,7 +1,8 @@
 // swift-tools-version: 6.1
 import PackageDescription
 
-// Set by `make test-asan` and `test-tsan`: a sanitizer's runtime lives in the program, so its symbols stay undefined in the library.
+// Set by `make test-asan` and `test-tsan`: a sanitizer's runtime lives in the program, so its symbols stay undefined in
+// the library.
 let sanitizing = Context.environment["LLADA_SANITIZE"] != nil
 
 let package = Package(
@@ -16,7 +17,7 @@ let package = Package(
         // The contract: the hand-written C header, seen from Swift as a module.
         .target(name: "CLLaDA", path: "include", publicHeadersPath: "."),
         .target(name: "CAPI", dependencies: ["LLaDA", "CLLaDA"]),
-        // libllada.so: links the above. The linker flags stand here alone, so that Swift clients of LLaDA do not inherit them.
+        // libllada.so: links the above. The linker flags stand here alone: Swift clients of LLaDA do not inherit them.
         .target(
             name: "LibLLaDA", dependencies: ["CAPI"], exclude: ["exports.map"],
             linkerSettings: [

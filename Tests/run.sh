@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # run.sh suite...   Runs `make test-<suite>` for each, all of them whatever fails, and sums up.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 mkdir -p .build/test-logs
 
 total_passed=0 total_failed=0 summary=

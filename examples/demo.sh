@@ -26,7 +26,8 @@ ask() { # options, question
 
 say 'S mode: many tokens at once, then second thoughts.
 ▒ is a mask; an edit replaces a token that was already written.'
-[ ! -t 1 ] || printf '\033[1;92mjust written\033[m  \033[30;103mjust edited\033[m  \033[33medited before\033[m  \033[36mdraft\033[m  settled\n\n'
+[ ! -t 1 ] || printf '%b' '\033[1;92mjust written\033[m  \033[30;103mjust edited\033[m  \033[33medited before\033[m  ' \
+    '\033[36mdraft\033[m  settled\n\n'
 ask -s 'What is 638 plus 4613?'
 ask -s 'Leo has 12 apples. He buys 3 bags of 4 apples. Leo gives away 5. How many apples does Leo have now?'
 say 'Q mode: fewer tokens at once, fewer second thoughts.'

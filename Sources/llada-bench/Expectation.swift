@@ -2,8 +2,8 @@ import Foundation
 import LLaDA
 import Probes
 
-/// What to expect of a machine, for the published shapes: tables in Markdown. All of it follows from the shapes, but this
-/// CPU's arithmetic, which is probed.
+/// What to expect of a machine, for the published shapes: tables in Markdown. All of it follows from the shapes, but
+/// this CPU's arithmetic, which is probed.
 struct Expectation {
     private struct Row {
         let shape: Shape
@@ -61,8 +61,8 @@ struct Expectation {
         get throws {
             let rates = String(
                 format: """
-                    A core of this CPU: %.0f GOP/s int8, %.0f GFLOP/s bf16, %.0f GFLOP/s f32; one to %.1f GB/s. Blocks of %d on a prefix \
-                    of %d; a step takes %.2f times as long as at these limits.
+                    A core of this CPU: %.0f GOP/s int8, %.0f GFLOP/s bf16, %.0f GFLOP/s f32; one to %.1f GB/s. Blocks of %d \
+                    on a prefix of %d; a step takes %.2f times as long as at these limits.
                     """, arithmetic[.int8] ?? 0, arithmetic[.bf16] ?? 0, floatArithmetic, Self.bandwidthOfACore, block,
                 prefix, overLimits)
             return try [rates, readings, speeds].joined(separator: "\n\n")
@@ -110,8 +110,8 @@ struct Expectation {
                     return Self.tokensPerForward.map { String(format: $0 / time < 10 ? "%.1f" : "%.0f", $0 / time) }
                         .joined(separator: " / ")
                 }
-                // Autoregressive decoding of the same weights at the same limits: the same at each bandwidth, as rates are in
-                // proportion to it.
+                // Autoregressive decoding of the same weights at the same limits: the same at each bandwidth, as rates
+                // are in proportion to it.
                 let even = limits(row, bandwidth: Self.bandwidths[0])
                 lines.append([row.name] + cells + [String(format: "%.1f", step.seconds(even) / token.seconds(even))])
             }

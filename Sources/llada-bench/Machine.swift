@@ -2,7 +2,8 @@ import Foundation
 import LLaDA
 import Probes
 
-/// What the machine can do at most, measured as near to the run as can be: shared machines change from second to second.
+/// What the machine can do at most, measured as near to the run as can be: shared machines change from second to
+/// second.
 struct Machine {
     private let memory: UnsafeMutableRawPointer
     private let owner: AnyObject

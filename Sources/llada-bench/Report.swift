@@ -107,8 +107,8 @@ struct Report {
             }
     }
 
-    /// What more threads, or fewer experts, are worth, beside what they are to the machine's own limits: medians of the rounds'
-    /// ratios.
+    /// What more threads, or fewer experts, are worth, beside what they are to the machine's own limits: medians of the
+    /// rounds' ratios.
     private var speedups: [String] {
         let one = runs[0]
         return runs.dropFirst().flatMap { run in
@@ -138,8 +138,10 @@ struct Report {
                 // Within a round: a shared machine's limits change from one to the next.
                 let ratios = zip(timing.step, expected).map { $0 / $1 }
                 return String(
-                    format:
-                        "%@ on %d: %.1f experts a layer; reads %.3g GB, computes %.3g GOP; at the limits %.1f ms (%@), took %.2f times that (%.2f to %.2f)",
+                    format: """
+                        %@ on %d: %.1f experts a layer; reads %.3g GB, computes %.3g GOP; at the limits %.1f ms (%@), \
+                        took %.2f times that (%.2f to %.2f)
+                        """,
                     run.name, timing.prefix, timing.expertsUsed, cost.bytes / 1e9, cost.operations / 1e9,
                     1e3 * median(expected), parts,
                     median(ratios), ratios.min() ?? 0, ratios.max() ?? 0)

@@ -35,8 +35,9 @@ enum Shape: String, CaseIterable {
     }
 }
 
-/// Random weights of a shape. Matrices are stretches of one random tensor. Norms are ones, biases zeros, and what is added to
-/// the residual is small, so that rows stay different and spread over the experts as those of a trained model do.
+/// Random weights of a shape. Matrices are stretches of one random tensor. Norms are ones, biases zeros, and what is
+/// added to the residual is small, so that rows stay different and spread over the experts as those of a trained model
+/// do.
 final class SyntheticTensors: TensorSource {
     let config: ModelConfig
     let directory: String
@@ -45,8 +46,8 @@ final class SyntheticTensors: TensorSource {
     init(_ shape: Shape, layers: Int?) throws {
         config = try shape.config(layers: layers)
         directory = "synthetic \(shape)"
-        // The largest tensors are embedding and head, which must not be the same: tokens would predict themselves. The largest
-        // that writes to the residual is the dense layer's down projection.
+        // The largest tensors are embedding and head, which must not be the same: tokens would predict themselves. The
+        // largest that writes to the residual is the dense layer's down projection.
         random = (config.vocabSize + config.hiddenSize) * config.hiddenSize
         small = config.intermediateSize * config.hiddenSize
         file = try Self.file(random: random, small: small)

@@ -17,8 +17,8 @@ struct StepCost {
 
     private(set) var parts: [Observer.Part: Part] = [:]
 
-    /// `rows` positions at once, all of which want logits, on `prefix` others in the cache; `experts` that the rows use, a
-    /// mixture layer: nil for the expectation of routers that choose at random.
+    /// `rows` positions at once, all of which want logits, on `prefix` others in the cache; `experts` that the rows
+    /// use, a mixture layer: nil for the expectation of routers that choose at random.
     init(
         _ config: ModelConfig, _ precision: Precision, _ keyValues: KeyValueType, rows: Int, prefix: Int,
         experts: Double? = nil
@@ -87,8 +87,8 @@ struct StepCost {
         let scoreArithmetic: Double  // GFLOP/s, in the type of keys and values
     }
 
-    /// A part's time at these limits, in seconds: it reads its weights while it multiplies, and parts wait for each other.
-    /// Norms, routing's choices, softmax and the handing out of work are not in it.
+    /// A part's time at these limits, in seconds: it reads its weights while it multiplies, and parts wait for each
+    /// other. Norms, routing's choices, softmax and the handing out of work are not in it.
     func seconds(_ part: Observer.Part, _ limits: Limits) -> Double {
         guard let part = parts[part] else { return 0 }
         return

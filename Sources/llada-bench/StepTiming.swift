@@ -47,7 +47,8 @@ struct StepTiming {
         let decoder = try Decoder(
             sequence, compute: transformer.compute, maskID: maskID, eosIDs: [], prompt: Array(tokens[..<prefix]),
             options: options)
-        // A draft, for masks are all alike and would all go to the same experts; other tokens than those of a longer prefix.
+        // A draft, for masks are all alike and would all go to the same experts; other tokens than those of a longer
+        // prefix.
         for position in prefix..<prefix + block - 1 { try decoder.setToken(at: position, to: tokens[position + 1]) }
         try decoder.forward()  // not timed: caches and threads get warm
 

@@ -1,21 +1,24 @@
-// Times the engine on a checkpoint or on random weights of a published shape: a denoising step, its parts, prefill, generation.
+// Times the engine on a checkpoint or on random weights of a published shape: a denoising step, its parts, prefill,
+// generation.
 //
 //     swift run -c release llada-bench MODEL | --shape mini|flash [--layers N]
 //         [--precision auto|f32|bf16|int8|int4] [--kv-dtype auto|f32|bf16] [--blas on|off] [--rounds 9] [--block 32]
 //         [--threads 0] [--expert-capacity 0] [--prefix 512]          take lists: --threads 1,2 --prefix 512,2048,8192
-//         [--batch 1,2,4,8,16]                                        sequences that share a forward, each on the first prefix
+//         [--batch 1,2,4,8,16]                                        sequences of a forward, each on the first prefix
 //         [--generate TOKENS [--policy Q] [--prompt TEXT]]            --policy S,Q,2.0 takes a list
 //         [--token-ms MS] [--json FILE] [--plot FILE.svg]             --token-ms 20,40: other engines' time for a token
 //     swift run -c release llada-bench --expect [--over-limits 1] [--prefix 512] [--block 32]
 //
-// A step denoises one block on a prefix of random tokens. --generate denoises an answer of so many tokens: to --prompt, if the
-// model has a tokenizer, else on each prefix. A random answer has no end and takes a forward or more a token.
+// A step denoises one block on a prefix of random tokens. --generate denoises an answer of so many tokens: to --prompt,
+// if the model has a tokenizer, else on each prefix. A random answer has no end and takes a forward or more a token.
 //
-// --expect times nothing: it says what a step of the published shapes reads and computes, and what that takes on machines of
-// several bandwidths, a step --over-limits times as long as at their limits. Timings are told beside the same calculation.
+// --expect times nothing: it says what a step of the published shapes reads and computes, and what that takes on
+// machines of several bandwidths, a step --over-limits times as long as at their limits. Timings are told beside the
+// same calculation.
 //
-// Medians over rounds, and their range. A round goes through all counts of threads and pools of experts, so that they meet the
-// same machine, and probes its bandwidth and arithmetic at each. Prefill of 32768 takes minutes: ask for fewer rounds.
+// Medians over rounds, and their range. A round goes through all counts of threads and pools of experts, so that they
+// meet the same machine, and probes its bandwidth and arithmetic at each. Prefill of 32768 takes minutes: ask for fewer
+// rounds.
 import Foundation
 import LLaDA
 

@@ -31,7 +31,8 @@ import Testing
 
         for line in sys.stdin:
             try:
-                print(dump(json.loads(bytes.fromhex(line).decode("utf-8"), parse_constant=constant, object_pairs_hook=pairs)))
+                document = bytes.fromhex(line).decode("utf-8")
+                print(dump(json.loads(document, parse_constant=constant, object_pairs_hook=pairs)))
             except (ValueError, OverflowError):
                 print("refused")
         """#

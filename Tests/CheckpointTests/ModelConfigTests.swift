@@ -251,8 +251,9 @@ import Testing
 
     @Test func survivesMutations() {
         var generator = SeededGenerator(state: 3)
-        let rope =
-            "{\"rope_theta\":6e5,\"rope_type\":\"yarn\",\"factor\":2,\"beta_fast\":32,\"mscale\":1,\"mscale_all_dim\":1}"
+        let rope = """
+            {"rope_theta":6e5,"rope_type":"yarn","factor":2,"beta_fast":32,"mscale":1,"mscale_all_dim":1}
+            """
         let valid = Array(Self.text(["eos_token_id": "[1, 2]", "rope_parameters": rope]).utf8)
         var accepted = 0
         for _ in 0..<20_000 {

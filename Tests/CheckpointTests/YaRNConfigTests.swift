@@ -11,8 +11,8 @@ import Testing
 
     @Test func readsEveryKey() throws {
         let all = """
-            "rope_type":"yarn","factor":4,"original_max_position_embeddings":8192,"beta_fast":16,"beta_slow":2.5,"truncate":false,
-            "attention_factor":1.5,"rope_theta":600000,"partial_rotary_factor":0.5
+            "rope_type":"yarn","factor":4,"original_max_position_embeddings":8192,"beta_fast":16,"beta_slow":2.5,
+            "truncate":false,"attention_factor":1.5,"rope_theta":600000,"partial_rotary_factor":0.5
             """
         let c = try Self.config(all)
         let yarn = try #require(c.yarn)
@@ -33,7 +33,8 @@ import Testing
         #expect(try positions("\"factor\":2.0,\(original)") == 65_536)  // after
         #expect(try positions("\"factor\":2.0,\(original)", stated: 32_768) == 65_536)  // before
         #expect(try positions("\"factor\":2.0") == 131_072)  // before: what is not said is the stated length
-        #expect(try positions("\"factor\":2.0,\(original)", stated: 40_960) == 65_536)  // neither: a little more than before
+        // Neither: a little more than before.
+        #expect(try positions("\"factor\":2.0,\(original)", stated: 40_960) == 65_536)
         #expect(try positions("\"factor\":2.0,\(original)", stated: 163_840) == 163_840)  // more than after
         #expect(try positions("\"factor\":null,\(original)") == 65_536)
         #expect(try positions("\"factor\":1.5", stated: 101) == 151)

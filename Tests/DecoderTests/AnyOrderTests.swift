@@ -3,8 +3,8 @@ import LLaDA
 import TestSupport
 import Testing
 
-/// Whatever a host does in whatever order: keys and values that are kept, shared, forked, restored or half computed are never
-/// others than those computed anew.
+/// Whatever a host does in whatever order: keys and values that are kept, shared, forked, restored or half computed are
+/// never others than those computed anew.
 @Suite struct AnyOrderTests {
     private struct Dice: RandomNumberGenerator {
         var state: UInt64

@@ -21,10 +21,10 @@ import Testing
         #expect(compared == runs.count)
     }
 
-    /// Runs whose course hangs on a router margin below f32's resolution. In the one here, layer 1 chooses between groups
-    /// 1 and 3 for position 41: 1.31262106 against 1.31262126 in double precision, one and a half units of f32's last
-    /// place. We and a plain f32 computation choose group 3, and agree with the reference for eight steps; from then on,
-    /// its window wider and its products of another shape, its results are those of group 1.
+    /// Runs whose course hangs on a router margin below f32's resolution. In the one here, layer 1 chooses between
+    /// groups 1 and 3 for position 41: 1.31262106 against 1.31262126 in double precision, one and a half units of f32's
+    /// last place. We and a plain f32 computation choose group 3, and agree with the reference for eight steps; from
+    /// then on, its window wider and its products of another shape, its results are those of group 1.
     private static let nearTies: Set = ["gqa_group/B32/tail/nt3"]
 
     private func compare(_ run: Run, _ model: Model) throws {

@@ -11,7 +11,8 @@ import Testing
         return (run, model, try Decoder(model, prompt: run.prompt, options: run.options))
     }
 
-    /// The last layer's output, normed and multiplied with the head, is the logits: so the states are those of the rows.
+    /// The last layer's output, normed and multiplied with the head, is the logits: so the states are those of the
+    /// rows.
     @Test(arguments: Run.models) func theLastLayerGivesTheLogits(_ name: String) throws {
         let (_, model, decoder) = try decoder(name)
         try decoder.watch(routing: true, hidden: true)
@@ -67,7 +68,8 @@ import Testing
         }
     }
 
-    /// An expert that is off is never chosen, what was cached is forgotten, and on again is as if it had never been off.
+    /// An expert that is off is never chosen, what was cached is forgotten, and on again is as if it had never been
+    /// off.
     @Test(arguments: Run.models) func anExpertCanBeSwitchedOff(_ name: String) throws {
         let (run, model, decoder) = try decoder(name)
         let layer = model.config.firstKDenseReplace

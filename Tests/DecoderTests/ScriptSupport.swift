@@ -4,8 +4,8 @@ import LLaDA
 /// A model that follows a script: logits as a function of the canvas.
 final class Script: Denoiser {
     let vocabSize: Int
-    /// (tokens up to the end of the active positions, position, is the window one block) to the token it would write and
-    /// the probability it gives it.
+    /// (tokens up to the end of the active positions, position, is the window one block) to the token it would write
+    /// and the probability it gives it.
     private let answer: ([Int32], Int, Bool) -> (token: Int32, probability: Double)
     private(set) var windows: [Range<Int>] = []
     private var rows: [[Float]] = []

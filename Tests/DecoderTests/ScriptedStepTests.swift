@@ -72,7 +72,8 @@ private struct Units: Decodable {
         #expect(!decoder.canvas.contains(mask))
     }
 
-    /// The block is full each time round, so every round costs one step of the budget, and the reference ends by itself.
+    /// The block is full each time round, so every round costs one step of the budget, and the reference ends by
+    /// itself.
     @Test func aCycleThroughAFullBlockIsTheReferences() throws {
         let script = Script(vocabSize: 16) { tokens, position, _ in
             position == 3 ? (tokens[3] == mask ? (5, 0.9) : (mask, 0.9)) : (7, 0.9)

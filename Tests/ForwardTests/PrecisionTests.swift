@@ -4,7 +4,8 @@ import LLaDA
 import TestSupport
 import Testing
 
-/// Packed formats and pools of experts. What they cost is measured on trained models: Tests/python/test_trained_models.py.
+/// Packed formats and pools of experts. What they cost is measured on trained models:
+/// Tests/python/test_trained_models.py.
 @Suite struct PrecisionTests {
     /// The same bits whatever the number of threads.
     @Test(arguments: [Model.DType.bf16, .int8, .int4]) func threadsDoNotShow(_ dtype: Model.DType) throws {
@@ -52,7 +53,8 @@ import Testing
         }
     }
 
-    /// A pool of all experts is the group-free routing of 2.2; a smaller one changes what is computed, and touches no more.
+    /// A pool of all experts is the group-free routing of 2.2; a smaller one changes what is computed, and touches no
+    /// more.
     @Test func expertCapacityBoundsTheExpertsOfABlock() throws {
         let folder = try Fixture("gqa_group").folder
         var options = Model.Options()

@@ -1,4 +1,5 @@
-// The kernels over keys and values in bf16: every implementation against the portable one, that against double precision.
+// The kernels over keys and values in bf16: every implementation against the portable one, that against double
+// precision.
 import Kernels
 import Testing
 
@@ -47,7 +48,8 @@ private struct Operands {
     func weight(_ q: Int, _ t: Int) -> Float { load(p, q * ldp + t) }
     func value(_ t: Int, _ d: Int) -> Float { load(v, place(t, d)) }
 
-    /// out [queries, ldo] += p v, from term `first` on, which is even, over `terms` of them, for some queries and columns.
+    /// out [queries, ldo] += p v, from term `first` on, which is even, over `terms` of them, for some queries and
+    /// columns.
     func sum(
         _ by: Implementation, _ out: Guarded, _ ldo: Int, queries: Range<Int>, columns: Range<Int>, terms: Range<Int>,
         accumulate: Bool

@@ -60,7 +60,8 @@ enum Kind: CaseIterable {
     }
 }
 
-/// Memory whose last byte is followed by a page that may not be touched, and whose start is as unaligned as that makes it.
+/// Memory whose last byte is followed by a page that may not be touched, and whose start is as unaligned as that makes
+/// it.
 final class Guarded {
     let start: UnsafeMutableRawPointer
     let bytes: Int

@@ -29,7 +29,8 @@ import Testing
     }
 
     @Test func tooLittleMemoryIsAnError() throws {
-        // A sparse file of 8 TiB. Where the kernel hands out memory it does not have, the first piece read ends the test.
+        // A sparse file of 8 TiB. Where the kernel hands out memory it does not have, the first piece read ends the
+        // test.
         let folder = try TemporaryFolder()
         let path = try folder.write("huge", [])
         guard truncate(path, 1 << 43) == 0 else { return }

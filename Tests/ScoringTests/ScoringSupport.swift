@@ -14,7 +14,8 @@ final class Noise {
 
     init(_ cases: [Case]) { self.cases = cases }
 
-    /// Sequences of tokens below `mask`, of these lengths; noise of all kinds after the prompt, and versions without any.
+    /// Sequences of tokens below `mask`, of these lengths; noise of all kinds after the prompt, and versions without
+    /// any.
     convenience init(lengths: [Int], versions: Int, promptLength: Int, mask: Int32) {
         var state: UInt64 = 1
         func random(_ below: Int) -> Int {

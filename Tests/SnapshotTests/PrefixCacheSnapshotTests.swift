@@ -82,7 +82,8 @@ import Testing
         let model = try model()
         let saved = try filled(model)
         try saved.save(to: path)
-        let block = saved.statistics.bytes / (saved.statistics.blocks + 3)  // three or more of 16 tokens: too small, at worst
+        // Three or more are of 16 tokens: this is too small, at worst.
+        let block = saved.statistics.bytes / (saved.statistics.blocks + 3)
         var last = 0
         for maxBytes in stride(from: block, through: saved.statistics.bytes, by: block) {
             let cache = try PrefixCache(model, maxBytes: maxBytes)

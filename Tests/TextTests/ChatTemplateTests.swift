@@ -7,8 +7,10 @@ import Testing
     @Test func theDefaultPrompt() throws {
         let tokenizer = try TextFixture.tokenizer("ling")
         let chat = ChatTemplate(tokenizer: tokenizer)
-        let text =
-            "<role>SYSTEM</role>detailed thinking off<|role_end|><role>HUMAN</role>What's 2+2?<|role_end|><role>ASSISTANT</role>"
+        let text = """
+            <role>SYSTEM</role>detailed thinking off<|role_end|><role>HUMAN</role>What's 2+2?<|role_end|>\
+            <role>ASSISTANT</role>
+            """
         #expect(try chat.render(Self.question) == text)
         #expect(try chat.encode(Self.question) == tokenizer.encode(text, controlTokens: .interpreted))
     }
@@ -25,7 +27,8 @@ import Testing
         ]
         let text = """
             <role>SYSTEM</role>Be brief.
-            detailed thinking off<|role_end|><role>HUMAN</role>Hi é\u{323}<|role_end|><role>ASSISTANT</role><|role_end|>\
+            detailed thinking off<|role_end|><role>HUMAN</role>Hi é\u{323}<|role_end|>\
+            <role>ASSISTANT</role><|role_end|>\
             <role>OBSERVATION</role>
             <tool_response>
             1

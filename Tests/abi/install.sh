@@ -2,9 +2,10 @@
 # Installs into an empty folder, builds programs outside the repository against what is there, by pkg-config and by
 # CMake, and runs them. Then the tree is moved, and all of it must work again.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 repo=$PWD
 work=$(mktemp -d)
+version=$(sed -n 's/^#define LLADA_VERSION_[A-Z]* \([0-9]*\)$/\1/p' include/llada.h | paste -sd.)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
 verdict() { # name, status of the command before
@@ -33,7 +34,8 @@ int main(void) {
     llada_model *model = 0;
     llada_error error = LLADA_ERROR_INIT;
     puts(llada_build_info());
-    return llada_version() != LLADA_VERSION || llada_model_open("no/such/folder", 0, &model, &error) != LLADA_ERROR_IO ||
+    return llada_version() != LLADA_VERSION ||
+           llada_model_open("no/such/folder", 0, &model, &error) != LLADA_ERROR_IO ||
            !strstr(error.message, "no/such/folder");
 }
 C
@@ -53,7 +55,8 @@ C
 with_pkg_config() { # prefix
     export PKG_CONFIG_PATH=$1/lib/pkgconfig
     pkg-config --exists 'llada >= 0.1' && ! pkg-config --exists 'llada >= 1' &&
-        ${CC:-cc} "$work/hello.c" -o "$work/hello" $(pkg-config --cflags --libs llada) &&
+        read -ra flags < <(pkg-config --cflags --libs llada) &&
+        ${CC:-cc} "$work/hello.c" -o "$work/hello" "${flags[@]}" &&
         LD_LIBRARY_PATH=$1/lib "$work/hello"
 }
 with_cmake() { # prefix
@@ -61,21 +64,23 @@ with_cmake() { # prefix
         cmake -DCMAKE_PREFIX_PATH="$1" ../project && cmake --build . && ./hello && ./hello_cxx
 }
 next_major() { # prefix: a program that wants version 1 must not get 0
-    rm -rf "$work/build" && mkdir "$work/build" && cd "$work/build" && sed 's/llada 0.1 REQ/llada 1.0 REQ/' ../project/CMakeLists.txt >CMakeLists.txt &&
+    rm -rf "$work/build" && mkdir "$work/build" && cd "$work/build" &&
+        sed 's/llada 0.1 REQ/llada 1.0 REQ/' ../project/CMakeLists.txt >CMakeLists.txt &&
         ! cmake -DCMAKE_PREFIX_PATH="$1" -B there .
 }
 examples_with_cmake() { # prefix
-    rm -rf "$work/examples" && cmake -S "$repo/examples/c" -B "$work/examples" -DCMAKE_PREFIX_PATH="$1" -DCMAKE_C_FLAGS=-Werror &&
+    rm -rf "$work/examples" &&
+        cmake -S "$repo/examples/c" -B "$work/examples" -DCMAKE_PREFIX_PATH="$1" -DCMAKE_C_FLAGS=-Werror &&
         cmake --build "$work/examples" && ! "$work/examples/generate" -m no/such/folder hello
 }
 listing() { # prefix
-    diff - <(cd "$1" && find . ! -type d | LC_ALL=C sort) <<'L'
+    diff - <(cd "$1" && find . ! -type d | LC_ALL=C sort) <<L
 ./include/llada.h
 ./lib/cmake/llada/lladaConfig.cmake
 ./lib/cmake/llada/lladaConfigVersion.cmake
 ./lib/libllada.so
 ./lib/libllada.so.0
-./lib/libllada.so.0.1.0
+./lib/libllada.so.$version
 ./lib/pkgconfig/llada.pc
 L
 }

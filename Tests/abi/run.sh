@@ -2,7 +2,7 @@
 # run.sh [--sanitize=address | --sanitize=thread] [folder of libllada.so]
 # Builds and runs the C tests against a built library; the last line counts them.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 
 sanitize=
 case ${1:-} in --sanitize=*)
@@ -26,7 +26,7 @@ if [ -n "$sanitize" ]; then
     # The runtime for threads knows those of libdispatch, and wants it.
     toolchain=$(dirname "$CC")/../lib/swift/linux
     [ "$sanitize" = --sanitize=address ] ||
-        runtime=(-Wl,--no-as-needed -L"$toolchain" -ldispatch -lBlocksRuntime -Wl,-rpath,"$toolchain")
+        runtime=("-Wl,--no-as-needed" -L"$toolchain" -ldispatch -lBlocksRuntime "-Wl,-rpath,$toolchain")
     export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=0:allocator_may_return_null=1}
 fi
 
@@ -52,7 +52,8 @@ if [ -z "$sanitize" ]; then
         for dialect in $dialects; do
             language=c
             [ "${dialect#c++}" = "$dialect" ] || language=c++
-            $compiler -std="$dialect" -x "$language" "${warnings[@]}" -Wshadow -Wundef -Iinclude -fsyntax-only Tests/abi/header.c
+            $compiler -std="$dialect" -x "$language" "${warnings[@]}" -Wshadow -Wundef -Iinclude -fsyntax-only \
+                Tests/abi/header.c
             verdict "llada.h, $compiler -std=$dialect" $?
         done
     done
@@ -66,8 +67,8 @@ programs=(structs arguments decoding rules inside sharing random scoring checkpo
 # Those with threads; a sanitizer of threads has one of its own, which manners would count.
 [ "$sanitize" != --sanitize=thread ] || programs=(decoding sharing random scoring)
 for program in "${programs[@]}"; do
-    sources=(Tests/abi/$program.c) link=(-L"$lib" -lllada -Wl,-rpath,"$lib")
-    if [ $program = loading ]; then link=(-ldl); else sources+=(Tests/abi/harness.c); fi
+    sources=("Tests/abi/$program.c") link=(-L"$lib" -lllada "-Wl,-rpath,$lib")
+    if [ "$program" = loading ]; then link=(-ldl); else sources+=(Tests/abi/harness.c); fi
     if ! "$CC" -std=c11 "${flags[@]}" "${sources[@]}" -o "$out/$program" "${link[@]}" "${runtime[@]}" -lm -pthread; then
         verdict "$program builds" 1
         continue

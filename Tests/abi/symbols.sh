@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # symbols.sh libllada.so   What the library shows to the world, and what it asks of it.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 library=$1
 passed=0 failed=0
 verdict() { # name, complaint or nothing
@@ -21,12 +21,19 @@ dynamic=$(readelf -dW "$library")
 verdict "exports what llada.h declares, and no more" \
     "$(diff <(echo "$declared") <(echo "$exported") | sed -n 's/^</only declared:/p; s/^>/only exported:/p')"
 verdict "exports functions only" "$(nm -D --defined-only "$library" | awk '$2 != "T" && $2 != "A"')"
-verdict "is called libllada.so.0" "$(grep -q 'SONAME.*\[libllada.so.0\]' <<<"$dynamic" || echo "$dynamic" | grep SONAME || echo 'has no SONAME')"
+verdict "is called libllada.so.0" \
+    "$(grep -q 'SONAME.*\[libllada.so.0\]' <<<"$dynamic" || grep SONAME <<<"$dynamic" || echo 'has no SONAME')"
 # The C library, the compiler's runtime, and nothing that a fresh system may lack: no Swift, no Foundation, no BLAS.
 verdict "needs the C library only" \
-    "$(sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' <<<"$dynamic" | grep -vE '^(libc|libm|libdl|libpthread|librt|libgcc_s|libstdc\+\+|ld-linux[a-z0-9-]*)\.so' || true)"
+    "$(sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' <<<"$dynamic" |
+        grep -vE '^(libc|libm|libdl|libpthread|librt|libgcc_s|libstdc\+\+|ld-linux[a-z0-9-]*)\.so' || true)"
+# That of RHEL 9: Debian 12 and Ubuntu 22.04 have newer ones.
+verdict "runs with glibc 2.34" \
+    "$(nm -D --undefined-only "$library" |
+        awk -F '@GLIBC_' 'NF == 2 { split($2, version, "."); if (version[2] > 34) print }')"
 # SwiftPM writes $ORIGIN, which is where the library is anyway; any other would be of the machine that built it.
-verdict "looks for libraries nowhere else" "$(grep -E '\((RPATH|RUNPATH)\)' <<<"$dynamic" | grep -vF '[$ORIGIN]' || true)"
+verdict "looks for libraries nowhere else" \
+    "$(grep -E '\((RPATH|RUNPATH)\)' <<<"$dynamic" | grep -vF '[$ORIGIN]' || true)"
 verdict "stays in memory once loaded (nodelete)" "$(grep -q NODELETE <<<"$dynamic" || echo 'no NODELETE')"
 verdict "has no executable stack, no text relocations" \
     "$(readelf -lW "$library" | grep -E 'GNU_STACK.*E' | grep -v 'RW ' || true; grep TEXTREL <<<"$dynamic" || true)"

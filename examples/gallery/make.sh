@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# make.sh [folder]   The pictures of the README's gallery, into this folder or another. `make gallery` sets up what it needs.
+# make.sh [folder]   The pictures of the README's gallery, into this folder or another. `make gallery` sets up what it
+# needs.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
 out=${1:-examples/gallery}
 model=examples/models/tiny-2.1
-question='Hana has 3 cards. She buys 3 bags of 2 cards. She loses 5. Hana finds 6 more. How many cards does Hana have in the end?'
+question='Hana has 3 cards. She buys 3 bags of 2 cards. She loses 5. Hana finds 6 more. How many cards does '\
+'Hana have in the end?'
 
 "$python" -m llada.trace record $model "$question" --policy speedy --gen-length 64 -o "$out/run.jsonl"
 "$python" -m llada.trace svg "$out/run.jsonl" "$out/run.svg"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# train.sh RUNS    The whole recipe, stage after stage, into the folder RUNS. Broken off and called again, it goes on where it was.
+# train.sh RUNS    The whole recipe, stage after stage, into the folder RUNS. Broken off and called again, it goes on
+# where it was.
 set -euo pipefail
 runs=$(mkdir -p "$1" && cd "$1" && pwd)
 cd "$(dirname "$0")"

@@ -1,0 +1,73 @@
+"""A violation of each kind, planted in a tree of its own: `.ci/lint` must see it, and name the file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Check, file, what is wrong, what is right.
+PLANTED = {
+    "swift_layout": ("Sources/A.swift", "let  a=1\n", "let a = 1\n"),
+    "c_layout": ("Sources/a.c", "int  a=1;\n", "int a = 1;\n"),
+    "c_layout of templates": ("Sources/a.inc", "int  a=1;\n", "int a = 1;\n"),
+    "python_layout": ("a.py", "a=1\n", "a = 1\n"),
+    "python_mistakes": ("a.py", "import os\n", "import os\n\nprint(os.sep)\n"),
+    "python_mistakes in long lines": ("a.py", f'"""{"a" * 118}"""\n', f'"""{"a" * 100}"""\n'),
+    "python_types": ("bindings/python/llada/a.py", "def f(a):\n    pass\n", "def f(a: int) -> None:\n    pass\n"),
+    "shell_scripts": ("a.sh", "#!/usr/bin/env bash\nrm $1\n", '#!/usr/bin/env bash\nrm "$1"\n'),
+    "shell_scripts that are none": ("a.sh", "#!/usr/bin/env bash\nif true\n", "#!/usr/bin/env bash\ntrue\n"),
+    "columns": ("Sources/A.swift", f"// {'—' * 120}\n", f"// {'—' * 117}\n"),
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """The checks and their settings, and nothing to look at."""
+    shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
+    for name in (".clang-format", ".mypy.ini", ".ruff.toml", ".swift-format"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def write(tree: Path, name: str, text: str) -> None:
+    (tree / name).parent.mkdir(parents=True, exist_ok=True)
+    (tree / name).write_text(text, encoding="utf-8")
+
+
+def lint(tree: Path, *checks: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "LINT_TOOLS": str(ROOT / ".build" / "lint-venv" / "bin")}
+    return subprocess.run([tree / ".ci" / "lint", *checks], env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_a_violation_is_seen(tree, kind):
+    check = kind.split()[0]
+    name, wrong, right = PLANTED[kind]
+    write(tree, name, wrong)
+    seen = lint(tree, check)
+    assert seen.returncode == 1 and seen.stdout.endswith("\n0 passed, 1 failed\n"), seen.stdout
+    assert Path(name).name in seen.stdout
+    write(tree, name, right)
+    fine = lint(tree, check)
+    assert fine.returncode == 0 and fine.stdout.endswith("\n1 passed, 0 failed\n"), fine.stdout
+
+
+def test_one_violation_hides_no_other(tree):
+    write(tree, "a.py", "a=1\n")
+    write(tree, "a.sh", "#!/usr/bin/env bash\nrm $1\n")
+    seen = lint(tree, "python_layout", "columns", "shell_scripts")
+    assert seen.returncode == 1 and seen.stdout.endswith("\n1 passed, 2 failed\n"), seen.stdout
+
+
+def test_every_check_has_a_violation():
+    """Of the checks that a plain `lint` runs."""
+    script = (ROOT / ".ci" / "lint").read_text()
+    checks = script.split("checks=(", 1)[1].split(")", 1)[0].split()
+    assert {kind.split()[0] for kind in PLANTED} == set(checks)
