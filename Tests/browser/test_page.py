@@ -1,4 +1,5 @@
-"""The page of a trace in a real browser without a screen: it is driven by mouse and keyboard events, and says what it shows."""
+"""The page of a trace in a real browser without a screen: it is driven by mouse and keyboard events, and says what it
+shows."""
 
 from __future__ import annotations
 
@@ -17,7 +18,10 @@ sys.path.insert(0, str(ROOT / "bindings" / "python"))
 import llada  # noqa: E402
 from llada.trace import film  # noqa: E402
 
-QUESTION = "Hana has 3 cards. She buys 3 bags of 2 cards. She loses 5. Hana finds 6 more. How many cards does Hana have in the end?"
+QUESTION = (
+    "Hana has 3 cards. She buys 3 bags of 2 cards. She loses 5. Hana finds 6 more. "
+    "How many cards does Hana have in the end?"
+)
 
 # Does what a user does and notes what there is to see. What goes wrong on the way is noted as well.
 DRIVER = """
@@ -26,10 +30,11 @@ const notes = [], errors = [];
 window.onerror = message => errors.push(message);
 const press = key => document.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
 const look = what => notes.push({ what, slider: Number(at("slider").value), text: at("canvas").textContent,
-  counters: at("counters").textContent, facts: at("facts").textContent, chosen: document.querySelectorAll(".chosen").length,
+  counters: at("counters").textContent, facts: at("facts").textContent,
+  chosen: document.querySelectorAll(".chosen").length, row: document.querySelectorAll("tr.now").length,
   edited: [...document.querySelectorAll("#canvas .replace")].map(cell => Number(cell.dataset.position)),
   host: [...document.querySelectorAll("#canvas .host")].map(cell => Number(cell.dataset.position)),
-  backgrounds: new Set(places.map((_, index) => cells[index].style.background)).size, row: document.querySelectorAll("tr.now").length });
+  backgrounds: new Set(places.map((_, index) => cells[index].style.background)).size });
 look("end");
 for (let index = 0; index < data.frames.length; index++) {
   at("slider").value = index;
@@ -52,8 +57,10 @@ setTimeout(() => {
   look("played");
   const report = document.createElement("pre");
   report.id = "report";
-  report.textContent = JSON.stringify({ notes, errors, prompt: at("prompt").textContent, injected: window.injected ?? null,
-    loaded: performance.getEntriesByType("resource").map(entry => entry.name), overflow: document.documentElement.scrollWidth > innerWidth });
+  report.textContent = JSON.stringify({ notes, errors,
+    prompt: at("prompt").textContent, injected: window.injected ?? null,
+    loaded: performance.getEntriesByType("resource").map(entry => entry.name),
+    overflow: document.documentElement.scrollWidth > innerWidth });
   document.body.append(report);
 }, data.frames.length * 600 + 1000);
 </script>
@@ -86,16 +93,16 @@ def driven(page: Path, width: int = 1000) -> dict:
 
 @pytest.fixture(scope="module")
 def trace():
-    with llada.Model.load(ROOT / "examples" / "models" / "tiny-2.1") as model:
-        with (
-            model.decoder(QUESTION, llada.Policy.speedy(), gen_length=64, eos_early_stop=True) as dec,
-            dec.record() as trace,
-        ):
-            dec.step()
-            place = int(dec.drafts[2])
-            dec.set(place, 20)
-            dec.lock(place)
-            dec.run()
+    with (
+        llada.Model.load(ROOT / "examples" / "models" / "tiny-2.1") as model,
+        model.decoder(QUESTION, llada.Policy.speedy(), gen_length=64, eos_early_stop=True) as dec,
+        dec.record() as trace,
+    ):
+        dec.step()
+        place = int(dec.drafts[2])
+        dec.set(place, 20)
+        dec.lock(place)
+        dec.run()
     return trace
 
 
@@ -146,7 +153,7 @@ def test_it_shows_what_happened(trace, tmp_path):
 def test_tokens_are_text_whatever_they_hold(trace, tmp_path):
     attack = "</script><script>window.injected = 1</script><img src=x onerror='window.injected = 2'><!--\u2028"
     bad = llada.Trace(trace.start)
-    bad.steps, bad.result, bad.texts = trace.steps, trace.result, {token: attack for token in trace.texts}
+    bad.steps, bad.result, bad.texts = trace.steps, trace.result, dict.fromkeys(trace.texts, attack)
     bad.html(tmp_path / "bad.html")
     seen = driven(tmp_path / "bad.html", 480)
     assert seen["injected"] is None and seen["errors"] == [] and seen["loaded"] == []

@@ -18,7 +18,7 @@ PLANTED = {
     "c_layout of templates": ("Sources/a.inc", "int  a=1;\n", "int a = 1;\n"),
     "python_layout": ("a.py", "a=1\n", "a = 1\n"),
     "python_mistakes": ("a.py", "import os\n", "import os\n\nprint(os.sep)\n"),
-    "python_mistakes in long lines": ("a.py", f'"""{"a" * 118}"""\n', f'"""{"a" * 100}"""\n'),
+    "python_mistakes in long lines": ("a.py", f"# {'a ' * 59}a\n", f"# {'a ' * 58}a\n"),
     "python_types": ("bindings/python/llada/a.py", "def f(a):\n    pass\n", "def f(a: int) -> None:\n    pass\n"),
     "shell_scripts": ("a.sh", "#!/usr/bin/env bash\nrm $1\n", '#!/usr/bin/env bash\nrm "$1"\n'),
     "shell_scripts that are none": ("a.sh", "#!/usr/bin/env bash\nif true\n", "#!/usr/bin/env bash\ntrue\n"),
@@ -30,7 +30,7 @@ PLANTED = {
 def tree(tmp_path: Path) -> Path:
     """The checks and their settings, and nothing to look at."""
     shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
-    for name in (".clang-format", ".mypy.ini", ".ruff.toml", ".swift-format"):
+    for name in (".clang-format", ".mypy.ini", ".ruff.toml", ".shellcheckrc", ".swift-format"):
         shutil.copy(ROOT / name, tmp_path / name)
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     return tmp_path

@@ -123,7 +123,7 @@ def families_table(both: list[Pair]) -> str:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     options.add_argument("results", type=Path, help="what score.py wrote")
     scored = results.read(options.parse_args().results)
 

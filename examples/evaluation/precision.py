@@ -1,12 +1,13 @@
-"""What packed weights, keys and values in bf16, and shared experts cost a checkpoint, against f32, in what it predicts and in
-what it answers.
+"""What packed weights, keys and values in bf16, and shared experts cost a checkpoint, against f32, in what it predicts
+and in what it answers.
 
     python3 examples/evaluation/precision.py examples/models/tiny-2.1
     python3 examples/evaluation/precision.py examples/models/tiny-2.1 --dtype int4 --expert-capacity 2 3 4 6 --mode Q
 
 Keys and values are f32 with f32 and bf16 with packed weights; "f32, K/V bf16" is what that alone costs.
 KL and same top token: at the positions of the held-out questions' answers, of whose tokens half are masked; means over
-positions. Score and TPF: of the answers decoded in one mode, as in score.py, and what they gain on f32's over the same questions.
+positions. Score and TPF: of the answers decoded in one mode, as in score.py, and what they gain on f32's over the same
+questions.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from pathlib import Path
 
 import score  # first: it makes the package and the questions importable
 
+# isort: split
+import numpy as np
+
 import llada
 import modes
-import numpy as np
 import paired
 import results
 import tasks
@@ -103,7 +106,7 @@ def row(variant: Variant, found: list[Measured], exact: list[Measured]) -> str:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     options.add_argument("model", metavar="MODEL", type=Path, help="a checkpoint")
     options.add_argument(
         "--dtype", nargs="+", default=["bf16", "int8", "int4"], choices=["auto", "bf16", "int8", "int4"]
@@ -125,9 +128,8 @@ def main() -> None:
     packed = [Variant(dtype) for dtype in choice.dtype]
     shared = [Variant(expert_capacity=n) for n in choice.expert_capacity]
     found: dict[Variant, list[Measured]] = {}
-    print(
-        f"### {checkpoint.name}, {choice.mode}, {len(questions)} questions\n\n| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|"
-    )
+    print(f"### {checkpoint.name}, {choice.mode}, {len(questions)} questions\n")
+    print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
     with score.workers(choice.processes) as pool:
         for variant in (exact, *halves, *packed, *shared):
             jobs = [(checkpoint, variant, choice.mode, question) for question in questions]

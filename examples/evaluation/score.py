@@ -4,8 +4,8 @@
     python3 examples/evaluation/score.py examples/models/tiny-2.1 --modes S@0.3 S@0.7 --per-family 50
 
 `final`: the answer is right; `strict`: every worked step as well, in whatever wording; both with the standard error.
-TPF: tokens per forward. A checkpoint goes by the name of its folder. Results go to results.json after each mode, in place
-of that mode's earlier ones: a long evaluation may be done in parts. effects.py and tradeoff.py read them.
+TPF: tokens per forward. A checkpoint goes by the name of its folder. Results go to results.json after each mode, in
+place of that mode's earlier ones: a long evaluation may be done in parts. effects.py and tradeoff.py read them.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def add_common(options: argparse.ArgumentParser) -> None:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     options.add_argument("models", metavar="MODEL", type=Path, nargs="+", help="a checkpoint")
     options.add_argument("--modes", nargs="+", metavar="MODE", help=f"{', '.join(modes.MODES)}, S@0.3 (threshold)")
     options.add_argument("--out", type=Path, default=Path("results.json"))

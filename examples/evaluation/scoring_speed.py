@@ -1,17 +1,18 @@
 """How many times faster one pass scores a sequence than block after block.
 
-    python3 examples/evaluation/scoring_speed.py MODEL [--lengths 512 1024 2048] [--versions 1 8] [--rounds 3] [--dtype DTYPE]
+    python3 examples/evaluation/scoring_speed.py MODEL [--lengths 512 1024 2048] [--versions 1 8] [--rounds 3]
+        [--dtype DTYPE]
 
 A random sequence and noisy versions of it (half of the tokens masked) are scored three ways, which must agree:
 
 one pass      Model.score
 cached        for each block of each version a forward of that block, on keys and values of the clean blocks before it
                (a decoder and a prefix cache): what it says is the confidences, to the bit those of the pass
-not cached    for each block of each version the logits of all clean blocks before it and of itself: log-probabilities within
-               1e-4
+not cached    for each block of each version the logits of all clean blocks before it and of itself: log-probabilities
+               within 1e-4
 
-Prints a table: the median time of the pass, and of each round's ratios the median. One thread, and the processor's time rather than
-the clock's, so that what else the machine does shows less.
+Prints a table: the median time of the pass, and of each round's ratios the median. One thread, and the processor's time
+rather than the clock's, so that what else the machine does shows less.
 """
 
 import argparse
@@ -64,7 +65,7 @@ def timed(function, *arguments):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("model")
     parser.add_argument("--lengths", type=int, nargs="+", default=[512, 1024, 2048], help=f"multiples of {BLOCK}")
     parser.add_argument("--versions", type=int, nargs="+", default=[1, 8])
@@ -91,8 +92,8 @@ def main():
                     of_cached.append(with_cache / seconds)
                     of_not_cached.append(without / seconds)
                 print(
-                    f"| {length} | {versions} | {1e3 * statistics.median(passes):.0f} | {statistics.median(of_cached):.1f} "
-                    f"| {statistics.median(of_not_cached):.1f} |",
+                    f"| {length} | {versions} | {1e3 * statistics.median(passes):.0f} "
+                    f"| {statistics.median(of_cached):.1f} | {statistics.median(of_not_cached):.1f} |",
                     flush=True,
                 )
 

@@ -17,11 +17,12 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import modes
-import results
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+
+import modes
+import results
 from results import Results
 
 INK, PALE = "#24292f", "#d0d7de"
@@ -106,7 +107,7 @@ def legends(figure: Figure, found: dict[tuple[str, str], list[Point]]) -> None:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     options.add_argument("results", type=Path, help="what score.py wrote")
     options.add_argument("picture", type=Path, help="the .png to write")
     choice = options.parse_args()

@@ -32,7 +32,7 @@ def rows(path: Path):
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     options.add_argument("prompts", type=Path)
     options.add_argument("answers", type=Path, help="JSONL; what stands there is kept, and skipped: to go on with")
     options.add_argument(
@@ -43,7 +43,7 @@ def main() -> None:
     options.add_argument("--limit", type=int, help="no more prompts than that")
     choice = options.parse_args()
 
-    there = sum(1 for _ in open(choice.answers, encoding="utf-8")) if choice.answers.exists() else 0
+    there = len(choice.answers.read_text(encoding="utf-8").splitlines()) if choice.answers.exists() else 0
     asked, waiting = [], islice(rows(choice.prompts), there, choice.limit)
 
     def prompts():
@@ -57,14 +57,14 @@ def main() -> None:
             prompts(), llada.Policy.speedy(), gen_length=choice.gen_length, in_flight=choice.in_flight
         )
         count = 0
-        for count, answer in enumerate(answers, 1):
+        for answer in answers:
+            count += 1
             tokens, forwards = tokens + len(answer.tokens), forwards + answer.forwards
             row = asked.pop(0)  # answers come in the order of the prompts
             print(json.dumps({**row, "answer": answer.text}, ensure_ascii=False), file=file, flush=True)
     seconds = time.monotonic() - started
-    print(
-        f"{count} answers in {seconds:.1f} s: {tokens / seconds:.0f} tokens/s, {tokens / max(1, forwards):.2f} per forward"
-    )
+    per_forward = tokens / max(1, forwards)
+    print(f"{count} answers in {seconds:.1f} s: {tokens / seconds:.0f} tokens/s, {per_forward:.2f} per forward")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""Best of n: one beginning, n ways to go on. Forks share what was computed up to there, draw with seeds of their own, and
-run together; the answer that most of them reach wins, the surest of those.
+"""Best of n: one beginning, n ways to go on. Forks share what was computed up to there, draw with seeds of their own,
+and run together; the answer that most of them reach wins, the surest of those.
 
     python3 examples/python/best_of_n.py "Run this program: b = 7; a = b - 7; a = a + 5; print a" -n 8
 """
@@ -21,7 +21,7 @@ def final(text: str) -> str:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     options.add_argument(
         "prompt", nargs="*", default=["Run this program: b = 7; a = b - 7; a = a + 5; print a"], help="a question"
     )
@@ -53,9 +53,8 @@ def main() -> None:
         votes = Counter(answers)
         best = max(range(len(forks)), key=lambda i: (votes[answers[i]], confidence(i)))
         for i, fork in enumerate(forks):
-            print(
-                f"{'*' if i == best else ' '} seed {i + 1}  {confidence(i):.3f}  {votes[answers[i]]} of {choice.n}  {fork.text}"
-            )
+            mark, agree = "*" if i == best else " ", votes[answers[i]]
+            print(f"{mark} seed {i + 1}  {confidence(i):.3f}  {agree} of {choice.n}  {fork.text}")
 
         forked = trunk.computed_positions + sum(fork.computed_positions for fork in forks)
         apart = choice.n * trunk.computed_positions + sum(fork.computed_positions for fork in forks)

@@ -1,5 +1,5 @@
-"""A chat that reads its history once: what was said before waits in a prefix cache, keys and values and all. An empty line
-begins anew. (The shipped models were taught single questions: with them, begin anew each time.)
+"""A chat that reads its history once: what was said before waits in a prefix cache, keys and values and all. An empty
+line begins anew. (The shipped models were taught single questions: with them, begin anew each time.)
 
     python3 examples/python/chat.py
     printf 'What is 17 plus 25?\\n\\nWhat is 38 plus 46?\\n' | python3 examples/python/chat.py
@@ -29,7 +29,7 @@ def questions():
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     options.add_argument(
         "--model", default=checkout / "examples" / "models" / "tiny-2.1", help="a llada2_moe checkpoint"
     )

@@ -46,7 +46,7 @@ def summary(mode: str, dec: llada.Decoder) -> str:
 def main() -> None:
     models = checkout / "examples" / "models"
     default = next((folder.parent for folder in sorted(models.glob("*/config.json"))), None)
-    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     options.add_argument("prompt", nargs="*", default=["What is 17 plus 25?"], help="a question")
     options.add_argument("--model", default=default, required=default is None, help="a llada2_moe checkpoint")
     options.add_argument("--mode", choices=MODES, default="q")

@@ -1,10 +1,10 @@
 # %% [markdown]
 # # From loading a model to a decoding policy of your own, and what it is worth
 #
-# Run it as a script (`python3 examples/python/tutorial.py`, a minute or two; pictures go to a folder `tutorial`, or the one you
-# name), or cell by cell: editors and Jupyter (with jupytext) take the `# %%` marks for cells.
-# It needs the package (`pip install './bindings/python[pictures]'`, or `make` and matplotlib) and a checkout, for the small models
-# and their questions.
+# Run it as a script (`python3 examples/python/tutorial.py`, a minute or two; pictures go to a folder `tutorial`, or the
+# one you name), or cell by cell: editors and Jupyter (with jupytext) take the `# %%` marks for cells.
+# It needs the package (`pip install './bindings/python[pictures]'`, or `make` and matplotlib) and a checkout, for the
+# small models and their questions.
 
 # %%
 import sys
@@ -40,11 +40,15 @@ print(f"{len(answer.tokens)} tokens in {answer.forwards} forwards: {answer.tpf:.
 
 # %% [markdown]
 # ## 2. Step, and look
-# The canvas begins as masks. A step is forward, propose, apply; between any two you can look and interfere. Here: what the first
-# forward predicts, how sure it is, and what the policy makes of it. In S mode a mask is filled where the confidence is above one half.
+# The canvas begins as masks. A step is forward, propose, apply; between any two you can look and interfere. Here: what
+# the first forward predicts, how sure it is, and what the policy makes of it. In S mode a mask is filled where the
+# confidence is above one half.
 
 # %%
-question = "Hana has 3 cards. She buys 3 bags of 2 cards. She loses 5. Hana finds 6 more. How many cards does Hana have in the end?"
+question = (
+    "Hana has 3 cards. She buys 3 bags of 2 cards. She loses 5. Hana finds 6 more. "
+    "How many cards does Hana have in the end?"
+)
 dec = model.decoder(question, policy=llada.Policy.speedy(), gen_length=64, eos_early_stop=True)
 dec.forward()
 window = dec.window  # the positions at work, as arrays
@@ -58,8 +62,8 @@ print(dec.draw(color=sys.stdout.isatty()))  # in a notebook, a cell that ends wi
 
 # %% [markdown]
 # ## 3. Record, and see it happen
-# A trace holds every forward. It can be played in the terminal, drawn, saved, and done again to the last bit. Look how S mode
-# writes a draft, and then edits what does not add up.
+# A trace holds every forward. It can be played in the terminal, drawn, saved, and done again to the last bit. Look how
+# S mode writes a draft, and then edits what does not add up.
 
 # %%
 dec = model.decoder(question, policy=llada.Policy.speedy(), gen_length=64, eos_early_stop=True)
@@ -72,9 +76,10 @@ print("replayed:", trace.replay(model) or "the same, bit for bit")
 
 # %% [markdown]
 # ## 4. A policy of your own
-# S mode judges each mask alone: sixteen tokens at 0.6 each are all written, though all of them together are hardly right. Our rule
-# judges them together: it fills masks, surest first, for as long as the chance that *all* are right (the product of their
-# confidences) stays above `risk`, and at least one. Edits are left to the policy: a rule finds them in `dec.proposal`.
+# S mode judges each mask alone: sixteen tokens at 0.6 each are all written, though all of them together are hardly
+# right. Our rule judges them together: it fills masks, surest first, for as long as the chance that *all* are right
+# (the product of their confidences) stays above `risk`, and at least one. Edits are left to the policy: a rule finds
+# them in `dec.proposal`.
 
 
 # %%
@@ -108,8 +113,8 @@ print(
 
 # %% [markdown]
 # ## 5. What is it worth?
-# One question says nothing. The checkout has 2,500 held-out ones with a checker; fifty of each of the ten families give a first
-# picture in a minute, with errors of a point (`score.py` runs all). `generate_many` decodes several at a time.
+# One question says nothing. The checkout has 2,500 held-out ones with a checker; fifty of each of the ten families give
+# a first picture in a minute, with errors of a point (`score.py` runs all). `generate_many` decodes several at a time.
 
 # %%
 import results
@@ -130,9 +135,8 @@ def scored(name: str, policy: llada.Policy, rule=None) -> tuple[str, float, floa
         right.append(tasks.check(question, answer.text)[1])
         tokens, forwards = tokens + len(answer.tokens), forwards + answer.forwards
     share, error = results.percent(right)
-    print(
-        f"  {name:14} {share:5.1f} ± {error:.1f} %   {tokens / forwards:.2f} a forward   {time.monotonic() - began:.0f} s"
-    )
+    seconds = time.monotonic() - began
+    print(f"  {name:14} {share:5.1f} ± {error:.1f} %   {tokens / forwards:.2f} a forward   {seconds:.0f} s")
     return name, tokens / forwards, share, error
 
 
@@ -143,9 +147,10 @@ curves = {
 
 # %% [markdown]
 # ## 6. Its place in the picture
-# A policy is a curve: what it asks of the model against what it gets. Better is up and to the right. The bars are standard errors:
-# where they overlap, these questions do not tell the two apart. So it is here: on this model, which repairs its drafts, judging masks
-# together is one more way to be careful, no better a one than a threshold. That, too, is worth knowing before it is believed.
+# A policy is a curve: what it asks of the model against what it gets. Better is up and to the right. The bars are
+# standard errors: where they overlap, these questions do not tell the two apart. So it is here: on this model, which
+# repairs its drafts, judging masks together is one more way to be careful, no better a one than a threshold. That, too,
+# is worth knowing before it is believed.
 
 # %%
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -179,5 +184,5 @@ figure.savefig(out / "tutorial.png", dpi=110)
 print(f"pictures: {', '.join(sorted(path.name for path in out.iterdir()))} in {out}")
 
 # %% [markdown]
-# Next: other rules in `policies/`, the presets swept over all questions with `score.py` and `tradeoff.py`, and the same from C and
-# Swift in `../c` and `../swift`.
+# Next: other rules in `policies/`, the presets swept over all questions with `score.py` and `tradeoff.py`, and the same
+# from C and Swift in `../c` and `../swift`.

@@ -1,5 +1,6 @@
-"""Ablation: direct preference optimisation with the ELBO in place of the log-likelihood (spec/training.md, "DPO"), on pairs of a right and a
-wrong answer of the model's own to one question. It starts where stage 6 starts and is compared with it.
+"""Ablation: direct preference optimisation with the ELBO in place of the log-likelihood (spec/training.md, "DPO"), on
+pairs of a right and a wrong answer of the model's own to one question. It starts where stage 6 starts and is compared
+with it.
 
     python ablation_dpo.py --start runs/5-editing/model --out runs/6-dpo
 """

@@ -1,13 +1,14 @@
 """Training documents, and how they are laid out for block diffusion (spec/training.md, "Concatenated mask").
 
-One document is a prompt in the chat layout and its answer, filled up with <|endoftext|> to whole blocks. A row of a batch packs several
-documents; of each it holds the clean blocks and any number of noisy *windows*, each a copy of one block (or of a few neighbours). A token
-attends to its own window and to the clean tokens of its document that stand before the window:
+One document is a prompt in the chat layout and its answer, filled up with <|endoftext|> to whole blocks. A row of a
+batch packs several documents; of each it holds the clean blocks and any number of noisy *windows*, each a copy of one
+block (or of a few neighbours). A token attends to its own window and to the clean tokens of its document that stand
+before the window:
 
     query -> key   iff   same window, or the key is clean, of the same document and before the query's window
 
-For clean tokens the window is their block. With windows of one token and nothing noisy this is the causal mask, with the whole document as
-one noisy window it is bidirectional: one rule serves every stage.
+For clean tokens the window is their block. With windows of one token and nothing noisy this is the causal mask, with
+the whole document as one noisy window it is bidirectional: one rule serves every stage.
 """
 
 import random
@@ -60,7 +61,8 @@ class Corpus:
                 return document
 
     def wrong(self, document, target):
-        """A wrong token, of the kind a model would write: another digit for a digit, else another word of the document."""
+        """A wrong token, of the kind a model would write: another digit for a digit, else another word of the
+        document."""
         if target in self.digits and self.rng.random() < 0.8:
             return self.rng.choice(self.digits)
         return self.rng.choice(document.ids)
@@ -186,7 +188,8 @@ class Packer:
 
 
 def noised(document, start, length, corpus, masked, wrong=0.0, prompt_too=False):
-    """One window with noise: each token of the answer is masked with probability `masked`, else made wrong with probability `wrong`."""
+    """One window with noise: each token of the answer is masked with probability `masked`, else made wrong with
+    probability `wrong`."""
     rng, ids = corpus.rng, []
     targets = document.ids[start : start + length]
     for position, target in enumerate(targets, start):

@@ -1,6 +1,8 @@
-"""LLaDA2 MoE (`llada2_moe`) in PyTorch, exactly as spec/model.md section 1 computes it, for fp32 training of small models.
+"""LLaDA2 MoE (`llada2_moe`) in PyTorch, exactly as spec/model.md section 1 computes it, for fp32 training of small
+models.
 
-`python model.py FOLDER` compares the forward pass with a folder of conformance data (config.json, model.safetensors, forward.safetensors).
+`python model.py FOLDER` compares the forward pass with a folder of conformance data (config.json, model.safetensors,
+forward.safetensors).
 """
 
 import json
@@ -15,7 +17,8 @@ from safetensors.torch import load_file, save_file
 
 
 def block_causal_mask(positions, block_length):
-    """[.., T] positions -> [.., T, T] bool: query i sees key j iff block(j) <= block(i). Bidirectional inside a block."""
+    """[.., T] positions -> [.., T, T] bool: query i sees key j iff block(j) <= block(i). Bidirectional inside a
+    block."""
     block = positions // block_length
     return block[..., None, :] <= block[..., :, None]
 
@@ -64,7 +67,8 @@ class GatedFFN(nn.Module):
 
 
 class Router(nn.Module):
-    """Sigmoid scores; a bias that only selects; groups first (score = sum of the two best), then the top k (model.md section 1)."""
+    """Sigmoid scores; a bias that only selects; groups first (score = sum of the two best), then the top k (model.md
+    section 1)."""
 
     def __init__(self, c):
         super().__init__()
@@ -95,7 +99,8 @@ class MoE(nn.Module):
         super().__init__()
         hidden, inner, experts = c["hidden_size"], c["moe_intermediate_size"], c["num_experts"]
         self.gate = Router(c)
-        # Stacked over the experts (dFactory's merged layout); split into one tensor per expert when a checkpoint is written.
+        # Stacked over the experts (dFactory's merged layout); split into one tensor per expert when a checkpoint is
+        # written.
         self.gate_proj = nn.Parameter(torch.empty(experts, inner, hidden))
         self.up_proj = nn.Parameter(torch.empty(experts, inner, hidden))
         self.down_proj = nn.Parameter(torch.empty(experts, hidden, inner))
@@ -162,7 +167,8 @@ class LLaDA2(nn.Module):
                 nn.init.normal_(p, 0, std)
 
     def forward(self, ids, positions, mask, wanted=None):
-        """ids, positions [R, T], mask [R, T, T] (True = may look) -> logits at the same positions: [R, T, V], or [n, V] where `wanted` [R, T]."""
+        """ids, positions [R, T], mask [R, T, T] (True = may look) -> logits at the same positions: [R, T, V], or [n, V]
+        where `wanted` [R, T]."""
         angles = positions[:, None, :, None] * self.inv_freq
         cos, sin = angles.cos(), angles.sin()
         x = self.word_embeddings(ids)
@@ -173,7 +179,7 @@ class LLaDA2(nn.Module):
         return self.lm_head(F.rms_norm(x, x.shape[-1:], self.norm, self.config["rms_norm_eps"]))
 
 
-# --- Checkpoints in the Hugging Face layout (model.md section 2) --------------------------------------------------------------------
+# --- Checkpoints in the Hugging Face layout (model.md section 2) ------------------------------------------------------
 
 NAMES = {  # ours -> theirs, as suffixes; everything but lm_head stands under `model.`
     "query_layernorm": "query_layernorm.weight",

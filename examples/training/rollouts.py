@@ -1,4 +1,5 @@
-"""Answers sampled from the model as it is, by our own library through its Python binding, and their rewards by program."""
+"""Answers sampled from the model as it is, by our own library through its Python binding, and their rewards by
+program."""
 
 import statistics
 import sys
@@ -15,7 +16,8 @@ from documents import Document
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bindings" / "python"))
 import llada  # noqa: E402
 
-# S mode's threshold, so that what is rewarded is what S mode writes. Sampled edits need some confidence, or they would never come to rest.
+# S mode's threshold, so that what is rewarded is what S mode writes. Sampled edits need some confidence, or they would
+# never come to rest.
 POLICY = llada.Policy.joint_threshold(threshold=0.5, editing_threshold=0.5, temperature=1.5)
 GEN_LENGTH = 96
 
@@ -28,7 +30,8 @@ class Rollout:
 
 
 def rollouts(model, corpus, questions, samples):
-    """`samples` answers to each of `questions` training questions. Questions whose answers all earned the same teach nothing: left out.
+    """`samples` answers to each of `questions` training questions. Questions whose answers all earned the same teach
+    nothing: left out.
 
     Returns (rollouts in groups by question, mean reward of all)."""
     groups, rewards = [], []

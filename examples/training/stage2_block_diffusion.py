@@ -1,5 +1,6 @@
-"""Stage 2: from autoregression to block diffusion by the WSD schedule of block sizes (2.0 report, section on continual pre-training):
-warm-up 1, 4, 32, whole document; stable there (a masked diffusion model: one window, nothing clean); decay 64, 32.
+"""Stage 2: from autoregression to block diffusion by the WSD schedule of block sizes (2.0 report, section on continual
+pre-training): warm-up 1, 4, 32, whole document; stable there (a masked diffusion model: one window, nothing clean);
+decay 64, 32.
 
     python stage2_block_diffusion.py --start runs/1-ar/model --out runs/2-base
 """
@@ -31,7 +32,8 @@ class BlockDiffusion(training.Stage):
         self.packer = None
 
     def source(self):
-        """A document with every block noisy once. Half of the documents keep their prompt, in the others it is masked like the rest."""
+        """A document with every block noisy once. Half of the documents keep their prompt, in the others it is masked
+        like the rest."""
         document, rng = self.corpus.draw(), self.corpus.rng
         prompt_too, windows = rng.random() < 0.5, []
         whole = min(self.size, len(document.ids))

@@ -1,5 +1,6 @@
-"""Stage 3: supervised fine-tuning -> 2.0. The prompt stays clean, and every noisy block comes with its complement (what one masks the other
-shows), as in the 2.0 report; mask rates 0.3 to 0.8 as in dFactory, and whole blocks of masks, since every block starts as one.
+"""Stage 3: supervised fine-tuning -> 2.0. The prompt stays clean, and every noisy block comes with its complement (what
+one masks the other shows), as in the 2.0 report; mask rates 0.3 to 0.8 as in dFactory, and whole blocks of masks, since
+every block starts as one.
 
     python stage3_sft.py --start runs/2-base/model --out runs/3-sft
 """

@@ -1,5 +1,6 @@
-"""Stage 4: confidence-aware training -> 2.0-CAP. `L_SFT + lambda L_conf`, where L_conf is the mean entropy over the masked positions that are
-predicted right (spec/training.md, "CAP"): the model is taught to be sure where it may be, so that more tokens pass the threshold at once.
+"""Stage 4: confidence-aware training -> 2.0-CAP. `L_SFT + lambda L_conf`, where L_conf is the mean entropy over the
+masked positions that are predicted right (spec/training.md, "CAP"): the model is taught to be sure where it may be, so
+that more tokens pass the threshold at once.
 
     python stage4_confidence.py --start runs/3-sft/model --out runs/4-cap
 """
@@ -9,9 +10,9 @@ import torch.nn.functional as F
 import training
 from stage3_sft import SFT
 
-# dFactory recommends a confidence_beta of 2; the value behind the release is unpublished. Of two wordings at 80 and 20 %, 1.4 leaves the
-# model 95.2 % sure of the first (the minimum of CE + 1.4 * 0.8 H), just past a threshold of 0.95: 3.6 times the TPF for 1.8 points. With 2,
-# 96.8 %, it was as sure of some sums it got wrong: 4.2 times for 4.7 points.
+# dFactory recommends a confidence_beta of 2; the value behind the release is unpublished. Of two wordings at 80 and 20
+# %, 1.4 leaves the model 95.2 % sure of the first (the minimum of CE + 1.4 * 0.8 H), just past a threshold of 0.95: 3.6
+# times the TPF for 1.8 points. With 2, 96.8 %, it was as sure of some sums it got wrong: 4.2 times for 4.7 points.
 LAMBDA = 1.4
 
 

@@ -1,8 +1,9 @@
 """Stage 5: the M2T + T2T mixture with multi-turn forward -> 2.1 (spec/training.md, "2.1 mixture", "MTF").
 
-Two streams in one: masks to fill (M2T) and wrong tokens to put right (T2T). A row lives for a few turns: after each its noisy windows become
-the model's own next draft, written by the 2.1 rule (decoding.md section 2) at thresholds like those of S and Q mode, with the targets left
-as they are. Some windows are two blocks wide, for multiple block editing looks at two blocks at once.
+Two streams in one: masks to fill (M2T) and wrong tokens to put right (T2T). A row lives for a few turns: after each its
+noisy windows become the model's own next draft, written by the 2.1 rule (decoding.md section 2) at thresholds like
+those of S and Q mode, with the targets left as they are. Some windows are two blocks wide, for multiple block editing
+looks at two blocks at once.
 
     python stage5_editing.py --start runs/3-sft/model --out runs/5-editing
 """
@@ -60,8 +61,8 @@ class Editing(training.Stage):
         some = rng.sample(starts, min(len(starts), 1 if wide else 3))
         windows = [noised(document, start, BLOCK, self.corpus, *noise(rng)) for start in some]
         if wide:
-            # The first of two blocks is a draft, right but for a few tokens; the second is one too, or still to be written.
-            # Masks in both become drafts within a turn or two.
+            # The first of two blocks is a draft, right but for a few tokens; the second is one too, or still to be
+            # written. Masks in both become drafts within a turn or two.
             start, kind, draft = rng.choice(starts[:-1]), rng.random(), (0.0, rng.uniform(0.0, 0.2))
             first, second = (
                 (draft, noise(rng))

@@ -1,9 +1,10 @@
 """Stage 6: ELBO-based block-level policy optimisation -> 2.1-RL (2.1 report eq. 4-5; spec/training.md, "EBPO").
 
-Rewards come from programs (tasks.check), answers from our library. The likelihood ratio is estimated in one pass a time step: the answer noised
-to that step stands beside its clean self, under the block-causal mask, and what counts is the log-probability of the masked tokens of each
-block. Unpublished, chosen here: time steps are mask rates, one in each half of (0, 1]; w_n weighs every masked token alike, so that rho is a
-mean per token; advantages are those of a group of answers to one question.
+Rewards come from programs (tasks.check), answers from our library. The likelihood ratio is estimated in one pass a time
+step: the answer noised to that step stands beside its clean self, under the block-causal mask, and what counts is the
+log-probability of the masked tokens of each block. Unpublished, chosen here: time steps are mask rates, one in each
+half of (0, 1]; w_n weighs every masked token alike, so that rho is a mean per token; advantages are those of a group of
+answers to one question.
 
     python stage6_ebpo.py --start runs/5-editing/model --out runs/6-ebpo
 """
@@ -76,7 +77,8 @@ class EBPO(training.Stage):
         batch.rollout[index] = torch.tensor(owners + [0])[batch.document[index]]
 
     def log_likelihood(self, model, batch):
-        """[rollouts]: the mean over time steps and masked tokens of log p(token | its block's noisy rest, the clean blocks before)."""
+        """[rollouts]: the mean over time steps and masked tokens of log p(token | its block's noisy rest, the clean
+        blocks before)."""
         log_p, wanted = batch.log_likelihoods(model)
         zeros, owner = torch.zeros(len(batch.advantages)), batch.rollout[wanted]
         return zeros.index_add(0, owner, log_p) / zeros.index_add(0, owner, torch.ones_like(log_p)).clamp(min=1)

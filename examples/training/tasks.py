@@ -1,11 +1,14 @@
-"""The questions: ten families over the reports' five areas, asked in words, each with worked steps and an answer a program checks.
+"""The questions: ten families over the reports' five areas, asked in words, each with worked steps and an answer a
+program checks.
 
-A question is drawn as *content* (for example the operands of a sum), then dressed in one of many phrasings. Training and held-out
-questions are told apart by a hash of the content, never of the phrasing: no way of asking can carry a held-out question into training.
+A question is drawn as *content* (for example the operands of a sum), then dressed in one of many phrasings. Training
+and held-out questions are told apart by a hash of the content, never of the phrasing: no way of asking can carry a
+held-out question into training.
 
-Every answer ends with `Answer: ...`; most work up to it in steps. The steps are there to be checked (strict score) and edited: a parallel
-draft gets some of them wrong, and token-to-token editing has something to repair. Their wording is free, as in any natural text: at each
-`then` the answer may as well say `next` (WORDINGS). Whoever fills masks by confidence has to settle each such choice before going on.
+Every answer ends with `Answer: ...`; most work up to it in steps. The steps are there to be checked (strict score) and
+edited: a parallel draft gets some of them wrong, and token-to-token editing has something to repair. Their wording is
+free, as in any natural text: at each `then` the answer may as well say `next` (WORDINGS). Whoever fills masks by
+confidence has to settle each such choice before going on.
 
     python tasks.py            # a few questions of each family
 """
@@ -39,7 +42,7 @@ class Question:
     final: str  # what stands after `Answer: `
 
 
-# --- Wording: words and signs that may stand for each other. Each is one token, so that a choice moves nothing behind it. -----------
+# --- Wording: words and signs that may stand for each other, each one token: a choice moves nothing behind it. --------
 
 WORDINGS = {
     "First": "Start",
@@ -69,7 +72,7 @@ def plain(text):
     return CHOSEN.sub(lambda m: PLAIN.get(m[0], m[0]), text)
 
 
-# --- The small world the questions are about ----------------------------------------------------------------------------------------
+# --- The small world the questions are about --------------------------------------------------------------------------
 
 NAMES = (
     "Ann",
@@ -140,7 +143,7 @@ FOODS = ("soup", "rice", "bread", "cheese", "fish", "cake")
 JOBS = ("cook", "nurse", "pilot", "baker", "judge", "clown", "guard", "miner")
 PETS = ("dog", "cat", "horse", "snake", "goat", "duck")
 
-# --- Phrasings. A field in braces is payload; everything else is the language the model reads. --------------------------------------
+# --- Phrasings. A field in braces is payload; everything else is the language the model reads. ------------------------
 
 ADD = (
     "What is {a} plus {b}?",
@@ -267,11 +270,12 @@ def number(rng, digits):
     return rng.randrange(10 ** (digits - 1), 10**digits)
 
 
-# --- Generators, one per family: draw content, phrase it, solve it ------------------------------------------------------------------
+# --- Generators, one per family: draw content, phrase it, solve it ----------------------------------------------------
 
 
 def columns(a, b, sign):
-    """Column arithmetic from the right: `347, 86` -> `First 7 + 6 gives 13, then 4 + 8 + 1 gives 13, ...`, carry or borrow as the last term."""
+    """Column arithmetic from the right: `347, 86` -> `First 7 + 6 gives 13, then 4 + 8 + 1 gives 13, ...`, carry or
+    borrow as the last term."""
     steps, carry = [], 0
     for place in range(len(str(max(a, b)))):
         digits = [int(str(n)[-1 - place]) for n in (a, b) if place < len(str(n))] + ([carry] if carry else [])
@@ -344,7 +348,7 @@ def output(rng):
 
 def program(rng):
     x = value = rng.randint(2, 9)
-    asked, steps, code, content = [], [], [], []
+    asked, steps, code = [], [], []
     for sign in rng.choice(
         ("+*", "*+", "*-", "-*", "+-*", "+*-", "*+-", "-+*", "-*+", "+*-+", "*+-+", "+-*-", "-+*+", "-*+-")
     ):
@@ -448,7 +452,7 @@ def draw(rng, held_out, family=None):
             return Question(family, content, text, f"{worded(rng, steps)}. Answer: {final}", final)
 
 
-# --- Checking ------------------------------------------------------------------------------------------------------------------------
+# --- Checking ---------------------------------------------------------------------------------------------------------
 
 
 def run(code, x):

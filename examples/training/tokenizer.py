@@ -1,7 +1,8 @@
-"""Builds tokenizer.json: byte-level BPE laid out as Ling and LLaDA2 ship it (spec/tokenizer.md), with a small vocabulary.
+"""Builds tokenizer.json: byte-level BPE laid out as Ling and LLaDA2 ship it (spec/tokenizer.md), with a small
+vocabulary.
 
-Merges are trained on questions and answers until each word of their language is one token; digits are single tokens by the
-pre-tokeniser's pattern: many tasks are about digits, the model has to see them.
+Merges are trained on questions and answers until each word of their language is one token; digits are single tokens by
+the pre-tokeniser's pattern: many tasks are about digits, the model has to see them.
 """
 
 import json
@@ -25,7 +26,8 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'user' %}{{ '<role>HUMAN</role>' + message['content'] + '<|role_end|>' }}"
     "{% elif message['role'] == 'assistant' %}{{ '<role>ASSISTANT</role>' + message['content'] + '<|role_end|>' }}"
-    "{% elif message['role'] == 'system' and not loop.first %}{{ '<role>SYSTEM</role>' + message['content'] + '<|role_end|>' }}"
+    "{% elif message['role'] == 'system' and not loop.first %}"
+    "{{ '<role>SYSTEM</role>' + message['content'] + '<|role_end|>' }}"
     "{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<role>ASSISTANT</role>{% endif %}"
 )
@@ -33,7 +35,8 @@ CHAT_TEMPLATE = (
 
 def chat(question):
     """The literal prompt of spec/tokenizer.md."""
-    return f"<role>SYSTEM</role>detailed thinking off<|role_end|><role>HUMAN</role>{question}<|role_end|><role>ASSISTANT</role>"
+    system = "<role>SYSTEM</role>detailed thinking off<|role_end|>"
+    return f"{system}<role>HUMAN</role>{question}<|role_end|><role>ASSISTANT</role>"
 
 
 def corpus():

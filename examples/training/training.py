@@ -66,11 +66,12 @@ BIAS_STEP = 0.003  # of the routers' selection bias, against the load
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, then the update's nearest orthogonal matrix by five Newton-Schulz steps (Jordan et al. 2024). For weight matrices; a stack
-    of matrices (the experts) is done in one go. Scaled so that learning rates are those of Adam."""
+    """Momentum, then the update's nearest orthogonal matrix by five Newton-Schulz steps (Jordan et al. 2024). For
+    weight matrices; a stack of matrices (the experts) is done in one go. Scaled so that learning rates are those of
+    Adam."""
 
     def __init__(self, params, lr, momentum=0.95, weight_decay=0.05):
-        super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self):

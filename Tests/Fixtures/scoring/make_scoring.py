@@ -1,4 +1,5 @@
-"""Makes Tests/Fixtures/scoring: likelihoods and losses as PyTorch computes them, with the 2n x 2n attention mask written out.
+"""Makes Tests/Fixtures/scoring: likelihoods and losses as PyTorch computes them, with the 2n x 2n attention mask
+written out.
 
     pip install torch safetensors numpy                 # made with torch 2.15.0
     make && PYTHONPATH=bindings/python python3 Tests/Fixtures/scoring/make_scoring.py
@@ -6,9 +7,10 @@
 The forward is the PyTorch model of examples/training in f32, first held against conformance/NAME; logits become
 log-probabilities in f64. Of llada it takes only the noise that its seeds give, to say what follows from that.
 
-NAME.json  sequences: tokens, prompt_length, block_length, noisy [versions][n] and, [versions][n], log_probs, predictions and
-           entropies at every position after the prompt; losses of all of them; bounds of some of them
-pair.json  EBPO and DPO of gqa_group, the old or reference model being the same with its last norm's weights times OLD_NORM
+NAME.json  sequences: tokens, prompt_length, block_length, noisy [versions][n] and, [versions][n], log_probs,
+           predictions and entropies at every position after the prompt; losses of all of them; bounds of some of them
+pair.json  EBPO and DPO of gqa_group, the old or reference model being the same with its last norm's weights times
+           OLD_NORM
 """
 
 import itertools
@@ -24,7 +26,6 @@ ROOT = Path(__file__).parents[3]
 OUT, CONFORMANCE = ROOT / "Tests/Fixtures/scoring", ROOT / "Tests/Fixtures/conformance"
 sys.path.insert(0, str(ROOT / "examples/training"))
 import model as reference  # noqa: E402
-
 from llada.likelihood import draw_noise  # noqa: E402
 
 LAMBDA, BETA, EPS_LOW, EPS_HIGH, OLD_NORM = 1.4, 0.1, 0.05, 0.1, 1.01
@@ -108,8 +109,8 @@ def completed(tokens, block, mask):
 
 
 def estimates(model, tokens, prompt, block, noisy, group, mask):
-    """Of noise with k masks among a block's m tokens, k uniform in 1..m, or with complements (group 2) in 0..m: a version's
-    estimate is the sum over blocks of m/k, or (m + 1)/k, times the sum of log p."""
+    """Of noise with k masks among a block's m tokens, k uniform in 1..m, or with complements (group 2) in 0..m: a
+    version's estimate is the sum over blocks of m/k, or (m + 1)/k, times the sum of log p."""
     canvas = completed(tokens, block, mask)
     mine = own(log_softmax(model, canvas, noisy, block), canvas)
     sums = torch.zeros(len(noisy), dtype=torch.float64)
@@ -122,8 +123,8 @@ def estimates(model, tokens, prompt, block, noisy, group, mask):
 
 
 def exact_bound(model, tokens, prompt, block, mask):
-    """The integral over t of (1/t) E[sum over masked of log p]: all masks of each block, those with k of m masks weighing
-    B(k, m - k + 1)."""
+    """The integral over t of (1/t) E[sum over masked of log p]: all masks of each block, those with k of m masks
+    weighing B(k, m - k + 1)."""
     canvas, total = completed(tokens, block, mask), 0.0
     for start in range(prompt // block * block, len(tokens), block):
         place = np.arange(max(start, prompt), min(start + block, len(tokens)))
@@ -200,7 +201,7 @@ def dpo(policy, ref, rng, vocab, mask):
             draw = draw_noise(tokens, 9, block, mask, 1, 3 + index, False, None)
             b.append([estimates(m, tokens, 9, block, draw.noised.noisy, 1, mask)[0].item() for m in (policy, ref)])
         found.append(b)
-    margins = [BETA * ((w[0] - w[1]) - (l[0] - l[1])) for w, l in found]
+    margins = [BETA * ((w[0] - w[1]) - (lost[0] - lost[1])) for w, lost in found]
     return {
         "block_length": block,
         "pairs": pairs,

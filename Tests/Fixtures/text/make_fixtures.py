@@ -1,12 +1,12 @@
 """Makes Tests/Fixtures/text: small byte-level BPE tokenizers, and strings with the ids of an independent judge.
 
-The judge is Hugging Face `tokenizers` (pip install tokenizers); made with 0.23.3 and CPython 3.11. The corpus is synthetic
-and from the standard library's sources; only the vocabularies derived from it are kept.
+The judge is Hugging Face `tokenizers` (pip install tokenizers); made with 0.23.3 and CPython 3.11. The corpus is
+synthetic and from the standard library's sources; only the vocabularies derived from it are kept.
 
 NAME.bin is a sequence of records of five fields, each with its length (u32, little endian) before it: the text, the ids
 with special tokens interpreted (LEB128), the ids with them as text, the text decoded from the former, and that without
-special tokens. The third, fourth and fifth are empty if equal to the second, first and fourth, else they begin with "!".
-nfc.bin has records of two such fields: a text and its form C.
+special tokens. The third, fourth and fifth are empty if equal to the second, first and fourth, else they begin with
+"!". nfc.bin has records of two such fields: a text and its form C.
 """
 
 import json

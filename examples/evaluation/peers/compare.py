@@ -3,9 +3,10 @@
     swift build -c release --product llada-bench
     python3 examples/evaluation/peers/compare.py --layers 4 --threads 2 --rounds 5 --work FOLDER
 
-One denoising step of a block, with the logits of all its rows, on a prefix in the cache, and a prefill of that prefix; random
-weights of LLaDA2-mini's width. In each round every engine runs once, alone, in a fresh process, which warms up and times a few of
-each. What is compared are medians within a round; what is printed, medians over rounds and their range.
+One denoising step of a block, with the logits of all its rows, on a prefix in the cache, and a prefill of that prefix;
+random weights of LLaDA2-mini's width. In each round every engine runs once, alone, in a fresh process, which warms up
+and times a few of each. What is compared are medians within a round; what is printed, medians over rounds and their
+range.
 
 FOLDER takes GGUF files, 13 GB at 4 layers, which later runs use again, and what comes out: compare.md, .json, .svg.
 """
@@ -55,7 +56,7 @@ class Entry:
 
 
 def output(command: list[str | Path]) -> str:
-    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(map(str, command))}\n{done.stderr}")
     return done.stdout
@@ -144,7 +145,8 @@ def by_group(all_entries: list[Entry]) -> list[tuple[Entry, list[Entry]]]:
 
 def table(all_entries: list[Entry]) -> str:
     lines = [
-        "| | step, ms | best step, ms | prefill, ms | step, llada faster by | prefill, llada faster by | GB/s probed beside |",
+        "| | step, ms | best step, ms | prefill, ms | step, llada faster by | prefill, llada faster by "
+        "| GB/s probed beside |",
         "|---" * 7 + "|",
     ]
     for ours, peers in by_group(all_entries):
@@ -185,7 +187,7 @@ def has(python: str, *modules: str) -> bool:
 
 
 def main() -> None:
-    options = shape.arguments(__doc__.split("\n")[0])
+    options = shape.arguments(__doc__.split("\n\n")[0])
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--work", type=Path, required=True, metavar="FOLDER", help="for weights and results")
     options.add_argument(
@@ -204,8 +206,8 @@ def main() -> None:
     all_entries = entries(choice, with_llama, with_torch)
     run(all_entries, choice.rounds)
     title = (
-        f"{choice.layers} layers of LLaDA2-mini's width, a step of {choice.block} on {choice.prefix}, {choice.threads} threads, "
-        f"{choice.rounds} rounds of {choice.timings}"
+        f"{choice.layers} layers of LLaDA2-mini's width, a step of {choice.block} on {choice.prefix}, "
+        f"{choice.threads} threads, {choice.rounds} rounds of {choice.timings}"
     )
     said = f"{title}; medians of rounds, and their range\n\n{table(all_entries)}\n\n{summary(all_entries)}\n"
     print(said, end="")

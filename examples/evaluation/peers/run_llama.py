@@ -1,7 +1,7 @@
 """Times llama.cpp, by the low-level interface of llama-cpp-python, on a GGUF file of write_gguf.py.
 
-A step decodes a block on a prefix that is in the cache, not causally, with the logits of all its rows. Weights are in memory and
-repacked where llama.cpp knows how to, attention is flash attention: its fastest ways.
+A step decodes a block on a prefix that is in the cache, not causally, with the logits of all its rows. Weights are in
+memory and repacked where llama.cpp knows how to, attention is flash attention: its fastest ways.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import time
 
 import llama_cpp as ll
 import shape
-
 
 ERROR = 4  # GGML_LOG_LEVEL_ERROR, which the package does not name
 
@@ -70,7 +69,7 @@ class Context:
 
 
 def main() -> None:
-    options = shape.arguments(__doc__.split("\n")[0])
+    options = shape.arguments(__doc__.split("\n\n")[0])
     options.add_argument("file")
     choice = options.parse_args()
     context = Context(choice.file, choice.threads, choice.prefix + 8 * choice.block, choice.prefix)

@@ -1,5 +1,5 @@
-"""Times PyTorch in bf16 on random weights of LLaDA2-mini's shape, computed the way the reference modelling code does: for each
-expert that any row chose, gather the rows, run gate, up and down, and index_add what comes out.
+"""Times PyTorch in bf16 on random weights of LLaDA2-mini's shape, computed the way the reference modelling code does:
+for each expert that any row chose, gather the rows, run gate, up and down, and index_add what comes out.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class Model:
 
 
 def main() -> None:
-    choice = shape.arguments(__doc__.split("\n")[0]).parse_args()
+    choice = shape.arguments(__doc__.split("\n\n")[0]).parse_args()
     torch.set_num_threads(choice.threads)
     torch.manual_seed(1)
     drawn = torch.tensor(shape.tokens(choice.prefix + choice.block))

@@ -1,4 +1,5 @@
-"""LLaDA2-mini's width, as in Sources/llada-bench/Shape.swift, and the command line that the programs for single peers share."""
+"""LLaDA2-mini's width, as in Sources/llada-bench/Shape.swift, and the command line that the programs for single peers
+share."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ QKV_WIDTH = (HEADS + 2 * KV_HEADS) * HEAD_DIM
 
 
 def tokens(count: int) -> list[int]:
-    """Different ones, spread over the vocabulary: the same as llada-bench's, whose mask is not among the first thousands."""
+    """Different ones, spread over the vocabulary: the same as llada-bench's, whose mask is not among the first
+    thousands."""
     return [(index * 7919 + 13) % (VOCABULARY - 1) for index in range(count)]
 
 

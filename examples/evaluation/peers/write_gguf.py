@@ -148,7 +148,7 @@ def write(path: Path, kind: Type, layers: int) -> None:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     options.add_argument("type", choices=TYPES)
     options.add_argument("file", type=Path)
     options.add_argument("--layers", type=int, default=4)

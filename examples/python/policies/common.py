@@ -10,8 +10,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def sure_or_surest(masked: np.ndarray, confidences: np.ndarray, threshold: float, at_least: int) -> np.ndarray:
-    """The masks with confidence > threshold, or, if these are too few, the most confident, the lower position where two are
-    equal. bool, as masked."""
+    """The masks with confidence > threshold, or, if these are too few, the most confident, the lower position where two
+    are equal. bool, as masked."""
     chosen = masked & (confidences > np.float32(threshold))
     if chosen.sum() < at_least:
         best_first = np.argsort(np.where(masked, -confidences, np.inf), kind="stable")

@@ -1,13 +1,14 @@
-"""Credit decoding: a token that has been the favourite for some steps gets credit for it, which is added to its logit; what
-the model keeps coming back to is written before it is sure.
+"""Credit decoding: a token that has been the favourite for some steps gets credit for it, which is added to its logit;
+what the model keeps coming back to is written before it is sure.
 
 After CreditThresholdParallelDecoder of inclusionAI/dInfer; paper: CreditDecoding (2025).
 """
 
 from dataclasses import dataclass
 
-import llada
 import numpy as np
+
+import llada
 from common import softmax
 
 POLICY = llada.Policy.joint_threshold(max_post_steps=0)  # a block is done when it has no masks

@@ -1,14 +1,16 @@
-"""A threshold that falls with each step of a block: strict while little is known, lenient when what is left has seen most of
-its neighbours.
+"""A threshold that falls with each step of a block: strict while little is known, lenient when what is left has seen
+most of its neighbours.
 
-In the spirit of OSDT (Beyond Static Cutoffs: One-Shot Dynamic Thresholding for Diffusion Language Models, 2025), which has a
-threshold for each step of a block, calibrated on a first answer; here what is left between the first and the last is halved every few steps.
+In the spirit of OSDT (Beyond Static Cutoffs: One-Shot Dynamic Thresholding for Diffusion Language Models, 2025), which
+has a threshold for each step of a block, calibrated on a first answer; here what is left between the first and the last
+is halved every few steps.
 """
 
 from dataclasses import dataclass
 
-import llada
 import numpy as np
+
+import llada
 from common import sure_or_surest
 
 POLICY = llada.Policy.joint_threshold(max_post_steps=0)  # a block is done when it has no masks

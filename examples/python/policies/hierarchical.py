@@ -1,13 +1,14 @@
-"""Hierarchical decoding: of each run of masks the surest one is filled, if it is not too unsure, so that runs are split in
-the middle and what is left has neighbours on both sides; and besides, as ever, what the model is sure of.
+"""Hierarchical decoding: of each run of masks the surest one is filled, if it is not too unsure, so that runs are split
+in the middle and what is left has neighbours on both sides; and besides, as ever, what the model is sure of.
 
 After HierarchyDecoder of inclusionAI/dInfer.
 """
 
 from dataclasses import dataclass
 
-import llada
 import numpy as np
+
+import llada
 
 POLICY = llada.Policy.joint_threshold(max_post_steps=0)  # a block is done when it has no masks
 

@@ -1,13 +1,14 @@
 """LLaDA2.1: masks are filled where the model is sure, and what is written is replaced where it has changed its mind.
 
-After `generate` in the modelling code of inclusionAI/LLaDA2.1-mini; report: LLaDA2.1, equation 2. The penalty is that of
-SGLang's JointThreshold: the logit of the token that stands to the left is lowered.
+After `generate` in the modelling code of inclusionAI/LLaDA2.1-mini; report: LLaDA2.1, equation 2. The penalty is that
+of SGLang's JointThreshold: the logit of the token that stands to the left is lowered.
 """
 
 from dataclasses import dataclass
 
-import llada
 import numpy as np
+
+import llada
 from common import softmax, sure_or_surest
 
 POLICY = llada.Policy.joint_threshold(max_post_steps=2**31 - 1)  # the budget is the rule's to watch

@@ -5,8 +5,9 @@ After `generate` in the modelling code of inclusionAI/LLaDA2.0-mini; report: LLa
 
 from dataclasses import dataclass
 
-import llada
 import numpy as np
+
+import llada
 from common import sure_or_surest
 
 POLICY = llada.Policy.low_confidence()  # says how many steps a block has, and that it is done when no mask is left

@@ -1,14 +1,15 @@
-"""LLaDA2.1's decoder with a penalty against stuttering. Tokens that are written in the same step do not know of each other,
-and so neighbours tend to become the same one. SGLang's penalty lowers the logit of what stands to the left; here, what is
-predicted there counts as well, and what stands or is predicted to the right.
+"""LLaDA2.1's decoder with a penalty against stuttering. Tokens that are written in the same step do not know of each
+other, and so neighbours tend to become the same one. SGLang's penalty lowers the logit of what stands to the left;
+here, what is predicted there counts as well, and what stands or is predicted to the right.
 
 A wider form of the penalty_lambda of SGLang's JointThreshold.
 """
 
 from dataclasses import dataclass
 
-import llada
 import numpy as np
+
+import llada
 from common import softmax
 from joint_threshold import POLICY, JointThreshold  # noqa: F401 (the policy is part of the example)
 

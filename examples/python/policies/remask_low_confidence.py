@@ -1,14 +1,15 @@
-"""Wide in, narrow out: masks are filled early, and a draft in which the model has lost faith, now that it sees what stands
-around it, is masked again, to be filled another way. Each position is masked again but once, so that blocks end.
+"""Wide in, narrow out: masks are filled early, and a draft in which the model has lost faith, now that it sees what
+stands around it, is masked again, to be filled another way. Each position is masked again but once, so that blocks end.
 
-After WINO (Wide-In, Narrow-Out: Revokable Decoding for Efficient and Effective DLLMs, 2025), whose verification hides a token from itself;
-here the token is seen, as by models that were trained to edit.
+After WINO (Wide-In, Narrow-Out: Revokable Decoding for Efficient and Effective DLLMs, 2025), whose verification hides a
+token from itself; here the token is seen, as by models that were trained to edit.
 """
 
 from dataclasses import dataclass, field
 
-import llada
 import numpy as np
+
+import llada
 from common import softmax, sure_or_surest
 
 POLICY = llada.Policy.joint_threshold()  # when a block is done is the rule's to say

@@ -1,10 +1,10 @@
 """A question, answered by each of the policies here.
 
     python3 examples/python/policies/try_all.py examples/models/tiny-2.1 "What is 17 plus 25?"
-    python3 examples/python/policies/try_all.py examples/models/tiny-2.1 --per-family 20      # held-out questions instead
+    python3 examples/python/policies/try_all.py examples/models/tiny-2.1 --per-family 20  # held-out questions instead
 
-`right`: per cent of the answers, with the standard error. TPF: tokens per forward. valid_json is asked the questions for JSON
-alone; the model works them out in S mode up to "Answer:", and what comes then is constrained.
+`right`: per cent of the answers, with the standard error. TPF: tokens per forward. valid_json is asked the questions
+for JSON alone; the model works them out in S mode up to "Answer:", and what comes then is constrained.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ sys.path.insert(0, str(checkout / "bindings" / "python"))  # not needed after: p
 sys.path.insert(0, str(checkout / "examples" / "training"))
 sys.path.insert(0, str(checkout / "examples" / "evaluation"))
 
-import llada
 import numpy as np
-import results
-import score
-import tasks
 
 import credit
 import decaying_threshold
 import hierarchical
 import joint_threshold
+import llada
 import low_confidence
 import no_stutter
 import remask_low_confidence
+import results
+import score
+import tasks
 import valid_json
 
 # The policy that says when a block is done, and the rule.
@@ -83,7 +83,7 @@ def scored(model: llada.Model, name: str, questions: list[tasks.Question]) -> st
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     options.add_argument("model", type=Path)
     options.add_argument("question", nargs="?", default="What is 17 plus 25?")
     options.add_argument("--per-family", type=int, metavar="N", help="so many held-out questions of each family")

@@ -1,5 +1,6 @@
-"""A constraint: whatever the model would rather say, its answer is a JSON object. Tokens are written from left to right, as many
-a step as the model is sure of, and each must leave a text that can still be completed in the room there is.
+"""A constraint: whatever the model would rather say, its answer is a JSON object. Tokens are written from left to
+right, as many a step as the model is sure of, and each must leave a text that can still be completed in the room there
+is.
 
 Constrained decoding as autoregressive decoders have it (Outlines, llguidance), on blocks of masks.
 """
@@ -8,16 +9,20 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 
-import llada
 import numpy as np
+
+import llada
 from common import softmax
 
 POLICY = llada.Policy.joint_threshold(max_post_steps=0)  # a block is done when it has no masks
-TAILS = sorted(["", '"', "0", ":0", '":0', '"":0', "{}", *"rue ue e alse lse se ull ll l".split()], key=len)
+TAILS = sorted(
+    ["", '"', "0", ":0", '":0', '"":0', "{}", "rue", "ue", "e", "alse", "lse", "se", "ull", "ll", "l"], key=len
+)
 
 
 def ending(text: str, room: int) -> "str | None":
-    """How to complete a JSON object that begins with `text`, which has no backslashes; None if that takes more characters."""
+    """How to complete a JSON object that begins with `text`, which has no backslashes; None if that takes more
+    characters."""
     closers = ""
     for c in "".join(text.split('"')[::2]):  # outside of strings
         closers = {"{": "}", "[": "]"}.get(c, "") + (closers[1:] if c in "}]" else closers)
