@@ -128,13 +128,13 @@ test-swift: tools
 # Other processors' kernels cannot run here; that they compile can be seen.
 test-aarch64: tools
 	@.ci/packages 'libc6-dev-arm64-cross: compiles the kernels for aarch64'
-	@Tests/abi/aarch64.sh
+	@Tests/c/aarch64.sh
 
 test-abi: lib
-	@Tests/abi/run.sh
+	@Tests/c/run.sh
 
 test-install: build
-	@Tests/abi/install.sh
+	@Tests/c/install.sh
 
 $(VENV)/ready: Makefile
 	@$(if $(VENV_PACKAGE),.ci/packages '$(VENV_PACKAGE)makes $(VENV)')
@@ -161,7 +161,7 @@ test-asan test-tsan: tools
 	@LLADA_SANITIZE=$(SANITIZER) $(SWIFT) build -c release --sanitize=$(SANITIZER) --product llada \
 	    --scratch-path $(BUILD)/$(@:test-%=%)
 	@ln -sf libllada.so $(BUILD)/$(@:test-%=%)/release/libllada.so.$(MAJOR)
-	@Tests/abi/run.sh --sanitize=$(SANITIZER) $(BUILD)/$(@:test-%=%)/release
+	@Tests/c/run.sh --sanitize=$(SANITIZER) $(BUILD)/$(@:test-%=%)/release
 
 # BENCH="MODEL --prefix 512 --threads 2", and what llada-bench says of itself
 bench: tools

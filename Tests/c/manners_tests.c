@@ -2,7 +2,7 @@
  * What the library leaves as it was: signals, locale, floating-point mode, files, threads. (That it prints nothing is
  * seen by the harness, in every test.) And what many threads may do to one model at once.
  */
-#include "harness.h"
+#include "decoders.h"
 
 #include <dirent.h>
 #include <fenv.h>
@@ -167,12 +167,12 @@ static void mapped_or_read(void) {
 
 /* ---- Threads ---------------------------------------------------------------------------------------------------- */
 
-enum { WORKERS = 4, ROUNDS = 3, GEN = 40 };
+enum { WORKERS = 4, ROUNDS = 3, LENGTH = 40 };
 
 typedef struct {
     const llada_model *model;
     llada_preset preset;
-    int32_t tokens[GEN];
+    int32_t tokens[LENGTH];
     float logits[PROMPT * VOCAB];
     size_t count;
     int wrong;
@@ -190,13 +190,13 @@ static void *work(void *user) {
         CHECK_OK(llada_decoder_options_init(&options, sizeof options, &error));
         options.policy = &policy;
         options.block_length = BLOCK;
-        options.gen_length = GEN;
+        options.gen_length = LENGTH;
         options.eos_early_stop = false;
         w->wrong +=
             llada_model_logits(w->model, prompt, PROMPT, BLOCK, w->logits, PROMPT * VOCAB, &count, NULL) != LLADA_OK;
         w->wrong += llada_decoder_create(w->model, prompt, PROMPT, &options, &decoder, NULL) != LLADA_OK;
         w->wrong += llada_decoder_run(decoder, NULL, NULL, NULL) != LLADA_OK;
-        w->wrong += llada_decoder_output(decoder, w->tokens, GEN, &w->count, NULL) != LLADA_OK;
+        w->wrong += llada_decoder_output(decoder, w->tokens, LENGTH, &w->count, NULL) != LLADA_OK;
         llada_decoder_free(decoder);
     }
     return NULL;
@@ -217,7 +217,7 @@ static void one_model_many_threads(void) {
             alone = (worker){.model = model, .preset = workers[i].preset};
             work(&alone);
             CHECK(!workers[i].wrong && !alone.wrong);
-            CHECK(alone.count == GEN && workers[i].count == GEN);
+            CHECK(alone.count == LENGTH && workers[i].count == LENGTH);
             CHECK(!memcmp(alone.tokens, workers[i].tokens, sizeof alone.tokens));
             CHECK(!memcmp(alone.logits, workers[i].logits, sizeof alone.logits));
         }
@@ -243,13 +243,13 @@ static void any_number_of_threads(void) {
     llada_error error = LLADA_ERROR_INIT;
     size_t count = 0;
     static float logits[4][PROMPT * VOCAB];
-    static int32_t tokens[4][GEN];
+    static int32_t tokens[4][LENGTH];
     static const int32_t counts[] = {1, 2, 3, 7};
     for (int i = 0; i < 4; i++) {
         llada_model *model = open_model(counts[i]);
         CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, logits[i], PROMPT * VOCAB, &count, &error));
-        llada_decoder *decoder = make_decoder(model, LLADA_PRESET_SPEEDY, GEN);
-        CHECK_EQUAL(run_out(decoder, tokens[i], GEN), GEN);
+        llada_decoder *decoder = make_decoder(model, LLADA_PRESET_SPEEDY, LENGTH);
+        CHECK_EQUAL(run_out(decoder, tokens[i], LENGTH), LENGTH);
         llada_decoder_free(decoder);
         llada_model_free(model);
         CHECK(!memcmp(logits[i], logits[0], sizeof logits[0]) && !memcmp(tokens[i], tokens[0], sizeof tokens[0]));

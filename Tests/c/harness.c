@@ -7,7 +7,6 @@
 const char *fixtures = "Tests/Fixtures/conformance";
 const char *text_model;
 const void *test_argument;
-const int32_t prompt[5] = {1, 17, 42, 99, 64};
 
 static FILE *report; /* the real stdout, in a test */
 static int failures; /* of the running test */
@@ -99,13 +98,10 @@ static int run_one(const test *t) {
     return verdict;
 }
 
-static char checkpoint_path[4096]; /* written once, before any test has threads */
-
 int run_tests(const test *tests, size_t count) {
     int passed = 0;
     if (getenv("FIXTURES")) fixtures = getenv("FIXTURES");
     text_model = getenv("TEXT_MODEL");
-    snprintf(checkpoint_path, sizeof checkpoint_path, "%s/gqa_group", fixtures);
     const char *only = getenv("ONLY");
     int chosen = 0;
     for (size_t i = 0; i < count; i++) {
@@ -115,74 +111,6 @@ int run_tests(const test *tests, size_t count) {
     }
     printf("%d passed, %d failed\n", passed, chosen - passed);
     return passed != chosen;
-}
-
-/* ---- The checkpoint --------------------------------------------------------------------------------------------- */
-
-const char *checkpoint(void) { return checkpoint_path; }
-
-static const int32_t end_of_sequence = EOS;
-
-llada_model_options usual_options(void) {
-    llada_error error = LLADA_ERROR_INIT;
-    llada_model_options options;
-    CHECK_OK(llada_model_options_init(&options, sizeof options, &error));
-    options.mask_token_id = MASK;
-    options.eos_token_ids = &end_of_sequence;
-    options.eos_token_id_count = 1;
-    return options;
-}
-
-llada_model *open_model(int32_t threads) {
-    llada_error error = LLADA_ERROR_INIT;
-    llada_model_options options = usual_options();
-    options.threads = threads;
-    options.eos_token_id_count = 0; /* none: every run is as long as it may be */
-    llada_model *model = NULL;
-    CHECK_OK(llada_model_open(checkpoint(), &options, &model, &error));
-    NEED(model);
-    return model;
-}
-
-llada_decoder *make_decoder(const llada_model *model, llada_preset preset, int32_t gen_length) {
-    llada_error error = LLADA_ERROR_INIT;
-    llada_policy policy;
-    llada_decoder_options options;
-    llada_decoder *decoder = NULL;
-    CHECK_OK(llada_policy_init(&policy, sizeof policy, preset, &error));
-    CHECK_OK(llada_decoder_options_init(&options, sizeof options, &error));
-    options.block_length = BLOCK;
-    options.gen_length = gen_length;
-    options.eos_early_stop = false;
-    options.policy = &policy;
-    CHECK_OK(llada_decoder_create(model, prompt, PROMPT, &options, &decoder, &error));
-    NEED(decoder);
-    return decoder;
-}
-
-size_t run_out(llada_decoder *decoder, int32_t *tokens, size_t capacity) {
-    llada_error error = LLADA_ERROR_INIT;
-    size_t count = 0;
-    CHECK_OK(llada_decoder_run(decoder, NULL, NULL, &error));
-    CHECK_OK(llada_decoder_output(decoder, tokens, capacity, &count, &error));
-    NEED(count <= capacity);
-    return count;
-}
-
-llada_decoder_state state_of(const llada_decoder *decoder) {
-    llada_error error = LLADA_ERROR_INIT;
-    llada_decoder_state state = LLADA_DECODER_STATE_INIT;
-    CHECK_OK(llada_decoder_get_state(decoder, &state, &error));
-    return state;
-}
-
-bool has_finished(const llada_decoder *decoder) { return state_of(decoder).phase == LLADA_PHASE_FINISHED; }
-
-llada_active active_of(const llada_decoder *decoder) {
-    llada_error error = LLADA_ERROR_INIT;
-    llada_active active = LLADA_ACTIVE_INIT;
-    CHECK_OK(llada_decoder_active(decoder, &active, &error));
-    return active;
 }
 
 char own_folder[64];

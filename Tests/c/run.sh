@@ -12,12 +12,12 @@ case ${1:-} in --sanitize=*)
 esac
 runtime=()
 lib=$(cd "${1:-.build/release}" && pwd) || exit 1
-out=.build/abi${sanitize:+-${sanitize#--sanitize=}}
+out=.build/tests-c${sanitize:+-${sanitize#--sanitize=}}
 mkdir -p "$out"
 
 CC=${CC:-cc}
 warnings=(-Wall -Wextra -Wpedantic -Wconversion -Werror)
-flags=(-O1 -g "${warnings[@]}" -Wno-missing-field-initializers -Iinclude -ITests/abi)
+flags=(-O1 -g "${warnings[@]}" -Wno-missing-field-initializers -Iinclude -ITests/c)
 if [ -n "$sanitize" ]; then
     # The library's instrumentation is of Swift's clang; the program that hosts it brings the runtime.
     CC=$(dirname "$(readlink -f "$(command -v "${SWIFT:-swift}")")")/clang
@@ -52,23 +52,32 @@ if [ -z "$sanitize" ]; then
         for dialect in $dialects; do
             language=c
             [ "${dialect#c++}" = "$dialect" ] || language=c++
-            $compiler -std="$dialect" -x "$language" "${warnings[@]}" -Wshadow -Wundef -Iinclude -fsyntax-only \
-                Tests/abi/header.c
-            verdict "llada.h, $compiler -std=$dialect" $?
+            for part in '' -DLLADA_EXPERIMENTAL; do
+                "$compiler" -std="$dialect" -x "$language" "${warnings[@]}" -Wshadow -Wundef $part -Iinclude \
+                    -fsyntax-only Tests/c/header.c
+                verdict "llada.h, $compiler -std=$dialect${part:+, experimental}" $?
+            done
         done
     done
-    Tests/abi/symbols.sh "$lib/libllada.so" >"$out/symbols.log"
+    # The program at the header's top, as it stands there, but for the path.
+    sed -n '/THE RULES/q; s/^ \*     //p' include/llada.h | sed "s|path/to/checkpoint|$TEXT_MODEL|" >"$out/example.c"
+    "$CC" -std=c99 "${warnings[@]}" -Iinclude "$out/example.c" -o "$out/example" -L"$lib" -lllada -Wl,-rpath,"$lib" &&
+        [[ $("$out/example") == *'Answer: 42' ]]
+    verdict 'the example of llada.h answers' $?
+    Tests/c/symbols.sh "$lib/libllada.so" >"$out/symbols.log"
     read -r good _ bad _ < <(tail -n 1 "$out/symbols.log")
     sed '$d' "$out/symbols.log"
     passed=$((passed + good)) failed=$((failed + bad))
 fi
 
-programs=(structs arguments decoding rules inside sharing random scoring checkpoints saving snapshots manners loading)
+# By section of the header; then what concerns all of it.
+programs=(version errors structs model model_checkpoints model_saving text decoder stepping looking interfering
+    interfering_rules policy branching many prefix_cache snapshots inside scoring random manners plugin)
 # Those with threads; a sanitizer of threads has one of its own, which manners would count.
-[ "$sanitize" != --sanitize=thread ] || programs=(decoding sharing random scoring)
+[ "$sanitize" != --sanitize=thread ] || programs=(decoder stepping branching many prefix_cache scoring random)
 for program in "${programs[@]}"; do
-    sources=("Tests/abi/$program.c") link=(-L"$lib" -lllada "-Wl,-rpath,$lib")
-    if [ "$program" = loading ]; then link=(-ldl); else sources+=(Tests/abi/harness.c); fi
+    sources=("Tests/c/${program}_tests.c") link=(-L"$lib" -lllada "-Wl,-rpath,$lib")
+    if [ "$program" = plugin ]; then link=(-ldl); else sources+=(Tests/c/harness.c Tests/c/decoders.c); fi
     if ! "$CC" -std=c11 "${flags[@]}" "${sources[@]}" -o "$out/$program" "${link[@]}" "${runtime[@]}" -lm -pthread; then
         verdict "$program builds" 1
         continue

@@ -1,5 +1,5 @@
 /* Likelihoods through the header: what is written where, what is refused, what a small struct means. */
-#include "harness.h"
+#include "decoders.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -46,6 +46,7 @@ static void scores(void) {
         int32_t predictions[ALL];
         CHECK_OK(llada_model_score(model, &s, 1, &options, log_probs, predictions, confidences, entropies, ALL, &count,
                                    &error));
+        CHECK_EQUAL(count, ALL);
         for (int version = 0; version < VERSIONS; version++)
             for (int i = 0; i < COUNT; i++) {
                 int at = version * COUNT + i;

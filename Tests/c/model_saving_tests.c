@@ -1,5 +1,5 @@
 /* Models saved packed: the same when they come back, whole or not there at all, and refused when tampered with. */
-#include "harness.h"
+#include "decoders.h"
 
 #include <dirent.h>
 #include <signal.h>

@@ -20,6 +20,13 @@ dynamic=$(readelf -dW "$library")
 
 verdict "exports what llada.h declares, and no more" \
     "$(diff <(echo "$declared") <(echo "$exported") | sed -n 's/^</only declared:/p; s/^>/only exported:/p')"
+# Declarations, one a line: comments and line breaks go.
+declarations=$(sed 's|/\*.*\*/||; /\/\*/,/\*\//d' include/llada.h | tr '\n' ' ' | grep -oE 'LLADA_API [^;]*;')
+fallible=$(grep -oE 'llada_status llada_[a-z0-9_]+\(' <<<"$declarations" | sed 's/.* //; s/(//' | sort)
+verdict "every call that can fail takes an error, last" \
+    "$(grep -E 'LLADA_API llada_status ' <<<"$declarations" | grep -vE 'llada_error \*error\);$' || true)"
+verdict "errors_tests.c tries every call that can fail" \
+    "$(comm -23 <(echo "$fallible") <(grep -oE 'REFUSES\(llada_[a-z0-9_]+' Tests/c/errors_tests.c | sed 's/.*(//' | sort -u))"
 verdict "exports functions only" "$(nm -D --defined-only "$library" | awk '$2 != "T" && $2 != "A"')"
 verdict "is called libllada.so.0" \
     "$(grep -q 'SONAME.*\[libllada.so.0\]' <<<"$dynamic" || grep SONAME <<<"$dynamic" || echo 'has no SONAME')"

@@ -3,7 +3,7 @@
  * keeps a log of what was done to it: what it shows must be what a fresh one, without a cache and alone, shows after the
  * same. In the end nothing is left in the cache.
  */
-#include "harness.h"
+#include "decoders.h"
 
 #include <pthread.h>
 

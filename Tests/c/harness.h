@@ -64,26 +64,25 @@ void check_status(const char *file, int line, const char *call, llada_status is,
     } while (0)
 _Noreturn void finish(void);
 
-/* ---- A checkpoint to try things on: gqa_group of the conformance data ------------------------------------------- */
-
 extern const char *fixtures;   /* the folder of the conformance data */
 extern const char *text_model; /* a checkpoint with a tokenizer; NULL if there is none */
 
-enum { VOCAB = 128, MASK = 127, EOS = 126, BLOCK = 4 };
-extern const int32_t prompt[5];
-enum { PROMPT = sizeof prompt / sizeof *prompt };
+/* ---- Structs of another age: what the size says, what stands in the tail, whether it is welcome ----------------- */
 
-const char *checkpoint(void);
-llada_model_options usual_options(void);
-llada_model *open_model(int32_t threads);
-/* Blocks of BLOCK, no early stop: as many steps as there can be. */
-llada_decoder *make_decoder(const llada_model *model, llada_preset preset, int32_t gen_length);
-/* Runs to the end; returns the number of tokens, which must fit. */
-size_t run_out(llada_decoder *decoder, int32_t *tokens, size_t capacity);
-llada_decoder_state state_of(const llada_decoder *decoder);
-bool has_finished(const llada_decoder *decoder);
-/* After a forward. */
-llada_active active_of(const llada_decoder *decoder);
+typedef struct {
+    uint32_t size; /* 0: as it should be */
+    unsigned char tail;
+    bool welcome;
+} age;
+
+enum { AGE_COUNT = 7 };
+#define AGES(T, second_field)                                                                           \
+    {                                                                                                   \
+        {0, 0, true}, {sizeof(T) + 16, 0, true}, {sizeof(T) + 16, 1, false}, {sizeof(T) + 1, 1, false}, \
+            {offsetof(T, second_field), 0xFF, true}, {1, 0xFF, false}, {                                \
+            3, 0xFF, false                                                                              \
+        }                                                                                               \
+    }
 
 /* ---- A folder of the test's own --------------------------------------------------------------------------------- */
 

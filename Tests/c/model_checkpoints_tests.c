@@ -4,7 +4,7 @@
  *
  * Each case is the checkpoint gqa_group with one thing done to it, in a folder of its own.
  */
-#include "harness.h"
+#include "decoders.h"
 
 #include <dirent.h>
 #include <sys/stat.h>
@@ -573,6 +573,10 @@ static void bad_generation_config(void) {
     CHECK_OK(llada_model_get_info(model, &info, &error));
     CHECK_EQUAL(info.mask_token_id, 127);
     CHECK_EQUAL(info.eos_token_id, 126);
+    int32_t ids[3];
+    size_t count = 0;
+    CHECK_OK(llada_model_eos_token_ids(model, ids, 3, &count, &error));
+    CHECK(count == 2 && ids[0] == 126 && ids[1] == 125);
     llada_model_free(model);
     forget();
 }

@@ -1,5 +1,5 @@
 /* Snapshots: the same way on from bytes and from files, and the interface's manners. */
-#include "harness.h"
+#include "decoders.h"
 
 #include <dirent.h>
 #include <signal.h>

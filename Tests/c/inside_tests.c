@@ -1,7 +1,7 @@
 /* Inside the model: buffers, refusals, and that what is watched adds up. */
-#include "harness.h"
+#include "decoders.h"
 
-enum { GEN = 27, LAYERS = 3, DENSE = 1, EXPERTS = 16, CHOSEN = 4 }; /* gqa_group */
+enum { LAYERS = 3, DENSE = 1, EXPERTS = 16, CHOSEN = 4 }; /* gqa_group */
 
 static void watching(void) {
     llada_error error = LLADA_ERROR_INIT;
