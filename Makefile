@@ -18,7 +18,8 @@ C_WARNINGS := -Wall -Wextra -Wpedantic -Wconversion
 
 version_of = $(shell sed -n 's/^\#define LLADA_VERSION_$(1) \([0-9]*\)$$/\1/p' include/llada.h)
 MAJOR := $(call version_of,MAJOR)
-VERSION := $(MAJOR).$(call version_of,MINOR).$(call version_of,PATCH)
+MINOR := $(call version_of,MINOR)
+VERSION := $(MAJOR).$(MINOR).$(call version_of,PATCH)
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
@@ -174,7 +175,7 @@ $(LIB):
 	@$(MAKE) --no-print-directory lib
 
 AT := $(DESTDIR)$(PREFIX)
-FILL_IN := sed -e 's/@VERSION@/$(VERSION)/g' -e 's/@MAJOR@/$(MAJOR)/g'
+FILL_IN := sed -e 's/@VERSION@/$(VERSION)/g' -e 's/@MAJOR@/$(MAJOR)/g' -e 's/@MINOR@/$(MINOR)/g'
 
 install: $(LIB)
 	@install -d '$(AT)/include' '$(AT)/lib/pkgconfig' '$(AT)/lib/cmake/llada'

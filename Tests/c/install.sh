@@ -4,8 +4,9 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 repo=$PWD
+part() { sed -n "s/^#define LLADA_VERSION_$1 //p" include/llada.h; }
+major=$(part MAJOR) minor=$(part MINOR) patch=$(part PATCH)
 work=$(mktemp -d)
-version=$(sed -n 's/^#define LLADA_VERSION_[A-Z]* \([0-9]*\)$/\1/p' include/llada.h | paste -sd.)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
 verdict() { # name, status of the command before
@@ -40,21 +41,21 @@ int main(void) {
 }
 C
 mkdir "$work/project"
-cat >"$work/project/CMakeLists.txt" <<'C'
+cat >"$work/project/CMakeLists.txt" <<C
 cmake_minimum_required(VERSION 3.16)
 project(hello LANGUAGES C CXX)
-find_package(llada 0.1 REQUIRED)
+find_package(llada $major.$minor REQUIRED)
 find_package(llada REQUIRED)
 add_executable(hello ../hello.c)
 target_link_libraries(hello PRIVATE llada::llada)
-configure_file(../hello.c ${CMAKE_BINARY_DIR}/hello.cc COPYONLY)
-add_executable(hello_cxx ${CMAKE_BINARY_DIR}/hello.cc)
+configure_file(../hello.c \${CMAKE_BINARY_DIR}/hello.cc COPYONLY)
+add_executable(hello_cxx \${CMAKE_BINARY_DIR}/hello.cc)
 target_link_libraries(hello_cxx PRIVATE llada::llada)
 C
 
 with_pkg_config() { # prefix
     export PKG_CONFIG_PATH=$1/lib/pkgconfig
-    pkg-config --exists 'llada >= 0.1' && ! pkg-config --exists 'llada >= 1' &&
+    pkg-config --exists "llada = $major.$minor.$patch" && ! pkg-config --exists "llada >= $((major + 1))" &&
         read -ra flags < <(pkg-config --cflags --libs llada) &&
         ${CC:-cc} "$work/hello.c" -o "$work/hello" "${flags[@]}" &&
         LD_LIBRARY_PATH=$1/lib "$work/hello"
@@ -63,9 +64,10 @@ with_cmake() { # prefix
     rm -rf "$work/build" && mkdir "$work/build" && cd "$work/build" &&
         cmake -DCMAKE_PREFIX_PATH="$1" ../project && cmake --build . && ./hello && ./hello_cxx
 }
-next_major() { # prefix: a program that wants version 1 must not get 0
+refuses() { # prefix, version that a program wants and must not get
     rm -rf "$work/build" && mkdir "$work/build" && cd "$work/build" &&
-        sed 's/llada 0.1 REQ/llada 1.0 REQ/' ../project/CMakeLists.txt >CMakeLists.txt &&
+        sed "s/llada $major.$minor REQ/llada $2 REQ/" ../project/CMakeLists.txt >CMakeLists.txt &&
+        grep -q "llada $2 REQ" CMakeLists.txt &&
         ! cmake -DCMAKE_PREFIX_PATH="$1" -B there .
 }
 examples_with_cmake() { # prefix
@@ -79,8 +81,8 @@ listing() { # prefix
 ./lib/cmake/llada/lladaConfig.cmake
 ./lib/cmake/llada/lladaConfigVersion.cmake
 ./lib/libllada.so
-./lib/libllada.so.0
-./lib/libllada.so.$version
+./lib/libllada.so.$major
+./lib/libllada.so.$major.$minor.$patch
 ./lib/pkgconfig/llada.pc
 L
 }
@@ -98,7 +100,8 @@ for place in first stage/opt/llada; do
     try "a program outside, by pkg-config ($place)" with_pkg_config "$work/$place"
     try "a program outside, in C and C++, by CMake ($place)" with_cmake "$work/$place"
 done
-try 'CMake refuses a version to come' next_major "$work/first"
+try 'CMake refuses a version to come' refuses "$work/first" "$((major + 1)).0"
+try 'CMake refuses one with another ABI' refuses "$work/first" 0.1
 mkdir "$work/moved" && mv "$work/first" "$work/moved/on"
 try 'moved: by pkg-config' with_pkg_config "$work/moved/on"
 try 'moved: by CMake' with_cmake "$work/moved/on"

@@ -38,8 +38,8 @@ static int after_step(const llada_decoder *decoder, void *user) {
     int32_t tokens[TOKENS];
     char text[8 * TOKENS];
     size_t count = 0, length = 0, n = 0;
-    must(llada_decoder_get_state(decoder, &state), "get_state");
-    if (!state.finished) return 0;
+    must(llada_decoder_get_state(decoder, &state, &error), "get_state");
+    if (state.phase != LLADA_PHASE_FINISHED) return 0;
     while (b->decoders[n] != decoder) n++;
     must(llada_decoder_output(decoder, tokens, TOKENS, &count, &error), "output");
     must(llada_detokenize(b->model, tokens, count, LLADA_TEXT_SKIP_CONTROL, text, sizeof text, &length, &error),
@@ -85,8 +85,8 @@ int main(int argc, char **argv) {
 
     llada_policy policy;
     llada_decoder_options options;
-    must(llada_policy_init(&policy, sizeof policy, LLADA_PRESET_SPEEDY), "policy_init");
-    must(llada_decoder_options_init(&options, sizeof options), "decoder_options_init");
+    must(llada_policy_init(&policy, sizeof policy, LLADA_PRESET_SPEEDY, &error), "policy_init");
+    must(llada_decoder_options_init(&options, sizeof options, &error), "decoder_options_init");
     options.policy = &policy;
     options.prefix_cache = cache;
     for (size_t n = 0; n < b.count; n++) {

@@ -29,7 +29,7 @@ static const struct {
 } modes[] = {
     {'s', LLADA_PRESET_SPEEDY, "S mode"},
     {'q', LLADA_PRESET_QUALITY, "Q mode"},
-    {'b', LLADA_PRESET_QUALITY_MBE, "Q mode, multiple block editing"},
+    {'b', LLADA_PRESET_QUALITY_MBE, "Q mode, multi-block editing"},
     {'2', LLADA_PRESET_LOW_CONFIDENCE, "LLaDA2.0, low confidence"},
 };
 
@@ -56,8 +56,6 @@ static void on_interrupt(int number) {
     (void)number;
     interrupted = 1;
 }
-
-static const char too_old[] = "the library does not know this program's structs";
 
 static int complain(const char *message) {
     fprintf(stderr, "generate: %s\n", message);
@@ -135,8 +133,8 @@ static size_t take_text(const view *v, const int32_t *tokens, size_t available, 
 
 static void draw_canvas(const view *v, const llada_decoder *decoder, const llada_decoder_state *state, page *p) {
     const int32_t *tokens = NULL;
-    const uint8_t *states = NULL;
-    if (llada_decoder_canvas(decoder, &tokens, &states, NULL) != LLADA_OK) return;
+    const llada_position_state *states = NULL;
+    if (llada_decoder_canvas(decoder, &tokens, &states, NULL, NULL) != LLADA_OK) return;
     int32_t active_end = state->active_first + state->active_count;
     bool ended = false;
     for (int32_t i = v->first; i < v->end;) {
@@ -167,8 +165,9 @@ static void draw_canvas(const view *v, const llada_decoder *decoder, const llada
 static void describe(const view *v, const llada_decoder_state *state, int64_t written, char *line, size_t capacity) {
     int32_t block = state->active_first / state->block_length - v->first / state->block_length + 1;
     int32_t blocks = state->canvas_length / state->block_length - v->first / state->block_length;
-    int used = state->finished ? snprintf(line, capacity, "%s", v->mode)
-                               : snprintf(line, capacity, "%s · block %d of %d", v->mode, (int)block, (int)blocks);
+    int used = state->phase == LLADA_PHASE_FINISHED
+                   ? snprintf(line, capacity, "%s", v->mode)
+                   : snprintf(line, capacity, "%s · block %d of %d", v->mode, (int)block, (int)blocks);
     double tpf = state->forwards ? (double)written / (double)state->forwards : 0;
     if (used >= 0 && (size_t)used < capacity)
         snprintf(line + used, capacity - (size_t)used, " · %lld forward%s · %.2f tokens per forward · %lld edit%s",
@@ -215,11 +214,11 @@ static int after_step(const llada_decoder *decoder, void *user) {
     view *v = user;
     llada_decoder_state state = LLADA_DECODER_STATE_INIT;
     const llada_event *events = NULL;
-    const uint8_t *states = NULL;
-    size_t event_count = 0, count = 0;
-    if (llada_decoder_get_state(decoder, &state) != LLADA_OK ||
-        llada_decoder_events(decoder, &events, &event_count) != LLADA_OK ||
-        llada_decoder_canvas(decoder, NULL, &states, &count) != LLADA_OK)
+    const llada_position_state *states = NULL;
+    size_t event_count = 0;
+    if (llada_decoder_get_state(decoder, &state, NULL) != LLADA_OK ||
+        llada_decoder_events(decoder, &events, &event_count, NULL) != LLADA_OK ||
+        llada_decoder_canvas(decoder, NULL, &states, NULL, NULL) != LLADA_OK)
         return 1;
 
     int64_t written = 0;
@@ -284,8 +283,8 @@ static int ask(view *v, bool chat, const llada_decoder_options *options, const c
 
     status = tokenize(v->model, chat, question, prompt, prompt_count, &prompt_count, &error);
     if (status == LLADA_OK) status = llada_decoder_create(v->model, prompt, prompt_count, options, &decoder, &error);
+    if (status == LLADA_OK) status = llada_decoder_get_state(decoder, &state, &error);
     if (status == LLADA_OK) {
-        llada_decoder_get_state(decoder, &state);
         v->first = state.prompt_length;
         v->end = state.prompt_length + state.gen_length;
         v->history = allocate((size_t)state.canvas_length, 1);
@@ -301,8 +300,8 @@ static int ask(view *v, bool chat, const llada_decoder_options *options, const c
         status =
             llada_detokenize(v->model, output, output_count, LLADA_TEXT_SKIP_CONTROL, answer, length, &length, &error);
     }
+    if (status == LLADA_OK) status = llada_decoder_get_state(decoder, &state, &error);
     if (status == LLADA_OK) {
-        llada_decoder_get_state(decoder, &state);
         if (v->live) {
             redraw(v, decoder, &state, (int64_t)output_count, answer, length);
             printf("\n\n");
@@ -367,7 +366,8 @@ int main(int argc, char **argv) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model *model = NULL;
     llada_model_options model_options;
-    if (llada_model_options_init(&model_options, sizeof model_options) != LLADA_OK) return complain(too_old);
+    if (llada_model_options_init(&model_options, sizeof model_options, &error) != LLADA_OK)
+        return complain(error.message);
     if (isatty(STDERR_FILENO)) model_options.progress = loading;
     if (llada_model_open(path, &model_options, &model, &error) != LLADA_OK) return complain(error.message);
     v.model = model;
@@ -375,10 +375,10 @@ int main(int argc, char **argv) {
     llada_model_info info = LLADA_MODEL_INFO_INIT;
     llada_policy policy;
     llada_decoder_options options;
-    int failed = llada_model_get_info(model, &info) != LLADA_OK ||
-                 llada_policy_init(&policy, sizeof policy, modes[mode].preset) != LLADA_OK ||
-                 llada_decoder_options_init(&options, sizeof options) != LLADA_OK;
-    if (failed) complain(too_old);
+    int failed = llada_model_get_info(model, &info, &error) != LLADA_OK ||
+                 llada_policy_init(&policy, sizeof policy, modes[mode].preset, &error) != LLADA_OK ||
+                 llada_decoder_options_init(&options, sizeof options, &error) != LLADA_OK;
+    if (failed) complain(error.message);
     options.gen_length = (int32_t)gen_length;
     options.policy = &policy;
     v.eos = info.eos_token_id;

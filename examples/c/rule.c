@@ -38,7 +38,7 @@ static int together_likely(llada_decoder *decoder, void *user) {
     llada_active active = LLADA_ACTIVE_INIT;
     llada_edit edits[MOST];
     size_t masks = 0, chosen = 0;
-    if (llada_decoder_active(decoder, &active) != LLADA_OK || active.count > MOST) return 1;
+    if (llada_decoder_active(decoder, &active, NULL) != LLADA_OK || active.count > MOST) return 1;
     for (int32_t i = 0; i < active.count; i++)
         if (active.states[i] == LLADA_POSITION_MASKED && !active.locked[i])
             edits[masks++] =
@@ -62,8 +62,8 @@ static void answer(const llada_model *model, const char *question, llada_preset 
     llada_decoder_options options;
     llada_decoder *decoder = NULL;
     llada_decoder_state state = LLADA_DECODER_STATE_INIT;
-    must(llada_policy_init(&policy, sizeof policy, preset), "policy_init");
-    must(llada_decoder_options_init(&options, sizeof options), "options_init");
+    must(llada_policy_init(&policy, sizeof policy, preset, &error), "policy_init");
+    must(llada_decoder_options_init(&options, sizeof options, &error), "options_init");
     options.policy = &policy; /* with a rule, it still says when a block is done */
     options.gen_length = 96;
     must(llada_decoder_create(model, prompt, prompt_count, &options, &decoder, &error), "create");
@@ -72,7 +72,7 @@ static void answer(const llada_model *model, const char *question, llada_preset 
     must(llada_decoder_output(decoder, output, MOST, &count, &error), "output");
     must(llada_detokenize(model, output, count, LLADA_TEXT_SKIP_CONTROL, text, sizeof text, &length, &error),
          "detokenize");
-    must(llada_decoder_get_state(decoder, &state), "get_state");
+    must(llada_decoder_get_state(decoder, &state, &error), "get_state");
     printf("%.*s\n    %zu tokens in %lld forwards, %lld edits\n", (int)length, text, count, (long long)state.forwards,
            (long long)state.edits);
     llada_decoder_free(decoder);

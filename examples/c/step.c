@@ -28,11 +28,6 @@ static void must(llada_status status, const char *what) {
     fprintf(stderr, "step: %s: %s: %s\n", what, llada_status_name(status), error.message);
     exit(1);
 }
-/* What has no llada_error to fill. */
-static void must_plainly(llada_status status, const char *what) {
-    error.message[0] = 0;
-    must(status, what);
-}
 
 /* A token as a quoted word; one that is no text of its own (half a character, say) as its number. */
 static const char *word(const llada_model *model, int32_t token, int32_t mask) {
@@ -60,31 +55,28 @@ static int column(const char *text) {
 }
 
 static void show_forward(const llada_model *model, const llada_decoder *decoder, int32_t mask) {
-    const int32_t *canvas = NULL, *predicted = NULL;
-    const float *confidence = NULL;
-    const uint8_t *states = NULL;
-    int32_t first = 0;
-    size_t count = 0;
-    must_plainly(llada_decoder_predictions(decoder, &first, &predicted, &confidence, &count), "predictions");
-    must_plainly(llada_decoder_canvas(decoder, &canvas, &states, NULL), "canvas");
+    llada_active active = LLADA_ACTIVE_INIT;
+    must(llada_decoder_active(decoder, &active, &error), "active");
     printf("  %4s  %-14s %-14s %6s   %s\n", "at", "now", "predicted", "sure", "candidates");
     int calm = 0, ends = 0;
-    for (size_t i = 0; i < count; i++) {
-        int32_t at = first + (int32_t)i;
-        if (states[at] == LLADA_POSITION_PROMPT) continue;
-        if (predicted[i] == canvas[at] && confidence[i] > 0.9f) {
+    for (int32_t i = 0; i < active.count; i++) {
+        int32_t now = active.tokens[i], next = active.predictions[i];
+        if (active.states[i] == LLADA_POSITION_PROMPT) continue;
+        if (next == now && active.confidences[i] > 0.9f) {
             calm++;
             continue;
         }
-        if (i > 0 && predicted[i] == end_token && predicted[i - 1] == end_token) {
+        if (i > 0 && next == end_token && active.predictions[i - 1] == end_token) {
             ends++;
             continue;
         }
+        int32_t at = active.first + i;
         llada_candidate candidates[CANDIDATES];
         size_t found = 0;
-        must(llada_decoder_candidates(decoder, at, CANDIDATES, candidates, &found, &error), "candidates");
-        const char *now = word(model, canvas[at], mask), *next = word(model, predicted[i], mask);
-        printf("  %4d  %-*s %-*s %6.3f  ", (int)at, column(now), now, column(next), next, (double)confidence[i]);
+        must(llada_decoder_candidates(decoder, at, candidates, CANDIDATES, &found, &error), "candidates");
+        const char *now_word = word(model, now, mask), *next_word = word(model, next, mask);
+        printf("  %4d  %-*s %-*s %6.3f  ", (int)at, column(now_word), now_word, column(next_word), next_word,
+               (double)active.confidences[i]);
         for (size_t k = 0; k < found; k++)
             printf(" %s %.3f", word(model, candidates[k].token, mask), (double)candidates[k].probability);
         putchar('\n');
@@ -98,7 +90,7 @@ static void show_events(const llada_model *model, const llada_decoder *decoder, 
                                           "edit after the last mask", "block edit", "ours"};
     const llada_event *events = NULL;
     size_t count = 0;
-    must_plainly(llada_decoder_events(decoder, &events, &count), "events");
+    must(llada_decoder_events(decoder, &events, &count, &error), "events");
     for (size_t i = 0; i < count; i++) {
         if (i > 0 && events[i].new_token == end_token && events[i - 1].new_token == end_token) continue;
         printf("  at %d: %s → %s  (%s)\n", (int)events[i].position, word(model, events[i].old_token, mask),
@@ -112,7 +104,7 @@ static void show_events(const llada_model *model, const llada_decoder *decoder, 
 static void keep_the_surest(const llada_model *model, llada_decoder *decoder, int32_t mask) {
     const llada_edit *edits = NULL;
     size_t count = 0, best = 0;
-    must_plainly(llada_decoder_proposal(decoder, &edits, &count), "proposal");
+    must(llada_decoder_proposal(decoder, &edits, &count, &error), "proposal");
     if (count < 2) return;
     for (size_t i = 1; i < count; i++)
         if (edits[i].confidence > edits[best].confidence) best = i;
@@ -124,36 +116,30 @@ static void keep_the_surest(const llada_model *model, llada_decoder *decoder, in
 
 /* 2. Forbid what the model would write first. Predictions are made anew at once, without another forward. */
 static void ban_the_favourite(const llada_model *model, llada_decoder *decoder, int32_t mask) {
-    const int32_t *predicted = NULL;
-    const float *confidence = NULL;
-    const uint8_t *states = NULL;
-    int32_t first = 0;
-    size_t count = 0;
-    must_plainly(llada_decoder_predictions(decoder, &first, &predicted, &confidence, &count), "predictions");
-    must_plainly(llada_decoder_canvas(decoder, NULL, &states, NULL), "canvas");
-    for (size_t i = 0; i < count; i++) {
-        int32_t at = first + (int32_t)i, token = predicted[i];
-        if (states[at] != LLADA_POSITION_MASKED) continue;
-        must(llada_decoder_ban(decoder, at, token, true, &error), "ban");
-        must_plainly(llada_decoder_predictions(decoder, &first, &predicted, &confidence, &count), "predictions");
-        printf("* ban: %s at %d; the model falls back on %s\n", word(model, token, mask), (int)at,
-               word(model, predicted[i], mask));
-        return;
-    }
+    llada_active active = LLADA_ACTIVE_INIT;
+    int32_t i = 0;
+    must(llada_decoder_active(decoder, &active, &error), "active");
+    while (i < active.count && active.states[i] != LLADA_POSITION_MASKED) i++;
+    if (i == active.count) return;
+    int32_t position = active.first + i, favourite = active.predictions[i];
+    must(llada_decoder_ban(decoder, favourite, position, true, &error), "ban");
+    must(llada_decoder_active(decoder, &active, &error), "active"); /* the view ended with the ban */
+    printf("* ban: %s at %d; the model falls back on %s\n", word(model, favourite, mask), (int)position,
+           word(model, active.predictions[i], mask));
 }
 
 /* 3. Overwrite the first token the model wrote with its second choice. */
 static int32_t overwrite_with_the_runner_up(const llada_model *model, llada_decoder *decoder, int32_t mask) {
     const int32_t *canvas = NULL;
-    const uint8_t *states = NULL;
+    const llada_position_state *states = NULL;
     llada_decoder_state state = LLADA_DECODER_STATE_INIT;
-    must_plainly(llada_decoder_get_state(decoder, &state), "get_state");
-    must_plainly(llada_decoder_canvas(decoder, &canvas, &states, NULL), "canvas");
+    must(llada_decoder_get_state(decoder, &state, &error), "get_state");
+    must(llada_decoder_canvas(decoder, &canvas, &states, NULL, &error), "canvas");
     for (int32_t at = state.active_first; at < state.active_first + state.active_count; at++) {
         if (states[at] != LLADA_POSITION_DRAFT) continue;
         llada_candidate two[2];
         size_t found = 0;
-        must(llada_decoder_candidates(decoder, at, 2, two, &found, &error), "candidates");
+        must(llada_decoder_candidates(decoder, at, two, 2, &found, &error), "candidates");
         int32_t was = canvas[at], becomes = two[two[0].token == was].token;
         must(llada_decoder_set_token(decoder, at, becomes, &error), "set_token");
         printf("* set_token: %s at %d becomes %s\n", word(model, was, mask), (int)at, word(model, becomes, mask));
@@ -177,7 +163,7 @@ int main(int argc, char **argv) {
     llada_model *model = NULL;
     llada_model_info info = LLADA_MODEL_INFO_INIT;
     must(llada_model_open(path, NULL, &model, &error), path);
-    must_plainly(llada_model_get_info(model, &info), "get_info");
+    must(llada_model_get_info(model, &info, &error), "get_info");
     int32_t mask = info.mask_token_id;
     end_token = info.eos_token_id;
 
@@ -192,8 +178,8 @@ int main(int argc, char **argv) {
     llada_policy policy;
     llada_decoder_options options;
     llada_decoder *decoder = NULL;
-    must_plainly(llada_policy_init(&policy, sizeof policy, LLADA_PRESET_SPEEDY), "policy_init");
-    must_plainly(llada_decoder_options_init(&options, sizeof options), "decoder_options_init");
+    must(llada_policy_init(&policy, sizeof policy, LLADA_PRESET_SPEEDY, &error), "policy_init");
+    must(llada_decoder_options_init(&options, sizeof options, &error), "decoder_options_init");
     options.policy = &policy;
     /* To the end of the block after the one in which the prompt ends. */
     options.gen_length = 2 * options.block_length - (int32_t)prompt_count % options.block_length;
@@ -203,8 +189,8 @@ int main(int argc, char **argv) {
     int32_t overwritten = -1;
     llada_decoder_state state = LLADA_DECODER_STATE_INIT;
     for (int step = 1;; step++) {
-        must_plainly(llada_decoder_get_state(decoder, &state), "get_state");
-        if (state.finished) break;
+        must(llada_decoder_get_state(decoder, &state, &error), "get_state");
+        if (state.phase == LLADA_PHASE_FINISHED) break;
         printf("\nstep %d, positions %d to %d\n", step, (int)state.active_first,
                (int)(state.active_first + state.active_count - 1));
         if (step == 3) overwritten = overwrite_with_the_runner_up(model, decoder, mask);
@@ -226,7 +212,7 @@ int main(int argc, char **argv) {
     printf("\n%.*s\n%lld forwards, %lld edits", (int)length, text, (long long)state.forwards, (long long)state.edits);
     if (overwritten >= 0) {
         const int32_t *canvas = NULL;
-        must_plainly(llada_decoder_canvas(decoder, &canvas, NULL, NULL), "canvas");
+        must(llada_decoder_canvas(decoder, &canvas, NULL, NULL, &error), "canvas");
         printf("; at %d, where we wrote, stands %s", (int)overwritten, word(model, canvas[overwritten], mask));
     }
     putchar('\n');
