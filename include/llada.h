@@ -55,14 +55,14 @@
  * Arguments. The handle comes first. What is written comes after its place: set_token(position, token). What is taken
  *            away comes before its place: ban(token, position), disable_expert(expert, layer). A pointer that receives
  *            a result may not be NULL, unless the description says so.
- * Arrays.    An array that you pass is (const T *items, size_t count). A buffer that the library fills is (T *buffer,
- *            size_t capacity, size_t *count), where capacity and count are in elements of T, or in bytes where T is
- *            void. `*count` becomes the number of elements there are. If they are more than `capacity`, the call
+ * Arrays.    An array that you pass is (const T *items, size_t item_count). A buffer that the library fills comes as (T
+ *            *buffer, size_t capacity, size_t *count), where capacity and count are in elements of T, or in bytes where
+ *            T is void. `*count` becomes the number of elements there are. If they are more than `capacity`, the call
  *            returns LLADA_ERROR_BUFFER_TOO_SMALL and writes nothing but `*count`. The buffer may be NULL if `capacity`
- *            is 0, so such a call asks for the count. Several buffers of one call share capacity and count.
- * Types.     Tokens, positions, lengths, blocks and layers are int32_t. Positions are those of the canvas, from 0, with
- *            the prompt first. Numbers of elements are size_t. Counters, and sizes in bytes inside structs, are
- *            uint64_t. Text is UTF-8 and its elements are bytes.
+ *            is 0, so such a call asks for the count. Several buffers of one call share the two.
+ * Types.     Tokens are int32_t. So are positions, and lengths counted in positions: of a block, a prompt, a canvas.
+ *            Positions are those of the canvas, from 0, with the prompt first. The counts of arrays are size_t.
+ *            Counters in structs, and amounts of memory, are uint64_t. Text is UTF-8, and its elements are bytes.
  * Memory.    What a function named _open, _create, _fork or _restore hands out is yours until you call its _free, which
  *            accepts NULL. You may free a model or a prefix cache before the decoders that use it; they keep it alive.
  *            A function marked VIEW hands out a pointer to memory of the library. You may read it until the next call
@@ -72,7 +72,8 @@
  *            is older, fields that it lacks have their defaults (in a policy, the defaults of its kind). If yours is
  *            larger, fields that the library does not know must be zero. The other structs never change.
  * Threads.   Any number of threads may use one llada_model at once, and one llada_prefix_cache. A llada_decoder belongs
- *            to one thread at a time. llada_decoder_cancel alone may be called by any thread at any time.
+ *            to one thread at a time; while a thread is at work on it, calls of others return LLADA_ERROR_BUSY.
+ *            llada_decoder_cancel alone may be called by any thread at any time.
  * Callbacks. The library calls you back on the thread that called it, and holds no lock meanwhile. The last argument is
  *            the `user` pointer that came with the callback; the library does nothing else with it. To go on, return 0.
  *            To stop the work, return anything else: the call at work then returns LLADA_ERROR_STOPPED, and a later
@@ -87,10 +88,11 @@
  *            truncated while it is mapped, the process gets SIGBUS; see llada_model_options.use_mmap.
  * Results.   Equal inputs give bit-equal outputs, whatever the number of threads, with the cache on or off, alone or in
  *            a batch.
- * Stability. What stands behind LLADA_EXPERIMENTAL (snapshots, inside the model, scoring) may change with any version.
- *            Define LLADA_EXPERIMENTAL before you include this header to see it.
+ * Stability. Until 1.0 the interface may change with the minor version. What stands behind LLADA_EXPERIMENTAL, which is
+ *            snapshots, inside the model and scoring, may change with any version: define LLADA_EXPERIMENTAL before you
+ *            include this header to see it.
  *
- * "2.0", "2.1" and "2.2" in the descriptions are the LLaDA2.x reports, whose equations and tables they cite.
+ * "2.0", "2.1" and "2.2" in the descriptions are the reports on LLaDA2.0, LLaDA2.1 and LLaDA2.2.
  */
 #ifndef LLADA_H
 #define LLADA_H
@@ -99,7 +101,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The one place that says the version: the library, its packages and its bindings take it from here. */
+/* The one place that says the version: the library, and what is installed with it, take it from here. */
 #define LLADA_VERSION_MAJOR 0
 #define LLADA_VERSION_MINOR 2
 #define LLADA_VERSION_PATCH 0
@@ -178,7 +180,7 @@ enum {
     LLADA_DTYPE_F32 = 1,  /* weights and activations in f32 */
     LLADA_DTYPE_BF16 = 2, /* packed; weights and activations rounded to bf16 (nearest even), sums in f32 */
     LLADA_DTYPE_INT8 = 3, /* packed; integers with a scale for every 64 inputs, activations likewise */
-    LLADA_DTYPE_INT4 = 4  /* packed; 4 bits with a scale for every 32 inputs, activations in int8; the head in int8 */
+    LLADA_DTYPE_INT4 = 4  /* packed; routed experts: 4 bits with a scale for every 32 inputs; all else as INT8 */
 };
 
 /* Who multiplies f32 weights. The two differ in rounding: to compare results, choose one and stay with it. */
@@ -207,8 +209,8 @@ typedef struct llada_model_options {
     /* The size of the model's team of threads, the caller's included. 0: as many as the process may use. Default: 0. */
     int32_t threads;
     /* A block of 32 positions shares this many experts of a layer, those that some token of the block scores highest:
-     * the block routing of LLaDA2.2, for any model. Fewer bytes are read in a step, and results differ.
-     * num_experts_per_tok to num_experts. 0: as the config says. Default: 0. */
+     * the block routing of LLaDA2.2 (2.2, section 2.2), for any model. Fewer bytes are read in a step, and results
+     * differ. num_experts_per_tok to num_experts. 0: as the config says. Default: 0. */
     int32_t expert_capacity;
     /* -1: that of generation_config.json, config.json, <|mask|> of the tokenizer, or 156895. Default: -1. */
     int32_t mask_token_id;
@@ -270,6 +272,7 @@ typedef struct llada_model_info {
 #define LLADA_MODEL_INFO_INIT \
     {sizeof(llada_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, false, 0, 0}
 
+/* What a model is, by its config, and how it is held. */
 LLADA_API llada_status llada_model_get_info(const llada_model *model, llada_model_info *info, llada_error *error);
 
 /* The end-of-sequence ids: each of them ends an answer. There may be none. */
@@ -297,15 +300,16 @@ enum {
     LLADA_TEXT_HOLD_BACK = 4
 };
 
-/* Text to tokens. `text` has `length` bytes; broken UTF-8 becomes U+FFFD. LLADA_ERROR_TOKENIZER if the model has no
- * tokenizer. */
-LLADA_API llada_status llada_tokenize(const llada_model *model, const char *text, size_t length, llada_text_flags flags,
-                                      int32_t *tokens, size_t capacity, size_t *count, llada_error *error);
+/* Text to tokens. Broken UTF-8 becomes U+FFFD, and NUL is a character like any other. LLADA_ERROR_TOKENIZER if the
+ * model has no tokenizer. */
+LLADA_API llada_status llada_tokenize(const llada_model *model, const char *text, size_t byte_count,
+                                      llada_text_flags flags, int32_t *tokens, size_t capacity, size_t *count,
+                                      llada_error *error);
 
-/* Tokens to text: `*length` bytes of valid UTF-8, not NUL-terminated. LLADA_ERROR_TOKENIZER if the model has no
+/* Tokens to text: `*count` bytes of valid UTF-8, not NUL-terminated. LLADA_ERROR_TOKENIZER if the model has no
  * tokenizer. */
-LLADA_API llada_status llada_detokenize(const llada_model *model, const int32_t *tokens, size_t count,
-                                        llada_text_flags flags, char *text, size_t capacity, size_t *length,
+LLADA_API llada_status llada_detokenize(const llada_model *model, const int32_t *tokens, size_t token_count,
+                                        llada_text_flags flags, char *text, size_t capacity, size_t *count,
                                         llada_error *error);
 
 typedef struct llada_chat_message {
@@ -331,7 +335,9 @@ typedef struct llada_decoder_options {
     int32_t block_length;
     /* Tokens to generate at most. Default: 256. */
     int32_t gen_length;
-    /* Stop as soon as the answer is known to have ended. Default: true. */
+    /* Stop as soon as the answer is known to have ended: it has an end-of-sequence token, and no mask before that.
+     * (With the low-confidence policy, as in the reference, decoding ends at the end of such a block in any case.)
+     * Default: true. */
     bool eos_early_stop;
     /* True: mask ids in the prompt are positions to fill. False: they are refused. Default: false. */
     bool infill;
@@ -360,7 +366,9 @@ LLADA_API void llada_decoder_free(llada_decoder *decoder);
 /* Runs the model over the active positions (one block, or the window of blocks that multi-block editing revisits), and
  * first over what stands before them and has no valid K/V yet. Afterwards you can look at predictions, confidences,
  * candidates and logits. You may call forward again before apply, after llada_decoder_set_token say; that is one
- * forward more. If it fails, the predictions of the forward before are gone, and nothing else has changed. */
+ * forward more. If it fails, the predictions of the forward before are gone, and nothing else has changed.
+ * LLADA_ERROR_CANCELLED after llada_decoder_cancel, LLADA_ERROR_OUT_OF_MEMORY if the prefix cache has no room,
+ * LLADA_ERROR_STATE at the end. */
 LLADA_API llada_status llada_decoder_forward(llada_decoder *decoder, llada_error *error);
 
 /* Lets the policy turn predictions into a proposal; then calls the decoder's rule, if it has one. You may call propose
@@ -415,17 +423,17 @@ typedef struct llada_decoder_state {
     llada_finish_reason finish_reason;
     int32_t block_length;
     int32_t prompt_length;
-    int32_t gen_length;     /* the answer ends at prompt_length + gen_length, which may be before canvas_length */
+    int32_t gen_length;     /* tokens to generate at most; prompt_length + gen_length may be below canvas_length */
     int32_t canvas_length;  /* a multiple of block_length */
     int32_t settled_length; /* positions before this one are final */
     int32_t active_first;   /* the active positions are active_first ... */
     int32_t active_count;   /* ... to active_first + active_count - 1 */
     int32_t block_step;     /* steps done in the active block */
     bool editing_blocks;    /* the step at hand revisits finished blocks (multi-block editing) */
-    uint64_t forwards; /* denoising forwards, as 2.0 counts them for tokens per forward; revisiting ones included */
-    uint64_t commits;  /* forwards run only to compute K/V of finished blocks */
-    uint64_t prefills; /* forwards run only to compute K/V of the prompt, whose last piece rides with a step */
-    uint64_t edits;    /* tokens that replaced another token */
+    uint64_t forwards;      /* denoising forwards, as in the tokens per forward of 2.0; revisiting ones included */
+    uint64_t commits;       /* forwards run only to compute K/V of finished blocks */
+    uint64_t prefills;      /* forwards run only to compute K/V of the prompt, whose last piece rides with a step */
+    uint64_t edits;         /* tokens that replaced another token */
     /* Positions that this decoder ran through the model, in all its forwards, and positions whose K/V the prefix cache
      * had. Both begin at 0 in a fork. */
     uint64_t computed_positions;
@@ -433,6 +441,7 @@ typedef struct llada_decoder_state {
 } llada_decoder_state;
 #define LLADA_DECODER_STATE_INIT {sizeof(llada_decoder_state), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0, 0, 0}
 
+/* Where a decoder stands. */
 LLADA_API llada_status llada_decoder_get_state(const llada_decoder *decoder, llada_decoder_state *state,
                                                llada_error *error);
 
@@ -471,9 +480,11 @@ typedef struct llada_active {
     const int32_t *tokens;              /* of the canvas */
     const llada_position_state *states; /* of the canvas */
     const bool *locked;
-    const int32_t *predictions; /* the most likely token, or the one that was drawn, bans and penalty applied; it may be
-                                   the mask */
-    const float *confidences;   /* the softmax probability of the prediction */
+    /* The most likely token, or the one that was drawn, bans and penalty applied. It may be the mask. */
+    const int32_t *predictions;
+    /* The probability of the prediction, 0 to 1: softmax of the logits; of a drawn token, after temperature, top_k and
+     * top_p. */
+    const float *confidences;
 } llada_active;
 #define LLADA_ACTIVE_INIT {sizeof(llada_active), 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL}
 
@@ -487,8 +498,9 @@ typedef struct llada_candidate {
 } llada_candidate;
 
 /* The most likely tokens at an active position of the last forward: the best first, of equals the lower id first; bans
- * and penalty applied, temperature not. There are as many as you make room for, `capacity` or vocab_size, so this
- * function alone never returns LLADA_ERROR_BUFFER_TOO_SMALL. LLADA_ERROR_STATE before the first forward. */
+ * and penalty applied, temperature not. The capacity says how many you want, so this function alone never returns
+ * LLADA_ERROR_BUFFER_TOO_SMALL: `*count` becomes the smaller of capacity and vocab_size. LLADA_ERROR_STATE before the
+ * first forward. */
 LLADA_API llada_status llada_decoder_candidates(const llada_decoder *decoder, int32_t position,
                                                 llada_candidate *candidates, size_t capacity, size_t *count,
                                                 llada_error *error);
@@ -555,7 +567,7 @@ LLADA_API llada_status llada_decoder_set_proposal(llada_decoder *decoder, const 
 /* Writes a token anywhere on the canvas, until the end. Predictions and a proposal at hand stay as they are: apply
  * writes over your token if the proposal says so, unless you lock the position. In the prompt or a finished block, K/V
  * of that block and of all blocks behind it is computed anew at the next forward, and their tokens stay. In a block to
- * come, the token is a draft that waits. */
+ * come, the token is a draft that waits. LLADA_ERROR_SPECIAL_TOKEN for the mask id: llada_decoder_mask writes that. */
 LLADA_API llada_status llada_decoder_set_token(llada_decoder *decoder, int32_t position, int32_t token,
                                                llada_error *error);
 
@@ -582,11 +594,10 @@ enum {
 LLADA_API llada_status llada_decoder_end_block(llada_decoder *decoder, llada_block_end end, llada_error *error);
 
 /* A decoding rule of your own. Propose calls it when the policy has made its proposal, so the rule takes part in every
- * way to step. It may call all functions that take the decoder as const (llada_decoder_active, _candidates, _logits,
- * _proposal ...), and those of this section but llada_decoder_set_rule: it can propose to unmask, replace and mask
- * tokens, lock, ban, and end the block. If it does nothing, the policy's proposal stands. Non-zero stops the step,
- * which can be done again. If the rule leaves masks in a block for ever, the block is run for ever: block_step counts
- * its steps, and LLADA_BLOCK_END_NOW ends it. */
+ * way to step. It looks (llada_decoder_active, _candidates, _logits, _proposal) and interferes: with set_proposal it
+ * unmasks, replaces and masks tokens; it may lock, ban, and end the block. If it does nothing, the policy's proposal
+ * stands. Non-zero stops the step, which can be done again. If the rule leaves masks in a block for ever, the block is
+ * run for ever: block_step counts its steps, and LLADA_BLOCK_END_NOW ends it. */
 typedef int (*llada_rule)(llada_decoder *decoder, void *user);
 
 /* Gives the decoder a rule, in place of the one it has; NULL: none. Forks have the same rule, called with the fork and
@@ -597,28 +608,29 @@ LLADA_API llada_status llada_decoder_set_rule(llada_decoder *decoder, llada_rule
 
 typedef int32_t llada_policy_kind;
 enum {
-    LLADA_POLICY_LOW_CONFIDENCE = 0, /* of LLaDA2.0: masks are filled where confidence > threshold, or by quota */
-    LLADA_POLICY_JOINT_THRESHOLD = 1 /* of LLaDA2.1: masks are filled, and tokens already written are edited */
+    LLADA_POLICY_LOW_CONFIDENCE = 0, /* LLaDA2.0: masks are filled where confidence > threshold, or by quota */
+    LLADA_POLICY_JOINT_THRESHOLD =
+        1 /* LLaDA2.1: masks are filled, and tokens already written are edited (2.1, eq. 2) */
 };
 
-/* Each kind uses the fields of its group and those of "both"; the fields of the other group must be in range, and have
- * no effect. */
+/* A kind uses its own fields and those of both. The fields of the other kind have no effect, but must be in range; low
+ * confidence wants mbe_window 1. */
 struct llada_policy {
     uint32_t struct_size;
     llada_policy_kind kind;
-    /* Both */
+    /* Both kinds: which masks are filled */
     float threshold; /* mask to token: write where confidence > threshold */
-    /* Low confidence */
+    /* LLADA_POLICY_LOW_CONFIDENCE */
     int32_t steps;        /* at most this many steps a block */
     int32_t minimal_topk; /* steps are at most gen_length / minimal_topk */
-    /* Joint threshold */
+    /* LLADA_POLICY_JOINT_THRESHOLD */
     float editing_threshold; /* token to token: write where confidence > editing_threshold; >= 1 switches editing off */
     int32_t max_post_steps;  /* at most this many steps after a block's last mask */
     int32_t num_to_transfer; /* write at least this many masks a step */
-    float penalty_lambda;    /* taken off the logit of the token that stands to the left, as SGLang does; 0: off */
-    int32_t mbe_window;      /* multi-block editing: revisit this many blocks at a block's end; 1: off */
-    int32_t mbe_rounds;      /* multi-block editing: this many times, or until nothing changes */
-    /* Both: how a prediction is made from logits */
+    float penalty_lambda;    /* taken off the logit of the token to the left in the block, as SGLang does; 0: off */
+    int32_t mbe_window;      /* multi-block editing (2.1, table 4): revisit so many blocks at a block's end; 1: off */
+    int32_t mbe_rounds;      /* multi-block editing: so many times, or until nothing changes */
+    /* Both kinds: how a prediction is made from logits */
     float temperature; /* 0: the most likely token; else draw one, after top_k and top_p */
     int32_t top_k;     /* 0: off */
     float top_p;       /* 1: off */
@@ -636,7 +648,7 @@ enum {
 /* Fills `policy` with a preset; change what you like afterwards. `size` is sizeof(llada_policy). */
 LLADA_API llada_status llada_policy_init(llada_policy *policy, size_t size, llada_preset preset, llada_error *error);
 
-/* The policy of a decoder. Set policy->struct_size, or call llada_policy_init, before. */
+/* The policy of a decoder. Initialise `policy` with llada_policy_init first. */
 LLADA_API llada_status llada_decoder_get_policy(const llada_decoder *decoder, llada_policy *policy, llada_error *error);
 
 /* ---- Branching -------------------------------------------------------------------------------------------------- */
@@ -645,22 +657,22 @@ LLADA_API llada_status llada_decoder_get_policy(const llada_decoder *decoder, ll
  * predictions, proposal and rule. The two share K/V until one of them writes to it, so tree search and best-of-n cost
  * what differs. `policy` may be NULL: the same policy. A draw is a function of the policy's seed, the number of the
  * forward and the position: forks that are to draw differently need policies of different seeds. Predictions at hand
- * stay as they are. The fork is not watched, and llada_decoder_cancel on one does not touch the other. */
+ * stay as they are. Not copied: what llada_decoder_watch keeps, and a llada_decoder_cancel that waits. */
 LLADA_API llada_status llada_decoder_fork(const llada_decoder *decoder, const llada_policy *policy,
                                           llada_decoder **fork, llada_error *error);
 
 /* Forgets all that was generated from `position` on, which must be the start of a block. Its positions are masked again
  * and free of locks, and its block is the next to be denoised, also after the end. `position` is at least the start of
- * the first block with something generated (0 when infilling), and at most that of the active block; after the end,
- * canvas_length. K/V of what stands before is kept, and counters go on. */
+ * the first block with something generated (0 when infilling), and at most that of the active block; after the end, at
+ * most canvas_length. K/V of what stands before is kept, and counters go on. */
 LLADA_API llada_status llada_decoder_truncate(llada_decoder *decoder, int32_t position, llada_error *error);
 
 /* ---- Many decoders ---------------------------------------------------------------------------------------------- */
 
 /* One forward for several decoders of one model: weights are read once, whoever needs them. Each decoder may have its
  * own prompt, length, block length, step and policy, and computes what it would compute alone, bit for bit. If the call
- * fails, some decoders may have done their part and others not; each stays usable and can go on from there. Each
- * decoder may be there once. LLADA_ERROR_BUSY if one is at work. */
+ * fails, some decoders may have done their part and others not; each stays usable and can go on from there. A decoder
+ * may be in the list once. LLADA_ERROR_BUSY if one is at work. */
 LLADA_API llada_status llada_decoders_forward(llada_decoder *const *decoders, size_t count, llada_error *error);
 
 /* Does the rest of each decoder's current step, with one forward for those that need it. LLADA_ERROR_STATE if one is at
@@ -682,9 +694,9 @@ LLADA_API llada_status llada_decoders_run(llada_decoder *const *decoders, size_t
 
 /* Makes a cache for the decoders of one model. All K/V of the decoders that use the cache counts towards `max_bytes`;
  * one token takes 2 * num_hidden_layers * num_key_value_heads * head_dim numbers. When the budget is reached, blocks
- * that no decoder holds go, those first that were used least recently. The budget is never exceeded: a decoder that
- * finds no room, because decoders and pins hold all there is, gets LLADA_ERROR_OUT_OF_MEMORY, and can go on when there
- * is some. */
+ * that no decoder holds are dropped, the least recently used first. The budget is never exceeded: a decoder that finds
+ * no room, because decoders and pins hold all there is, gets LLADA_ERROR_OUT_OF_MEMORY, and can go on when there is
+ * some. */
 LLADA_API llada_status llada_prefix_cache_create(const llada_model *model, uint64_t max_bytes,
                                                  llada_prefix_cache **cache, llada_error *error);
 
@@ -693,23 +705,24 @@ LLADA_API void llada_prefix_cache_free(llada_prefix_cache *cache);
 
 typedef struct llada_prefix_cache_info {
     uint32_t struct_size;
-    uint64_t max_bytes;      /* as it was created */
+    uint64_t max_bytes;      /* the budget */
     uint64_t bytes;          /* of the blocks that are cached, and of those that decoders hold */
     uint64_t blocks;         /* cached */
     uint64_t pinned_blocks;  /* cached and pinned */
     uint64_t lookups;        /* how often a decoder lacked whole blocks and looked for them */
     uint64_t hits;           /* how often it found some */
     uint64_t reused_tokens;  /* tokens that did not have to be computed */
-    uint64_t evicted_blocks; /* blocks that went to make room */
+    uint64_t evicted_blocks; /* dropped to make room */
 } llada_prefix_cache_info;
 #define LLADA_PREFIX_CACHE_INFO_INIT {sizeof(llada_prefix_cache_info), 0, 0, 0, 0, 0, 0, 0, 0}
 
+/* What a cache holds, and what it has been good for. */
 LLADA_API llada_status llada_prefix_cache_get_info(const llada_prefix_cache *cache, llada_prefix_cache_info *info,
                                                    llada_error *error);
 
 /* Pins what is cached of the whole blocks of `tokens` (those of a system prompt that a decoder has run over, say): it
- * stays, whatever else needs room. With `pinned` false, unpins it; it goes when it was unpinned as often as pinned.
- * `*found` becomes the number of tokens that are cached; `found` may be NULL. */
+ * stays, whatever else needs room. With `pinned` false, unpins it: what was unpinned as often as it was pinned may be
+ * dropped again. `*found` becomes the number of tokens that are cached; `found` may be NULL. */
 LLADA_API llada_status llada_prefix_cache_pin(llada_prefix_cache *cache, const int32_t *tokens, size_t count,
                                               int32_t block_length, bool pinned, size_t *found, llada_error *error);
 
@@ -748,7 +761,7 @@ LLADA_API llada_status llada_decoder_save_file(const llada_decoder *decoder, boo
 LLADA_API llada_status llada_decoder_restore(const llada_model *model, llada_prefix_cache *cache, const void *snapshot,
                                              size_t count, llada_decoder **decoder, llada_error *error);
 
-/* The same from a file. */
+/* The same from a file that llada_decoder_save_file wrote. */
 LLADA_API llada_status llada_decoder_restore_file(const llada_model *model, llada_prefix_cache *cache, const char *path,
                                                   llada_decoder **decoder, llada_error *error);
 
@@ -756,9 +769,9 @@ LLADA_API llada_status llada_decoder_restore_file(const llada_model *model, llad
  * meanwhile. */
 LLADA_API llada_status llada_prefix_cache_save(const llada_prefix_cache *cache, const char *path, llada_error *error);
 
-/* Adds what such a file has to what is cached, as if it had just been used. Nothing that is cached goes for it: what
- * finds no room is left out, pinned prefixes last of all, and of the others those last that were used last. `*added`
- * becomes the number of tokens that were added; `added` may be NULL. */
+/* Adds what such a file has to what is cached, as if it had just been used. Nothing that is cached is dropped for it,
+ * and what finds no room is left out: pinned prefixes find it first, then those that were used last. `*added` becomes
+ * the number of tokens that were added; `added` may be NULL. */
 LLADA_API llada_status llada_prefix_cache_load(llada_prefix_cache *cache, const char *path, size_t *added,
                                                llada_error *error);
 
@@ -828,9 +841,9 @@ LLADA_API llada_status llada_score_options_init(llada_score_options *options, si
  *   - predictions and confidences: the most likely token and its probability, which are a decoder's;
  *   - entropies: the entropy of the distribution over all tokens, in nats.
  * Positions that are not scored get NaN, and -1 as prediction. Each array has the versions of all sequences one after
- * another, each [versions, count]; one that is NULL is left out. Blocks without scored positions cost nothing, and what
- * sequences begin with in common is run once. `options` may be NULL: the defaults. A call that fails on the way
- * (stopped, out of memory) leaves part of the results. */
+ * another, each [versions, count]; one that is NULL is left out, whatever the capacity. Blocks without scored positions
+ * cost nothing, and what sequences begin with in common is run once. `options` may be NULL: the defaults. A call that
+ * fails on the way (stopped, out of memory) leaves part of the results. */
 LLADA_API llada_status llada_model_score(const llada_model *model, const llada_noised_sequence *sequences,
                                          size_t sequence_count, const llada_score_options *options, float *log_probs,
                                          int32_t *predictions, float *confidences, float *entropies, size_t capacity,

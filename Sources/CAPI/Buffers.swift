@@ -9,10 +9,9 @@ struct CallerBuffer<Element: BitwiseCopyable> {
 
     /// A `size_t` arrives as `Int`; one above `Int.max` is simply much room.
     init(
-        _ start: UnsafeMutablePointer<Element>?, capacity: Int, count: UnsafeMutablePointer<Int>?,
-        _ name: String, _ countName: String = "count"
+        _ start: UnsafeMutablePointer<Element>?, capacity: Int, count: UnsafeMutablePointer<Int>?, _ name: String
     ) throws(LLaDAError) {
-        guard let count else { throw .null(countName) }
+        guard let count else { throw .null("count") }
         if start == nil && capacity != 0 { throw .null(name) }
         self.start = start
         self.capacity = UInt(bitPattern: capacity)

@@ -16,13 +16,13 @@ private func check(_ flags: llada_text_flags, among known: Int, _ names: String)
 
 @_cdecl("llada_tokenize") @implementation
 public func llada_tokenize(
-    _ model: OpaquePointer?, _ text: UnsafePointer<CChar>?, _ length: Int, _ flags: llada_text_flags,
+    _ model: OpaquePointer?, _ text: UnsafePointer<CChar>?, _ byte_count: Int, _ flags: llada_text_flags,
     _ tokens: UnsafeMutablePointer<Int32>?, _ capacity: Int, _ count: UnsafeMutablePointer<Int>?,
     _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let model = try CAPI.model(model)
-        let text = try elements(text, length, "text", "length")
+        let text = try elements(text, byte_count, "text", "byte_count")
         try check(flags, among: LLADA_TEXT_CONTROL, "LLADA_TEXT_CONTROL")
         let buffer = try CallerBuffer(tokens, capacity: capacity, count: count, "tokens")
         let control: ControlTokens = Int(flags) & LLADA_TEXT_CONTROL != 0 ? .interpreted : .asText
@@ -33,17 +33,17 @@ public func llada_tokenize(
 
 @_cdecl("llada_detokenize") @implementation
 public func llada_detokenize(
-    _ model: OpaquePointer?, _ tokens: UnsafePointer<Int32>?, _ count: Int, _ flags: llada_text_flags,
-    _ text: UnsafeMutablePointer<CChar>?, _ capacity: Int, _ length: UnsafeMutablePointer<Int>?,
+    _ model: OpaquePointer?, _ tokens: UnsafePointer<Int32>?, _ token_count: Int, _ flags: llada_text_flags,
+    _ text: UnsafeMutablePointer<CChar>?, _ capacity: Int, _ count: UnsafeMutablePointer<Int>?,
     _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let model = try CAPI.model(model)
-        let tokens = try elements(tokens, count, "tokens")
+        let tokens = try elements(tokens, token_count, "tokens", "token_count")
         try check(
             flags, among: LLADA_TEXT_SKIP_CONTROL | LLADA_TEXT_HOLD_BACK,
             "LLADA_TEXT_SKIP_CONTROL and LLADA_TEXT_HOLD_BACK")
-        let buffer = try CallerBuffer(text, capacity: capacity, count: length, "text", "length")
+        let buffer = try CallerBuffer(text, capacity: capacity, count: count, "text")
         // One push and no flush: what is cut off at the end stays in the stream.
         var stream = TextStream(
             try tokenizer(of: model), skipSpecialTokens: Int(flags) & LLADA_TEXT_SKIP_CONTROL != 0)
