@@ -89,6 +89,20 @@ import Testing
         #expect(try Set((1...5).map(drawn)).count > 1)
     }
 
+    /// A fork has the rule of its origin, which is called with the fork; either may then have another.
+    @Test func forksHaveTheRule() throws {
+        let run = try Run.all("mini_like")[0]
+        let trunk = try Decoder(run.model(), prompt: run.prompt, options: run.options)
+        var called: [ObjectIdentifier] = []
+        trunk.rule = { called.append(ObjectIdentifier($0)) }
+        try trunk.step()
+        let fork = try trunk.fork()
+        trunk.rule = nil
+        try trunk.step()
+        try fork.step()
+        #expect(called == [ObjectIdentifier(trunk), ObjectIdentifier(fork)])
+    }
+
     /// Back to a block's start, the same way again; from the end as well.
     @Test(arguments: Run.models) func truncationIsTheWayBack(_ name: String) throws {
         for run in try sample(name, 7) {

@@ -10,6 +10,11 @@ struct BitEqualityTests {
         #expect(llk_get(llk_isa(rawValue: 99)) == nil)
     }
 
+    @Test func everyImplementationHasItsName() {
+        let names = [LLK_PORTABLE, LLK_AVX2, LLK_AVX512, LLK_NEON].map { String(cString: llk_isa_name($0)) }
+        #expect(names == ["portable", "avx2", "avx512", "neon"])
+    }
+
     @Test(arguments: Implementation.fast)
     func matmul(_ implementation: Implementation) {
         var g = Generator(1)

@@ -3,7 +3,8 @@ import LLaDA
 import TestSupport
 import Testing
 
-/// Packed models in files. More of it is tested from C and Python: Tests/c/model_saving_tests.c, Tests/python/test_saving.py.
+/// Packed models in files. More of it is tested from C and Python: Tests/c/model_saving_tests.c and
+/// Tests/python/test_saving.py.
 @Suite struct PackedFileTests {
     @Test(arguments: Fixture.names, [Model.DType.bf16, .int8, .int4]) func aSavedModelGivesTheSameBits(
         _ name: String, _ dtype: Model.DType
