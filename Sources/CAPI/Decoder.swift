@@ -28,7 +28,7 @@ public func llada_decoder_create(
         let prompt = try elements(prompt, prompt_count, "prompt", "prompt_count")
         guard let decoder else { throw .null("decoder") }
         let options = try decoderOptions(options)
-        let created = DecoderHandle(try Decoder(model, prompt: Array(prompt), options: options))
+        let created = DecoderHandle(try model.decoder(prompt: Array(prompt), options: options))
         decoder.pointee = OpaquePointer(Unmanaged.passRetained(created).toOpaque())
     }
 }
@@ -110,12 +110,16 @@ public func llada_decoder_run(
 }
 
 extension DecoderHandle {
-    /// A C callback as the engine wants it: false stops.
+    /// A C callback as the engine wants it: non-zero becomes `.stopped`.
     func afterStep(
         _ callback: llada_step_callback?, _ pointer: OpaquePointer?, _ user: UnsafeMutableRawPointer?
-    ) -> ((Decoder) -> Bool)? {
+    ) -> ((Decoder) throws(LLaDAError) -> Void)? {
         guard let callback else { return nil }
-        return { _ in self.callBack { callback(pointer, user) } == 0 }
+        return { (_) throws(LLaDAError) in
+            if self.callBack({ callback(pointer, user) }) != 0 {
+                throw LLaDAError(.stopped, "the step callback asked to stop")
+            }
+        }
     }
 }
 

@@ -33,12 +33,12 @@ public func llada_decoders_run(
         let most = most_in_flight == 0 ? Int.max : Int(clamping: UInt(bitPattern: most_in_flight))
         try DecoderHandle.work(handles) { (working) throws(LLaDAError) in
             // Each under the pointer that the caller knows it by.
-            var afterStep: [ObjectIdentifier: (Decoder) -> Bool] = [:]
+            var afterStep: [ObjectIdentifier: (Decoder) throws(LLaDAError) -> Void] = [:]
             for (index, decoder) in working.enumerated() {
                 afterStep[ObjectIdentifier(decoder)] = handles[index].afterStep(callback, decoders?[index], user)
             }
-            try DecoderBatch.run(working, mostInFlight: most) { decoder in
-                afterStep[ObjectIdentifier(decoder)]?(decoder) ?? true
+            try DecoderBatch.run(working, mostInFlight: most) { (decoder) throws(LLaDAError) in
+                try afterStep[ObjectIdentifier(decoder)]?(decoder)
             }
         }
     }

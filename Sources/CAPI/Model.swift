@@ -7,6 +7,14 @@ func model(_ handle: OpaquePointer?) throws(LLaDAError) -> Model {
     return Unmanaged<Model>.fromOpaque(UnsafeRawPointer(handle)).takeUnretainedValue()
 }
 
+/// A C callback as the engine wants it: non-zero becomes `.stopped`.
+func progress(_ callback: llada_progress_callback?, _ user: UnsafeMutableRawPointer?) -> Progress? {
+    guard let callback else { return nil }
+    return { (part) throws(LLaDAError) in
+        if callback(part, user) != 0 { throw LLaDAError(.stopped, "the progress callback asked to stop") }
+    }
+}
+
 @_cdecl("llada_model_options_init") @implementation
 public func llada_model_options_init(
     _ options: UnsafeMutablePointer<llada_model_options>?, _ size: Int, _ error: UnsafeMutablePointer<llada_error>?
@@ -31,14 +39,11 @@ public func llada_model_open(
         guard let path else { throw .null("path") }
         guard let model else { throw .null("model") }
         var swiftOptions = Model.Options()
-        var progress: ((Double) -> Bool)?
+        var progress: Progress?
         if let options {
             let fields = try CallerStruct(options, "llada_model_options")
             swiftOptions = try modelOptions(fields)
-            if let callback = fields[\.progress] ?? nil {
-                let user = fields[\.progress_user] ?? nil
-                progress = { callback($0, user) == 0 }
-            }
+            progress = CAPI.progress(fields[\.progress] ?? nil, fields[\.progress_user] ?? nil)
         }
         let opened = try withFolder(path) { (path) throws(LLaDAError) in
             try Model(path: path, options: swiftOptions, progress: progress)
@@ -50,10 +55,10 @@ public func llada_model_open(
 private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LLaDAError) -> Model.Options {
     var options = Model.Options()
     if let dtype = fields[\.dtype] {
-        options.dtype = try Model.DType(dtype, "dtype", expected: "a LLADA_DTYPE, 0 to 4")
+        options.dtype = try numberFormat(dtype, "dtype", expected: "a LLADA_DTYPE, 0 to 4")
     }
     if let dtype = fields[\.kv_dtype] {
-        options.kvDType = try Model.DType(dtype, "kv_dtype", expected: "LLADA_DTYPE_AUTO, _F32 or _BF16, 0 to 2")
+        options.kvDType = try numberFormat(dtype, "kv_dtype", expected: "LLADA_DTYPE_AUTO, _F32 or _BF16, 0 to 2")
     }
     if let blas = fields[\.blas] {
         switch Int(blas) {
@@ -74,26 +79,26 @@ private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LL
     return options
 }
 
-extension Model.DType {
-    fileprivate init(_ code: llada_dtype, _ name: String, expected: String) throws(LLaDAError) {
-        switch Int(code) {
-        case LLADA_DTYPE_AUTO: self = .auto
-        case LLADA_DTYPE_F32: self = .f32
-        case LLADA_DTYPE_BF16: self = .bf16
-        case LLADA_DTYPE_INT8: self = .int8
-        case LLADA_DTYPE_INT4: self = .int4
-        default: throw .argument(name, found: code, expected: expected)
-        }
+/// Nil: AUTO.
+private func numberFormat(_ code: llada_dtype, _ name: String, expected: String) throws(LLaDAError) -> NumberFormat? {
+    switch Int(code) {
+    case LLADA_DTYPE_AUTO: nil
+    case LLADA_DTYPE_F32: .f32
+    case LLADA_DTYPE_BF16: .bf16
+    case LLADA_DTYPE_INT8: .int8
+    case LLADA_DTYPE_INT4: .int4
+    default: throw .argument(name, found: code, expected: expected)
     }
+}
 
-    fileprivate var code: llada_dtype {
-        switch self {
-        case .auto: llada_dtype(LLADA_DTYPE_AUTO)
-        case .f32: llada_dtype(LLADA_DTYPE_F32)
-        case .bf16: llada_dtype(LLADA_DTYPE_BF16)
-        case .int8: llada_dtype(LLADA_DTYPE_INT8)
-        case .int4: llada_dtype(LLADA_DTYPE_INT4)
-        }
+/// A model holds no other formats than the header has.
+private func dtype(_ format: NumberFormat?) -> llada_dtype {
+    switch format {
+    case .f32: llada_dtype(LLADA_DTYPE_F32)
+    case .bf16: llada_dtype(LLADA_DTYPE_BF16)
+    case .int8: llada_dtype(LLADA_DTYPE_INT8)
+    case .int4: llada_dtype(LLADA_DTYPE_INT4)
+    case nil, .f16, .f8E4M3: llada_dtype(LLADA_DTYPE_AUTO)
     }
 }
 
@@ -105,7 +110,7 @@ public func llada_model_save(
     answer(error) { () throws(LLaDAError) in
         let model = try CAPI.model(model)
         guard let path else { throw .null("path") }
-        try model.save(to: path, progress: progress.map { callback in { callback($0, progress_user) == 0 } })
+        try model.save(to: path, progress: CAPI.progress(progress, progress_user))
     }
 }
 
@@ -139,8 +144,8 @@ public func llada_model_get_info(
         result.max_position_embeddings = Int32(clamping: config.maxPositionEmbeddings)
         result.mask_token_id = model.maskTokenID ?? -1
         result.eos_token_id = model.eosTokenIDs.first ?? -1
-        result.dtype = model.dtype.code
-        result.kv_dtype = model.kvDType.code
+        result.dtype = dtype(model.dtype)
+        result.kv_dtype = dtype(model.kvDType)
         result.threads = Int32(clamping: model.threads)
         result.has_tokenizer = model.tokenizer != nil
         result.has_chat_template = model.chatTemplate != nil

@@ -34,21 +34,19 @@ public func llada_decoder_get_policy(
 extension llada_policy {
     fileprivate init(_ policy: Policy) {
         self.init()
-        kind = llada_policy_kind(
-            policy.kind == .lowConfidence ? LLADA_POLICY_LOW_CONFIDENCE : LLADA_POLICY_JOINT_THRESHOLD)
-        threshold = policy.threshold
-        steps = Int32(clamping: policy.steps)
-        minimal_topk = Int32(clamping: policy.minimalTopk)
-        editing_threshold = policy.editingThreshold
-        max_post_steps = Int32(clamping: policy.maxPostSteps)
-        num_to_transfer = Int32(clamping: policy.numToTransfer)
-        penalty_lambda = policy.penaltyLambda
-        mbe_window = Int32(clamping: policy.mbeWindow)
-        mbe_rounds = Int32(clamping: policy.mbeRounds)
-        temperature = policy.temperature
-        top_k = Int32(clamping: policy.topK)
-        top_p = policy.topP
-        seed = policy.seed
+        kind = policy.kind.rawValue
+        withUnsafeMutableBytes(of: &self) { bytes in
+            for (number, offset) in placedNumbers {
+                switch number {
+                case .real(_, let path, _, _):
+                    bytes.storeBytes(of: policy[keyPath: path], toByteOffset: offset, as: Float.self)
+                case .count(_, let path, _):
+                    bytes.storeBytes(of: Int32(clamping: policy[keyPath: path]), toByteOffset: offset, as: Int32.self)
+                case .seed(_, let path):
+                    bytes.storeBytes(of: policy[keyPath: path], toByteOffset: offset, as: UInt64.self)
+                }
+            }
+        }
     }
 }
 
@@ -57,25 +55,36 @@ extension Policy {
     init(_ pointer: UnsafePointer<llada_policy>) throws(LLaDAError) {
         let fields = try CallerStruct(pointer, "llada_policy")
         self = .quality
-        if let kind = fields[\.kind] {
-            switch Int(kind) {
-            case LLADA_POLICY_LOW_CONFIDENCE: self = .lowConfidence
-            case LLADA_POLICY_JOINT_THRESHOLD: self = .quality
-            default: throw .argument("kind of the policy", found: kind, expected: "a LLADA_POLICY, 0 or 1")
+        if let code = fields[\.kind] {
+            guard let kind = Kind(rawValue: code) else {
+                throw .argument("kind of the policy", found: code, expected: "a LLADA_POLICY, 0 or 1")
+            }
+            if kind == .lowConfidence { self = .lowConfidence }
+        }
+        for (number, offset) in placedNumbers {
+            switch number {
+            case .real(_, let path, _, _):
+                if let value = fields.load(offset, as: Float.self) { self[keyPath: path] = value }
+            case .count(_, let path, _):
+                if let value = fields.load(offset, as: Int32.self) { self[keyPath: path] = Int(value) }
+            case .seed(_, let path):
+                if let value = fields.load(offset, as: UInt64.self) { self[keyPath: path] = value }
             }
         }
-        if let value = fields[\.threshold] { threshold = value }
-        if let value = fields[\.steps] { steps = Int(value) }
-        if let value = fields[\.minimal_topk] { minimalTopk = Int(value) }
-        if let value = fields[\.editing_threshold] { editingThreshold = value }
-        if let value = fields[\.max_post_steps] { maxPostSteps = Int(value) }
-        if let value = fields[\.num_to_transfer] { numToTransfer = Int(value) }
-        if let value = fields[\.penalty_lambda] { penaltyLambda = value }
-        if let value = fields[\.mbe_window] { mbeWindow = Int(value) }
-        if let value = fields[\.mbe_rounds] { mbeRounds = Int(value) }
-        if let value = fields[\.temperature] { temperature = value }
-        if let value = fields[\.top_k] { topK = Int(value) }
-        if let value = fields[\.top_p] { topP = value }
-        if let value = fields[\.seed] { seed = value }
     }
 }
+
+/// Where `llada_policy` has each number: they follow its kind, in the order that `Policy.numbers` has from the header.
+private let placedNumbers: [(Policy.Number, offset: Int)] = {
+    var end = MemoryLayout<(UInt32, llada_policy_kind)>.size
+    return Policy.numbers.map { number in
+        let size =
+            switch number {
+            case .real, .count: MemoryLayout<Int32>.size
+            case .seed: MemoryLayout<UInt64>.size
+            }
+        let offset = (end + size - 1) / size * size
+        end = offset + size
+        return (number, offset)
+    }
+}()

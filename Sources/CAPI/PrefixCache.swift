@@ -15,7 +15,7 @@ public func llada_prefix_cache_create(
     answer(error) { () throws(LLaDAError) in
         let model = try CAPI.model(model)
         guard let cache else { throw .null("cache") }
-        let created = try PrefixCache(model, maxBytes: Int(clamping: max_bytes))
+        let created = try model.prefixCache(maxBytes: Int(clamping: max_bytes))
         cache.pointee = OpaquePointer(Unmanaged.passRetained(created).toOpaque())
     }
 }

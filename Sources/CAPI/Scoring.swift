@@ -31,15 +31,12 @@ public func llada_model_score(
         }
         var blockLength = 32
         var everywhere = false
-        var progress: ((Double) -> Bool)?
+        var progress: Progress?
         if let options {
             let fields = try CallerStruct(options, "llada_score_options")
             blockLength = fields[\.block_length].map { Int($0) } ?? blockLength
             everywhere = fields[flag: \.everywhere] ?? everywhere
-            if let callback = fields[\.progress] ?? nil {
-                let user = fields[\.progress_user] ?? nil
-                progress = { callback($0, user) == 0 }
-            }
+            progress = CAPI.progress(fields[\.progress] ?? nil, fields[\.progress_user] ?? nil)
         }
         // A `size_t` arrives as `Int`; one above `Int.max` is simply much room.
         let room = Int(clamping: UInt(bitPattern: capacity))

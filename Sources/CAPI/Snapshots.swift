@@ -44,7 +44,7 @@ public func llada_decoder_restore(
             throw .argument("count", found: UInt(bitPattern: count), expected: "at most \(Int.max)")
         }
         if snapshot == nil && count > 0 { throw .null("snapshot") }
-        return try Decoder(model, restoring: UnsafeRawBufferPointer(start: snapshot, count: count), prefixCache: cache)
+        return try model.restore(UnsafeRawBufferPointer(start: snapshot, count: count), prefixCache: cache)
     }
 }
 
@@ -56,7 +56,7 @@ public func llada_decoder_restore_file(
     restore(model, cache, decoder, error) { (model, cache) throws(LLaDAError) in
         guard let path else { throw .null("path") }
         return try withFile(path) { (path) throws(LLaDAError) in
-            try Decoder(model, restoringFile: path, prefixCache: cache)
+            try model.restore(file: path, prefixCache: cache)
         }
     }
 }

@@ -56,6 +56,11 @@ struct CallerStruct<Struct> {
         offset(field, Bool.self).map { base.load(fromByteOffset: $0, as: UInt8.self) != 0 }
     }
 
+    /// The number at a place of the struct; nil if the caller's struct ends before it.
+    func load<Value: BitwiseCopyable>(_ offset: Int, as type: Value.Type) -> Value? {
+        offset + MemoryLayout<Value>.size <= size ? base.load(fromByteOffset: offset, as: type) : nil
+    }
+
     private func offset<Value>(_ field: PartialKeyPath<Struct>, _ type: Value.Type) -> Int? {
         guard let offset = MemoryLayout<Struct>.offset(of: field), offset + MemoryLayout<Value>.size <= size else {
             return nil

@@ -27,9 +27,10 @@ struct Arguments {
     var overLimits = 1.0
     var options = Model.Options()
 
-    private static let precisions: [String: Model.DType] = [
-        "auto": .auto, "f32": .f32, "bf16": .bf16, "int8": .int8, "int4": .int4,
-    ]
+    /// Nil: auto.
+    private static let formats = Dictionary(
+        uniqueKeysWithValues: [("auto", NumberFormat?.none)]
+            + [NumberFormat.f32, .bf16, .int8, .int4].map { ($0.rawValue, $0) })
     private static let presets: [String: Policy] = ["S": .speedy, "Q": .quality, "2.0": .lowConfidence]
 
     init(_ arguments: [String]) throws {
@@ -65,8 +66,8 @@ struct Arguments {
             case "--shape":
                 shape = try oneOf(Dictionary(uniqueKeysWithValues: Shape.allCases.map { ($0.rawValue, $0) }), text())
             case "--layers": layers = try number(text(), 1)
-            case "--precision": options.dtype = try oneOf(Self.precisions, text())
-            case "--kv-dtype": options.kvDType = try oneOf(Self.precisions, text())
+            case "--dtype": options.dtype = try oneOf(Self.formats, text())
+            case "--kv-dtype": options.kvDType = try oneOf(Self.formats, text())
             case "--expert-capacity": capacities = try numbers(0)
             case "--blas": options.blas = try oneOf(["on": .on, "off": .off], text())
             case "--rounds": rounds = try number(text(), 1)
@@ -97,9 +98,7 @@ struct Arguments {
 
     func open() throws -> Model {
         if let shape {
-            return try Model(
-                try SyntheticTensors(shape, layers: layers), options: options,
-                progress: .init(path: "\(shape)", tell: nil))
+            return try Model(try SyntheticTensors(shape, layers: layers), options: options)
         }
         return try Model(path: path ?? "", options: options)
     }

@@ -47,7 +47,7 @@ struct BatchTiming {
         options.blockLength = timing.block
         options.genLength = timing.block
         let origin = try Decoder(
-            sequence, compute: transformer.compute, maskID: maskID, eosIDs: [], prompt: Array(tokens[..<timing.prefix]),
+            sequence, maskID: maskID, eosIDs: [], prompt: Array(tokens[..<timing.prefix]),
             options: options)
         try origin.forward()
         return try (0..<count).map { index in

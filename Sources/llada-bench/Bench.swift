@@ -60,7 +60,7 @@ struct Bench {
             for capacity in arguments.capacities {
                 let transformer = Transformer(
                     config: try model.config.withExpertCapacity(capacity), weights: own.weights, compute: compute,
-                    keyValues: own.keyValues)
+                    kvDType: own.kvDType)
                 runs.append(
                     Run(
                         transformer: transformer, steps: prefixes.map { StepTiming(prefix: $0, block: block) },
@@ -103,21 +103,21 @@ struct Bench {
                 for generation in runs[index].generations.indices {
                     try runs[index].generations[generation].round(runs[index].transformer)
                 }
-                runs[index].arithmetic.append(Machine.arithmetic(team, Self.kind(model.precision)))
+                runs[index].arithmetic.append(Machine.arithmetic(team, Self.kind(model.dtype)))
                 runs[index].floatArithmetic.append(Machine.arithmetic(team, PROBE_F32))
-                let scores = runs[index].transformer.keyValues == .bf16 ? PROBE_BF16 : PROBE_F32
+                let scores = runs[index].transformer.kvDType == .bf16 ? PROBE_BF16 : PROBE_F32
                 runs[index].scoreArithmetic.append(Machine.arithmetic(team, scores))
             }
             FileHandle.standardError.write(Data("round \(round) of \(arguments.rounds)\n".utf8))
         }
     }
 
-    /// The way this precision multiplies.
-    private static func kind(_ precision: Precision) -> probe_kind {
-        switch precision {
-        case .packed(LLK_PACKED_BF16): PROBE_BF16
-        case .packed: PROBE_INT8
-        case .rows: PROBE_F32
+    /// How matrices that are held in this format are multiplied.
+    private static func kind(_ dtype: NumberFormat?) -> probe_kind {
+        switch dtype {
+        case .bf16: PROBE_BF16
+        case .int8, .int4: PROBE_INT8
+        case nil, .f32, .f16, .f8E4M3: PROBE_F32
         }
     }
 }

@@ -7,14 +7,14 @@ import Probes
 struct Expectation {
     private struct Row {
         let shape: Shape
-        let dtype: Model.DType
+        let dtype: NumberFormat
         let capacity: Int  // experts of a block's pool; 0: all
 
         var name: String { "\(shape) \(dtype)" + (capacity > 0 ? ", pool of \(capacity)" : "") }
     }
 
     private static let rows: [Row] = Shape.allCases.flatMap { shape in
-        [(Model.DType.int4, 0), (.int4, 48), (.int8, 0), (.bf16, 0)].map {
+        [(NumberFormat.int4, 0), (.int4, 48), (.int8, 0), (.bf16, 0)].map {
             Row(shape: shape, dtype: $0.0, capacity: $0.1)
         }
     }
@@ -23,7 +23,7 @@ struct Expectation {
     private static let tokensPerForward = [2.0, 4, 6]
 
     /// G(FL)OP/s of a core.
-    private let arithmetic: [Model.DType: Double]
+    private let arithmetic: [NumberFormat: Double]
     private let floatArithmetic: Double
     private let overLimits: Double
     private let block: Int
@@ -47,7 +47,7 @@ struct Expectation {
     private func cost(_ row: Row, rows: Int) throws -> StepCost {
         var config = try row.shape.config(layers: nil)
         config.expertCapacity = row.capacity
-        return StepCost(config, row.dtype.precision, .bf16, rows: rows, prefix: prefix)
+        return StepCost(config, row.dtype, .bf16, rows: rows, prefix: prefix)
     }
 
     private func limits(_ row: Row, bandwidth: Double) -> StepCost.Limits {
@@ -84,7 +84,7 @@ struct Expectation {
                 lines.append(
                     [row.name]
                         + [
-                            StepCost.weights(config, row.dtype.precision) / 1e9, step.bytes / 1e9,
+                            StepCost.weights(config, row.dtype) / 1e9, step.bytes / 1e9,
                             (step.parts[.experts]?.bytes ?? 0) / 1e9,
                             step.operations / 1e9, try cost(row, rows: 1).bytes / 1e9,
                         ].enumerated().map { String(format: $0 == 3 ? "%.0f" : "%.2f", $1) })

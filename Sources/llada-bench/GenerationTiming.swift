@@ -27,11 +27,11 @@ struct GenerationTiming {
     mutating func round(_ transformer: Transformer) throws {
         let sequence = CachedSequence(transformer, blockLength: options.blockLength)
         let decoder = try Decoder(
-            sequence, compute: transformer.compute, maskID: maskID, eosIDs: eosIDs, prompt: prompt, options: options)
+            sequence, maskID: maskID, eosIDs: eosIDs, prompt: prompt, options: options)
         let whole = prompt.count / options.blockLength * options.blockLength
         if whole > 0 {
             try prompt.withUnsafeBufferPointer {
-                _ = try sequence.forward($0, active: whole - options.blockLength..<whole, asOneBlock: false)
+                try sequence.prepare($0, active: whole - options.blockLength..<whole, asOneBlock: false).run()
             }
         }
         seconds.append(try llada_bench.seconds { try decoder.run() })

@@ -6,7 +6,7 @@ struct Report {
     let head: String
     let runs: [Bench.Run]
     private let config: ModelConfig
-    private let precision: Precision
+    private let dtype: NumberFormat?
     private let tokenTimes: [Double]
     private let facts: [String: Any]
 
@@ -14,19 +14,20 @@ struct Report {
         let model = bench.model
         runs = bench.runs
         config = model.config
-        precision = model.precision
+        dtype = model.dtype
         tokenTimes = arguments.tokenTimes
         head = String(
             format:
                 "%@, %d layers, %@, K/V %@, %@: %.1f M parameters, weights %.1f MiB, peak memory %.1f MiB, load %.1f s",
-            arguments.path ?? "random weights of \(arguments.shape!)", config.numHiddenLayers, "\(model.dtype)",
-            "\(model.kvDType)", Model.kernelsName, Double(model.numParameters) / 1e6,
+            arguments.path ?? "random weights of \(arguments.shape!)", config.numHiddenLayers,
+            model.dtype?.rawValue ?? "auto",
+            model.kvDType.rawValue, Model.kernelsName, Double(model.numParameters) / 1e6,
             Double(model.weightBytes) / 0x1p20,
             Double(Machine.peakMemory) / 0x1p20, load)
         facts = [
             "model": arguments.path ?? "\(arguments.shape!)", "layers": config.numHiddenLayers,
             "block": arguments.block,
-            "precision": "\(model.dtype)", "kv_dtype": "\(model.kvDType)", "kernels": Model.kernelsName,
+            "dtype": model.dtype?.rawValue ?? "auto", "kv_dtype": model.kvDType.rawValue, "kernels": Model.kernelsName,
             "parameters": model.numParameters,
             "weight_bytes": model.weightBytes, "peak_memory_bytes": Machine.peakMemory, "load_ms": 1e3 * load,
         ]
@@ -171,7 +172,7 @@ struct Report {
 
     private func cost(of timing: StepTiming) -> StepCost {
         StepCost(
-            config, precision, runs[0].transformer.keyValues, rows: timing.block, prefix: timing.prefix,
+            config, dtype, runs[0].transformer.kvDType, rows: timing.block, prefix: timing.prefix,
             experts: timing.expertsUsed > 0 ? timing.expertsUsed : nil)
     }
 

@@ -98,7 +98,7 @@ final class SyntheticTensors: TensorSource {
             } else if name.hasSuffix("dense.weight") || name.hasSuffix("down_proj.weight") {
                 2 * random + place(small)
             } else { place(random) }
-        return Tensor(name: name, type: .bf16, shape: shape, base: base + start, byteCount: bytes, owner: file)
+        return Tensor(name: name, dtype: .bf16, shape: shape, base: base + start, byteCount: bytes, owner: file)
     }
 
     var unusedTensors: [String] { [] }

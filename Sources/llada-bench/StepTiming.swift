@@ -34,7 +34,7 @@ struct StepTiming {
     /// Computes keys and values up to the end of the prefix, nothing of the head, and says how long that took.
     private func extend(_ sequence: CachedSequence, _ tokens: [Int32]) throws -> Double {
         try tokens.withUnsafeBufferPointer { tokens in
-            try seconds { _ = try sequence.forward(tokens, active: prefix..<prefix, asOneBlock: false) }
+            try seconds { try sequence.prepare(tokens, active: prefix..<prefix, asOneBlock: false).run() }
         }
     }
 
@@ -45,7 +45,7 @@ struct StepTiming {
         options.blockLength = block
         options.genLength = block
         let decoder = try Decoder(
-            sequence, compute: transformer.compute, maskID: maskID, eosIDs: [], prompt: Array(tokens[..<prefix]),
+            sequence, maskID: maskID, eosIDs: [], prompt: Array(tokens[..<prefix]),
             options: options)
         // A draft, for masks are all alike and would all go to the same experts; other tokens than those of a longer
         // prefix.

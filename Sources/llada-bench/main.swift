@@ -2,7 +2,7 @@
 // generation.
 //
 //     swift run -c release llada-bench MODEL | --shape mini|flash [--layers N]
-//         [--precision auto|f32|bf16|int8|int4] [--kv-dtype auto|f32|bf16] [--blas on|off] [--rounds 9] [--block 32]
+//         [--dtype auto|f32|bf16|int8|int4] [--kv-dtype auto|f32|bf16] [--blas on|off] [--rounds 9] [--block 32]
 //         [--threads 0] [--expert-capacity 0] [--prefix 512]          take lists: --threads 1,2 --prefix 512,2048,8192
 //         [--batch 1,2,4,8,16]                                        sequences of a forward, each on the first prefix
 //         [--generate TOKENS [--policy Q] [--prompt TEXT]]            --policy S,Q,2.0 takes a list

@@ -15,7 +15,7 @@ import Testing
                 #expect(c.rotaryDim == c.headDim / 2 && c.torchDtype == "float32")
                 let all = checkpoint.unusedTensors
                 let table = try checkpoint.tensor("model.word_embeddings.weight", shape: [c.vocabSize, c.hiddenSize])
-                #expect(table.byteCount == c.vocabSize * c.hiddenSize * 4 && table.type == .f32)
+                #expect(table.byteCount == c.vocabSize * c.hiddenSize * 4 && table.dtype == .f32)
                 let rows = (c.numAttentionHeads + 2 * c.numKeyValueHeads) * c.headDim
                 _ = try checkpoint.tensor(
                     "model.layers.0.attention.query_key_value.weight", shape: [rows, c.hiddenSize])
@@ -63,8 +63,8 @@ import Testing
     @Test func refusesTensors() throws {
         let folder = try Self.folder(single: [("a", "F32"), ("b", "I64"), ("c", "BF16"), ("d", "F16")])
         let checkpoint = try Checkpoint.open(folder.path)
-        #expect(try checkpoint.tensor("c", shape: [2]).type == .bf16)
-        #expect(try checkpoint.tensor("d", shape: [2]).type == .f16)
+        #expect(try checkpoint.tensor("c", shape: [2]).dtype == .bf16)
+        #expect(try checkpoint.tensor("d", shape: [2]).dtype == .f16)
         let a = try checkpoint.tensor("a", shape: [2])
         withExtendedLifetime(a) {
             #expect(UnsafeRawBufferPointer(start: a.base, count: a.byteCount).elementsEqual(0..<8))

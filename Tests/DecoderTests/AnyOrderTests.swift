@@ -21,7 +21,7 @@ import Testing
     @Test(arguments: 0..<24) func nothingOfItShows(_ seed: Int) throws {
         var dice = Dice(state: UInt64(seed))
         let name = Run.models[seed % Run.models.count]
-        let model = try Run.all(name)[0].model(threads: 2, keyValues: seed % 2 == 0 ? .f32 : .bf16)
+        let model = try Run.all(name)[0].model(threads: 2, kvDType: seed % 2 == 0 ? .f32 : .bf16)
         var options = Decoder.Options()
         options.blockLength = [4, 5, 8, 13][dice.roll(4)]
         options.genLength = 20 + dice.roll(30)
@@ -33,21 +33,21 @@ import Testing
 
         var plainOptions = options
         plainOptions.useCache = false
-        let plain = try Decoder(model, prompt: prompt, options: plainOptions)
+        let plain = try model.decoder(prompt: prompt, options: plainOptions)
         let blocks = plain.canvasLength / options.blockLength
-        let sizes = try PrefixCache(model, maxBytes: 1 << 30)
+        let sizes = try model.prefixCache(maxBytes: 1 << 30)
         var probeOptions = options
         probeOptions.prefixCache = sizes
-        let probe = try Decoder(model, prompt: [1], options: probeOptions)
+        let probe = try model.decoder(prompt: [1], options: probeOptions)
         try probe.forward()
         let block = sizes.statistics.bytes
         // Room for one decoder and its window, and for little besides.
         let cache =
             dice.roll(4) == 0
             ? nil
-            : try PrefixCache(model, maxBytes: (blocks + options.policy.mbeWindow + dice.roll(6)) * block)
+            : try model.prefixCache(maxBytes: (blocks + options.policy.mbeWindow + dice.roll(6)) * block)
         options.prefixCache = cache
-        var decoder = try Decoder(model, prompt: prompt, options: options)
+        var decoder = try model.decoder(prompt: prompt, options: options)
         var others: [Decoder] = []
 
         /// As often as it takes: cancelled, or out of room while others hold it.
@@ -129,8 +129,8 @@ import Testing
                 let bytes = try decoder.snapshot(includingPages: dice.roll(2) == 0)
                 others = []
                 if dice.roll(2) == 0 { cache?.clear() }
-                decoder = try Decoder(model, restoring: bytes, prefixCache: nil)
-                if cache != nil, let again = try? Decoder(model, restoring: bytes, prefixCache: cache) {
+                decoder = try model.restore(bytes, prefixCache: nil)
+                if cache != nil, let again = try? model.restore(bytes, prefixCache: cache) {
                     decoder = again
                 }
                 try same("restore")

@@ -6,12 +6,11 @@ import Testing
 @Suite struct BitEqualityTests {
     /// Everything a run shows: tokens, and the bits of each confidence and logit on the way.
     private func trace(
-        _ run: Run, threads: Int, useCache: Bool = true, keyValues: Model.DType = .auto
+        _ run: Run, threads: Int, useCache: Bool = true, kvDType: NumberFormat? = nil
     ) throws -> [UInt64] {
         var options = run.options
         options.useCache = useCache
-        let decoder = try Decoder(
-            run.model(threads: threads, keyValues: keyValues), prompt: run.prompt, options: options)
+        let decoder = try run.model(threads: threads, kvDType: kvDType).decoder(prompt: run.prompt, options: options)
         var trace: [UInt64] = []
         while !decoder.isFinished {
             try decoder.forward()
@@ -47,13 +46,13 @@ import Testing
 
     @Test(arguments: Run.models) func norWithKeysAndValuesInBF16(_ name: String) throws {
         for run in try sample(name) {
-            let one = try trace(run, threads: 1, keyValues: .bf16)
-            #expect(try trace(run, threads: 3, keyValues: .bf16) == one, "\(run.id)")
-            #expect(try trace(run, threads: 2, useCache: false, keyValues: .bf16) == one, "\(run.id)")
+            let one = try trace(run, threads: 1, kvDType: .bf16)
+            #expect(try trace(run, threads: 3, kvDType: .bf16) == one, "\(run.id)")
+            #expect(try trace(run, threads: 2, useCache: false, kvDType: .bf16) == one, "\(run.id)")
         }
     }
 
-    @Test(arguments: [Model.DType.f32, .bf16]) func theCacheDoesNotShowWhenBlocksAreEdited(_ keyValues: Model.DType)
+    @Test(arguments: [NumberFormat.f32, .bf16]) func theCacheDoesNotShowWhenBlocksAreEdited(_ kvDType: NumberFormat)
         throws
     {
         for var run in try sample("mini_like") where run.algo == "hf21" {
@@ -61,8 +60,8 @@ import Testing
             policy.mbeWindow = 2
             policy.mbeRounds = 2
             run.override = policy
-            let cached = try trace(run, threads: 2, keyValues: keyValues)
-            #expect(try trace(run, threads: 2, useCache: false, keyValues: keyValues) == cached, "\(run.id)")
+            let cached = try trace(run, threads: 2, kvDType: kvDType)
+            #expect(try trace(run, threads: 2, useCache: false, kvDType: kvDType) == cached, "\(run.id)")
         }
     }
 }

@@ -13,8 +13,8 @@ import Testing
     @Test(arguments: Run.models) func aForkGoesTheSameWay(_ name: String) throws {
         for (index, run) in try sample(name, 0).enumerated() {
             let model = try run.model()
-            let plain = try Trace.rest(of: Decoder(model, prompt: run.prompt, options: run.options))
-            let decoder = try Decoder(model, prompt: run.prompt, options: run.options)
+            let plain = try Trace.rest(of: model.decoder(prompt: run.prompt, options: run.options))
+            let decoder = try model.decoder(prompt: run.prompt, options: run.options)
             var trace = Trace()
             var forks: [(Decoder, at: Int)] = []
             while !decoder.isFinished {
@@ -37,7 +37,7 @@ import Testing
     /// Logits of a fork made after a forward are its origin's, also when that one has gone on.
     @Test func aForkKeepsTheLogits() throws {
         let run = try Run.all("mini_like")[0]
-        let decoder = try Decoder(run.model(), prompt: run.prompt, options: run.options)
+        let decoder = try run.model().decoder(prompt: run.prompt, options: run.options)
         try decoder.forward()
         let fork = try decoder.fork()
         let position = decoder.active.lowerBound + 1
@@ -53,7 +53,7 @@ import Testing
         let run = try #require(
             try Run.all("gqa_group").first { $0.algo == "hf21" && $0.prompt.count > $0.block_length })
         let model = try run.model()
-        let trunk = try Decoder(model, prompt: run.prompt, options: run.options)
+        let trunk = try model.decoder(prompt: run.prompt, options: run.options)
         let position = trunk.active.upperBound - 1
         try trunk.step()
         for token: Int32 in [3, 4, 5] {
@@ -61,7 +61,7 @@ import Testing
             let before = fork.computedPositions
             try fork.setToken(at: position, to: token)
             try fork.lock(at: position, true)
-            let alone = try Decoder(model, prompt: run.prompt, options: run.options)
+            let alone = try model.decoder(prompt: run.prompt, options: run.options)
             try alone.step()
             try alone.setToken(at: position, to: token)
             try alone.lock(at: position, true)
@@ -77,7 +77,7 @@ import Testing
         let model = try run.model()
         var options = run.options
         options.policy.temperature = 1
-        let trunk = try Decoder(model, prompt: run.prompt, options: options)
+        let trunk = try model.decoder(prompt: run.prompt, options: options)
         try trunk.step()
         func drawn(_ seed: UInt64) throws -> [UInt64] {
             var policy = options.policy
@@ -92,7 +92,7 @@ import Testing
     /// A fork has the rule of its origin, which is called with the fork; either may then have another.
     @Test func forksHaveTheRule() throws {
         let run = try Run.all("mini_like")[0]
-        let trunk = try Decoder(run.model(), prompt: run.prompt, options: run.options)
+        let trunk = try run.model().decoder(prompt: run.prompt, options: run.options)
         var called: [ObjectIdentifier] = []
         trunk.rule = { called.append(ObjectIdentifier($0)) }
         try trunk.step()
@@ -109,7 +109,7 @@ import Testing
             let model = try run.model()
             var options = run.options
             options.eosEarlyStop = false
-            let decoder = try Decoder(model, prompt: run.prompt, options: options)
+            let decoder = try model.decoder(prompt: run.prompt, options: options)
             let first = run.prompt.count / run.block_length * run.block_length
             var starts: [Int: [Int32]] = [:]  // canvas when a block began
             while !decoder.isFinished {
@@ -136,7 +136,7 @@ import Testing
 
     @Test func truncationRefusesWhatIsNoBlock() throws {
         let run = try #require(try Run.all("mini_like").first { $0.prompt.count > $0.block_length })
-        let decoder = try Decoder(run.model(), prompt: run.prompt, options: run.options)
+        let decoder = try run.model().decoder(prompt: run.prompt, options: run.options)
         for position in [-run.block_length, 1, decoder.canvasLength, decoder.active.upperBound] {
             #expect(throws: LLaDAError.self) { try decoder.truncate(to: position) }
         }
@@ -147,7 +147,7 @@ import Testing
         let run = try #require(
             try Run.all("gqa_group").first { $0.algo == "hf21" && $0.block_length == 8 && $0.gen_length >= 24 })
         let model = try run.model()
-        let decoder = try Decoder(model, prompt: run.prompt, options: run.options)
+        let decoder = try model.decoder(prompt: run.prompt, options: run.options)
         while decoder.settledLength < run.prompt.count / 8 * 8 + 16 { try decoder.step() }
         try decoder.forward()
         let edited = decoder.active.lowerBound - 16
@@ -159,7 +159,7 @@ import Testing
         options.useCache = false
         options.infill = true
         options.genLength = 0
-        let plain = try Decoder(model, prompt: Array(decoder.canvas[..<decoder.active.upperBound]), options: options)
+        let plain = try model.decoder(prompt: Array(decoder.canvas[..<decoder.active.upperBound]), options: options)
         try plain.forward()
         #expect(
             try Array(decoder.logits(at: decoder.active.lowerBound))
@@ -170,17 +170,14 @@ import Testing
     @Test(arguments: Run.models) func repeatedForwardsDoNotShow(_ name: String) throws {
         for run in try sample(name, 11) where run.algo == "hf21" {
             let model = try run.model()
-            let plain = try Decoder(model, prompt: run.prompt, options: run.options)
-            let cancellation = Cancellation()
-            let sequence = CachedSequence(model.transformer, blockLength: run.block_length, cancellation: cancellation)
+            let plain = try model.decoder(prompt: run.prompt, options: run.options)
+            let sequence = CachedSequence(model.transformer, blockLength: run.block_length)
             let decoder = try Decoder(
-                sequence, compute: model.transformer.compute, maskID: run.mask_id, eosIDs: [run.eos_id],
-                prompt: run.prompt,
-                options: run.options, cancellation: cancellation)
+                sequence, maskID: run.mask_id, eosIDs: [run.eos_id], prompt: run.prompt, options: run.options)
             while !decoder.isFinished {
                 try plain.step()
                 try decoder.forward()
-                sequence.observer = Observer(finished: { _ in cancellation.cancel() })  // in the midst of it
+                sequence.observer = Observer(finished: { _ in decoder.cancellation.cancel() })  // in the midst of it
                 #expect(throws: LLaDAError(.cancelled, "cancelled by the host")) { try decoder.forward() }
                 sequence.observer = nil
                 #expect(decoder.phase == .ready && decoder.predictions == nil)
@@ -198,7 +195,7 @@ import Testing
         var policy = run.policy
         policy.mbeWindow = 2
         run.override = policy
-        let decoder = try Decoder(run.model(), prompt: run.prompt, options: run.options)
+        let decoder = try run.model().decoder(prompt: run.prompt, options: run.options)
         while !decoder.isEditingBlocks { try decoder.step() }
         try decoder.forward()
         let position = decoder.active.upperBound - 1

@@ -28,7 +28,7 @@ import Testing
     private static let nearTies: Set = ["gqa_group/B32/tail/nt3"]
 
     private func compare(_ run: Run, _ model: Model) throws {
-        let decoder = try Decoder(model, prompt: run.prompt, options: run.options)
+        let decoder = try model.decoder(prompt: run.prompt, options: run.options)
         try decoder.run()
         #expect(decoder.output == run.tie_lowest_index_output ?? run.output, "\(run.id)")
         if run.isReference, run.tie_ambiguous != true {

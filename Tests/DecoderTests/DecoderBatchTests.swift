@@ -13,8 +13,8 @@ import Testing
     @Test(arguments: Run.models) func companyDoesNotShow(_ name: String) throws {
         let runs = try sample(name, 12)
         let model = try runs[0].model(threads: 2)
-        let alone = try runs.map { try Trace.rest(of: Decoder(model, prompt: $0.prompt, options: $0.options)) }
-        let decoders = try runs.map { try Decoder(model, prompt: $0.prompt, options: $0.options) }
+        let alone = try runs.map { try Trace.rest(of: model.decoder(prompt: $0.prompt, options: $0.options)) }
+        let decoders = try runs.map { try model.decoder(prompt: $0.prompt, options: $0.options) }
         var traces = runs.map { _ in Trace() }
         // They come one by one, and leave as they finish.
         var present = 1
@@ -40,12 +40,11 @@ import Testing
             runs[index].override = policy
         }
         let model = try runs[0].model(threads: 2)
-        let alone = try runs.map { try Trace.rest(of: Decoder(model, prompt: $0.prompt, options: $0.options)) }
-        let decoders = try runs.map { try Decoder(model, prompt: $0.prompt, options: $0.options) }
+        let alone = try runs.map { try Trace.rest(of: model.decoder(prompt: $0.prompt, options: $0.options)) }
+        let decoders = try runs.map { try model.decoder(prompt: $0.prompt, options: $0.options) }
         var traces = runs.map { _ in Trace() }
         try DecoderBatch.run(decoders, mostInFlight: 4) { decoder in
             if let index = decoders.firstIndex(where: { $0 === decoder }) { try? traces[index].note(decoder) }
-            return true
         }
         for index in runs.indices {
             try traces[index].note(decoders[index])
@@ -63,8 +62,8 @@ import Testing
         let prompts: [[Int32]] = [700, 40, 1300, 520].map { length in
             (0..<length).map { Int32(($0 * 7 + length) % 100) }
         }
-        let alone = try prompts.map { try Trace.rest(of: Decoder(model, prompt: $0, options: options)) }
-        let decoders = try prompts.map { try Decoder(model, prompt: $0, options: options) }
+        let alone = try prompts.map { try Trace.rest(of: model.decoder(prompt: $0, options: options)) }
+        let decoders = try prompts.map { try model.decoder(prompt: $0, options: options) }
         var traces = prompts.map { _ in Trace() }
         while decoders.contains(where: { !$0.isFinished }) {
             let working = decoders.indices.filter { !decoders[$0].isFinished }
@@ -80,8 +79,8 @@ import Testing
     @Test func cancellingOneLeavesAllUsable() throws {
         let runs = try sample("mini_like", 4)
         let model = try runs[0].model()
-        let alone = try runs.map { try Trace.rest(of: Decoder(model, prompt: $0.prompt, options: $0.options)) }
-        let decoders = try runs.map { try Decoder(model, prompt: $0.prompt, options: $0.options) }
+        let alone = try runs.map { try Trace.rest(of: model.decoder(prompt: $0.prompt, options: $0.options)) }
+        let decoders = try runs.map { try model.decoder(prompt: $0.prompt, options: $0.options) }
         decoders[2].cancellation.cancel()
         #expect(throws: LLaDAError(.cancelled, "cancelled by the host")) { try DecoderBatch.step(decoders) }
         #expect(decoders.allSatisfy { $0.forwards == 0 })
@@ -90,9 +89,8 @@ import Testing
 
     @Test func whatIsNoBatchIsRefused() throws {
         let run = try Run.all("mini_like")[0]
-        let decoder = try Decoder(run.model(), prompt: run.prompt, options: run.options)
-        // Of the same files, opened again.
-        let other = try Decoder(run.model(), prompt: run.prompt, options: run.options)
+        let decoder = try run.model().decoder(prompt: run.prompt, options: run.options)
+        let other = try run.model().decoder(prompt: run.prompt, options: run.options)  // of the same files, opened again
         #expect(throws: LLaDAError.self) { try DecoderBatch.step([decoder, decoder]) }
         #expect(throws: LLaDAError.self) { try DecoderBatch.step([decoder, other]) }
         try DecoderBatch.step([])

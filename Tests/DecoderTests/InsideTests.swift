@@ -8,7 +8,7 @@ import Testing
     private func decoder(_ name: String = "gqa_group", _ index: Int = 3) throws -> (Run, Model, Decoder) {
         let run = try Run.all(name)[index]
         let model = try run.model(threads: 2)
-        return (run, model, try Decoder(model, prompt: run.prompt, options: run.options))
+        return (run, model, try model.decoder(prompt: run.prompt, options: run.options))
     }
 
     /// The last layer's output, normed and multiplied with the head, is the logits: so the states are those of the
@@ -48,7 +48,7 @@ import Testing
         let some = [runs[1], runs[50], runs[120]]
         func make() throws -> [Decoder] {
             try some.map { run in
-                let decoder = try Decoder(model, prompt: run.prompt, options: run.options)
+                let decoder = try model.decoder(prompt: run.prompt, options: run.options)
                 try decoder.watch(routing: true, hidden: true)
                 return decoder
             }
@@ -86,7 +86,7 @@ import Testing
         #expect(
             try Array(fork.logits(at: fork.active.lowerBound)) == Array(decoder.logits(at: decoder.active.lowerBound)))
         // Beside one that has all of them.
-        let other = try Decoder(model, prompt: run.prompt, options: run.options)
+        let other = try model.decoder(prompt: run.prompt, options: run.options)
         try DecoderBatch.forward([fork, other])
         #expect(try Array(other.logits(at: other.active.lowerBound)) == plain)
         #expect(

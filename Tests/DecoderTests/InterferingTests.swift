@@ -3,7 +3,7 @@ import Testing
 
 @Suite struct InterferingTests {
     private func plain() throws -> Decoder {
-        try decoder(Script(vocabSize: 16) { _, position, _ in (Int32(position % 8), 0.9) }, .quality)
+        try decoder(try Script(vocabSize: 16) { _, position, _ in (Int32(position % 8), 0.9) }, .quality)
     }
 
     @Test func theHostsProposalIsWhatIsWritten() throws {
@@ -67,7 +67,7 @@ import Testing
     @Test func aMaskedDraftIsFilledAgain() throws {
         var policy = Policy.quality
         policy.threshold = 0.95  // one token a step
-        let decoder = try decoder(Script(vocabSize: 16) { _, position, _ in (Int32(position % 8), 0.9) }, policy)
+        let decoder = try decoder(try Script(vocabSize: 16) { _, position, _ in (Int32(position % 8), 0.9) }, policy)
         try decoder.step()
         #expect(decoder.canvas[1] == 1)
         try decoder.mask(at: 1)
@@ -109,7 +109,7 @@ import Testing
     }
 
     @Test func aMaskInThePromptIsInfillingOrRefused() throws {
-        let script = Script(vocabSize: 16) { _, position, _ in (Int32(position % 8), 0.9) }
+        let script = try Script(vocabSize: 16) { _, position, _ in (Int32(position % 8), 0.9) }
         #expect(throws: LLaDAError.self) { try decoder(script, prompt: [1, mask, 2], .quality) }
         let filled = try decoder(
             script, prompt: [9, mask, 9, 9, 9, 9, 9, 9, mask, 9, 9, 9], genLength: 0, infill: true, .quality)

@@ -3,8 +3,8 @@ import Testing
 
 @Suite struct MultipleBlockEditingTests {
     /// Block 0 is drafted as 3s; only a window that sees block 1 knows better at position 2.
-    private func script() -> Script {
-        Script(vocabSize: 16) { tokens, position, asOneBlock in
+    private func script() throws -> Script {
+        try Script(vocabSize: 16) { tokens, position, asOneBlock in
             asOneBlock && position == 2 && tokens.count > 4 ? (9, 0.9) : (tokens[position] == 9 ? 9 : 3, 0.9)
         }
     }
@@ -17,7 +17,7 @@ import Testing
     }
 
     @Test func aFinishedBlockIsRevised() throws {
-        let script = script()
+        let script = try script()
         let decoder = try decoder(script, genLength: 7, policy(rounds: 3))
         var blockEdits: [Decoder.Event] = []
         while let events = try decoder.next() {
@@ -34,7 +34,7 @@ import Testing
     }
 
     @Test func oneRoundIsOneForward() throws {
-        let script = script()
+        let script = try script()
         let decoder = try decoder(script, genLength: 7, policy(rounds: 1))
         try decoder.run()
         #expect(script.windows == [0..<8])

@@ -52,7 +52,7 @@ import Testing
             let run = try Run.all("gqa_group")[0]
             var sampled = run
             sampled.override = policy
-            let decoder = try Decoder(run.model(threads: threads), prompt: run.prompt, options: sampled.options)
+            let decoder = try run.model(threads: threads).decoder(prompt: run.prompt, options: sampled.options)
             try decoder.run()
             return decoder.output
         }

@@ -1,64 +1,79 @@
 import Foundation
+import Kernels
 import LLaDA
 
-/// A model that follows a script: logits as a function of the canvas.
-final class Script: Denoiser {
-    let vocabSize: Int
-    /// (tokens up to the end of the active positions, position, is the window one block) to the token it would write
-    /// and the probability it gives it.
-    private let answer: ([Int32], Int, Bool) -> (token: Int32, probability: Double)
+/// A model that follows a script. Where a model keeps keys, it keeps tokens, and what stands on the canvas it reads from its
+/// pages, as attention would: so scripts see what the cache makes of a canvas, alone or in a batch.
+final class Script: Denoiser, @unchecked Sendable {
+    let config: ModelConfig
+    let compute: Compute
+    let kvDType = NumberFormat.f32
+    let fingerprint = ModelFingerprint(words: [0, 0])
+    /// Windows that were run as one block, in their order.
     private(set) var windows: [Range<Int>] = []
-    private var rows: [[Float]] = []
+    /// (the tokens that a row sees, position, is the window one block) to the row's logits.
+    private let answer: ([Int32], Int, Bool) -> [Float]
 
-    init(vocabSize: Int, _ answer: @escaping ([Int32], Int, Bool) -> (Int32, Double)) {
-        self.vocabSize = vocabSize
+    init(logits vocabSize: Int, threads: Int = 1, _ answer: @escaping ([Int32], Int, Bool) -> [Float]) throws {
+        let text = """
+            {"model_type": "llada2_moe", "hidden_size": 2, "num_hidden_layers": 1, "first_k_dense_replace": 1,
+             "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 2, "intermediate_size": 1,
+             "vocab_size": \(vocabSize), "rms_norm_eps": 1e-6, "rope_theta": 10000, "partial_rotary_factor": 1.0, "rotary_dim": 2,
+             "max_position_embeddings": 65536}
+            """
+        config = try ModelConfig(try JSON.parse(Array(text.utf8), file: "config.json"))
+        compute = Compute(team: ThreadTeam(threads: threads))
         self.answer = answer
     }
 
-    func forward(_ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool) throws(LLaDAError) -> Int {
-        if asOneBlock { windows.append(active) }
-        let seen = Array(tokens[..<active.upperBound])
-        rows = active.map { position in
-            let (token, probability) = answer(seen, position, asOneBlock)
-            let rest = log((1 - probability) / Double(vocabSize - 1))
+    /// The same by the token that a row would write and the probability it gives it.
+    convenience init(vocabSize: Int, _ answer: @escaping ([Int32], Int, Bool) -> (Int32, Double)) throws {
+        try self.init(logits: vocabSize) { tokens, position, isWindow in
+            let (token, probability) = answer(tokens, position, isWindow)
+            let rest = log(max(1 - probability, 1e-30) / Double(vocabSize - 1))
             return (0..<vocabSize).map { Float($0 == Int(token) ? log(probability) : rest) }
         }
-        return 0
     }
 
-    func logits(_ range: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int) {
-        copy(Array(rows[range]), vocabulary, out, stride)
+    func forward(
+        _ batch: Batch, cancellations: [Cancellation], observer: Observer?
+    ) throws(LLaDAError) -> FinalStates {
+        for row in batch.rows {
+            let table = batch.tables[row.sequence]
+            let key: [Float] = [Float(row.token), 0]
+            table.pages[row.position / table.blockLength].write(
+                key, key, layer: 0, head: 0, slot: row.position % table.blockLength)
+        }
+        var logits: [[Float]] = []
+        for run in batch.runs where batch.rows[run.lowerBound].wantsLogits {
+            let (first, table) = (batch.rows[run.lowerBound], batch.tables[batch.rows[run.lowerBound].sequence])
+            let seen = (0..<first.visibleEnd).map { position in
+                Int32(table.pages[position / table.blockLength].keys(layer: 0, head: 0)[position % table.blockLength])
+            }
+            let isWindow = run.count > table.blockLength
+            if isWindow { windows.append(first.position..<first.visibleEnd) }
+            logits += run.map { answer(seen, batch.rows[$0].position, isWindow) }
+        }
+        return try states(logits)
     }
 
-    let computedPositions = 0
-    let reusedPositions = 0
-    func finish(_ tokens: UnsafeBufferPointer<Int32>, settled: Int) {}
-    func reset() {}
-    func fork(_ cancellation: Cancellation) -> any Denoiser { self }
-}
-
-/// A model that says the same whatever stands on the canvas.
-final class Fixed: Denoiser {
-    let vocabSize: Int
-    let rows: [[Float]]
-    init(_ rows: [[Float]]) {
-        self.rows = rows
-        vocabSize = rows[0].count
+    func finalStates(_ values: Buffer<Float>, rows: Int) throws(LLaDAError) -> FinalStates {
+        throw LLaDAError(.unsupported, "a script has no states")
     }
-    func forward(_ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool) -> Int { 0 }
-    func logits(_ range: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int) {
-        copy(Array(rows[range]), vocabulary, out, stride)
-    }
-    let computedPositions = 0
-    let reusedPositions = 0
-    func finish(_ tokens: UnsafeBufferPointer<Int32>, settled: Int) {}
-    func reset() {}
-    func fork(_ cancellation: Cancellation) -> any Denoiser { self }
-}
 
-private func copy(_ rows: [[Float]], _ vocabulary: Range<Int>, _ out: UnsafeMutablePointer<Float>, _ stride: Int) {
-    for (index, row) in rows.enumerated() {
-        for (column, id) in vocabulary.enumerated() { out[index * stride + column] = row[id] }
+    /// States that give these logits: row r is the r-th unit vector, and the head has the logits in its columns.
+    private func states(_ logits: [[Float]]) throws(LLaDAError) -> FinalStates {
+        let rows = max(logits.count, 1)
+        let units = try Buffer<Float>(count: rows * rows)
+        let head = try Buffer<Float>(count: config.vocabSize * rows)
+        for (row, values) in logits.enumerated() {
+            for other in 0..<rows { units.pointer[row * rows + other] = other == row ? 1 : 0 }
+            for (token, value) in values.enumerated() { head.pointer[token * rows + row] = value }
+        }
+        let matrix = Matrix(
+            base: UnsafeRawPointer(head.pointer), layout: .rows(LLK_F32),
+            outputs: config.vocabSize, inputs: rows, owner: head)
+        return try FinalStates(units, rows: logits.count, head: matrix, compute)
     }
 }
 
@@ -76,6 +91,5 @@ func decoder(
     options.infill = infill
     options.policy = policy
     return try Decoder(
-        script, compute: Compute(team: ThreadTeam(threads: 1)), maskID: mask, eosIDs: [end], prompt: prompt,
-        options: options)
+        CachedSequence(script, blockLength: blockLength), maskID: mask, eosIDs: [end], prompt: prompt, options: options)
 }

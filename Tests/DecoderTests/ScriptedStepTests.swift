@@ -33,10 +33,9 @@ private struct Units: Decodable {
             options.blockLength = step.x.count
             options.genLength = step.x.count
             options.policy = policy
-            let decoder = try Decoder(
-                Fixed(step.logits), compute: Compute(team: ThreadTeam(threads: 1)), maskID: mask, eosIDs: [],
-                prompt: [],
-                options: options)
+            let script = try Script(logits: step.logits[0].count) { _, position, _ in step.logits[position] }
+            let sequence = CachedSequence(script, blockLength: step.x.count)
+            let decoder = try Decoder(sequence, maskID: mask, eosIDs: [], prompt: [], options: options)
             for (position, token) in step.x.enumerated() where token != mask {
                 try decoder.setToken(at: position, to: token)
             }
@@ -46,7 +45,7 @@ private struct Units: Decodable {
     }
 
     @Test func aModelThatPredictsOnlyTheMaskEndsAllTheSame() throws {
-        let script = Script(vocabSize: 16) { _, _, _ in (mask, 0.9) }
+        let script = try Script(vocabSize: 16) { _, _, _ in (mask, 0.9) }
         let decoder = try decoder(script, .speedy)
         try decoder.run()
         #expect(!decoder.canvas.contains(mask))
@@ -55,7 +54,7 @@ private struct Units: Decodable {
 
     /// Fills position 2 when it is masked and masks it again when it is not, while another mask keeps the block open.
     @Test func aCycleThroughTheMaskEnds() throws {
-        let script = Script(vocabSize: 16) { tokens, position, _ in
+        let script = try Script(vocabSize: 16) { tokens, position, _ in
             switch position {
             case 2: tokens[2] == mask ? (5, 0.9) : (mask, 0.9)
             case 3: (mask, 0.9)
@@ -75,7 +74,7 @@ private struct Units: Decodable {
     /// The block is full each time round, so every round costs one step of the budget, and the reference ends by
     /// itself.
     @Test func aCycleThroughAFullBlockIsTheReferences() throws {
-        let script = Script(vocabSize: 16) { tokens, position, _ in
+        let script = try Script(vocabSize: 16) { tokens, position, _ in
             position == 3 ? (tokens[3] == mask ? (5, 0.9) : (mask, 0.9)) : (7, 0.9)
         }
         var policy = Policy.speedy
@@ -88,7 +87,7 @@ private struct Units: Decodable {
     }
 
     @Test func lowestPositionWinsTies() throws {
-        let script = Script(vocabSize: 16) { _, _, _ in (3, 0.5) }
+        let script = try Script(vocabSize: 16) { _, _, _ in (3, 0.5) }
         let decoder = try decoder(script, .lowConfidence)
         try decoder.step()
         #expect(decoder.events.map(\.position) == [1])
@@ -97,7 +96,7 @@ private struct Units: Decodable {
 
     @Test func editsAreEventsWithReasons() throws {
         // Drafts 3 everywhere; sees 4 once nothing is masked.
-        let script = Script(vocabSize: 16) { tokens, _, _ in tokens.contains(mask) ? (3, 0.8) : (4, 0.8) }
+        let script = try Script(vocabSize: 16) { tokens, _, _ in tokens.contains(mask) ? (3, 0.8) : (4, 0.8) }
         let decoder = try decoder(script, genLength: 3, .quality)
         try decoder.step()
         #expect(decoder.events.map(\.kind) == [.unmask, .unmask, .unmask])
@@ -113,7 +112,7 @@ private struct Units: Decodable {
 
     @Test func endOfSequenceStopsAndCuts() throws {
         // Block 0 holds positions 1 to 3; the end comes at 2.
-        let script = Script(vocabSize: 16) { _, position, _ in position == 2 ? (end, 0.99) : (3, 0.99) }
+        let script = try Script(vocabSize: 16) { _, position, _ in position == 2 ? (end, 0.99) : (3, 0.99) }
         let early = try decoder(script, early: true, .quality)
         try early.run()
         #expect(early.output == [3, end] && early.finishReason == .eos)
@@ -126,7 +125,7 @@ private struct Units: Decodable {
     }
 
     @Test func anEndInThePromptIsNoEnd() throws {
-        let script = Script(vocabSize: 16) { _, _, _ in (3, 0.99) }
+        let script = try Script(vocabSize: 16) { _, _, _ in (3, 0.99) }
         for policy in [Policy.lowConfidence, .speedy] {
             let decoder = try decoder(script, prompt: [end, 1], genLength: 4, early: true, policy)
             try decoder.run()

@@ -12,8 +12,9 @@ import Testing
         var options = Decoder.Options()
         options.blockLength = rows.count
         options.genLength = rows.count
+        let script = try Script(logits: Self.vocab, threads: 2) { _, position, _ in rows[position] }
         return try Decoder(
-            Fixed(rows), compute: Compute(team: ThreadTeam(threads: 2)), maskID: Self.mask, eosIDs: [0], prompt: [],
+            CachedSequence(script, blockLength: rows.count), maskID: Self.mask, eosIDs: [0], prompt: [],
             options: options)
     }
 
@@ -57,10 +58,26 @@ import Testing
     @Test func aNotANumberAnywhereIsNoConfidence() throws {
         var rows = logits(2)
         rows[1][1100] = .nan
-        let decoder = try decoder(rows)
-        try decoder.forward()
-        let confidences = try #require(decoder.predictions).confidences
-        #expect(!confidences[0].isNaN)
-        #expect(confidences[1].isNaN)
+        let compute = Compute(team: ThreadTeam(threads: 2))
+        var confidence = Confidence(compute: compute, vocabSize: Self.vocab)
+        let tokens = try Buffer<Int32>(count: 2)
+        let confidences = try Buffer<Float>(count: 2)
+        try confidence.predict(
+            Rows(rows: rows), adjust: [LogitAdjustment(), LogitAdjustment()], cancellations: [],
+            tokens: tokens.pointer, confidences: confidences.pointer)
+        #expect(!confidences.pointer[0].isNaN)
+        #expect(confidences.pointer[1].isNaN)
+    }
+
+    /// Logits that are at hand.
+    private struct Rows: LogitSource {
+        let rows: [[Float]]
+        var vocabSize: Int { rows[0].count }
+
+        func logits(_ rows: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int) {
+            for (index, row) in rows.enumerated() {
+                for (column, token) in vocabulary.enumerated() { out[index * stride + column] = self.rows[row][token] }
+            }
+        }
     }
 }

@@ -16,7 +16,7 @@ import Testing
         let vocab = transformer.config.vocabSize
         let pages = try sequences.map { tokens in
             try (0..<(tokens.count + blockLength - 1) / blockLength).map { _ in
-                try Page(blockLength: blockLength, config: transformer.config, type: transformer.keyValues)
+                try Page(blockLength: blockLength, config: transformer.config, dtype: transformer.kvDType)
             }
         }
         var results = sequences.map { [UInt32](repeating: 0, count: $0.count * vocab) }
@@ -33,8 +33,9 @@ import Testing
             }
             let logits = try Buffer<Float>(count: rows.count * vocab)
             let states = try transformer.forward(
-                Batch(rows: rows, tables: pages.map { PageTable(pages: $0, blockLength: blockLength) }))
-            transformer.logits(states, 0..<states.count, 0..<vocab, into: logits.pointer, stride: vocab)
+                Batch(rows: rows, tables: pages.map { PageTable(pages: $0, blockLength: blockLength) }),
+                cancellations: [], observer: nil)
+            states.logits(0..<states.count, 0..<vocab, into: logits.pointer, stride: vocab)
             for (index, row) in rows.enumerated() {
                 for token in 0..<vocab {
                     results[row.sequence][row.position * vocab + token] =
@@ -56,8 +57,8 @@ import Testing
         try expectNoTraceOfCompany(model)
     }
 
-    @Test(arguments: Fixture.names, [Model.DType.bf16, .int8, .int4]) func norDoesItInPackedFormats(
-        _ name: String, _ dtype: Model.DType
+    @Test(arguments: Fixture.names, [NumberFormat.bf16, .int8, .int4]) func norDoesItInPackedFormats(
+        _ name: String, _ dtype: NumberFormat?
     ) throws {
         var options = Model.Options()
         options.threads = 2
@@ -66,8 +67,8 @@ import Testing
     }
 
     /// Of each type with matrices that the other usually goes with; in blocks of even and of odd length.
-    @Test(arguments: Fixture.names, [Model.DType.f32, .bf16]) func norOverKeysAndValuesOfEitherType(
-        _ name: String, _ type: Model.DType
+    @Test(arguments: Fixture.names, [NumberFormat.f32, .bf16]) func norOverKeysAndValuesOfEitherType(
+        _ name: String, _ type: NumberFormat
     ) throws {
         var options = Model.Options()
         options.threads = 2

@@ -8,7 +8,7 @@ import Testing
 /// Tests/python/test_trained_models.py.
 @Suite struct PrecisionTests {
     /// The same bits whatever the number of threads.
-    @Test(arguments: [Model.DType.bf16, .int8, .int4]) func threadsDoNotShow(_ dtype: Model.DType) throws {
+    @Test(arguments: [NumberFormat.bf16, .int8, .int4]) func threadsDoNotShow(_ dtype: NumberFormat?) throws {
         var options = Model.Options()
         options.dtype = dtype
         let all = try [1, 2, 3].map { threads in
@@ -26,7 +26,7 @@ import Testing
         let exact = try Model(path: folder, options: options)
         options.kvDType = .bf16
         let model = try Model(path: folder, options: options)
-        #expect(exact.kvDType == .f32 && model.kvDType == .bf16 && model.dtype == .auto)
+        #expect(exact.kvDType == .f32 && model.kvDType == .bf16 && model.dtype == nil)
         let ids = (0..<61).map { Int32($0 * 13 % model.config.vocabSize) }  // its last block is cut short
         let block = model.config.expertCapacity > 0 ? model.config.blockSize : 8
         let ours = try logits(model, ids, blockLength: block), theirs = try logits(exact, ids, blockLength: block)
@@ -35,7 +35,7 @@ import Testing
             .squareRoot()
         print("\(name): logits are \(off / size) off")
         #expect(off > 0 && off < 0.02 * size)
-        for dtype in [Model.DType.int8, .int4] {
+        for dtype in [NumberFormat.int8, .int4] {
             options.kvDType = dtype
             #expect(throws: LLaDAError.self) { _ = try Model(path: folder, options: options) }
         }
@@ -45,7 +45,7 @@ import Testing
         let folder = try Fixture("gqa_group").folder
         var options = Model.Options()
         for (dtype, expected) in [
-            (Model.DType.auto, Model.DType.f32), (.f32, .f32), (.bf16, .bf16), (.int8, .bf16), (.int4, .bf16),
+            (NumberFormat?.none, NumberFormat.f32), (.f32, .f32), (.bf16, .bf16), (.int8, .bf16), (.int4, .bf16),
         ] {
             options.dtype = dtype
             let model = try Model(path: folder, options: options)
@@ -68,7 +68,7 @@ import Testing
                 used[layer] = [0, 32].map { Set(routing.experts[$0 * routing.k..<($0 + 32) * routing.k]) }
             })
             let ids = (0..<64).map { Int32($0 * 13 % model.config.vocabSize) }
-            _ = try ids.withUnsafeBufferPointer { try sequence.forward($0, active: 0..<64, asOneBlock: false) }
+            try ids.withUnsafeBufferPointer { try sequence.prepare($0, active: 0..<64, asOneBlock: false).run() }
             #expect(!used.isEmpty)
             for experts in used.values.joined() { #expect(experts.count <= capacity) }
         }

@@ -17,7 +17,7 @@ import Testing
             let sequence = CachedSequence(model.transformer, blockLength: block)
             sequence.observer = Observer(routing: { routings[$0] = $2 })
             try tokens.withUnsafeBufferPointer { buffer in
-                _ = try sequence.forward(buffer, active: 0..<tokens.count, asOneBlock: false)
+                try sequence.prepare(buffer, active: 0..<tokens.count, asOneBlock: false).run()
             }
             for layer in model.config.firstKDenseReplace..<model.config.numHiddenLayers {
                 let routing = try #require(routings[layer])

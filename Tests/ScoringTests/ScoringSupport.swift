@@ -78,7 +78,7 @@ final class Noise {
     }
 
     func scores(
-        _ model: Model, blockLength: Int, everywhere: Bool = false, progress: ((Double) -> Bool)? = nil
+        _ model: Model, blockLength: Int, everywhere: Bool = false, progress: Progress? = nil
     ) throws -> Scores {
         var scores = Scores(
             logProbabilities: Array(repeating: 0, count: total), predictions: Array(repeating: 0, count: total),
@@ -105,7 +105,7 @@ final class Noise {
 }
 
 /// A conformance model, opened.
-func open(_ name: String, threads: Int = 1, dtype: Model.DType = .auto) throws -> Model {
+func open(_ name: String, threads: Int = 1, dtype: NumberFormat? = nil) throws -> Model {
     var options = Model.Options()
     options.threads = threads
     options.dtype = dtype

@@ -53,8 +53,8 @@ import Testing
     }
 
     /// Enough rows for several forwards, in which sequences and versions meet.
-    @Test(arguments: Fixture.names, [Model.DType.auto, .bf16, .int8, .int4])
-    func companyAndThreadsDoNotShow(_ name: String, _ dtype: Model.DType) throws {
+    @Test(arguments: Fixture.names, [nil, NumberFormat.bf16, .int8, .int4])
+    func companyAndThreadsDoNotShow(_ name: String, _ dtype: NumberFormat?) throws {
         let one = try open(name, dtype: dtype)
         let noise = Noise(lengths: [77, 150, 64], versions: 6, promptLength: 10, mask: mask(one))
         let together = try noise.scores(one, blockLength: block, everywhere: true)
@@ -129,13 +129,12 @@ import Testing
         let model = try open("gqa_group")
         let noise = Noise(lengths: [300], versions: 5, promptLength: 0, mask: mask(model))
         var fractions: [Double] = []
-        _ = try noise.scores(model, blockLength: block) {
-            fractions.append($0); return true
-        }
+        _ = try noise.scores(model, blockLength: block) { fractions.append($0) }
         #expect(
             fractions.count > 2 && fractions.last == 1 && zip(fractions, fractions.dropFirst()).allSatisfy { $0 < $1 })
-        #expect { try noise.scores(model, blockLength: block) { _ in false } } throws: {
-            ($0 as? LLaDAError)?.status == .stopped
+        let stop = LLaDAError(.stopped, "enough")
+        #expect(throws: stop) {
+            try noise.scores(model, blockLength: block) { (_) throws(LLaDAError) in throw stop }
         }
     }
 

@@ -44,7 +44,7 @@ import Testing
         /// The course goes on in `model`, opened anew.
         func check(_ model: Model, _ id: String, interfere: (Decoder) throws -> Void = { _ in }) throws {
             for (index, (bytes, hasPages, at, computed)) in taken.enumerated() {
-                let restored = try Decoder(model, restoring: bytes)
+                let restored = try model.restore(bytes)
                 #expect(try restored.snapshot(includingPages: hasPages) == bytes, "\(id)")
                 #expect(restored.computedPositions == 0)
                 var rest = Trace()
@@ -71,7 +71,7 @@ import Testing
 
     @Test(arguments: Run.models) func aRestoredDecoderGoesTheSameWay(_ name: String) throws {
         for run in try sample(name, 5) {
-            var course = Course(try Decoder(run.model(), prompt: run.prompt, options: run.options))
+            var course = Course(try run.model().decoder(prompt: run.prompt, options: run.options))
             try course.run()
             try course.check(run.model(threads: 2), run.id)
         }
@@ -87,7 +87,7 @@ import Testing
             policy.penaltyLambda = index % 2 == 0 ? 0 : 0.5
             policy.seed = UInt64.max - UInt64(index)
             run.override = policy
-            var course = Course(try Decoder(run.model(), prompt: run.prompt, options: run.options))
+            var course = Course(try run.model().decoder(prompt: run.prompt, options: run.options))
             try course.run()
             try course.check(run.model(), run.id)
         }
@@ -96,7 +96,7 @@ import Testing
     /// Bans, locks and edits that wait for the next events.
     @Test func whatTheHostDidIsKept() throws {
         for run in try sample("gqa_group", 11) {
-            var course = Course(try Decoder(run.model(), prompt: run.prompt, options: run.options))
+            var course = Course(try run.model().decoder(prompt: run.prompt, options: run.options))
             let interfere = { (decoder: Decoder) in
                 let forwards = decoder.forwards
                 let last = decoder.active.upperBound - 1
@@ -115,20 +115,19 @@ import Testing
     }
 
     /// Logits and candidates of the forward before, in the midst of a step and after it.
-    @Test(arguments: [Model.DType.auto, .bf16, .int8, .int4]) func theLastForwardIsKept(_ dtype: Model.DType) throws {
+    @Test(arguments: [nil, NumberFormat.bf16, .int8, .int4]) func theLastForwardIsKept(_ dtype: NumberFormat?) throws {
         var options = Model.Options()
         options.dtype = dtype
         options.threads = 2
         (options.maskTokenID, options.eosTokenIDs) = (127, [126])
         let model = try Model(path: Fixture.folder("gqa_group"), options: options)
         let run = try #require(try Run.all("gqa_group").first { $0.algo == "hf21" && $0.block_length == 8 })
-        let decoder = try Decoder(model, prompt: run.prompt, options: run.options)
+        let decoder = try model.decoder(prompt: run.prompt, options: run.options)
         try decoder.ban(5, at: nil, true)
         try decoder.step()
         try decoder.forward()
         for _ in 0..<2 {
-            let other = try Decoder(
-                Model(path: Fixture.folder("gqa_group"), options: options), restoring: decoder.snapshot())
+            let other = try Model(path: Fixture.folder("gqa_group"), options: options).restore(decoder.snapshot())
             let first = try #require(decoder.predictions).first
             for position in first..<first + 8 {
                 #expect(try Array(other.logits(at: position)) == Array(decoder.logits(at: position)))
@@ -154,27 +153,27 @@ import Testing
         options.blockLength = 8
         options.genLength = 16
         let prompt = (0..<40).map { Int32($0 % 90) }
-        let decoder = try Decoder(model, prompt: prompt, options: options)
+        let decoder = try model.decoder(prompt: prompt, options: options)
         try decoder.step()
         let bytes = try decoder.snapshot(includingPages: true)
         #expect(try bytes.count > decoder.snapshot().count)
-        let cache = try PrefixCache(model, maxBytes: 1 << 24)
+        let cache = try model.prefixCache(maxBytes: 1 << 24)
         let rest = try Trace.rest(of: decoder)
-        let first = try Decoder(model, restoring: bytes, prefixCache: cache)
+        let first = try model.restore(bytes, prefixCache: cache)
         #expect(try Trace.rest(of: first) == rest)
         #expect(cache.statistics.blocks >= 5 && first.reusedPositions == 0)
         let held = cache.statistics.bytes
-        let second = try Decoder(model, restoring: bytes, prefixCache: cache)
+        let second = try model.restore(bytes, prefixCache: cache)
         #expect(second.reusedPositions == 40 && cache.statistics.bytes == held)
         #expect(try Trace.rest(of: second) == rest)
         // A budget that cannot hold them says so.
-        let small = try PrefixCache(model, maxBytes: 100)
-        #expect(throws: LLaDAError.self) { try Decoder(model, restoring: bytes, prefixCache: small) }
+        let small = try model.prefixCache(maxBytes: 100)
+        #expect(throws: LLaDAError.self) { try model.restore(bytes, prefixCache: small) }
     }
 
     @Test func aFileIsWholeOrNotThere() throws {
         let run = try Run.all("mini_like")[0]
-        let decoder = try Decoder(run.model(), prompt: run.prompt, options: run.options)
+        let decoder = try run.model().decoder(prompt: run.prompt, options: run.options)
         try decoder.step()
         let folder = NSTemporaryDirectory() + "/llada-tests-" + UUID().uuidString
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -188,9 +187,9 @@ import Testing
         #expect(throws: LLaDAError.self) { try decoder.save(to: folder + "/no/where") }
         #expect(throws: LLaDAError.self) { try decoder.save(to: folder + "/a\u{0}") }
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["one"])
-        let rest = try Trace.rest(of: Decoder(run.model(), restoringFile: folder + "/one"))
+        let rest = try Trace.rest(of: run.model().restore(file: folder + "/one"))
         #expect(try rest == Trace.rest(of: decoder))
-        #expect(throws: LLaDAError.self) { try Decoder(run.model(), restoringFile: folder) }
-        #expect(throws: LLaDAError.self) { try Decoder(run.model(), restoringFile: folder + "/two") }
+        #expect(throws: LLaDAError.self) { try run.model().restore(file: folder) }
+        #expect(throws: LLaDAError.self) { try run.model().restore(file: folder + "/two") }
     }
 }

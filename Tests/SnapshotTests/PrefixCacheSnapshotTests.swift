@@ -20,7 +20,7 @@ import Testing
         options.genLength = 16
         options.policy = .speedy
         options.prefixCache = cache
-        return try Decoder(model, prompt: prompt, options: options)
+        return try model.decoder(prompt: prompt, options: options)
     }
 
     private func prompt(_ length: Int, _ seed: Int) -> [Int32] {
@@ -29,7 +29,7 @@ import Testing
 
     /// Two conversations with one beginning, the second used last; another block length besides.
     private func filled(_ model: Model) throws -> PrefixCache {
-        let cache = try PrefixCache(model, maxBytes: 1 << 24)
+        let cache = try model.prefixCache(maxBytes: 1 << 24)
         try decoder(model, prompt(24, 1) + prompt(17, 2), cache).run()
         try decoder(model, prompt(24, 1) + prompt(26, 3), cache).run()
         try decoder(model, prompt(33, 1), cache, blockLength: 16).run()
@@ -43,7 +43,7 @@ import Testing
         let saved = try filled(first)
         try saved.save(to: path)
         let second = try model()
-        let cache = try PrefixCache(second, maxBytes: 1 << 24)
+        let cache = try second.prefixCache(maxBytes: 1 << 24)
         let count = try cache.load(from: path)
         #expect(cache.statistics.blocks == saved.statistics.blocks && cache.statistics.bytes == saved.statistics.bytes)
         #expect(cache.statistics.pinnedBlocks == 3 && count > 8 * cache.statistics.blocks)
@@ -65,7 +65,7 @@ import Testing
     @Test func whatIsThereStays() throws {
         let model = try model()
         try filled(model).save(to: path)
-        let cache = try PrefixCache(model, maxBytes: 1 << 24)
+        let cache = try model.prefixCache(maxBytes: 1 << 24)
         try decoder(model, prompt(24, 1) + prompt(17, 2), cache).run()
         let before = cache.statistics
         let count = try cache.load(from: path)
@@ -86,13 +86,13 @@ import Testing
         let block = saved.statistics.bytes / (saved.statistics.blocks + 3)
         var last = 0
         for maxBytes in stride(from: block, through: saved.statistics.bytes, by: block) {
-            let cache = try PrefixCache(model, maxBytes: maxBytes)
+            let cache = try model.prefixCache(maxBytes: maxBytes)
             let count = try cache.load(from: path)
             #expect(cache.statistics.bytes <= maxBytes && count >= last)
             #expect(cache.statistics.pinnedBlocks == min(3, cache.statistics.blocks))
             last = count
         }
-        let cache = try PrefixCache(model, maxBytes: saved.statistics.bytes)
+        let cache = try model.prefixCache(maxBytes: saved.statistics.bytes)
         let own = try decoder(model, prompt(40, 90), cache)
         try own.forward()
         let held = cache.statistics.blocks
@@ -103,21 +103,21 @@ import Testing
 
     @Test func anEmptyOneIsOneAsWell() throws {
         let model = try model()
-        let cache = try PrefixCache(model, maxBytes: 1 << 20)
+        let cache = try model.prefixCache(maxBytes: 1 << 20)
         try cache.save(to: path)
         #expect(try cache.load(from: path) == 0)
     }
 
     @Test func whatIsNoCacheIsRefused() throws {
         let model = try model()
-        let cache = try PrefixCache(model, maxBytes: 1 << 24)
+        let cache = try model.prefixCache(maxBytes: 1 << 24)
         try decoder(model, [1, 2, 3], nil).save(to: path)
         #expect(throws: LLaDAError.self) { try cache.load(from: path) }
         try filled(model).save(to: path)
         #expect(throws: LLaDAError.self) {
-            try PrefixCache(Run.all("mini_like")[0].model(), maxBytes: 1 << 24).load(from: path)
+            try Run.all("mini_like")[0].model().prefixCache(maxBytes: 1 << 24).load(from: path)
         }
-        #expect(throws: LLaDAError.self) { try Decoder(model, restoringFile: path) }
+        #expect(throws: LLaDAError.self) { try model.restore(file: path) }
         #expect(throws: LLaDAError.self) { try cache.load(from: path + "x") }
     }
 
@@ -148,7 +148,7 @@ import Testing
             let sum = damaged.withUnsafeBytes { Checksum.of(UnsafeRawBufferPointer(rebasing: $0.dropLast(8))) }
             damaged.replaceSubrange((damaged.count - 8)..., with: withUnsafeBytes(of: sum.littleEndian) { Array($0) })
             try Data(damaged).write(to: URL(fileURLWithPath: path))
-            let cache = try PrefixCache(model, maxBytes: 1 << 24)
+            let cache = try model.prefixCache(maxBytes: 1 << 24)
             do {
                 _ = try cache.load(from: path)
                 try decoder(model, prompt(24, 1) + prompt(26, 3), cache).step()

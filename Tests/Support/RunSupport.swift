@@ -70,12 +70,12 @@ package struct Run: Decodable, Sendable {
         return options
     }
 
-    package func model(threads: Int = 1, keyValues: Model.DType = .auto) throws -> Model {
+    package func model(threads: Int = 1, kvDType: NumberFormat? = nil) throws -> Model {
         var options = Model.Options()
         options.maskTokenID = mask_id
         options.eosTokenIDs = [eos_id]
         options.threads = threads
-        options.kvDType = keyValues
+        options.kvDType = kvDType
         return try Model(path: Fixture.folder(String(id.split(separator: "/")[0])), options: options)
     }
 }

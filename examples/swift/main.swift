@@ -15,7 +15,7 @@ guard let chat = model.chatTemplate, let tokenizer = model.tokenizer else {
 var options = Decoder.Options()
 options.policy = .speedy
 let prompt = try chat.encode([ChatMessage(role: .user, content: CommandLine.arguments[2])])
-let decoder = try Decoder(model, prompt: prompt, options: options)
+let decoder = try model.decoder(prompt: prompt, options: options)
 
 while let events = try decoder.next() {
     let changes = try events.map { event in

@@ -1,16 +1,8 @@
-/// The types of stored weights that the engine reads.
-package enum TensorType: Sendable {
-    case f32, f16, bf16
-    /// Where the config says how it is scaled.
-    case f8E4M3
-    /// Bytes; what they mean is known to who asks for them.
-    case u8
-}
-
 /// A tensor's bytes in an open checkpoint, row-major, little-endian.
 package struct Tensor: @unchecked Sendable {  // the bytes behind `base` are never written
     package let name: String
-    package let type: TensorType
+    /// Nil: bytes, whose meaning who asks for them knows.
+    package let dtype: NumberFormat?
     package let shape: [Int]
     /// Not necessarily aligned to its type: the format promises nothing.
     package let base: UnsafeRawPointer
@@ -19,10 +11,10 @@ package struct Tensor: @unchecked Sendable {  // the bytes behind `base` are nev
     package let owner: MappedFile
 
     package init(
-        name: String, type: TensorType, shape: [Int], base: UnsafeRawPointer, byteCount: Int, owner: MappedFile
+        name: String, dtype: NumberFormat?, shape: [Int], base: UnsafeRawPointer, byteCount: Int, owner: MappedFile
     ) {
         self.name = name
-        self.type = type
+        self.dtype = dtype
         self.shape = shape
         self.base = base
         self.byteCount = byteCount
@@ -56,13 +48,13 @@ package final class Checkpoint: Sendable {
     /// Opens the folder `path`. With `mapped` false everything is read into memory first; only then can opening take
     /// long. `progress` is told the part done, from 0 to 1, and ends the work by throwing.
     package static func open(
-        _ path: String, mapped: Bool = true, progress: ((Double) throws(LLaDAError) -> Void)? = nil
+        _ path: String, mapped: Bool = true, progress: Progress? = nil
     ) throws(LLaDAError) -> Checkpoint {
         try Checkpoint(path, mapped: mapped, progress: progress)
     }
 
     private init(
-        _ path: String, mapped: Bool, progress: ((Double) throws(LLaDAError) -> Void)?
+        _ path: String, mapped: Bool, progress: Progress?
     ) throws(LLaDAError) {
         // "" + "/config.json" would be a file of the root folder.
         if path.isEmpty { throw LLaDAError(.io, "the path of the checkpoint is empty") }
@@ -104,7 +96,7 @@ package final class Checkpoint: Sendable {
     }
 
     private static func load(
-        _ names: [JSONString], in folder: String, mapped: Bool, _ progress: ((Double) throws(LLaDAError) -> Void)?
+        _ names: [JSONString], in folder: String, mapped: Bool, _ progress: Progress?
     ) throws(LLaDAError) -> [Shard] {
         var shards: [Shard] = []
         for name in names {
@@ -157,23 +149,17 @@ package final class Checkpoint: Sendable {
     /// The tensor of this name, which must have this shape and a type the engine reads.
     package func tensor(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor {
         try find(name, shape: shape, "F32, F16 or BF16") {
-            switch $0 {
-            case .f32: .f32
-            case .f16: .f16
-            case .bf16: .bf16
-            case .f8E4M3 where config.blockFP8 != nil: .f8E4M3
-            default: nil
-            }
+            $0.numberFormat != nil && ($0 != .f8E4M3 || config.blockFP8 != nil)
         }
     }
 
     /// The tensor of this name, which must have this shape and be of bytes.
     package func bytes(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor {
-        try find(name, shape: shape, "U8") { $0 == .u8 ? .u8 : nil }
+        try find(name, shape: shape, "U8") { $0 == .u8 }
     }
 
     private func find(
-        _ name: String, shape: [Int], _ expected: String, _ type: (SafetensorsType) -> TensorType?
+        _ name: String, shape: [Int], _ expected: String, _ isExpected: (SafetensorsType) -> Bool
     ) throws(LLaDAError) -> Tensor {
         let key = JSONString(name)
         guard let found = stored[key] else {
@@ -185,7 +171,7 @@ package final class Checkpoint: Sendable {
                 .tensor, file: found.fileName, key: "tensor \(entry.name.quoted): \(what)", found: text,
                 expected: expected)
         }
-        guard let type = type(entry.type) else {
+        guard isExpected(entry.type) else {
             throw mismatch("dtype", found: entry.type.rawValue, expected: expected)
         }
         if entry.shape != shape { throw mismatch("shape", found: "\(entry.shape)", expected: "\(shape)") }
@@ -195,7 +181,8 @@ package final class Checkpoint: Sendable {
         }
         _ = asked.withLock { $0.insert(key) }
         return Tensor(
-            name: name, type: type, shape: shape, base: start + entry.bytes.lowerBound, byteCount: entry.bytes.count,
+            name: name, dtype: entry.type.numberFormat, shape: shape, base: start + entry.bytes.lowerBound,
+            byteCount: entry.bytes.count,
             owner: found.file)
     }
 

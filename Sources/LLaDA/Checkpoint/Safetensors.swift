@@ -87,6 +87,17 @@ package enum SafetensorsType: String, Sendable, CaseIterable {
         "F8_E4M3FNUZ"
     case f16 = "F16", bf16 = "BF16", f32 = "F32", f64 = "F64", c64 = "C64"
 
+    /// What the engine computes with, or from; nil for all others, bytes among them.
+    package var numberFormat: NumberFormat? {
+        switch self {
+        case .f32: .f32
+        case .f16: .f16
+        case .bf16: .bf16
+        case .f8E4M3: .f8E4M3
+        default: nil
+        }
+    }
+
     package var bits: Int {
         switch self {
         case .f4: 4

@@ -1,7 +1,7 @@
 import Kernels
 
 /// From logits to predictions: for each active position the token and how sure the model is of it.
-struct Confidence {
+package struct Confidence {
     let compute: Compute
     let vocabSize: Int
 
@@ -9,33 +9,15 @@ struct Confidence {
     private var peakScratch = Scratch<Peak>()  // [tiles, rows]
     private var rowScratch = Scratch<Float>()  // [threads, vocab]
 
-    init(compute: Compute, vocabSize: Int) {
+    package init(compute: Compute, vocabSize: Int) {
         self.compute = compute
         self.vocabSize = vocabSize
     }
 
-    /// What a row's logits go through before they are judged: tokens taken out, and one made less likely.
-    struct Adjustment {
-        var banned: [Int32] = []
-        var penalty: (token: Int32, amount: Float)?
-
-        var isEmpty: Bool { banned.isEmpty && penalty == nil }
-
-        /// row: logits of `vocabulary`
-        func apply(to row: UnsafeMutablePointer<Float>, _ vocabulary: Range<Int>) {
-            if let penalty, vocabulary.contains(Int(penalty.token)) {
-                row[Int(penalty.token) - vocabulary.lowerBound] -= penalty.amount
-            }
-            for token in banned where vocabulary.contains(Int(token)) {
-                row[Int(token) - vocabulary.lowerBound] = -.infinity
-            }
-        }
-    }
-
     /// The most likely token of each row and its probability. Ends early, with nothing, if one of `cancellations` is asked
     /// for.  tokens, confidences: [adjust.count]
-    mutating func predict(
-        _ source: any LogitSource, adjust: [Adjustment], cancellations: [Cancellation],
+    package mutating func predict(
+        _ source: any LogitSource, adjust: [LogitAdjustment], cancellations: [Cancellation],
         tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
     ) throws(LLaDAError) {
         let rows = adjust.count
@@ -58,7 +40,7 @@ struct Confidence {
     /// With a sampler, confidence is that of the token drawn in the distribution it was drawn from; `uniform` gives each
     /// row its number.  logits: [adjust.count, vocab];  tokens, confidences: [adjust.count]
     mutating func draw(
-        _ sampler: Sampler, logits: UnsafePointer<Float>, adjust: [Adjustment], uniform: (Int) -> Double,
+        _ sampler: Sampler, logits: UnsafePointer<Float>, adjust: [LogitAdjustment], uniform: (Int) -> Double,
         tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
     ) throws(LLaDAError) {
         let scratch = try rowScratch.reserve(compute.team.size * vocabSize)
@@ -76,7 +58,8 @@ struct Confidence {
     }
 
     /// The `count` most likely tokens of one row, best first, ties by lower id; fewer if the others are banned.
-    func candidates(_ logits: UnsafePointer<Float>, _ adjustment: Adjustment, count: Int) throws(LLaDAError) -> [Decoder
+    func candidates(_ logits: UnsafePointer<Float>, _ adjustment: LogitAdjustment, count: Int) throws(LLaDAError)
+        -> [Decoder
         .Candidate]
     {
         let copy = try Buffer<Float>(count: vocabSize)

@@ -3,18 +3,15 @@ extension Decoder {
     /// Keeps, from the next forward on, what the experts' routers choose and what the layers give, for the positions that are
     /// denoised. Neither: nothing any more. Counts of experts begin at 0.
     public func watch(routing: Bool, hidden: Bool) throws(LLaDAError) {
-        let sequence = try sequence("watch")
         sequence.watch =
             routing || hidden
-            ? ModelWatch(routing: routing, hidden: hidden, sequence.transformer.config) : nil
+            ? ModelWatch(routing: routing, hidden: hidden, config) : nil
     }
 
     /// Of the last forward, for each of its positions, what a layer's router chose: experts, increasing, and their weights,
     /// both [positions, num_experts_per_tok].
     public func routing(layer: Int) throws(LLaDAError) -> (experts: [Int32], weights: [Float]) {
-        let sequence = try sequence("routing")
         guard let routing = try watched("routing", \.keepsRouting).routing(layer: layer) else {
-            let config = sequence.transformer.config
             throw LLaDAError(
                 .invalidArgument,
                 "layer is \(layer); expected one with experts, \(config.firstKDenseReplace) to \(config.numHiddenLayers - 1)"
@@ -25,17 +22,16 @@ extension Decoder {
 
     /// Of the last forward, for each of its positions, what a layer gave: [positions, hidden_size].
     public func hidden(layer: Int) throws(LLaDAError) -> [Float] {
-        let sequence = try sequence("hidden")
         guard let hidden = try watched("hidden", \.keepsHidden).hidden(layer: layer) else {
             throw LLaDAError(
-                .invalidArgument, "layer is \(layer); expected 0 to \(sequence.transformer.config.numHiddenLayers - 1)")
+                .invalidArgument, "layer is \(layer); expected 0 to \(config.numHiddenLayers - 1)")
         }
         return hidden
     }
 
     /// How many positions each expert has had in the forwards since `watch`: [num_hidden_layers, num_experts].
     public func expertUsage() throws(LLaDAError) -> [UInt64] {
-        guard let watch = try sequence("expert_usage").watch, watch.keepsRouting else {
+        guard let watch = sequence.watch, watch.keepsRouting else {
             throw Self.notWatched("expert_usage")
         }
         return watch.usage
@@ -44,19 +40,14 @@ extension Decoder {
     /// Switches an expert of a layer off, or on again, for this decoder and those forked from it. Keys and values are computed
     /// anew. Not where they are shared through a prefix cache.
     public func disableExpert(_ expert: Int, layer: Int, _ isDisabled: Bool = true) throws(LLaDAError) {
-        try sequence("disable_expert").setExpert(layer: layer, expert: expert, isDisabled: isDisabled)
+        try sequence.setExpert(layer: layer, expert: expert, isDisabled: isDisabled)
     }
 
-    private func sequence(_ call: String) throws(LLaDAError) -> CachedSequence {
-        guard let sequence = denoiser as? CachedSequence else {
-            throw LLaDAError(.unsupported, "\(call): there is no model behind this decoder")
-        }
-        return sequence
-    }
+    private var config: ModelConfig { sequence.denoiser.config }
 
     private func watched(_ call: String, _ kind: (ModelWatch) -> Bool) throws(LLaDAError) -> ModelWatch {
-        guard let watch = try sequence(call).watch, kind(watch) else { throw Self.notWatched(call) }
-        guard !forwarded.isEmpty, watch.isFilled else {
+        guard let watch = sequence.watch, kind(watch) else { throw Self.notWatched(call) }
+        guard !state.predictions.positions.isEmpty, watch.isFilled else {
             throw LLaDAError(.state, "\(call): there was no forward since watch was called")
         }
         return watch

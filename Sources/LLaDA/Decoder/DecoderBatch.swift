@@ -5,19 +5,10 @@ public enum DecoderBatch {
     public static func forward(_ decoders: [Decoder]) throws(LLaDAError) {
         try check(decoders)
         for decoder in decoders { try decoder.checkUnfinished("forward") }
-        let sequences = decoders.compactMap { $0.denoiser as? CachedSequence }
-        guard sequences.count == decoders.count else {  // scripts
-            for decoder in decoders { try decoder.forward() }
-            return
-        }
-        var waiting: [Member] = []
-        for (decoder, sequence) in zip(decoders, sequences) { waiting.append(try Member(decoder, sequence)) }
-        let ahead = waiting.flatMap(\.plan.ahead)
-        for range in ForwardPlan.forwards(ahead) { _ = try ForwardPlan.run(Array(ahead[range])) }
-        let last = waiting.map(\.plan.last)
-        for range in ForwardPlan.forwards(last) {
-            guard let states = try ForwardPlan.run(Array(last[range])) else { continue }
-            try finish(Array(waiting[range]), states)
+        var pending: [Pending] = []
+        for decoder in decoders { pending.append(try decoder.prepareForward()) }
+        try Pending.run(pending) { (range, states) throws(LLaDAError) in
+            try finish(decoders[range], ahead: pending[range].map(\.aheadCount), states)
         }
     }
 
@@ -31,9 +22,9 @@ public enum DecoderBatch {
 
     /// Steps all to their ends, no more than `mostInFlight` at a time: where one has finished, the next one joins, in their
     /// order. What finishes gives its keys and values back, or leaves them to its prefix cache. `afterStep` is called for
-    /// each decoder after each of its steps; where it returns false, all stop, with `.stopped`; a later run goes on from there.
+    /// each decoder after each of its steps; what it throws stops all, and is thrown; a later run goes on from there.
     public static func run(
-        _ decoders: [Decoder], mostInFlight: Int = .max, _ afterStep: ((Decoder) -> Bool)? = nil
+        _ decoders: [Decoder], mostInFlight: Int = .max, _ afterStep: ((Decoder) throws(LLaDAError) -> Void)? = nil
     ) throws(LLaDAError) {
         try check(decoders)
         guard mostInFlight > 0 else {
@@ -43,63 +34,52 @@ public enum DecoderBatch {
             let working = Array(decoders.lazy.filter { !$0.isFinished }.prefix(mostInFlight))
             if working.isEmpty { return }
             try step(working)
-            var goesOn = true
+            var stop: LLaDAError?
             for decoder in working {
-                if let afterStep, !afterStep(decoder) { goesOn = false }
-                if decoder.isFinished { decoder.denoiser.reset() }
+                do throws(LLaDAError) { try afterStep?(decoder) } catch { stop = stop ?? error }
+                if decoder.isFinished { decoder.sequence.reset() }
             }
-            if !goesOn { throw LLaDAError(.stopped, "the step callback asked to stop") }
-        }
-    }
-
-    /// A decoder whose forward is at work.
-    private struct Member {
-        let decoder: Decoder
-        let sequence: CachedSequence
-        let plan: ForwardPlan
-
-        init(_ decoder: Decoder, _ sequence: CachedSequence) throws(LLaDAError) {
-            self.decoder = decoder
-            self.sequence = sequence
-            try decoder.beginForward()
-            plan = try sequence.plan(decoder.canvas, active: decoder.active, asOneBlock: decoder.isWindow)
+            if let stop { throw stop }
         }
     }
 
     /// Predictions of those that ran together.
-    private static func finish(_ members: [Member], _ states: FinalStates) throws(LLaDAError) {
-        let before = members.map { member in
-            member.sequence.share(member.decoder.canvas, upTo: member.plan.settled)
-            return member.decoder.endForward(ahead: member.plan.ahead.count)
-        }
+    private static func finish(
+        _ decoders: ArraySlice<Decoder>, ahead: [Int], _ states: FinalStates
+    ) throws(LLaDAError) {
+        for (decoder, ahead) in zip(decoders, ahead) { decoder.noteAhead(ahead) }
+        let before = decoders.map(\.state)
         do throws(LLaDAError) {
-            try predict(members, states)
-            for member in members { member.decoder.phase = .forwarded }
+            for decoder in decoders { decoder.noteForward() }
+            try predict(decoders, states)
         } catch {
-            for (member, before) in zip(members, before) { member.decoder.undoForward(before) }
+            // A forward without predictions is none: it can be done again.
+            for (decoder, before) in zip(decoders, before) { decoder.state = before }
             throw error
         }
+        for decoder in decoders { decoder.state.phase = .forwarded }
     }
 
     /// Of those that take the most likely token all at once; drawing is done one by one.
-    private static func predict(_ members: [Member], _ states: FinalStates) throws(LLaDAError) {
-        guard members.allSatisfy({ $0.decoder.options.policy.temperature == 0 }), let first = members.first else {
-            for member in members { try member.decoder.predict(cancellations: [member.decoder.cancellation]) }
+    private static func predict(_ decoders: ArraySlice<Decoder>, _ states: FinalStates) throws(LLaDAError) {
+        guard decoders.count > 1, decoders.allSatisfy({ $0.state.options.policy.temperature == 0 }),
+            let first = decoders.first
+        else {
+            for decoder in decoders { try decoder.predict(cancellations: [decoder.cancellation]) }
             return
         }
+        let adjustments = decoders.map { $0.adjustments() }
         let tokens = try Buffer<Int32>(count: states.count)
         let confidences = try Buffer<Float>(count: states.count)
-        try first.decoder.confidence.predict(
-            StateLogits(transformer: first.sequence.transformer, states: states),
-            adjust: members.flatMap(\.decoder.adjustments),
-            cancellations: members.map(\.decoder.cancellation), tokens: tokens.pointer, confidences: confidences.pointer
-        )
+        try first.confidence.predict(
+            states, adjust: adjustments.flatMap { $0 }, cancellations: decoders.map(\.cancellation),
+            tokens: tokens.pointer, confidences: confidences.pointer)
         var start = 0
-        for member in members {
-            let count = member.decoder.forwarded.count
-            member.decoder.predictedTokens.pointer.update(from: tokens.pointer + start, count: count)
-            member.decoder.predictedConfidences.pointer.update(from: confidences.pointer + start, count: count)
-            start += count
+        for (decoder, adjustments) in zip(decoders, adjustments) {
+            let place = try decoder.state.predictions.begin(decoder.state.active, adjustments)
+            place.tokens.update(from: tokens.pointer + start, count: adjustments.count)
+            place.confidences.update(from: confidences.pointer + start, count: adjustments.count)
+            start += adjustments.count
         }
     }
 
@@ -107,8 +87,7 @@ public enum DecoderBatch {
         guard Set(decoders.map(ObjectIdentifier.init)).count == decoders.count else {
             throw LLaDAError(.invalidArgument, "a decoder is there twice; expected each once")
         }
-        let sequences = decoders.compactMap { $0.denoiser as? CachedSequence }
-        if let first = sequences.first, !sequences.allSatisfy({ $0.transformer.isSame(as: first.transformer) }) {
+        guard decoders.allSatisfy({ $0.sequence.denoiser === decoders[0].sequence.denoiser }) else {
             throw LLaDAError(.invalidArgument, "the decoders are of different models; expected one")
         }
     }

@@ -41,11 +41,11 @@ extension Decoder {
             case remask
         }
 
-        public let position: Int
-        public let kind: Kind
-        public let oldToken: Int32
-        public let newToken: Int32
-        public let confidence: Float
-        public let reason: Reason
+        public internal(set) var position: Int
+        public internal(set) var kind: Kind
+        public internal(set) var oldToken: Int32
+        public internal(set) var newToken: Int32
+        public internal(set) var confidence: Float
+        public internal(set) var reason: Reason
     }
 }

@@ -7,7 +7,7 @@ struct Attention {
     let compute: Compute
     let rotary: Rotary
     /// Of all pages.
-    let keyValues: KeyValueType
+    let kvDType: NumberFormat
 
     /// Scores are computed for this many queries and about this many keys at a time: they, and the keys and values they
     /// are of, stay in the cache of a core however long the context is.
@@ -97,10 +97,9 @@ struct Attention {
         let longest = batch.runs.reduce(0) { max($0, $1.count) }
         let keyTile = keyTiles.max() ?? 0
         let size =
-            switch keyValues {
-            case .f32: SoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: heads * longest)
-            case .bf16: HalfSoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: heads * longest)
-            }
+            kvDType == .bf16
+            ? HalfSoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: heads * longest)
+            : SoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: heads * longest)
         let scratch = try work.attention.reserve(compute.team.size * size)  // [threads, size]
         compute.team.forEach(batch.runs.count * tasks) { task, worker in
             let run = batch.runs[task / tasks]
@@ -112,13 +111,10 @@ struct Attention {
                 keyTile: keyTile)
             let scratch = scratch + worker * size
             let sum: any TileSum =
-                switch keyValues {
-                case .f32: SoftmaxSum(cached, compute.kernels, scratch: scratch)
-                case .bf16:
-                    HalfSoftmaxSum(
-                        cached, compute.attention, visibleEnd: row.visibleEnd, queries: heads * run.count,
-                        scratch: scratch)
-                }
+                kvDType == .bf16
+                ? HalfSoftmaxSum(
+                    cached, compute.attention, visibleEnd: row.visibleEnd, queries: heads * run.count, scratch: scratch)
+                : SoftmaxSum(cached, compute.kernels, scratch: scratch)
             for first in stride(from: 0, to: row.visibleEnd, by: keyTile) {
                 let keys = first..<min(first + keyTile, row.visibleEnd)
                 for head in firstHead..<firstHead + heads {

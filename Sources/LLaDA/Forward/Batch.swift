@@ -18,17 +18,6 @@ package struct Row {
     }
 }
 
-/// Where a sequence's keys and values are: page i holds positions i * blockLength ..< (i + 1) * blockLength.
-package struct PageTable {
-    package let pages: [Page]
-    package let blockLength: Int
-
-    package init(pages: [Page], blockLength: Int) {
-        self.pages = pages
-        self.blockLength = blockLength
-    }
-}
-
 /// What one forward computes: rows of any sequences, blocks and purposes, and where each sequence's keys and values are.
 ///
 /// Rows of a sequence stand together, by increasing position. A row's keys and values are written to its sequence's
@@ -40,7 +29,10 @@ package struct Batch {
     /// One a sequence; none if no sequence has one.
     let expertMasks: [ExpertMask?]
     /// Consecutive rows that see the same keys: usually one block each.
-    let runs: [Range<Int>]
+    package let runs: [Range<Int>]
+
+    /// Rows of a forward when many wait: whole blocks, so that activations stay bounded.
+    package static func mostRows(blockLength: Int) -> Int { max(blockLength, 512 / blockLength * blockLength) }
 
     package init(rows: [Row], tables: [PageTable], expertMasks: [ExpertMask?] = []) {
         self.rows = rows

@@ -36,7 +36,7 @@ struct Experts {
         observer?.finished?(.experts)
         if let shared = weights.shared {
             let y = try work.shared.reserve(rows * hidden)  // [rows, hidden]
-            try FeedForward(compute: compute)(x, rows: rows, shared, &work, out: y)
+            try DenseFeedForward(compute: compute)(x, rows: rows, shared, &work, out: y)
             compute.team.forEach(rows) { row, _ in kernels.axpy(1, y + row * hidden, hidden, out + row * hidden) }
             observer?.finished?(.shared)
         }
@@ -101,24 +101,5 @@ struct Experts {
             let h = compute.operand(gate, rows: places.count, for: weights.down, into: input + piece * x.stride)
             compute.tile(h, weights.down, 0..<hidden, results + places.lowerBound * hidden, stride: hidden)
         }
-    }
-}
-
-/// A dense feed-forward: that of the first layers, and the shared expert.
-struct FeedForward {
-    let compute: Compute
-
-    /// out = down(silu(gate x) * up x);  x, out: [rows, hidden]
-    func callAsFunction(
-        _ x: UnsafePointer<Float>, rows: Int, _ weights: FeedForwardWeights, _ work: inout Workspace,
-        out: UnsafeMutablePointer<Float>
-    ) throws(LLaDAError) {
-        let width = weights.gate.outputs
-        let h = try work.gate.reserve(rows * width)  // [rows, intermediate]
-        let up = try work.up.reserve(rows * width)  // [rows, intermediate]
-        let operand = try compute.operand(x, stride: weights.gate.inputs, rows: rows, for: weights.gate, &work.operand)
-        compute.gatedProduct(operand, weights, h, scratch: up)
-        let inner = try compute.operand(h, stride: width, rows: rows, for: weights.down, &work.operand)
-        compute.product(inner, weights.down, out, stride: weights.down.outputs)
     }
 }

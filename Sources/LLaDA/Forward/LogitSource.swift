@@ -50,15 +50,3 @@ extension LogitSource {
         }
     }
 }
-
-/// The logits of states that a forward left.
-struct StateLogits: LogitSource {
-    let transformer: Transformer
-    let states: FinalStates
-
-    var vocabSize: Int { transformer.config.vocabSize }
-
-    func logits(_ rows: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int) {
-        transformer.logits(states, rows, vocabulary, into: out, stride: stride)
-    }
-}

@@ -43,7 +43,7 @@ package struct ModelFingerprint: Sendable, Equatable {
             for angle in angles { note(UInt64(angle.bitPattern)) }
         }
         note(transformer.compute.blas == nil ? 0 : 1)  // it rounds otherwise
-        note("\(transformer.keyValues)")
+        note("\(transformer.kvDType)")
 
         let tensors = transformer.weights.tensors
         let stretches = max(1, min(Self.mostStretches, Self.usualStretches / max(tensors.count, 1)))
@@ -82,21 +82,6 @@ extension HeldTensor {
             } else {
                 start -= piece.count
             }
-        }
-    }
-}
-
-/// A value that is made when it is first asked for, by whoever asks.
-package final class Once<Value: Sendable>: Sendable {
-    private let value = Locked<Value?>(nil)
-
-    package init() {}
-
-    package func get(_ make: () -> Value) -> Value {
-        value.withLock { value in
-            let known = value ?? make()
-            value = known
-            return known
         }
     }
 }

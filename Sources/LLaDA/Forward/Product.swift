@@ -1,27 +1,5 @@
 import Kernels
 
-/// The arithmetic of a model and who does it: kernels, threads, and OpenBLAS if it was asked for.
-package struct Compute: Sendable {
-    package let kernels: llk_kernels
-    /// By format.
-    private let packed: [llk_packed_kernels]
-    /// Over keys and values in bf16.
-    let attention: llk_attention_kernels
-    package let team: ThreadTeam
-    /// Serves dense products with f32 weights, if there.
-    package let blas: OpenBLAS?
-
-    package init(isa: llk_isa = llk_best_isa(), team: ThreadTeam, blas: OpenBLAS? = nil) {
-        kernels = llk_get(isa).pointee
-        packed = [LLK_PACKED_BF16, LLK_PACKED_INT8, LLK_PACKED_INT4].map { llk_get_packed(isa, $0).pointee }
-        attention = llk_get_attention(isa).pointee
-        self.team = team
-        self.blas = blas
-    }
-
-    func kernels(_ format: llk_format) -> llk_packed_kernels { packed[Int(format.rawValue)] }
-}
-
 /// Activations as the matrices they are multiplied with want them: f32, or prepared for a packed format.
 struct Operand {
     fileprivate(set) var base: UnsafeRawPointer  // [rows], each of `stride` bytes

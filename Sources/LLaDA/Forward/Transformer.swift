@@ -4,35 +4,21 @@ import Kernels
 /// (spec: model.md, section 1).
 ///
 /// Immutable; any number of threads may run forwards, each over pages of its own.
-package struct Transformer: Sendable {
+package final class Transformer: Denoiser {
     package let config: ModelConfig
     package let weights: Weights
     package let compute: Compute
-    /// Of all pages it is given.
-    package let keyValues: KeyValueType
+    package let kvDType: NumberFormat
     let rotary: Rotary
     private let workspaces = WorkspacePool()
     private let knownFingerprint = Once<ModelFingerprint>()
 
-    package init(config: ModelConfig, weights: Weights, compute: Compute, keyValues: KeyValueType) {
+    package init(config: ModelConfig, weights: Weights, compute: Compute, kvDType: NumberFormat) {
         self.config = config
         self.weights = weights
         self.compute = compute
-        self.keyValues = keyValues
+        self.kvDType = kvDType
         rotary = Rotary(config)
-    }
-
-    /// Whether two values are of one opened model, so that what the one computed the other can go on from.
-    package func isSame(as other: Transformer) -> Bool { workspaces === other.workspaces }
-
-    /// Bytes of the keys and values of a block.
-    func pageSize(_ blockLength: Int) -> Int {
-        Page.byteCount(blockLength: blockLength, config: config, type: keyValues)
-    }
-
-    /// A page of this model's kind; see `Page.init`.
-    func makePage(_ blockLength: Int, _ budget: PageBudget? = nil) throws(LLaDAError) -> Page {
-        try Page(blockLength: blockLength, config: config, type: keyValues, budget: budget)
     }
 
     /// Made when first asked for.
@@ -41,7 +27,7 @@ package struct Transformer: Sendable {
     /// Runs `batch` and returns what `logits` wants to know of the rows that want logits, in their order. Ends at the next
     /// layer if one of `cancellations` is asked for; then pages hold part of what they should.
     package func forward(
-        _ batch: Batch, cancellations: [Cancellation] = [], observer: Observer? = nil
+        _ batch: Batch, cancellations: [Cancellation], observer: Observer?
     ) throws(LLaDAError) -> FinalStates {
         var work = try workspaces.take()
         defer { workspaces.giveBack(work) }
@@ -60,7 +46,7 @@ package struct Transformer: Sendable {
         try work.prepareAngles(batch.rows, rotary)
         embed(batch.rows, x)
 
-        let attention = Attention(config: config, compute: compute, rotary: rotary, keyValues: keyValues)
+        let attention = Attention(config: config, compute: compute, rotary: rotary, kvDType: kvDType)
         for (index, layer) in weights.layers.enumerated() {
             try Cancellation.check(cancellations)
             add(index > 0 ? delta : nil, rows, to: x, norm: layer.inputNorm, normed)
@@ -75,7 +61,7 @@ package struct Transformer: Sendable {
             observer?.finished?(.attention)
             switch layer.feedForward {
             case .dense(let weights):
-                try FeedForward(compute: compute)(normed, rows: rows, weights, &work, out: delta)
+                try DenseFeedForward(compute: compute)(normed, rows: rows, weights, &work, out: delta)
                 observer?.finished?(.dense)
             case .mixture(let weights):
                 try Experts(config: config, compute: compute)(
@@ -100,13 +86,8 @@ package struct Transformer: Sendable {
         return batch.keeping(wanted)
     }
 
-    /// out = logits of some of the rows of `states` for a stretch of the vocabulary.
-    /// out: [rows.count, stride >= vocabulary.count]
-    package func logits(
-        _ states: FinalStates, _ rows: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>,
-        stride: Int
-    ) {
-        compute.tile(states.operand(rows), weights.head, vocabulary, out - vocabulary.lowerBound, stride: stride)
+    package func finalStates(_ values: Buffer<Float>, rows: Int) throws(LLaDAError) -> FinalStates {
+        try FinalStates(values, rows: rows, head: weights.head, compute)
     }
 
     /// x[r] = embedding[token of r]
@@ -128,7 +109,7 @@ package struct Transformer: Sendable {
             compute.kernels.rms_norm(
                 row, weights.norm.base, hidden, Float(config.rmsNormEps), normed.pointer + index * hidden)
         }
-        return try FinalStates(normed, rows: wanted.count, for: weights.head, compute)
+        return try finalStates(normed, rows: wanted.count)
     }
 
     /// x += delta; y = norm of x.  x, delta, y: [rows, hidden]

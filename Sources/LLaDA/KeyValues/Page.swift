@@ -1,5 +1,4 @@
 import Kernels
-import Synchronization
 
 /// The keys and values of one block of one sequence, for all layers. A finished block's depend only on the tokens up
 /// to its end, so a page can be kept for as long as those stand, and be shared by all sequences that begin with them.
@@ -7,7 +6,8 @@ import Synchronization
 /// Whoever holds the only reference may write to it; a page that is shared never changes.
 package final class Page: @unchecked Sendable {
     package let blockLength: Int
-    package let type: KeyValueType
+    /// f32 or bf16.
+    package let dtype: NumberFormat
     private let storage: Buffer<UInt8>  // [layers, kvHeads, 2 (keys, values)] of keySize and valueSize bytes
     private let headDim: Int
     private let kvHeads: Int
@@ -17,25 +17,25 @@ package final class Page: @unchecked Sendable {
 
     /// `budget` has been charged with `byteCount`; it gets that back when the page goes.
     package init(
-        blockLength: Int, config: ModelConfig, type: KeyValueType, budget: PageBudget? = nil
+        blockLength: Int, config: ModelConfig, dtype: NumberFormat, budget: PageBudget? = nil
     ) throws(LLaDAError) {
         self.blockLength = blockLength
-        self.type = type
+        self.dtype = dtype
         headDim = config.headDim
         kvHeads = config.numKeyValueHeads
-        (keySize, valueSize) = Self.sizes(blockLength, headDim, type)
-        storage = try Buffer(count: Self.byteCount(blockLength: blockLength, config: config, type: type))
+        (keySize, valueSize) = Self.sizes(blockLength, headDim, dtype)
+        storage = try Buffer(count: Self.byteCount(blockLength: blockLength, config: config, dtype: dtype))
         self.budget = budget
         // What is never written must not bring other memory into a snapshot.
-        if type == .bf16, blockLength % 2 + headDim % 2 > 0 {
+        if dtype == .bf16, blockLength % 2 + headDim % 2 > 0 {
             storage.pointer.initialize(repeating: 0, count: storage.count)
         }
     }
 
     deinit { budget?.giveBack(storage.byteCount) }
 
-    static func byteCount(blockLength: Int, config: ModelConfig, type: KeyValueType) -> Int {
-        let (keys, values) = sizes(blockLength, config.headDim, type)
+    static func byteCount(blockLength: Int, config: ModelConfig, dtype: NumberFormat) -> Int {
+        let (keys, values) = sizes(blockLength, config.headDim, dtype)
         return config.numHiddenLayers * config.numKeyValueHeads * (keys + values)
     }
 
@@ -45,13 +45,12 @@ package final class Page: @unchecked Sendable {
     }
 
     /// Bytes of the keys and of the values of one head.
-    private static func sizes(_ blockLength: Int, _ headDim: Int, _ type: KeyValueType) -> (keys: Int, values: Int) {
-        switch type {
-        case .f32:
-            let size = blockLength * headDim * MemoryLayout<Float>.size
-            return (size, size)
-        case .bf16: return ((headDim + 1) / 2 * blockLength * pairSize, (blockLength + 1) / 2 * headDim * pairSize)
+    private static func sizes(_ blockLength: Int, _ headDim: Int, _ dtype: NumberFormat) -> (keys: Int, values: Int) {
+        if dtype == .bf16 {
+            return ((headDim + 1) / 2 * blockLength * pairSize, (blockLength + 1) / 2 * headDim * pairSize)
         }
+        let size = blockLength * headDim * MemoryLayout<Float>.size
+        return (size, size)
     }
 
     private static let pairSize = 2 * MemoryLayout<UInt16>.size
@@ -61,33 +60,28 @@ package final class Page: @unchecked Sendable {
     }
 
     /// Of a page in f32: [headDim, blockLength]. Scores of a query are then sums of rows, as its result is of values.
-    func keys(layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
+    package func keys(layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
         self.head(layer, head).assumingMemoryBound(to: Float.self)
     }
 
     /// Of a page in f32: [blockLength, headDim]
-    func values(layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
+    package func values(layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
         (self.head(layer, head) + keySize).assumingMemoryBound(to: Float.self)
     }
 
     /// Of a page in bf16: [ceil(headDim / 2), blockLength, 2]. The second half of an odd last pair is never used.
-    func halfKeys(layer: Int, head: Int) -> UnsafeMutablePointer<UInt16> {
+    package func halfKeys(layer: Int, head: Int) -> UnsafeMutablePointer<UInt16> {
         self.head(layer, head).assumingMemoryBound(to: UInt16.self)
     }
 
     /// Of a page in bf16: [ceil(blockLength / 2), headDim, 2], likewise.
-    func halfValues(layer: Int, head: Int) -> UnsafeMutablePointer<UInt16> {
+    package func halfValues(layer: Int, head: Int) -> UnsafeMutablePointer<UInt16> {
         (self.head(layer, head) + keySize).assumingMemoryBound(to: UInt16.self)
     }
 
     /// Writes key and value of the block's position `slot`.  key, value: [headDim]
-    func write(_ key: UnsafePointer<Float>, _ value: UnsafePointer<Float>, layer: Int, head: Int, slot: Int) {
-        switch type {
-        case .f32:
-            let column = keys(layer: layer, head: head) + slot
-            for index in 0..<headDim { column[index * blockLength] = key[index] }
-            (values(layer: layer, head: head) + slot * headDim).update(from: value, count: headDim)
-        case .bf16:
+    package func write(_ key: UnsafePointer<Float>, _ value: UnsafePointer<Float>, layer: Int, head: Int, slot: Int) {
+        if dtype == .bf16 {
             let column = halfKeys(layer: layer, head: head) + 2 * slot
             let row = halfValues(layer: layer, head: head) + slot / 2 * 2 * headDim + slot % 2
             withUnsafeTemporaryAllocation(of: UInt16.self, capacity: headDim) { halves in
@@ -97,20 +91,10 @@ package final class Page: @unchecked Sendable {
                 llk_f32_to_bf16(value, headDim, base)
                 for index in 0..<headDim { row[2 * index] = base[index] }
             }
+        } else {
+            let column = keys(layer: layer, head: head) + slot
+            for index in 0..<headDim { column[index * blockLength] = key[index] }
+            (values(layer: layer, head: head) + slot * headDim).update(from: value, count: headDim)
         }
     }
-}
-
-/// What pages may take, and do. It is charged by one at a time (`PrefixCache`), and given back to by anyone.
-package final class PageBudget: Sendable {
-    let limit: Int  // bytes
-    private let taken = Atomic<Int>(0)
-
-    init(limit: Int) { self.limit = limit }
-
-    var used: Int { taken.load(ordering: .relaxed) }
-
-    func charge(_ bytes: Int) { taken.add(bytes, ordering: .relaxed) }
-
-    func giveBack(_ bytes: Int) { taken.subtract(bytes, ordering: .relaxed) }
 }

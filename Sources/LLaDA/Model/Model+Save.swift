@@ -1,15 +1,15 @@
 extension Model {
     /// Writes a packed model to the folder `path`, which is made, or is there and empty. It opens as any checkpoint, and
-    /// without packing anything. `progress` is told the part done, 0 to 1; returning false ends the work with `.stopped`.
+    /// without packing anything. `progress` is told the part done, 0 to 1; what it throws ends the work, and is thrown.
     ///
     /// The folder gets the config and tokenizer files as they were when the model was opened; what the options of the
     /// opening said is not part of it. On an error nothing is left behind.
-    public func save(to path: String, progress: ((Double) -> Bool)? = nil) throws(LLaDAError) {
+    public func save(to path: String, progress: Progress? = nil) throws(LLaDAError) {
         try withPath(path) { (path) throws(LLaDAError) in try save(to: path, progress: progress) }
     }
 
-    package func save(to path: UnsafePointer<CChar>, progress: ((Double) -> Bool)?) throws(LLaDAError) {
-        guard case .packed(let format) = precision, let sideFiles else {
+    package func save(to path: UnsafePointer<CChar>, progress: Progress?) throws(LLaDAError) {
+        guard let dtype, let sideFiles else {
             throw LLaDAError(
                 .invalidArgument,
                 "the model is not packed, and its folder is all there is to save: open it as bf16, int8 or int4")
@@ -19,14 +19,12 @@ extension Model {
         let tensors = all.filter { Self.fillsLines($0) } + all.filter { !Self.fillsLines($0) }
         let header = SafetensorsHeader(
             tensors.map { .init(name: $0.name, type: $0.type, shape: $0.shape, byteCount: $0.byteCount) },
-            metadata: PackedFile.metadata(format, parameters: numParameters))
+            metadata: PackedFile.metadata(dtype, parameters: numParameters))
         let total = tensors.reduce(header.bytes.count) { $0 + $1.byteCount }
         var done = 0
         func advance(_ bytes: Int) throws(LLaDAError) {
             done += bytes
-            if let progress, !progress(Double(done) / Double(total)) {
-                throw LLaDAError(.stopped, "saving \(String(cString: path)) was stopped by the progress callback")
-            }
+            try progress?(Double(done) / Double(total))
         }
         let folder = try NewFolder(path)
         let name = Checkpoint.singleFileName.string

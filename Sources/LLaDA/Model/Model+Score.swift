@@ -4,11 +4,11 @@ extension Model {
     /// wrong, or with `everywhere` of every position after the prompt.
     ///
     /// Clean blocks are run once for all versions, and once for all sequences that begin with them. `progress` is told the
-    /// part done, 0 to 1, after each forward of about 512 positions; returning false ends the work with `.stopped`, and
-    /// then, as after any failure on the way, buffers hold part of the results.
+    /// part done, 0 to 1, after each forward of about 512 positions; what it throws ends the work, and is thrown. Then, as
+    /// after any failure on the way, buffers hold part of the results.
     public func score(
         _ sequences: [NoisedSequence], blockLength: Int = 32, everywhere: Bool = false, into out: ScoreBuffers,
-        progress: ((Double) -> Bool)? = nil
+        progress: Progress? = nil
     ) throws(LLaDAError) {
         try config.check(blockLength: blockLength, canvas: 0)
         var starts: [Int] = []  // of each sequence's positions in the buffers
@@ -40,9 +40,7 @@ extension Model {
                 out.entropies?[place] = Float(found.entropy)
             }
             rows += result.rowCount
-            if let progress, !progress(Double(rows) / Double(plan.rowCount)) {
-                throw LLaDAError(.stopped, "scoring was stopped by the progress callback")
-            }
+            try progress?(Double(rows) / Double(plan.rowCount))
         }
     }
 }

@@ -11,12 +11,12 @@ struct NoisyCleanPass {
 
     /// What one forward came to.
     struct Result {
-        let logits: StateLogits  // of the wanted rows
+        let logits: FinalStates  // of the wanted rows
         let wanted: [Wanted]
         let rowCount: Int
     }
 
-    private let transformer: Transformer
+    private let denoiser: any Denoiser
     private let plan: NoisyCleanPlan
     private let sequences: [NoisedSequence]
     private let everywhere: Bool
@@ -27,8 +27,8 @@ struct NoisyCleanPass {
     private var expired = 0
     private var noisyPages: [Page] = []  // of the forward at hand
 
-    init(_ transformer: Transformer, _ plan: NoisyCleanPlan, _ sequences: [NoisedSequence], everywhere: Bool) {
-        self.transformer = transformer
+    init(_ denoiser: any Denoiser, _ plan: NoisyCleanPlan, _ sequences: [NoisedSequence], everywhere: Bool) {
+        self.denoiser = denoiser
         self.plan = plan
         self.sequences = sequences
         self.everywhere = everywhere
@@ -79,9 +79,8 @@ struct NoisyCleanPass {
                 }
             }
         }
-        let states = try transformer.forward(Batch(rows: rows, tables: tables))
-        return Result(
-            logits: StateLogits(transformer: transformer, states: states), wanted: wanted, rowCount: rows.count)
+        let states = try denoiser.forward(Batch(rows: rows, tables: tables), cancellations: [], observer: nil)
+        return Result(logits: states, wanted: wanted, rowCount: rows.count)
     }
 
     private func table(_ path: ArraySlice<Int>, and noisy: Page? = nil) -> PageTable {
@@ -89,7 +88,7 @@ struct NoisyCleanPass {
     }
 
     private func makePage() throws(LLaDAError) -> Page {
-        try transformer.makePage(plan.blockLength)
+        try denoiser.makePage(plan.blockLength)
     }
 
     private mutating func giveUp(before sequence: Int) {

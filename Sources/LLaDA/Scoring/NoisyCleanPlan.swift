@@ -76,7 +76,7 @@ package struct NoisyCleanPlan {
 
     private mutating func add(_ block: Block, rows: Int) {
         rowCount += rows
-        if !forwards.isEmpty, rowsOfLast + rows <= CachedSequence.mostRows(blockLength: blockLength) {
+        if !forwards.isEmpty, rowsOfLast + rows <= Batch.mostRows(blockLength: blockLength) {
             forwards[forwards.count - 1].append(block)
             rowsOfLast += rows
         } else {

@@ -7,9 +7,10 @@ import Kernels
 /// its final tokens, and where no forward had them, its rows ride along in the next one (spec: decoding.md, section 8).
 /// Pages may be shared, with forks and through a prefix cache; one that is to be written and is shared gives way to a new one.
 package final class CachedSequence {
-    let transformer: Transformer
+    package let denoiser: any Denoiser
     let blockLength: Int
-    let cancellation: Cancellation?
+    /// Ends a forward that this sequence takes part in; may be used from any thread.
+    package let cancellation: Cancellation
     private let cache: PrefixCache?
     private var pages: [Page] = []
     /// The tokens of the pages that hold; an incomplete last block only ever counts as its own length.
@@ -18,30 +19,30 @@ package final class CachedSequence {
     private var sharedBlocks = 0
     /// Pages for a window that is run as one block: its keys and values are nobody else's.
     private var windowPages: [Page] = []
-    private var states: FinalStates?  // of the last forward
+    /// Of the last forward: they give the logits of its rows.
+    package private(set) var states: FinalStates?
     package var observer: Observer?
     package var watch: ModelWatch?
     package private(set) var expertMask: ExpertMask?
     package private(set) var computedPositions = 0
     package private(set) var reusedPositions = 0
 
-    /// Rows of a forward when many wait: whole blocks, so that activations stay bounded.
-    package static func mostRows(blockLength: Int) -> Int { max(blockLength, 512 / blockLength * blockLength) }
-
     package init(
-        _ transformer: Transformer, blockLength: Int, cache: PrefixCache? = nil, cancellation: Cancellation? = nil
+        _ denoiser: any Denoiser, blockLength: Int, cache: PrefixCache? = nil,
+        cancellation: Cancellation = Cancellation()
     ) {
-        self.transformer = transformer
+        self.denoiser = denoiser
         self.blockLength = blockLength
         self.cache = cache
         self.cancellation = cancellation
     }
 
-    /// What a forward over tokens[active], given all before, will run, with pages to write it to. `asOneBlock` lets the active
-    /// positions, of several blocks, see each other (spec: decoding.md, section 7).
-    func plan(
+    /// The first phase of a forward over tokens[active], given all before: which rows it will run, with pages to write to.
+    /// `asOneBlock` lets the active positions, of several blocks, see each other (spec: decoding.md, section 7). The second
+    /// phase is `Pending.run`, of this sequence alone or of several.
+    package func prepare(
         _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool
-    ) throws(LLaDAError) -> ForwardPlan {
+    ) throws(LLaDAError) -> Pending {
         states = nil
         var held = holding(tokens)
         if held < active.lowerBound { held += attach(tokens, held..<active.lowerBound) }
@@ -52,8 +53,8 @@ package final class CachedSequence {
         sharedBlocks = min(sharedBlocks, kept / blockLength)
         try makeWritable(kept..<max(kept, asOneBlock ? active.lowerBound : active.upperBound))
         // What is missing before the active positions goes first, in pieces, unless it fits into the same forward.
-        let piece = Self.mostRows(blockLength: blockLength)
-        var ahead: [ForwardPlan.Part] = []
+        let piece = Batch.mostRows(blockLength: blockLength)
+        var ahead: [Pending.Part] = []
         while active.upperBound - start > piece, active.lowerBound - start > 0 {
             let end = min(start + piece, active.lowerBound)
             ahead.append(part(tokens, start..<end, wanting: end..<end))
@@ -62,7 +63,7 @@ package final class CachedSequence {
         let last =
             asOneBlock
             ? try windowPart(tokens, active, from: start) : part(tokens, start..<active.upperBound, wanting: active)
-        return ForwardPlan(ahead: ahead, last: last, settled: active.lowerBound)
+        return Pending(ahead: ahead, last: last)
     }
 
     /// Switches an expert off or on. What was computed before is not what it would be now.
@@ -71,14 +72,14 @@ package final class CachedSequence {
             throw LLaDAError(.state, "experts cannot be switched off where K/V is shared through a prefix cache")
         }
         var mask = expertMask ?? ExpertMask()
-        try mask.set(layer: layer, expert: expert, isDisabled, transformer.config)
+        try mask.set(layer: layer, expert: expert, isDisabled, denoiser.config)
         if mask == expertMask ?? ExpertMask() { return }
         expertMask = mask.isEmpty ? nil : mask
         reset()
     }
 
     /// A part of a plan was run.
-    func took(_ part: ForwardPlan.Part, _ states: FinalStates) {
+    func took(_ part: Pending.Part, _ states: FinalStates) {
         computed.append(contentsOf: part.tokens)
         computedPositions += part.rows.count
         if part.wanted > 0 { watch?.count() }
@@ -121,7 +122,7 @@ package final class CachedSequence {
 
     private func makePage() throws(LLaDAError) -> Page {
         if let cache { return try cache.makePage(blockLength: blockLength) }
-        return try transformer.makePage(blockLength)
+        return try denoiser.makePage(blockLength)
     }
 
     /// How many positions, in whole blocks, have keys and values computed from these tokens.
@@ -134,8 +135,8 @@ package final class CachedSequence {
 
     private func part(
         _ tokens: UnsafeBufferPointer<Int32>, _ range: Range<Int>, wanting: Range<Int>
-    ) -> ForwardPlan.Part {
-        ForwardPlan.Part(
+    ) -> Pending.Part {
+        Pending.Part(
             sequence: self, rows: rows(tokens, range, wanting: wanting),
             tables: [PageTable(pages: pages, blockLength: blockLength)], tokens: Array(tokens[range]))
     }
@@ -143,7 +144,7 @@ package final class CachedSequence {
     /// The window, and with it what is missing before it: two sequences that share the pages up to the window.
     private func windowPart(
         _ tokens: UnsafeBufferPointer<Int32>, _ window: Range<Int>, from start: Int
-    ) throws(LLaDAError) -> ForwardPlan.Part {
+    ) throws(LLaDAError) -> Pending.Part {
         while windowPages.count * blockLength < window.count { windowPages.append(try makePage()) }
         let missing = start..<window.lowerBound
         let rows =
@@ -154,7 +155,7 @@ package final class CachedSequence {
                     wantsLogits: true)
             }
         let windowed = Array(pages[..<(window.lowerBound / blockLength)]) + windowPages
-        return ForwardPlan.Part(
+        return Pending.Part(
             sequence: self, rows: rows,
             tables: [pages, windowed].map { PageTable(pages: $0, blockLength: blockLength) },
             tokens: Array(tokens[missing]))
@@ -172,19 +173,35 @@ package final class CachedSequence {
     }
 }
 
+extension CachedSequence {
+    /// Forgets what was computed, all but the last forward.
+    package func reset() {
+        computed = []
+        sharedBlocks = 0
+        pages = []
+        windowPages = []
+    }
+
+    /// Another sequence that is where this one is; pages are shared until one of the two writes to them.
+    package func fork() -> CachedSequence {
+        let fork = CachedSequence(denoiser, blockLength: blockLength, cache: cache)
+        (fork.pages, fork.computed, fork.sharedBlocks, fork.states) = (pages, computed, sharedBlocks, states)
+        (fork.observer, fork.expertMask) = (observer, expertMask)
+        return fork
+    }
+}
+
 /// What a snapshot keeps.
 extension CachedSequence {
     /// Of the last forward, [rows, hidden].
-    var savedStates: UnsafeBufferPointer<Float> {
-        states?.values(hidden: transformer.config.hiddenSize) ?? UnsafeBufferPointer(start: nil, count: 0)
-    }
+    var savedStates: UnsafeBufferPointer<Float> { states?.values ?? UnsafeBufferPointer(start: nil, count: 0) }
 
     /// The pages that hold for `tokens`, from the first on.
     func savedPages(_ tokens: UnsafeBufferPointer<Int32>) -> [Page] { Array(pages[..<(holding(tokens) / blockLength)]) }
 
     /// Goes on from a forward over `rows` positions.  values: [rows, hidden]
     func restore(states values: Buffer<Float>, rows: Int) throws(LLaDAError) {
-        states = try FinalStates(values, rows: rows, for: transformer.weights.head, transformer.compute)
+        states = try denoiser.finalStates(values, rows: rows)
     }
 
     /// Takes keys and values of the first `blocks` blocks of `tokens`: what the prefix cache has, and for the others, by
@@ -197,42 +214,5 @@ extension CachedSequence {
         try makeWritable(start..<end)
         for block in start / blockLength..<blocks { try fill(block, pages[block]) }
         computed += tokens[start..<end]
-    }
-}
-
-extension CachedSequence: Denoiser {
-    package var vocabSize: Int { transformer.config.vocabSize }
-
-    package func forward(
-        _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool
-    ) throws(LLaDAError) -> Int {
-        let plan = try plan(tokens, active: active, asOneBlock: asOneBlock)
-        for part in plan.ahead + [plan.last] { _ = try ForwardPlan.run([part]) }
-        share(tokens, upTo: plan.settled)
-        return plan.ahead.count
-    }
-
-    package func logits(
-        _ rows: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int
-    ) {
-        if let states { transformer.logits(states, rows, vocabulary, into: out, stride: stride) }
-    }
-
-    package func finish(_ tokens: UnsafeBufferPointer<Int32>, settled: Int) {
-        share(tokens, upTo: settled)
-    }
-
-    package func reset() {
-        computed = []
-        sharedBlocks = 0
-        pages = []
-        windowPages = []
-    }
-
-    package func fork(_ cancellation: Cancellation) -> any Denoiser {
-        let fork = CachedSequence(transformer, blockLength: blockLength, cache: cache, cancellation: cancellation)
-        (fork.pages, fork.computed, fork.sharedBlocks, fork.states) = (pages, computed, sharedBlocks, states)
-        (fork.observer, fork.expertMask) = (observer, expertMask)
-        return fork
     }
 }

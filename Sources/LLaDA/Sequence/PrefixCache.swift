@@ -20,7 +20,7 @@ public final class PrefixCache: Sendable {
         public var evictedBlocks = 0
     }
 
-    let transformer: Transformer
+    let denoiser: any Denoiser
     private let budget: PageBudget
     private let shared: Locked<Shared>
 
@@ -31,11 +31,11 @@ public final class PrefixCache: Sendable {
     }
 
     /// `maxBytes`: of keys and values. A token takes 2 * num_hidden_layers * num_key_value_heads * head_dim numbers.
-    public init(_ model: Model, maxBytes: Int) throws(LLaDAError) {
+    package init(_ denoiser: any Denoiser, maxBytes: Int) throws(LLaDAError) {
         guard maxBytes > 0 else {
             throw LLaDAError(.invalidArgument, "max_bytes is \(maxBytes); expected at least 1")
         }
-        transformer = model.transformer
+        self.denoiser = denoiser
         budget = PageBudget(limit: maxBytes)
         shared = Locked(Shared())
     }
@@ -58,7 +58,7 @@ public final class PrefixCache: Sendable {
     public func pin(
         _ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, _ isPinned: Bool = true
     ) throws(LLaDAError) -> Int {
-        try transformer.config.check(blockLength: blockLength, canvas: 0)
+        try denoiser.config.check(blockLength: blockLength, canvas: 0)
         return shared.withLock { shared in
             let path = shared.tree.path(tokens, blockLength: blockLength, blocks: tokens.count / blockLength)
             shared.tree.pin(path, isPinned)
@@ -73,7 +73,7 @@ public final class PrefixCache: Sendable {
 
     /// A page to be written, within the budget.
     func makePage(blockLength: Int) throws(LLaDAError) -> Page {
-        let size = transformer.pageSize(blockLength)
+        let size = denoiser.pageSize(blockLength)
         let hasRoom = shared.withLock { shared in
             while budget.used + size > budget.limit {
                 guard shared.tree.evict() else { return false }
@@ -100,7 +100,7 @@ public final class PrefixCache: Sendable {
 
     /// The budget has been charged with it.
     func makeChargedPage(blockLength: Int) throws(LLaDAError) -> Page {
-        try transformer.makePage(blockLength, budget)
+        try denoiser.makePage(blockLength, budget)
     }
 
     func giveBack(_ bytes: Int) { budget.giveBack(bytes) }
@@ -145,7 +145,7 @@ public final class PrefixCache: Sendable {
             var charged: [Int] = []
             for pinned in [true, false] {
                 for (index, entry) in entries.enumerated() where isPinned[index] == pinned && !isThere[index] {
-                    let size = transformer.pageSize(entry.tokens.count)
+                    let size = denoiser.pageSize(entry.tokens.count)
                     let isReached = entry.parent.map { isThere[$0] } ?? true
                     guard isReached, size <= budget.limit - budget.used else { continue }
                     budget.charge(size)

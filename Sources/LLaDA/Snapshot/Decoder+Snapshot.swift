@@ -37,13 +37,11 @@ extension Decoder {
     }
 
     private func snapshotWriter(includingPages: Bool) throws(LLaDAError) -> SnapshotWriter {
-        guard let sequence = denoiser as? CachedSequence else {
-            throw LLaDAError(
-                .unsupported, "the decoder's model is none that was opened, and cannot be named in a snapshot")
-        }
         let pages = includingPages && options.useCache ? sequence.savedPages(canvas) : []
         var body = ByteWriter()
-        write(to: &body, states: sequence.savedStates)
+        var state = state
+        try state.code(&body, sequence.denoiser.config)
+        if !state.predictions.positions.isEmpty { body.put(UnsafeRawBufferPointer(sequence.savedStates)) }
         let disabled = sequence.expertMask?.all ?? []
         body.put(disabled.count)
         for (layer, expert) in disabled {
@@ -51,60 +49,66 @@ extension Decoder {
             body.put(expert)
         }
         body.put(pages.count)
-        return SnapshotWriter(.decoder, of: sequence.transformer.fingerprint, body: body.bytes, pages: pages)
+        return SnapshotWriter(.decoder, of: sequence.denoiser.fingerprint, body: body.bytes, pages: pages)
     }
 
     /// The decoder that was saved under this model, and under its ids of mask and end. What a prefix cache has of the pages is
     /// taken from there. `computedPositions` and `reusedPositions` begin anew.
-    public convenience init(
-        _ model: Model, restoring snapshot: [UInt8], prefixCache: PrefixCache? = nil
+    convenience init(
+        _ denoiser: any Denoiser, maskID: Int32?, eosIDs: [Int32], restoring source: SnapshotSource,
+        prefixCache: PrefixCache?
     ) throws(LLaDAError) {
-        let copy = try Buffer<UInt8>(count: snapshot.count)
-        copy.pointer.update(from: snapshot, count: snapshot.count)
-        defer { withExtendedLifetime(copy) {} }
-        let bytes = UnsafeRawBufferPointer(start: copy.pointer, count: snapshot.count)
-        try self.init(model, SnapshotSource(bytes), prefixCache)
-    }
-
-    /// The same from memory that stays as it is meanwhile.
-    package convenience init(
-        _ model: Model, restoring snapshot: UnsafeRawBufferPointer, prefixCache: PrefixCache?
-    ) throws(LLaDAError) {
-        try self.init(model, SnapshotSource(snapshot), prefixCache)
-    }
-
-    /// The same from the file `path`.
-    public convenience init(
-        _ model: Model, restoringFile path: String, prefixCache: PrefixCache? = nil
-    ) throws(LLaDAError) {
-        try self.init(model, try SnapshotSource(path: path), prefixCache)
-    }
-
-    private convenience init(_ model: Model, _ source: SnapshotSource, _ prefixCache: PrefixCache?) throws(LLaDAError) {
-        var reader = try SnapshotReader(source, .decoder, of: model.transformer.fingerprint)
-        let record = try DecoderRecord(&reader, model)
-        let disabled = try DecoderRecord.disabledExperts(&reader, model.config)
-        let size = model.transformer.pageSize(record.options.blockLength)
-        let blocks = try reader.integer("the number of pages", in: 0...record.canvas.blockCount)
+        let config = denoiser.config
+        var reader = try SnapshotReader(source, .decoder, of: denoiser.fingerprint)
+        guard let maskID else { throw reader.error("the mask id", "there", expected: "none: the model's is unknown") }
+        let canvas = try Canvas(prompt: [], genLength: 0, blockLength: 1, maskID: maskID)
+        var state = DecoderState(options: Options(), canvas: canvas, eosIDs: Set(eosIDs))
+        try state.code(&reader, config)
+        let rows = state.predictions.positions.count
+        let states = try Self.states(&reader, count: rows * config.hiddenSize)
+        let disabled = try Self.disabledExperts(&reader, config)
+        let size = denoiser.pageSize(state.options.blockLength)
+        let blocks = try reader.integer("the number of pages", in: 0...state.canvas.blockCount)
         guard reader.pages.count == blocks * size else {
             throw reader.error("the size of \(blocks) pages", reader.pages.count, expected: "\(blocks * size)")
         }
         try reader.expectEnd()
 
-        var options = record.options
-        options.prefixCache = prefixCache
-        try options.checkCaches(model)
-        let cancellation = Cancellation()
-        let sequence = CachedSequence(
-            model.transformer, blockLength: options.blockLength, cache: prefixCache, cancellation: cancellation)
-        try self.init(
-            sequence, compute: model.transformer.compute, eosIDs: Set(model.eosTokenIDs), canvas: record.canvas,
-            options: options, cancellation: cancellation, window: max(record.active.count, record.forwarded.count))
-        record.write(to: self)
+        state.options.prefixCache = prefixCache
+        try state.options.validate(for: denoiser)
+        let sequence = CachedSequence(denoiser, blockLength: state.options.blockLength, cache: prefixCache)
         for (layer, expert) in disabled { try sequence.setExpert(layer: layer, expert: expert, isDisabled: true) }
-        if let states = record.finalStates { try sequence.restore(states: states, rows: record.forwarded.count) }
-        try sequence.restore(canvas, blocks: blocks) { (block, page) throws(LLaDAError) in
+        if let states { try sequence.restore(states: states, rows: rows) }
+        try sequence.restore(state.canvas.tokens, blocks: blocks) { (block, page) throws(LLaDAError) in
             try reader.read(page, at: reader.pages.lowerBound + block * size)
         }
+        self.init(state, sequence)
+    }
+
+    /// Of the last forward, [rows, hidden]; nil if there was none.
+    private static func states(_ reader: inout SnapshotReader, count: Int) throws(LLaDAError) -> Buffer<Float>? {
+        if count == 0 { return nil }
+        guard count <= reader.remaining / MemoryLayout<Float>.size else {
+            throw reader.error("the states of the last forward", "cut off", expected: "\(count) numbers")
+        }
+        let states = try Buffer<Float>(count: count)
+        try reader.bytes(
+            "the states of the last forward",
+            into: UnsafeMutableRawBufferPointer(start: states.pointer, count: states.byteCount))
+        return states
+    }
+
+    private static func disabledExperts(
+        _ reader: inout SnapshotReader, _ config: ModelConfig
+    ) throws(LLaDAError) -> [(layer: Int, expert: Int)] {
+        var mask = ExpertMask()
+        for _ in 0..<(try reader.count("the number of experts switched off", ofSize: 16)) {
+            let layer = try reader.integer("a layer", in: 0...config.numHiddenLayers - 1)
+            let expert = try reader.integer("an expert", in: 0...max(config.numExperts - 1, 0))
+            var next = mask
+            try reader.check { () throws(LLaDAError) in try next.set(layer: layer, expert: expert, true, config) }
+            mask = next
+        }
+        return mask.all
     }
 }

@@ -17,7 +17,7 @@ extension PrefixCache {
             body.put(entry.tokens)
         }
         let writer = SnapshotWriter(
-            .prefixCache, of: transformer.fingerprint, body: body.bytes, pages: entries.compactMap(\.page))
+            .prefixCache, of: denoiser.fingerprint, body: body.bytes, pages: entries.compactMap(\.page))
         try writer.write(to: path)
     }
 
@@ -26,11 +26,11 @@ extension PrefixCache {
     /// last. A prefix that is pinned in both has the larger of the two numbers of pins.
     public func load(from path: String) throws(LLaDAError) -> Int {
         let source = try SnapshotSource(path: path)
-        var reader = try SnapshotReader(source, .prefixCache, of: transformer.fingerprint)
-        var (entries, offsets) = try Self.entries(&reader, transformer)
+        var reader = try SnapshotReader(source, .prefixCache, of: denoiser.fingerprint)
+        var (entries, offsets) = try Self.entries(&reader, denoiser)
         var charged = charge(entries)[...]
         defer {
-            for index in charged { giveBack(transformer.pageSize(entries[index].tokens.count)) }
+            for index in charged { giveBack(denoiser.pageSize(entries[index].tokens.count)) }
         }
         while let index = charged.first {
             let page = try makeChargedPage(blockLength: entries[index].tokens.count)
@@ -43,9 +43,9 @@ extension PrefixCache {
 
     /// And where their pages lie in the file.
     private static func entries(
-        _ reader: inout SnapshotReader, _ transformer: Transformer
+        _ reader: inout SnapshotReader, _ denoiser: any Denoiser
     ) throws(LLaDAError) -> ([PrefixTree.Entry], offsets: [Int]) {
-        let config = transformer.config
+        let config = denoiser.config
         var entries: [PrefixTree.Entry] = []
         var offsets: [Int] = []
         var offset = reader.pages.lowerBound
@@ -58,7 +58,7 @@ extension PrefixCache {
             if parent >= 0, entries[parent].tokens.count != length {
                 throw reader.error("block \(index)", "of \(length) tokens", expected: "as many as the one before")
             }
-            let size = transformer.pageSize(length)
+            let size = denoiser.pageSize(length)
             guard size <= reader.pages.upperBound - offset else {
                 throw reader.error("the page of block \(index)", "cut off", expected: "\(size) bytes")
             }

@@ -143,23 +143,6 @@ struct SnapshotReader {
         return value
     }
 
-    mutating func flag(_ what: String) throws(LLaDAError) -> Bool {
-        let value = try number(what, as: UInt8.self)
-        guard value <= 1 else { throw error(what, value, expected: "0 or 1") }
-        return value == 1
-    }
-
-    mutating func float(_ what: String) throws(LLaDAError) -> Float {
-        Float(bitPattern: try number(what, as: UInt32.self))
-    }
-
-    mutating func value<Value: RawRepresentable>(_ what: String, as type: Value.Type) throws(LLaDAError) -> Value
-    where Value.RawValue: FixedWidthInteger & BitwiseCopyable {
-        let raw = try number(what, as: Value.RawValue.self)
-        guard let value = Value(rawValue: raw) else { throw error(what, raw, expected: "a known one") }
-        return value
-    }
-
     mutating func token(_ what: String, vocabSize: Int) throws(LLaDAError) -> Int32 {
         let token = try number(what, as: Int32.self)
         guard 0..<vocabSize ~= Int(token) else { throw error(what, token, expected: "0 to \(vocabSize - 1)") }

@@ -4,22 +4,16 @@ import Kernels
 /// [tiles of outputs, blocks of inputs, bytes of a block] under its usual name (packed.h). What is small is as in any
 /// checkpoint. `__metadata__` says so. The layout is the same on all CPUs; should it ever change, so does the version.
 package struct PackedFile {
-    let precision: llk_format
+    let dtype: NumberFormat
     /// Of the whole model: shapes in tiles do not tell whether a config of other sizes came in between.
     let parameters: Int
 
     private static let format = "llada-packed"
     private static let version = "1"
-    private static let precisions: [(name: String, format: llk_format)] = [
-        ("bf16", LLK_PACKED_BF16), ("int8", LLK_PACKED_INT8), ("int4", LLK_PACKED_INT4),
-    ]
+    private static let formats = NumberFormat.allCases.filter { $0.packed != nil }
 
-    static func name(of precision: llk_format) -> String {
-        precisions.first { $0.format == precision }?.name ?? "\(precision)"
-    }
-
-    static func metadata(_ precision: llk_format, parameters: Int) -> [(key: String, value: String)] {
-        [("format", format), ("version", version), ("dtype", name(of: precision)), ("parameters", "\(parameters)")]
+    static func metadata(_ dtype: NumberFormat, parameters: Int) -> [(key: String, value: String)] {
+        [("format", format), ("version", version), ("dtype", dtype.rawValue), ("parameters", "\(parameters)")]
     }
 
     /// Nil if this is the metadata of an ordinary file.
@@ -35,9 +29,9 @@ package struct PackedFile {
             throw error(
                 "version", value("version"), expected: "\"\(Self.version)\": save the model again with this library")
         }
-        guard let precision = Self.precisions.first(where: { value("dtype") == JSONString($0.name) }) else {
+        guard let dtype = Self.formats.first(where: { value("dtype") == JSONString($0.rawValue) }) else {
             throw error(
-                "dtype", value("dtype"), expected: Self.precisions.map { "\"\($0.name)\"" }.joined(separator: ", "))
+                "dtype", value("dtype"), expected: Self.formats.map { "\"\($0.rawValue)\"" }.joined(separator: ", "))
         }
         guard let parameters = value("parameters").flatMap({ Int($0.string) }) else {
             throw error("parameters", value("parameters"), expected: "a number")
@@ -46,7 +40,7 @@ package struct PackedFile {
         if let (key, value) = metadata.first(where: { !known.contains($0.key) }) {
             throw error(key.quoted, value, expected: "no such key in version \(Self.version)")
         }
-        self.precision = precision.format
+        self.dtype = dtype
         self.parameters = parameters
     }
 
@@ -59,9 +53,9 @@ package struct PackedFile {
     }
 
     /// Of the bytes of a matrix.
-    static func shape(_ precision: llk_format, outputs: Int, inputs: Int) -> [Int] {
+    static func shape(_ format: llk_format, outputs: Int, inputs: Int) -> [Int] {
         let tile = Int(LLK_TILE)
-        let block = llk_packed_size(precision, tile, 1)
-        return [(outputs + tile - 1) / tile, llk_packed_size(precision, tile, inputs) / block, block]
+        let block = llk_packed_size(format, tile, 1)
+        return [(outputs + tile - 1) / tile, llk_packed_size(format, tile, inputs) / block, block]
     }
 }

@@ -38,16 +38,16 @@ struct WeightReader {
         arena = Arena(team: team)
     }
 
-    mutating func matrix(_ name: String, outputs: Int, inputs: Int, _ precision: Precision) throws(LLaDAError) -> Matrix
+    mutating func matrix(_ name: String, outputs: Int, inputs: Int, _ dtype: NumberFormat?) throws(LLaDAError) -> Matrix
     {
-        try matrices(name, shape: [outputs, inputs], outputs: outputs, inputs: inputs, precision)[0]
+        try matrices(name, shape: [outputs, inputs], outputs: outputs, inputs: inputs, dtype)[0]
     }
 
     /// A stack of `count` matrices in one tensor: [count, outputs, inputs], as dFactory merges experts.
     mutating func stack(
-        _ name: String, count: Int, outputs: Int, inputs: Int, _ precision: Precision
+        _ name: String, count: Int, outputs: Int, inputs: Int, _ dtype: NumberFormat?
     ) throws(LLaDAError) -> [Matrix] {
-        try matrices(name, shape: [count, outputs, inputs], outputs: outputs, inputs: inputs, precision)
+        try matrices(name, shape: [count, outputs, inputs], outputs: outputs, inputs: inputs, dtype)
     }
 
     mutating func vector(_ name: String, count: Int) throws(LLaDAError) -> Vector {
@@ -76,7 +76,7 @@ struct WeightReader {
 
     /// Of a tensor that must not be float8: those have scales only where a matrix of a layer is expected.
     private func storedType(_ tensor: Tensor) throws(LLaDAError) -> llk_dtype {
-        guard let type = tensor.type.stored else {
+        guard let type = tensor.dtype?.rows else {
             throw LLaDAError(
                 .unsupported,
                 "\(source.directory): tensor \"\(tensor.name)\" is F8_E4M3; expected F32, F16 or BF16 here")
@@ -97,13 +97,13 @@ struct WeightReader {
 
     /// shape: [outputs, inputs], or with a count before them
     private mutating func matrices(
-        _ name: String, shape: [Int], outputs: Int, inputs: Int, _ precision: Precision
+        _ name: String, shape: [Int], outputs: Int, inputs: Int, _ dtype: NumberFormat?
     ) throws(LLaDAError) -> [Matrix] {
         let matrices =
-            if isPacked, case .packed(let format) = precision {
+            if isPacked, let format = dtype?.packed {
                 try copied(name, shape.dropLast(2), outputs, inputs, format)
             } else {
-                try made(name, shape, outputs, inputs, precision)
+                try made(name, shape, outputs, inputs, dtype)
             }
         parameters += matrices.count * outputs * inputs
         let (type, stored): (SafetensorsType, [Int]) =
@@ -145,28 +145,24 @@ struct WeightReader {
     }
 
     private mutating func made(
-        _ name: String, _ shape: [Int], _ outputs: Int, _ inputs: Int, _ precision: Precision
+        _ name: String, _ shape: [Int], _ outputs: Int, _ inputs: Int, _ dtype: NumberFormat?
     ) throws(LLaDAError) -> [Matrix] {
         let tensor = try source.tensor(name, shape: shape)
         defer { withExtendedLifetime(tensor.owner) {} }
         // What float8 is decoded to if it shall be held "as stored".
-        let stored = tensor.type.stored ?? LLK_BF16
+        let stored = tensor.dtype?.rows ?? LLK_BF16
         let size = outputs * inputs  // cannot overflow: the tensor has this many
         let count = shape.reduce(1, *) / max(size, 1)
-        let layout: Matrix.Layout =
-            switch precision {
-            case .rows(let type): .rows(type ?? stored)
-            case .packed(let format): .packed(format)
-            }
+        let layout = Matrix.Layout(dtype, stored: stored)
         let width = Matrix.byteCount(layout, outputs: outputs, inputs: inputs)
-        if tensor.type.stored != nil, layout == .rows(stored) {
+        if tensor.dtype?.rows != nil, layout == .rows(stored) {
             return (0..<count).map {
                 Matrix(
                     base: tensor.base + $0 * width, layout: layout, outputs: outputs, inputs: inputs,
                     owner: tensor.owner)
             }
         }
-        let decoded = try tensor.type.stored == nil ? Decoder(tensor, shape, outputs, inputs, self) : nil
+        let decoded = try tensor.dtype?.rows == nil ? FP8Decoder(tensor, shape, outputs, inputs, self) : nil
         var matrices: [Matrix] = []
         for index in 0..<count {
             let from: UnsafeRawPointer
@@ -189,7 +185,7 @@ struct WeightReader {
     }
 
     /// Float8 matrices as f32, one at a time.
-    private struct Decoder {
+    private struct FP8Decoder {
         let tensor: Tensor
         let scales: Buffer<Float>
         let floats: Buffer<Float>  // [outputs, inputs]
@@ -250,18 +246,6 @@ struct WeightReader {
             let n = min(piece, count - start)
             kernels.to_f32(from + start * Matrix.width(of: stored), stored, n, floats.pointer)
             llk_f32_to_bf16(floats.pointer, n, bf16 + start)
-        }
-    }
-}
-
-extension TensorType {
-    /// Nil: in no type the kernels know.
-    var stored: llk_dtype? {
-        switch self {
-        case .f32: LLK_F32
-        case .f16: LLK_F16
-        case .bf16: LLK_BF16
-        case .f8E4M3, .u8: nil
         }
     }
 }

@@ -1,5 +1,3 @@
-import Kernels
-
 /// `down(silu(gate x) * up x)`: a dense layer's feed-forward, one expert, or the shared expert.
 package struct FeedForwardWeights: Sendable {
     package let gate: Matrix  // [intermediate, hidden]
@@ -45,10 +43,10 @@ package struct Weights: Sendable {
     package let tensors: [HeldTensor]
 
     /// `progress` is told the part done and ends the work by throwing.
-    /// `isPacked`: the source is a packed file, of this precision.
+    /// `dtype`: how matrices are held; nil: as stored, in place. `isPacked`: the source is a packed file, of this format.
     package init(
-        _ source: any TensorSource, _ precision: Precision, isPacked: Bool, team: ThreadTeam,
-        progress: ((Double) throws(LLaDAError) -> Void)? = nil
+        _ source: any TensorSource, _ dtype: NumberFormat?, isPacked: Bool, team: ThreadTeam,
+        progress: Progress? = nil
     ) throws(LLaDAError) {
         let config = source.config
         var reader = WeightReader(source, isPacked: isPacked, team: team)
@@ -56,12 +54,12 @@ package struct Weights: Sendable {
         var layers: [LayerWeights] = []
         for index in 0..<config.numHiddenLayers {
             try progress?(Double(index) / Double(config.numHiddenLayers))
-            layers.append(try Self.layer(index, config, precision, &reader))
+            layers.append(try Self.layer(index, config, dtype, &reader))
         }
         self.layers = layers
         norm = try reader.vector("model.norm.weight", count: config.hiddenSize)
         head = try reader.matrix(
-            "lm_head.weight", outputs: config.vocabSize, inputs: config.hiddenSize, precision.ofAllTokens)
+            "lm_head.weight", outputs: config.vocabSize, inputs: config.hiddenSize, dtype?.ofAllTokens)
         parameters = reader.parameters
         byteCount = reader.bytes
         tensors = reader.held
@@ -80,7 +78,7 @@ package struct Weights: Sendable {
     }
 
     private static func layer(
-        _ index: Int, _ config: ModelConfig, _ precision: Precision, _ reader: inout WeightReader
+        _ index: Int, _ config: ModelConfig, _ dtype: NumberFormat?, _ reader: inout WeightReader
     ) throws(LLaDAError) -> LayerWeights {
         let prefix = "model.layers.\(index)"
         let hidden = config.hiddenSize
@@ -90,64 +88,64 @@ package struct Weights: Sendable {
             inputNorm: try reader.vector("\(prefix).input_layernorm.weight", count: hidden),
             attention: AttentionWeights(
                 queryKeyValue: try reader.matrix(
-                    "\(prefix).attention.query_key_value.weight", outputs: width, inputs: hidden, precision.ofAllTokens),
+                    "\(prefix).attention.query_key_value.weight", outputs: width, inputs: hidden, dtype?.ofAllTokens),
                 queryNorm: try reader.vector("\(prefix).attention.query_layernorm.weight", count: config.headDim),
                 keyNorm: try reader.vector("\(prefix).attention.key_layernorm.weight", count: config.headDim),
                 dense: try reader.matrix(
                     "\(prefix).attention.dense.weight", outputs: hidden, inputs: heads * config.headDim,
-                    precision.ofAllTokens)),
+                    dtype?.ofAllTokens)),
             postAttentionNorm: try reader.vector("\(prefix).post_attention_layernorm.weight", count: hidden),
             feedForward: index < config.firstKDenseReplace
                 ? .dense(
-                    try feedForward("\(prefix).mlp", config.intermediateSize, config, precision.ofAllTokens, &reader))
-                : .mixture(try mixture("\(prefix).mlp", config, precision, &reader)))
+                    try feedForward("\(prefix).mlp", config.intermediateSize, config, dtype?.ofAllTokens, &reader))
+                : .mixture(try mixture("\(prefix).mlp", config, dtype, &reader)))
     }
 
     private static func feedForward(
-        _ prefix: String, _ intermediate: Int, _ config: ModelConfig, _ precision: Precision,
+        _ prefix: String, _ intermediate: Int, _ config: ModelConfig, _ dtype: NumberFormat?,
         _ reader: inout WeightReader
     ) throws(LLaDAError) -> FeedForwardWeights {
         FeedForwardWeights(
             gate: try reader.matrix(
-                "\(prefix).gate_proj.weight", outputs: intermediate, inputs: config.hiddenSize, precision),
+                "\(prefix).gate_proj.weight", outputs: intermediate, inputs: config.hiddenSize, dtype),
             up: try reader.matrix(
-                "\(prefix).up_proj.weight", outputs: intermediate, inputs: config.hiddenSize, precision),
+                "\(prefix).up_proj.weight", outputs: intermediate, inputs: config.hiddenSize, dtype),
             down: try reader.matrix(
-                "\(prefix).down_proj.weight", outputs: config.hiddenSize, inputs: intermediate, precision))
+                "\(prefix).down_proj.weight", outputs: config.hiddenSize, inputs: intermediate, dtype))
     }
 
     private static func mixture(
-        _ prefix: String, _ config: ModelConfig, _ precision: Precision, _ reader: inout WeightReader
+        _ prefix: String, _ config: ModelConfig, _ dtype: NumberFormat?, _ reader: inout WeightReader
     ) throws(LLaDAError) -> MixtureWeights {
         let intermediate = config.moeIntermediateSize
         var experts: [FeedForwardWeights] = []
         if reader.source.has("\(prefix).experts.gate_proj") {
             let count = config.numExperts
             let gate = try reader.stack(
-                "\(prefix).experts.gate_proj", count: count, outputs: intermediate, inputs: config.hiddenSize, precision
+                "\(prefix).experts.gate_proj", count: count, outputs: intermediate, inputs: config.hiddenSize, dtype
             )
             let up = try reader.stack(
-                "\(prefix).experts.up_proj", count: count, outputs: intermediate, inputs: config.hiddenSize, precision)
+                "\(prefix).experts.up_proj", count: count, outputs: intermediate, inputs: config.hiddenSize, dtype)
             let down = try reader.stack(
-                "\(prefix).experts.down_proj", count: count, outputs: config.hiddenSize, inputs: intermediate, precision
+                "\(prefix).experts.down_proj", count: count, outputs: config.hiddenSize, inputs: intermediate, dtype
             )
             for index in 0..<count {
                 experts.append(FeedForwardWeights(gate: gate[index], up: up[index], down: down[index]))
             }
         } else {
             for index in 0..<config.numExperts {
-                experts.append(try feedForward("\(prefix).experts.\(index)", intermediate, config, precision, &reader))
+                experts.append(try feedForward("\(prefix).experts.\(index)", intermediate, config, dtype, &reader))
             }
         }
         return MixtureWeights(
             router: try reader.matrix(
-                "\(prefix).gate.weight", outputs: config.numExperts, inputs: config.hiddenSize, .rows(LLK_F32)),
+                "\(prefix).gate.weight", outputs: config.numExperts, inputs: config.hiddenSize, .f32),
             expertBias: config.moeRouterEnableExpertBias
                 ? try reader.vector("\(prefix).gate.expert_bias", count: config.numExperts) : nil,
             experts: experts,
             shared: config.numSharedExperts > 0
                 ? try feedForward(
-                    "\(prefix).shared_experts", intermediate * config.numSharedExperts, config, precision.ofAllTokens,
+                    "\(prefix).shared_experts", intermediate * config.numSharedExperts, config, dtype?.ofAllTokens,
                     &reader) : nil)
     }
 }

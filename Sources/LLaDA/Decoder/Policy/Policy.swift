@@ -1,6 +1,9 @@
-/// Which edits a step proposes, and when a block is done (spec: decoding.md, sections 1 to 3 and 7).
+/// The numbers that say which edits a step proposes, and when a block is done (spec: decoding.md, sections 1 to 3 and 7).
+///
+/// The twin of `llada_policy`. A number stands here twice: as a property, and in `numbers`, by which it is checked, kept in
+/// snapshots and handed to and from C.
 public struct Policy: Sendable, Equatable {
-    public enum Kind: Sendable {
+    public enum Kind: Int32, Sendable {
         /// LLaDA2.0: masks are filled where confidence > threshold, or by quota.
         case lowConfidence
         /// LLaDA2.1: masks are filled, and tokens already written are edited.
@@ -37,57 +40,56 @@ public struct Policy: Sendable, Equatable {
 
     /// The defaults of the reference's `generate` of that kind.
     public init(_ kind: Kind) { self.kind = kind }
+}
 
-    /// 2.0 and 2.0-CAP.
-    public static var lowConfidence: Policy { Policy(.lowConfidence) }
-
-    /// 2.1, S mode.
-    public static var speedy: Policy {
-        var policy = Policy(.jointThreshold)
-        policy.threshold = 0.5
-        policy.editingThreshold = 0
-        return policy
+extension Policy {
+    /// A number by its name in the header, with what it may be.
+    package enum Number: Sendable {
+        case real(String, WritableKeyPath<Policy, Float> & Sendable, ClosedRange<Float>, expected: String)
+        case count(String, WritableKeyPath<Policy, Int> & Sendable, ClosedRange<Int>)
+        case seed(String, WritableKeyPath<Policy, UInt64> & Sendable)
     }
 
-    /// 2.1, Q mode.
-    public static var quality: Policy {
-        var policy = Policy(.jointThreshold)
-        policy.threshold = 0.7
-        policy.editingThreshold = 0.5
-        return policy
+    private static let finite = -Float.greatestFiniteMagnitude...Float.greatestFiniteMagnitude
+    private static let most = Int(Int32.max)
+
+    /// All of them, in the header's order.
+    package static let numbers: [Number] = [
+        .real("threshold", \.threshold, finite, expected: "a number"),
+        .count("steps", \.steps, 1...most),
+        .count("minimal_topk", \.minimalTopk, 1...most),
+        .real("editing_threshold", \.editingThreshold, finite, expected: "a number"),
+        .count("max_post_steps", \.maxPostSteps, 0...most),
+        .count("num_to_transfer", \.numToTransfer, 1...most),
+        .real("penalty_lambda", \.penaltyLambda, finite, expected: "a number"),
+        .count("mbe_window", \.mbeWindow, 1...1024),
+        .count("mbe_rounds", \.mbeRounds, 1...most),
+        .real("temperature", \.temperature, 0...finite.upperBound, expected: "a number of at least 0.0"),
+        .count("top_k", \.topK, 0...most),
+        .real("top_p", \.topP, Float.leastNonzeroMagnitude...1, expected: "more than 0, at most 1"),
+        .seed("seed", \.seed),
+    ]
+
+    /// Whether each number is in its range, and all suit the length to generate.
+    func validate(genLength: Int) throws(LLaDAError) {
+        for number in Self.numbers {
+            switch number {
+            case .real(let name, let path, let range, let expected):
+                guard range ~= self[keyPath: path] else {
+                    throw Self.refusal(name, self[keyPath: path], expected: expected)
+                }
+            case .count(let name, let path, let range):
+                guard range ~= self[keyPath: path] else {
+                    throw Self.refusal(
+                        name, self[keyPath: path], expected: "\(range.lowerBound) to \(range.upperBound)")
+                }
+            case .seed: break
+            }
+        }
+        try decodingPolicy.validate(genLength: genLength)
     }
 
-    /// 2.1, Q mode with multiple block editing.
-    public static var qualityMBE: Policy {
-        var policy = quality
-        policy.mbeWindow = 2
-        return policy
-    }
-
-    func validate() throws(LLaDAError) {
-        func refuse(_ name: String, _ found: String, _ expected: String) throws(LLaDAError) {
-            throw LLaDAError(.invalidArgument, "policy: \(name) is \(found); expected \(expected)")
-        }
-        func number(_ name: String, _ value: Float, atLeast least: Float) throws(LLaDAError) {
-            if !value.isFinite || value < least { try refuse(name, "\(value)", "a number of at least \(least)") }
-        }
-        func count(_ name: String, _ value: Int, _ range: ClosedRange<Int>) throws(LLaDAError) {
-            if !range.contains(value) { try refuse(name, "\(value)", "\(range.lowerBound) to \(range.upperBound)") }
-        }
-        if !threshold.isFinite { try refuse("threshold", "\(threshold)", "a number") }
-        if !editingThreshold.isFinite { try refuse("editing_threshold", "\(editingThreshold)", "a number") }
-        if !penaltyLambda.isFinite { try refuse("penalty_lambda", "\(penaltyLambda)", "a number") }
-        try count("steps", steps, 1...Int(Int32.max))
-        try count("minimal_topk", minimalTopk, 1...Int(Int32.max))
-        try count("max_post_steps", maxPostSteps, 0...Int(Int32.max))
-        try count("num_to_transfer", numToTransfer, 1...Int(Int32.max))
-        try count("mbe_window", mbeWindow, 1...1024)
-        try count("mbe_rounds", mbeRounds, 1...Int(Int32.max))
-        if kind == .lowConfidence, mbeWindow > 1 {
-            try refuse("mbe_window", "\(mbeWindow)", "1: only the joint policy edits tokens")
-        }
-        try number("temperature", temperature, atLeast: 0)
-        try count("top_k", topK, 0...Int(Int32.max))
-        if !(topP > 0 && topP <= 1) { try refuse("top_p", "\(topP)", "more than 0, at most 1") }
+    static func refusal(_ name: String, _ found: some CustomStringConvertible, expected: String) -> LLaDAError {
+        LLaDAError(.invalidArgument, "policy: \(name) is \(found); expected \(expected)")
     }
 }

@@ -19,7 +19,7 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
     /// and is only called when the file is read and not mapped.
     package init(
         _ path: String, mapped: Bool = true, limit: Int = .max,
-        progress: ((Double) throws(LLaDAError) -> Void)? = nil
+        progress: Progress? = nil
     ) throws(LLaDAError) {
         self.path = path
         let (descriptor, size) = try Self.open(path)
@@ -99,7 +99,7 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
     }
 
     private static func read(
-        _ descriptor: Int32, _ size: Int, _ path: String, _ progress: ((Double) throws(LLaDAError) -> Void)?
+        _ descriptor: Int32, _ size: Int, _ path: String, _ progress: Progress?
     ) throws(LLaDAError) -> HugePages {
         guard let memory = HugePages(count: size) else {
             throw LLaDAError(.outOfMemory, "no memory for the \(size) bytes of \(path)")
@@ -114,13 +114,5 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
             try progress?(Double(done) / Double(size))
         }
         return memory
-    }
-}
-
-extension JSON {
-    /// Reads and parses a small file; messages about its content call it `name`.
-    package static func read(_ path: String, name: String, limit: Int) throws(LLaDAError) -> JSON {
-        let file = try MappedFile(path, mapped: false, limit: limit)
-        return try withExtendedLifetime(file) { () throws(LLaDAError) in try parse(file.bytes, file: name) }
     }
 }

@@ -1,6 +1,6 @@
-/// What one sequence wants of the next forwards: what is missing before its active positions, then those themselves.
-/// Parts of several sequences run as one forward; nobody can tell from the results.
-struct ForwardPlan {
+/// A forward that a sequence has prepared: what is missing before its active positions, then those themselves.
+/// Sequences of one model run theirs as one forward; nobody can tell from the results.
+package struct Pending {
     /// Rows of one sequence that go together.
     struct Part {
         let sequence: CachedSequence
@@ -16,12 +16,30 @@ struct ForwardPlan {
     let ahead: [Part]
     /// To be run after those.
     let last: Part
-    /// Positions before this one are not being denoised.
-    let settled: Int
 
-    /// One forward over all of `parts`, of one model. Returns the states of the rows that want logits, part by part.
-    static func run(_ parts: [Part]) throws(LLaDAError) -> FinalStates? {
-        guard let transformer = parts.first?.sequence.transformer else { return nil }
+    /// How many forwards over earlier positions go ahead of that over the active ones.
+    package var aheadCount: Int { ahead.count }
+
+    /// The second phase: runs what sequences of one model have prepared, in forwards of a bounded number of rows. `done` is
+    /// told of each forward over active positions: whose they are, and the states of the rows that want logits, one
+    /// after another. Where it fails, some have run and others have not.
+    package static func run(
+        _ pending: [Pending], done: (Range<Int>, FinalStates) throws(LLaDAError) -> Void
+    ) throws(LLaDAError) {
+        let ahead = pending.flatMap(\.ahead)
+        for range in forwards(ahead) { _ = try forward(ahead[range]) }
+        let last = pending.map(\.last)
+        for range in forwards(last) {
+            if let states = try forward(last[range]) { try done(range, states) }
+        }
+    }
+
+    /// The second phase of one sequence alone; its `states` are those of the forward.
+    package func run() throws(LLaDAError) { try Self.run([self]) { (_, _) throws(LLaDAError) in } }
+
+    /// One forward over all of `parts`. Returns the states of the rows that want logits, part by part.
+    private static func forward(_ parts: ArraySlice<Part>) throws(LLaDAError) -> FinalStates? {
+        guard let denoiser = parts.first?.sequence.denoiser else { return nil }
         var rows: [Row] = []
         var tables: [PageTable] = []
         var masks: [ExpertMask?] = []
@@ -39,9 +57,9 @@ struct ForwardPlan {
                 observers.append(watch.observer(first..<tables.count))
             }
         }
-        let states = try transformer.forward(
+        let states = try denoiser.forward(
             Batch(rows: rows, tables: tables, expertMasks: masks),
-            cancellations: parts.compactMap(\.sequence.cancellation),
+            cancellations: parts.map(\.sequence.cancellation),
             observer: observers.isEmpty ? nil : Observer(Array(observers)))
         var start = 0
         for part in parts {
@@ -53,12 +71,12 @@ struct ForwardPlan {
     }
 
     /// Cuts a list of parts, in their order, into forwards of a bounded number of rows.
-    static func forwards(_ parts: [Part]) -> [Range<Int>] {
+    private static func forwards(_ parts: [Part]) -> [Range<Int>] {
         var forwards: [Range<Int>] = []
         var rows = 0
         for (index, part) in parts.enumerated() {
             rows += part.rows.count
-            if let last = forwards.last, rows <= CachedSequence.mostRows(blockLength: part.sequence.blockLength) {
+            if let last = forwards.last, rows <= Batch.mostRows(blockLength: part.sequence.blockLength) {
                 forwards[forwards.count - 1] = last.lowerBound..<index + 1
             } else {
                 forwards.append(index..<index + 1)

@@ -1,0 +1,63 @@
+/// LLaDA2.1: masks are filled, and tokens already written are edited, until nothing changes
+/// (spec: decoding.md, sections 2 and 3).
+struct JointThreshold: DecodingPolicy {
+    private let threshold: Float
+    private let editingThreshold: Float
+    private let maxPostSteps: Int
+    private let numToTransfer: Int
+    private let penaltyLambda: Float
+
+    init(_ numbers: Policy) {
+        threshold = numbers.threshold
+        editingThreshold = numbers.editingThreshold
+        maxPostSteps = numbers.maxPostSteps
+        numToTransfer = numbers.numToTransfer
+        penaltyLambda = numbers.penaltyLambda
+    }
+
+    func hasWork(_ state: DecoderState) -> Bool {
+        !state.openMasks.isEmpty || (maxPostSteps > 0 && !state.editable.isEmpty)
+    }
+
+    /// Remembers the block at the first forward of a step. One that was there before, without having been full in between,
+    /// comes again for ever: only predictions of the mask itself can do that, so they end (spec: decoding.md, section 2, the
+    /// engine rule).
+    func prepare(_ state: inout DecoderState) {
+        guard !state.progress.isStuck, !state.progress.isNoted else { return }
+        state.progress.isNoted = true
+        let isNew = state.progress.seen.insert(Array(state.canvas.tokens[state.active])).inserted
+        if !isNew, !state.openMasks.isEmpty { state.progress.isGoingRound = true }
+    }
+
+    func adjust(_ adjustment: inout LogitAdjustment, at position: Int, _ state: DecoderState) {
+        if state.progress.isStuck || state.progress.isGoingRound { adjustment.banned.append(state.canvas.maskID) }
+        // SGLang's penalty, within the block (spec: decoding.md, section 3).
+        if penaltyLambda != 0, position % state.options.blockLength > 0 {
+            adjustment.penalty = (state.canvas.token(position - 1), penaltyLambda)
+        }
+    }
+
+    func propose(_ state: DecoderState) -> [Decoder.Edit] {
+        let reason = state.openMasks.isEmpty ? Decoder.Reason.postEdit : .edit
+        return MaskToToken.edits(state, threshold: threshold, atLeast: numToTransfer)
+            + TokenToToken.edits(state, threshold: editingThreshold, reason)
+    }
+
+    func follow(_ step: AppliedStep, _ state: inout DecoderState) -> NextStep {
+        if !step.hadMasks {
+            state.progress.postSteps += 1
+            state.progress.seen = []  // a way through a full block uses up the budget, so it is no endless one
+        }
+        let isStable = !step.hadMasks && step.changed == 0
+        let isSpent = state.openMasks.isEmpty && state.progress.postSteps >= maxPostSteps
+        if isStable || isSpent { return end(&state) }
+        state.progress.isStuck = step.hadMasks && step.changed == 0
+        return .goOn
+    }
+
+    func hasAnswered(_ state: DecoderState) -> Bool {
+        let generated = state.generated
+        return state.options.eosEarlyStop && state.canvas.openMasks(in: generated).isEmpty
+            && state.hasEnd(generated.clamped(to: 0..<state.settledLength))
+    }
+}

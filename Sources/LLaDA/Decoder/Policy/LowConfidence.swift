@@ -1,0 +1,46 @@
+/// LLaDA2.0: masks are filled where confidence > threshold, or by quota; what is written stays
+/// (spec: decoding.md, section 1).
+struct LowConfidence: DecodingPolicy {
+    private let threshold: Float
+    private let steps: Int
+    private let minimalTopk: Int
+    private let mbeWindow: Int
+
+    init(_ numbers: Policy) {
+        threshold = numbers.threshold
+        steps = numbers.steps
+        minimalTopk = numbers.minimalTopk
+        mbeWindow = numbers.mbeWindow
+    }
+
+    func validate(genLength: Int) throws(LLaDAError) {
+        guard mbeWindow == 1 else {
+            throw Policy.refusal("mbe_window", mbeWindow, expected: "1: only the joint policy edits tokens")
+        }
+        guard genLength <= 0 || minimalTopk <= genLength else {
+            throw Policy.refusal("minimal_topk", minimalTopk, expected: "at most gen_length, \(genLength)")
+        }
+    }
+
+    func hasWork(_ state: DecoderState) -> Bool { !state.openMasks.isEmpty }
+
+    func propose(_ state: DecoderState) -> [Decoder.Edit] {
+        let blockLength = state.options.blockLength
+        let quota = MaskToToken.quota(step: state.progress.step, steps: stepsPerBlock(state), blockLength: blockLength)
+        return MaskToToken.edits(state, threshold: threshold, atLeast: quota)
+    }
+
+    func follow(_ step: AppliedStep, _ state: inout DecoderState) -> NextStep {
+        // Of the canvas, as the reference has it: the end may lie in the padding of the last block.
+        if state.options.eosEarlyStop, step.wroteEnd, let end = state.endOfAnswer { return .finish(answerEnd: end) }
+        return state.openMasks.isEmpty || state.progress.step >= stepsPerBlock(state) ? .leaveBlock : .goOn
+    }
+
+    func hasAnswered(_ state: DecoderState) -> Bool { state.hasEnd(state.generated) }
+
+    /// S of the reference. Without a length to generate (infilling) there is only `steps`.
+    private func stepsPerBlock(_ state: DecoderState) -> Int {
+        let genLength = state.options.genLength
+        return genLength > 0 ? min(steps, genLength / minimalTopk) : steps
+    }
+}

@@ -1,0 +1,59 @@
+/// LLaDA2.1, and multiple block editing: a block that has left the loop of `JointThreshold` is revisited together with those
+/// before it. They see each other, and tokens are edited but none is masked (spec: decoding.md, section 7). A window of one
+/// block switches that off.
+struct MultiBlockEditing: DecodingPolicy {
+    private let block: JointThreshold
+    private let editingThreshold: Float
+    private let mbeWindow: Int
+    private let mbeRounds: Int
+
+    init(_ numbers: Policy) {
+        block = JointThreshold(numbers)
+        editingThreshold = numbers.editingThreshold
+        mbeWindow = numbers.mbeWindow
+        mbeRounds = numbers.mbeRounds
+    }
+
+    func hasWork(_ state: DecoderState) -> Bool { block.hasWork(state) }
+
+    func prepare(_ state: inout DecoderState) {
+        if !state.isEditingBlocks { block.prepare(&state) }
+    }
+
+    func adjust(_ adjustment: inout LogitAdjustment, at position: Int, _ state: DecoderState) {
+        block.adjust(&adjustment, at: position, state)
+    }
+
+    func propose(_ state: DecoderState) -> [Decoder.Edit] {
+        if !state.isEditingBlocks { return block.propose(state) }
+        // A finished block is not opened again: the mask is no edit here.
+        return TokenToToken.edits(state, threshold: editingThreshold, .blockEdit)
+            .filter { $0.token != state.canvas.maskID }
+    }
+
+    func follow(_ step: AppliedStep, _ state: inout DecoderState) -> NextStep {
+        guard let rounds = state.progress.editingRounds else {
+            if case .leaveBlock = block.follow(step, &state) { return end(&state) }
+            return .goOn
+        }
+        state.progress.editingRounds = rounds + 1
+        return step.changed == 0 || rounds + 1 >= mbeRounds ? .leaveBlock : .goOn
+    }
+
+    func end(_ state: inout DecoderState) -> NextStep {
+        if state.isEditingBlocks || mbeWindow == 1 { return .leaveBlock }
+        let current = state.progress.block
+        let firstGenerated = state.canvas.promptLength / state.options.blockLength
+        let first = max(min(firstGenerated, current), current - mbeWindow + 1)
+        state.active = state.canvas.block(first).lowerBound..<state.canvas.block(current).upperBound
+        state.progress.isStuck = false
+        state.progress.isGoingRound = false
+        state.progress.editingRounds = 0
+        return .goOn
+    }
+
+    /// The next window reaches back that far.
+    var openBlocks: Int { mbeWindow - 1 }
+
+    func hasAnswered(_ state: DecoderState) -> Bool { block.hasAnswered(state) }
+}

@@ -1,0 +1,52 @@
+/// What a forward made of its positions: the token it predicts for each, and how sure the model is of it.
+///
+/// A copy shares its memory with the original until one of the two makes predictions anew.
+struct Predictions {
+    /// Of the forward; none: there are no predictions.
+    private(set) var positions = 0..<0
+    /// What logits went through before they were judged.  [positions.count]
+    private(set) var adjustments: [LogitAdjustment] = []
+    private var tokenBuffer: Buffer<Int32>?  // [at least positions.count]
+    private var confidenceBuffer: Buffer<Float>?  // [at least positions.count]
+
+    /// [positions.count]
+    var tokens: UnsafeBufferPointer<Int32> {
+        UnsafeBufferPointer(start: tokenBuffer?.pointer, count: tokenBuffer == nil ? 0 : positions.count)
+    }
+
+    /// Softmax probabilities.  [positions.count]
+    var confidences: UnsafeBufferPointer<Float> {
+        UnsafeBufferPointer(start: confidenceBuffer?.pointer, count: confidenceBuffer == nil ? 0 : positions.count)
+    }
+
+    func token(at position: Int) -> Int32 { tokens[position - positions.lowerBound] }
+    func confidence(at position: Int) -> Float { confidences[position - positions.lowerBound] }
+    func adjustment(at position: Int) -> LogitAdjustment { adjustments[position - positions.lowerBound] }
+
+    mutating func clear() {
+        positions = 0..<0
+        adjustments = []
+    }
+
+    /// Room of its own for the predictions of so many adjusted rows, uninitialised.
+    /// Returns where they go: [positions.count] each.
+    mutating func begin(
+        _ positions: Range<Int>, _ adjustments: [LogitAdjustment]
+    ) throws(LLaDAError) -> (tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>) {
+        clear()
+        let tokens = try Self.own(&tokenBuffer, positions.count)
+        let confidences = try Self.own(&confidenceBuffer, positions.count)
+        self.positions = positions
+        self.adjustments = adjustments
+        return (tokens, confidences)
+    }
+
+    private static func own<Element>(
+        _ buffer: inout Buffer<Element>?, _ count: Int
+    ) throws(LLaDAError) -> UnsafeMutablePointer<Element> {
+        if isKnownUniquelyReferenced(&buffer), let buffer, buffer.count >= count { return buffer.pointer }
+        let fresh = try Buffer<Element>(count: count)
+        buffer = fresh
+        return fresh.pointer
+    }
+}

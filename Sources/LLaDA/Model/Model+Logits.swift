@@ -1,0 +1,27 @@
+extension Model {
+    /// The logits of a whole sequence under the strict block-causal mask: the one at position i is about the token AT
+    /// position i.  out: [tokens.count, vocabSize]
+    public func logits(
+        _ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, into out: UnsafeMutableBufferPointer<Float>
+    ) throws(LLaDAError) {
+        try config.check(blockLength: blockLength, canvas: tokens.count)
+        try config.check(tokens)
+        let (needed, overflow) = tokens.count.multipliedReportingOverflow(by: config.vocabSize)
+        guard !overflow, out.count >= needed else {
+            throw LLaDAError(
+                .bufferTooSmall,
+                "room for \(out.count) logits; expected \(tokens.count) tokens times \(config.vocabSize)")
+        }
+        guard let base = out.baseAddress, tokens.count > 0 else { return }
+        let sequence = CachedSequence(transformer, blockLength: blockLength)
+        let piece = Batch.mostRows(blockLength: blockLength)
+        for start in stride(from: 0, to: tokens.count, by: piece) {
+            let active = start..<min(start + piece, tokens.count)
+            let pending = try sequence.prepare(tokens, active: active, asOneBlock: false)
+            try Pending.run([pending]) { (_, states) throws(LLaDAError) in
+                states.allLogits(
+                    rows: active.count, transformer.compute.team, into: base + start * config.vocabSize)
+            }
+        }
+    }
+}

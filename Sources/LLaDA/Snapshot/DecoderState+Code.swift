@@ -1,0 +1,246 @@
+/// What a snapshot of a decoder holds, in order. Whatever of it a decoder counts with or looks up is checked when it is read.
+extension DecoderState {
+    /// Counters are far from where they would overflow.
+    private static let mostCounted = 1 << 48
+
+    /// When reading, `self` is of the model: a canvas without positions, with its ids of mask and end.
+    mutating func code(_ coder: inout some StateCoder, _ config: ModelConfig) throws(LLaDAError) {
+        let (vocabSize, most) = (config.vocabSize, Self.mostCounted)
+        try codeIDs(&coder, vocabSize)
+        try options.code(&coder)
+        try codeCanvas(&coder, config)
+        let count = canvas.count
+
+        try coder.value("the phase", &phase)
+        try coder.value("the finish reason", &finishReason)
+        try coder.expect(
+            (phase == .finished) == (finishReason != .none), "the finish reason", "\(finishReason)",
+            "one that fits the phase, \(phase)")
+        try coder.range("the active positions", &active, within: count)
+        let isWhole = active.lowerBound % options.blockLength == 0 && active.upperBound % options.blockLength == 0
+        try coder.expect(
+            isWhole && active.isEmpty == (count == 0) && (count > 0 || phase == .finished), "the active positions",
+            "\(active)", "whole blocks")
+        try coder.integer("the settled length", &settledLength, in: 0...active.upperBound)
+        try coder.integer("the answer's end", &answerEnd, in: canvas.promptLength...count)
+        try coder.integer("forwards", &counters.forwards, in: 0...most)
+        try coder.integer("commits", &counters.commits, in: 0...most)
+        try coder.integer("prefills", &counters.prefills, in: 0...most)
+        try coder.integer("edits", &counters.edits, in: 0...most)
+        try codeBlockEnds(&coder)
+        try codeProgress(&coder, vocabSize)
+        try Self.code(&events, &coder, count, vocabSize)
+        try Self.code(&hostEvents, &coder, count, vocabSize)
+        try codeProposal(&coder, vocabSize)
+        try codeBans(&coder, vocabSize)
+        try predictions.code(&coder, within: count, vocabSize)
+        try coder.expect(
+            predictions.positions == active || (phase != .forwarded && phase != .proposed), "the last forward",
+            "\(predictions.positions)", "\(active), the active positions")
+    }
+
+    /// Those of mask and end decide as much as the weights do.
+    private func codeIDs(_ coder: inout some StateCoder, _ vocabSize: Int) throws(LLaDAError) {
+        var maskID = canvas.maskID
+        try coder.token("the mask id", &maskID, vocabSize: vocabSize)
+        try coder.expect(maskID == canvas.maskID, "the mask id", "\(maskID)", "\(canvas.maskID), the model's")
+        var ends = eosIDs
+        try coder.tokenSet("an id of end-of-sequence", &ends, vocabSize: vocabSize)
+        try coder.expect(
+            ends == eosIDs, "the list of end-of-sequence ids", "\(ends.sorted())", "\(eosIDs.sorted()), the model's")
+    }
+
+    private mutating func codeCanvas(_ coder: inout some StateCoder, _ config: ModelConfig) throws(LLaDAError) {
+        let blockLength = options.blockLength
+        var promptLength = canvas.promptLength
+        try coder.integer("prompt_length", &promptLength, in: 0...Int(Int32.max))
+        let positions = promptLength + options.genLength
+        try coder.check { () throws(LLaDAError) in try config.check(blockLength: blockLength, canvas: positions) }
+        let count = (positions + blockLength - 1) / blockLength * blockLength
+        var tokens = Array(canvas.tokens)
+        try coder.tokens("a token of the canvas", &tokens, count, vocabSize: config.vocabSize)
+        var states = canvas.states.map { Decoder.PositionState(rawValue: $0) ?? .prompt }
+        for position in 0..<count {
+            if coder.isReading { states.append(.prompt) }
+            try coder.value("the state of position \(position)", &states[position])
+            let state = states[position]
+            let isOfPrompt = position < promptLength && (state == .prompt || options.infill)
+            try coder.expect(
+                (state == .masked) == (tokens[position] == canvas.maskID)
+                    && (isOfPrompt || (position >= promptLength && state != .prompt)),
+                "the state of position \(position)", "\(state)", "one that fits its token and place")
+        }
+        var written = Array(canvas.written)
+        try coder.tokens("an entry of the step map", &written, count, vocabSize: Int(Int32.max))
+        var locked = Array(canvas.locked)
+        for position in 0..<count {
+            if coder.isReading { locked.append(false) }
+            try coder.flag("a lock", &locked[position])
+        }
+        if coder.isReading {
+            canvas = try Canvas(
+                tokens: tokens, states: states, written: written, locked: locked, promptLength: promptLength,
+                blockLength: blockLength, maskID: canvas.maskID)
+        }
+    }
+
+    private mutating func codeBlockEnds(_ coder: inout some StateCoder) throws(LLaDAError) {
+        var ends: Int8 = blockEnds.map { $0 ? 1 : 0 } ?? -1
+        try coder.number("whether the block ends", &ends)
+        try coder.expect(-1...1 ~= ends, "whether the block ends", "\(ends)", "-1 to 1")
+        blockEnds = ends < 0 ? nil : ends == 1
+    }
+
+    private mutating func codeProgress(_ coder: inout some StateCoder, _ vocabSize: Int) throws(LLaDAError) {
+        let (blockLength, most) = (options.blockLength, Self.mostCounted)
+        progress.block = max(active.upperBound / blockLength - 1, 0)
+        try coder.integer("the block's steps", &progress.step, in: 0...most)
+        try coder.integer("the block's steps without a mask", &progress.postSteps, in: 0...most)
+        var rounds = progress.editingRounds ?? -1
+        try coder.integer("rounds of block editing", &rounds, in: -1...most)
+        progress.editingRounds = rounds < 0 ? nil : rounds
+        try coder.expect(
+            rounds >= 0 || active.count <= blockLength, "the active positions", "\(active)",
+            "one block of \(blockLength), as no blocks are edited")
+        try coder.flag("whether the block is stuck", &progress.isStuck)
+        try coder.flag("whether the block goes round", &progress.isGoingRound)
+        try coder.flag("whether the step's block was noted", &progress.isNoted)
+        var seen = progress.seen.sorted { $0.lexicographicallyPrecedes($1) }
+        let size = blockLength * MemoryLayout<Int32>.size
+        try coder.list("the number of states seen", &seen, ofSize: size, empty: []) {
+            (coder, block) throws(LLaDAError) in
+            try coder.tokens("a token seen", &block, blockLength, vocabSize: vocabSize)
+        }
+        if coder.isReading { progress.seen = Set(seen) }
+    }
+
+    private static func code(
+        _ events: inout [Decoder.Event], _ coder: inout some StateCoder, _ count: Int, _ vocabSize: Int
+    ) throws(LLaDAError) {
+        let none = Decoder.Event(
+            position: 0, kind: .unmask, oldToken: 0, newToken: 0, confidence: 0, reason: .host)
+        try coder.list("the number of events", &events, ofSize: 28, empty: none) {
+            (coder, event) throws(LLaDAError) in
+            try coder.position(&event.position, within: 0..<count)
+            try coder.value("an event's kind", &event.kind)
+            try coder.token("an event's token", &event.oldToken, vocabSize: vocabSize)
+            try coder.token("an event's token", &event.newToken, vocabSize: vocabSize)
+            try coder.float("an event's confidence", &event.confidence)
+            try coder.value("an event's reason", &event.reason)
+        }
+    }
+
+    private mutating func codeProposal(_ coder: inout some StateCoder, _ vocabSize: Int) throws(LLaDAError) {
+        let (positions, canvas) = (active, canvas)
+        var next = positions.lowerBound
+        try coder.list("the number of edits", &proposal, ofSize: 20, empty: Decoder.Edit(position: 0, token: 0)) {
+            (coder, edit) throws(LLaDAError) in
+            try coder.position(&edit.position, within: next..<positions.upperBound)
+            try coder.expect(
+                canvas.state(edit.position) != .prompt, "an edit's position", "\(edit.position)", "none of the prompt")
+            next = edit.position + 1
+            try coder.token("an edit's token", &edit.token, vocabSize: vocabSize)
+            try coder.float("an edit's confidence", &edit.confidence)
+            try coder.value("an edit's reason", &edit.reason)
+        }
+        try coder.expect(
+            phase == .proposed || proposal.isEmpty, "the proposal", "of \(proposal.count) edits", "none in this phase")
+    }
+
+    private mutating func codeBans(_ coder: inout some StateCoder, _ vocabSize: Int) throws(LLaDAError) {
+        try coder.tokenSet("a banned token", &bans.everywhere, vocabSize: vocabSize)
+        var places = bans.at.filter { !$0.value.isEmpty }.map { (position: $0.key, tokens: $0.value) }
+        places.sort { $0.position < $1.position }
+        let always = bans.everywhere.union([canvas.maskID])
+        var most = always.count
+        var next = 0
+        let count = canvas.count
+        try coder.list("the number of positions with bans", &places, ofSize: 16, empty: (position: 0, tokens: [])) {
+            (coder, place) throws(LLaDAError) in
+            try coder.position(&place.position, within: next..<count)
+            next = place.position + 1
+            try coder.tokenSet("a banned token", &place.tokens, vocabSize: vocabSize)
+            most = max(most, always.union(place.tokens).count)
+        }
+        if coder.isReading { bans.at = Dictionary(uniqueKeysWithValues: places.map { ($0.position, $0.tokens) }) }
+        try coder.expect(
+            most < vocabSize, "the number of banned tokens", "\(most)", "one that leaves something")
+    }
+}
+
+extension Decoder.Options {
+    fileprivate mutating func code(_ coder: inout some StateCoder) throws(LLaDAError) {
+        let most = Int(Int32.max)
+        try coder.integer("block_length", &blockLength, in: 1...most)
+        try coder.integer("gen_length", &genLength, in: 0...most)
+        try coder.flag("eos_early_stop", &eosEarlyStop)
+        try coder.flag("infill", &infill)
+        try coder.flag("use_cache", &useCache)
+        try coder.expect(genLength > 0 || infill, "gen_length", "0", "at least 1 (0 if infilling)")
+        try coder.value("the kind of policy", &policy.kind)
+        for number in Policy.numbers {
+            switch number {
+            case .real(let name, let path, _, _): try coder.float(name, &policy[keyPath: path])
+            case .count(let name, let path, _): try coder.integer(name, &policy[keyPath: path], in: 0...most)
+            case .seed(let name, let path): try coder.number(name, &policy[keyPath: path])
+            }
+        }
+        let (policy, genLength) = (policy, genLength)
+        try coder.check { () throws(LLaDAError) in try policy.validate(genLength: genLength) }
+    }
+}
+
+extension Predictions {
+    fileprivate mutating func code(
+        _ coder: inout some StateCoder, within count: Int, _ vocabSize: Int
+    ) throws(LLaDAError) {
+        var positions = positions
+        try coder.range("the last forward", &positions, within: count)
+        var tokens = Array(tokens)
+        try coder.tokens("a prediction", &tokens, positions.count, vocabSize: vocabSize)
+        var confidences = Array(confidences)
+        for index in 0..<positions.count {
+            if coder.isReading { confidences.append(0) }
+            try coder.float("a confidence", &confidences[index])
+        }
+        var adjustments = adjustments
+        for index in 0..<positions.count {
+            // Bans of all positions are one list.
+            let before = index > 0 ? adjustments[index - 1] : nil
+            if coder.isReading { adjustments.append(before ?? LogitAdjustment()) }
+            try adjustments[index].code(&coder, before, vocabSize)
+        }
+        if coder.isReading, !positions.isEmpty {
+            let place = try begin(positions, adjustments)
+            place.tokens.update(from: tokens, count: tokens.count)
+            place.confidences.update(from: confidences, count: confidences.count)
+        }
+    }
+}
+
+extension LogitAdjustment {
+    /// `before`: that of the position before; `self`, when reading, is the same.
+    fileprivate mutating func code(
+        _ coder: inout some StateCoder, _ before: LogitAdjustment?, _ vocabSize: Int
+    ) throws(LLaDAError) {
+        var repeats = banned == before?.banned
+        try coder.flag("whether bans repeat", &repeats)
+        try coder.expect(before != nil || !repeats, "whether bans repeat", "1", "0 at the first")
+        if !repeats {
+            if coder.isReading { banned = [] }
+            let size = MemoryLayout<Int32>.size
+            try coder.list("the number of tokens taken out", &banned, ofSize: size, empty: 0) {
+                (coder, token) throws(LLaDAError) in
+                try coder.token("a token taken out", &token, vocabSize: vocabSize)
+            }
+        }
+        var isPenalised = penalty != nil
+        try coder.flag("whether there is a penalty", &isPenalised)
+        var (token, amount) = penalty ?? (0, 0)
+        if isPenalised {
+            try coder.token("a penalised token", &token, vocabSize: vocabSize)
+            try coder.float("a penalty", &amount)
+        }
+        penalty = isPenalised ? (token, amount) : nil
+    }
+}
