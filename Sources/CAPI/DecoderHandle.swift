@@ -35,8 +35,8 @@ final class DecoderHandle {
 
     deinit { endViews() }
 
-    /// The handle behind a pointer. The reference returned is one more hold, so that a callback that frees the decoder it
-    /// is called by does no harm.
+    /// The handle behind a pointer. The reference returned is one more hold, so that a callback that frees the decoder
+    /// it is called by does no harm.
     static func at(_ pointer: OpaquePointer?) throws(LLaDAError) -> DecoderHandle {
         guard let pointer else { throw .null("decoder") }
         return Unmanaged<DecoderHandle>.fromOpaque(UnsafeRawPointer(pointer)).takeUnretainedValue()

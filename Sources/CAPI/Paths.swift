@@ -15,8 +15,8 @@ func withFile<Result>(
     try withOpen(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC, body)
 }
 
-/// File names on Linux are bytes, and a `String` is always UTF-8. Where the name is not, what it names goes by the name of a
-/// descriptor.
+/// File names on Linux are bytes, and a `String` is always UTF-8. Where the name is not, what it names goes by the name
+/// of a descriptor.
 private func withOpen<Result>(
     _ name: UnsafePointer<CChar>, _ flags: Int32, _ body: (String) throws(LLaDAError) -> Result
 ) throws(LLaDAError) -> Result {

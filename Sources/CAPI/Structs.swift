@@ -29,8 +29,8 @@ struct CallerStruct<Struct> {
         }
     }
 
-    /// Makes a struct of the caller's, of `size` bytes, from the library's: what the caller does not know is left out, what
-    /// the library does not know is zero.
+    /// Makes a struct of the caller's, of `size` bytes, from the library's: what the caller does not know is left out,
+    /// what the library does not know is zero.
     static func initialize(_ pointer: UnsafeMutablePointer<Struct>?, _ size: Int, _ name: String, to value: Struct)
         throws(LLaDAError)
     {

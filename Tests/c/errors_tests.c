@@ -64,8 +64,8 @@ static void ages_of_error(void) {
     CHECK(!model);
 }
 
-/* Given nothing but NULL, every call that can fail says so, with an error and without one. (symbols.sh sees that none is
- * missing here.) */
+/* Given nothing but NULL, every call that can fail says so, with an error and without one. (symbols.sh sees that none
+ * is missing here.) */
 #define REFUSES(function, ...)                                                      \
     do {                                                                            \
         CHECK_REFUSED(function(__VA_ARGS__, &error), LLADA_ERROR_INVALID_ARGUMENT); \

@@ -41,8 +41,8 @@ void remark(const char *format, ...) __attribute__((format(printf, 1, 2)));
         if (a_ != b_) failed(__FILE__, __LINE__, "%s is %lld, not %lld", #a, a_, b_); \
     } while (0)
 
-/* Calls are given &error, a llada_error that the test has. It must agree, and is left clean: a call that succeeds has not
- * touched it, one that is refused has filled it with the same code, and words. */
+/* Calls are given &error, a llada_error that the test has. It must agree, and is left clean: a call that succeeds has
+ * not touched it, one that is refused has filled it with the same code, and words. */
 #define CHECK_OK(call) check_status(__FILE__, __LINE__, #call, (call), LLADA_OK, &error)
 #define CHECK_REFUSED(call, expected) check_status(__FILE__, __LINE__, #call, (call), (expected), &error)
 /* For calls without an error. */

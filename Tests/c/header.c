@@ -1,5 +1,5 @@
-/* Compiled as C99, C11, C++11 and C++20, strictly, with and without LLADA_EXPERIMENTAL: the header must not warn in anybody's
- * program, and what is experimental is there for those alone who ask for it. */
+/* Compiled as C99, C11, C++11 and C++20, strictly, with and without LLADA_EXPERIMENTAL: the header must not warn in
+ * anybody's program, and what is experimental is there for those alone who ask for it. */
 #include <llada.h>
 
 #ifdef LLADA_EXPERIMENTAL

@@ -189,7 +189,8 @@ static int try_everything(llada_decoder *d, void *user) {
     CHECK_REFUSED(llada_decoder_watch(d, LLADA_WATCH_HIDDEN, &error), LLADA_ERROR_BUSY);
     CHECK_REFUSED(llada_decoder_disable_expert(d, 0, 1, true, &error), LLADA_ERROR_BUSY);
 
-    /* What interferes: the favourite of the last position goes, the next one is locked, one stands in a block to come. */
+    /* What interferes: the favourite of the last position goes, the next one is locked, one stands in a block to
+     * come. */
     CHECK_OK(llada_decoder_ban(d, best.token, last, true, &error));
     active = active_of(d);
     CHECK(active.predictions[BLOCK - 1] != best.token);
@@ -383,7 +384,7 @@ static void end_of_a_block(void) {
     CHECK_EQUAL(state_of(decoder).settled_length, 12);
     CHECK_OK(llada_decoder_run(decoder, NULL, NULL, &error));
 
-    /* With multiple block editing, the revisiting follows, and can be ended as well. */
+    /* With multi-block editing, the revisiting follows, and can be ended as well. */
     llada_decoder *mbe = make_decoder(model, LLADA_PRESET_QUALITY_MBE, GEN);
     CHECK_OK(llada_decoder_end_block(mbe, LLADA_BLOCK_END_NOW, &error));
     CHECK_OK(llada_decoder_step(mbe, &error));

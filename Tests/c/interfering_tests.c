@@ -194,7 +194,8 @@ static void locked_mask(void) {
     llada_model_free(model);
 }
 
-/* Bans leave a token other than the mask to predict: the one too many is refused, and the run gets by with what is left. */
+/* Bans leave a token other than the mask to predict: the one too many is refused, and the run gets by with what is
+ * left. */
 static void everything_banned(void) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model *model = open_model(1);

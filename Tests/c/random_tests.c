@@ -1,7 +1,7 @@
 /*
  * Ten thousand random operations on decoders that share a small prefix cache, on one thread and on four. Every decoder
- * keeps a log of what was done to it: what it shows must be what a fresh one, without a cache and alone, shows after the
- * same. In the end nothing is left in the cache.
+ * keeps a log of what was done to it: what it shows must be what a fresh one, without a cache and alone, shows after
+ * the same. In the end nothing is left in the cache.
  */
 #include "decoders.h"
 

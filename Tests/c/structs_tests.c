@@ -187,8 +187,8 @@ static void init_gives_the_defaults(void) {
     CHECK(p.threshold == 0.7f && p.editing_threshold == 0.5f && p.mbe_window == 2 && p.mbe_rounds >= 1);
 }
 
-/* An _init writes as much as the caller knows and not a byte more: to an older program, to one of our age (whose size is
- * 0 below), and to a newer one, whose news are zero. */
+/* An _init writes as much as the caller knows and not a byte more: to an older program, to one of our age (whose size
+ * is 0 below), and to a newer one, whose news are zero. */
 static void init_stays_inside(void) {
     llada_error error = LLADA_ERROR_INIT;
     static const size_t sizes[] = {4, 8, 0, 200};

@@ -1,5 +1,6 @@
 /*
- * batch.c - several questions at a time: one forward serves them all, and what their prompts have in common is read once.
+ * batch.c - several questions at a time: one forward serves them all, and what their prompts have in common is read
+ * once.
  *
  *     batch [-m model] [-n in-flight] ["question" ...]
  */

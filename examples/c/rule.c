@@ -3,8 +3,8 @@
  *
  *     rule [-m model] ["question"]
  *
- * The rule fills masks for as long as their confidences multiply to more than one half, and at least one: so many that it is
- * likelier than not that all are right. Below it, for comparison, S mode, which edits as well.
+ * The rule fills masks for as long as their confidences multiply to more than one half, and at least one: so many that
+ * it is likelier than not that all are right. Below it, for comparison, S mode, which edits as well.
  */
 #include <llada.h>
 
