@@ -61,8 +61,8 @@ struct Expectation {
         get throws {
             let rates = String(
                 format: """
-                    A core of this CPU: %.0f GOP/s int8, %.0f GFLOP/s bf16, %.0f GFLOP/s f32; one to %.1f GB/s. Blocks of %d \
-                    on a prefix of %d; a step takes %.2f times as long as at these limits.
+                    A core of this CPU: %.0f GOP/s int8, %.0f GFLOP/s bf16, %.0f GFLOP/s f32; one to %.1f GB/s. Blocks \
+                    of %d on a prefix of %d; a step takes %.2f times as long as at these limits.
                     """, arithmetic[.int8] ?? 0, arithmetic[.bf16] ?? 0, floatArithmetic, Self.bandwidthOfACore, block,
                 prefix, overLimits)
             return try [rates, readings, speeds].joined(separator: "\n\n")

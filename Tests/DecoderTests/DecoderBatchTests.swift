@@ -90,7 +90,8 @@ import Testing
     @Test func whatIsNoBatchIsRefused() throws {
         let run = try Run.all("mini_like")[0]
         let decoder = try run.model().decoder(prompt: run.prompt, options: run.options)
-        let other = try run.model().decoder(prompt: run.prompt, options: run.options)  // of the same files, opened again
+        // Of the same files, opened again.
+        let other = try run.model().decoder(prompt: run.prompt, options: run.options)
         #expect(throws: LLaDAError.self) { try DecoderBatch.step([decoder, decoder]) }
         #expect(throws: LLaDAError.self) { try DecoderBatch.step([decoder, other]) }
         try DecoderBatch.step([])

@@ -2,8 +2,8 @@ import Foundation
 import Kernels
 import LLaDA
 
-/// A model that follows a script. Where a model keeps keys, it keeps tokens, and what stands on the canvas it reads from its
-/// pages, as attention would: so scripts see what the cache makes of a canvas, alone or in a batch.
+/// A model that follows a script. Where a model keeps keys, it keeps tokens, and what stands on the canvas it reads
+/// from its pages, as attention would: so scripts see what the cache makes of a canvas, alone or in a batch.
 final class Script: Denoiser, @unchecked Sendable {
     let config: ModelConfig
     let compute: Compute
@@ -18,7 +18,8 @@ final class Script: Denoiser, @unchecked Sendable {
         let text = """
             {"model_type": "llada2_moe", "hidden_size": 2, "num_hidden_layers": 1, "first_k_dense_replace": 1,
              "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 2, "intermediate_size": 1,
-             "vocab_size": \(vocabSize), "rms_norm_eps": 1e-6, "rope_theta": 10000, "partial_rotary_factor": 1.0, "rotary_dim": 2,
+             "vocab_size": \(vocabSize), "rms_norm_eps": 1e-6, "rope_theta": 10000,
+             "partial_rotary_factor": 1.0, "rotary_dim": 2,
              "max_position_embeddings": 65536}
             """
         config = try ModelConfig(try JSON.parse(Array(text.utf8), file: "config.json"))

@@ -98,8 +98,8 @@ import Testing
         #expect(try #require(message(options { $0.maskTokenID = 9 }, bytes)).contains("mask id"))
     }
 
-    /// The fingerprint is that of what is computed: a saved model has that of the one it was saved from, one with a weight
-    /// changed another.
+    /// The fingerprint is that of what is computed: a saved model has that of the one it was saved from, one with a
+    /// weight changed another.
     @Test(arguments: [NumberFormat.bf16, .int8, .int4]) func aSavedModelIsTheSame(_ dtype: NumberFormat?) throws {
         let path = NSTemporaryDirectory() + "/llada-tests-" + UUID().uuidString
         defer { try? FileManager.default.removeItem(atPath: path) }

@@ -1,6 +1,6 @@
-/// Matrices stored as float8 (E4M3) with a scale for each block of them, as DeepSeek-V3 introduced and the LLaDA2.1 release
-/// uses: `name` is [outputs, inputs] of F8_E4M3, `name_scale_inv` [ceil(outputs / rows), ceil(inputs / columns)], and a
-/// weight is its float8 times its block's scale.
+/// Matrices stored as float8 (E4M3) with a scale for each block of them, as DeepSeek-V3 introduced and the LLaDA2.1
+/// release uses: `name` is [outputs, inputs] of F8_E4M3, `name_scale_inv` [ceil(outputs / rows), ceil(inputs /
+/// columns)], and a weight is its float8 times its block's scale.
 package struct BlockFP8: Sendable, Equatable {
     package let rows: Int
     package let columns: Int

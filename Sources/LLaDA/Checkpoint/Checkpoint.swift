@@ -124,7 +124,10 @@ package final class Checkpoint: Sendable {
                 if let old = stored.updateValue(new, forKey: canonical(entry.name)) {
                     throw LLaDAError(
                         .tensor,
-                        "\(new.fileName): tensors \(old.entry.name.quoted) and \(entry.name.quoted) are the same one under two names"
+                        """
+                        \(new.fileName): tensors \(old.entry.name.quoted) and \(entry.name.quoted) are the same one \
+                        under two names
+                        """
                     )
                 }
             }

@@ -13,7 +13,8 @@ package enum JSON: Sendable {
     case array([JSON])
     case object(JSONObject)
 
-    /// Arrays and objects may be nested this deep, so that neither parsing nor freeing a document can exhaust the stack.
+    /// Arrays and objects may be nested this deep, so that neither parsing nor freeing a document can exhaust the
+    /// stack.
     package static let maximumDepth = 128
 
     /// Parses a whole document; `file` is only its name in error messages.

@@ -12,8 +12,8 @@ public struct ModelConfig: Sendable, Equatable {
     /// Width of a dense feed-forward; 0 if no layer is dense and the file does not say.
     public let intermediateSize: Int
     public let rmsNormEps: Double
-    /// How many positions the model runs: as the file says; with YaRN at least its factor times the original ones, for files
-    /// differ in whether `max_position_embeddings` is the length before or after.
+    /// How many positions the model runs: as the file says; with YaRN at least its factor times the original ones, for
+    /// files differ in whether `max_position_embeddings` is the length before or after.
     public let maxPositionEmbeddings: Int
     /// Up to it every position is an exact float.
     static let mostPositions = 16_777_216

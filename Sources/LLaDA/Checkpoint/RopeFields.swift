@@ -1,5 +1,5 @@
-/// The keys of the rotary position embedding. transformers 5 moved them into `rope_parameters` and reads `rope_scaling` as
-/// its old name; files in the wild have any of the three places, and where several speak they must agree.
+/// The keys of the rotary position embedding. transformers 5 moved them into `rope_parameters` and reads `rope_scaling`
+/// as its old name; files in the wild have any of the three places, and where several speak they must agree.
 struct RopeFields {
     let theta, partialFactor: Double
     let yarn: YaRN?

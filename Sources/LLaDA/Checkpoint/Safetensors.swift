@@ -210,7 +210,10 @@ private struct HeaderParser {
         }
         if end > dataCount {
             throw error(
-                "tensor \(name.quoted) ends at byte \(end) of the data, but the file has only \(dataCount): it is cut short"
+                """
+                tensor \(name.quoted) ends at byte \(end) of the data, but the file has only \(dataCount): it is cut \
+                short
+                """
             )
         }
         return base + begin..<base + end
@@ -228,7 +231,10 @@ private struct HeaderParser {
             }
             if begin < end {
                 throw error(
-                    "tensor \(entry.name.quoted) begins at \(begin - base), inside the one before it, which ends at \(end - base)"
+                    """
+                    tensor \(entry.name.quoted) begins at \(begin - base), inside the one before it, which ends at \
+                    \(end - base)
+                    """
                 )
             }
             end = entry.bytes.upperBound

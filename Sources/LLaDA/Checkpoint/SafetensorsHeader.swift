@@ -29,8 +29,8 @@ package struct SafetensorsHeader {
             let begin = end
             end += entry.byteCount
             let shape = entry.shape.map(String.init).joined(separator: ",")
-            text +=
-                ",\"\(entry.name)\":{\"dtype\":\"\(entry.type.rawValue)\",\"shape\":[\(shape)],\"data_offsets\":[\(begin),\(end)]}"
+            text += ",\"\(entry.name)\":{\"dtype\":\"\(entry.type.rawValue)\",\"shape\":[\(shape)],"
+            text += "\"data_offsets\":[\(begin),\(end)]}"
         }
         text += "}"
         let length = MemoryLayout<UInt64>.size

@@ -1,8 +1,8 @@
 import Glibc
 
-/// YaRN, the extension of a model's context by `factor`: dimensions that turn often within the original context keep their
-/// frequency, those that turn less than once are slowed down by `factor`, those between are mixed; sines and cosines are
-/// scaled by `attentionFactor` (Peng et al. 2023, as Hugging Face transformers 5 computes it).
+/// YaRN, the extension of a model's context by `factor`: dimensions that turn often within the original context keep
+/// their frequency, those that turn less than once are slowed down by `factor`, those between are mixed; sines and
+/// cosines are scaled by `attentionFactor` (Peng et al. 2023, as Hugging Face transformers 5 computes it).
 public struct YaRN: Sendable, Equatable {
     /// From 1.
     public let factor: Double

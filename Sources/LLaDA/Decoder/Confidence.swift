@@ -14,8 +14,8 @@ package struct Confidence {
         self.vocabSize = vocabSize
     }
 
-    /// The most likely token of each row and its probability. Ends early, with nothing, if one of `cancellations` is asked
-    /// for.  tokens, confidences: [adjust.count]
+    /// The most likely token of each row and its probability. Ends early, with nothing, if one of `cancellations` is
+    /// asked for.  tokens, confidences: [adjust.count]
     package mutating func predict(
         _ source: any LogitSource, adjust: [LogitAdjustment], cancellations: [Cancellation],
         tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
@@ -37,8 +37,8 @@ package struct Confidence {
         }
     }
 
-    /// With a sampler, confidence is that of the token drawn in the distribution it was drawn from; `uniform` gives each
-    /// row its number.  logits: [adjust.count, vocab];  tokens, confidences: [adjust.count]
+    /// With a sampler, confidence is that of the token drawn in the distribution it was drawn from; `uniform` gives
+    /// each row its number.  logits: [adjust.count, vocab];  tokens, confidences: [adjust.count]
     mutating func draw(
         _ sampler: Sampler, logits: UnsafePointer<Float>, adjust: [LogitAdjustment], uniform: (Int) -> Double,
         tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>

@@ -1,8 +1,8 @@
 /// Ways to go on from here, and back.
 extension Decoder {
     /// A second decoder that is where this one is, in the midst of a step or not: same canvas, bans, locks, rule,
-    /// predictions and proposal. Pages of keys and values are shared until one of the two writes to them, so a fork costs what
-    /// will differ.
+    /// predictions and proposal. Pages of keys and values are shared until one of the two writes to them, so a fork
+    /// costs what will differ.
     ///
     /// Random draws depend on the policy's seed, the number of the forward and the position: forks that are to draw
     /// differently need policies of different seeds. Predictions at hand stay as they are.
@@ -17,9 +17,9 @@ extension Decoder {
         return fork
     }
 
-    /// Forgets all that was generated from `position` on, a block's start: its positions, and those of an infilled prompt,
-    /// are masked again and free of locks, and its block is the next to be denoised, also after the end. Keys and values of
-    /// what stands before are kept, counters go on.
+    /// Forgets all that was generated from `position` on, a block's start: its positions, and those of an infilled
+    /// prompt, are masked again and free of locks, and its block is the next to be denoised, also after the end. Keys
+    /// and values of what stands before are kept, counters go on.
     public func truncate(to position: Int) throws(LLaDAError) {
         let last = isFinished ? state.canvas.count : state.canvas.block(state.progress.block).lowerBound
         let generated = state.canvas.block(state.canvas.promptLength / options.blockLength).lowerBound
@@ -27,7 +27,10 @@ extension Decoder {
         guard first...last ~= position, position % options.blockLength == 0 else {
             throw LLaDAError(
                 .invalidArgument,
-                "truncate: position is \(position); expected a multiple of \(options.blockLength) from \(first) to \(last)"
+                """
+                truncate: position is \(position); expected a multiple of \(options.blockLength) from \(first) to \
+                \(last)
+                """
             )
         }
         if position == state.canvas.count { return }

@@ -1,20 +1,23 @@
 /// A look inside the model, and a hand in it.
 extension Decoder {
-    /// Keeps, from the next forward on, what the experts' routers choose and what the layers give, for the positions that are
-    /// denoised. Neither: nothing any more. Counts of experts begin at 0.
+    /// Keeps, from the next forward on, what the experts' routers choose and what the layers give, for the positions
+    /// that are denoised. Neither: nothing any more. Counts of experts begin at 0.
     public func watch(routing: Bool, hidden: Bool) throws(LLaDAError) {
         sequence.watch =
             routing || hidden
             ? ModelWatch(routing: routing, hidden: hidden, config) : nil
     }
 
-    /// Of the last forward, for each of its positions, what a layer's router chose: experts, increasing, and their weights,
-    /// both [positions, num_experts_per_tok].
+    /// Of the last forward, for each of its positions, what a layer's router chose: experts, increasing, and their
+    /// weights, both [positions, num_experts_per_tok].
     public func routing(layer: Int) throws(LLaDAError) -> (experts: [Int32], weights: [Float]) {
         guard let routing = try watched("routing", \.keepsRouting).routing(layer: layer) else {
             throw LLaDAError(
                 .invalidArgument,
-                "layer is \(layer); expected one with experts, \(config.firstKDenseReplace) to \(config.numHiddenLayers - 1)"
+                """
+                layer is \(layer); expected one with experts, \(config.firstKDenseReplace) to \
+                \(config.numHiddenLayers - 1)
+                """
             )
         }
         return (routing.experts, routing.weights)
@@ -37,8 +40,8 @@ extension Decoder {
         return watch.usage
     }
 
-    /// Switches an expert of a layer off, or on again, for this decoder and those forked from it. Keys and values are computed
-    /// anew. Not where they are shared through a prefix cache.
+    /// Switches an expert of a layer off, or on again, for this decoder and those forked from it. Keys and values are
+    /// computed anew. Not where they are shared through a prefix cache.
     public func disableExpert(_ expert: Int, layer: Int, _ isDisabled: Bool = true) throws(LLaDAError) {
         try sequence.setExpert(layer: layer, expert: expert, isDisabled: isDisabled)
     }

@@ -49,8 +49,8 @@ extension Decoder {
             throw LLaDAError(
                 .invalidArgument,
                 """
-                mask: position \(position) is \(state.canvas.state(position)) or in a finished block; only what is not finished \
-                can be masked
+                mask: position \(position) is \(state.canvas.state(position)) or in a finished block; only what is not \
+                finished can be masked
                 """)
         }
         write(Edit(position: position, token: state.canvas.maskID))

@@ -14,7 +14,7 @@ extension Decoder {
     public var settledLength: Int { state.settledLength }
     /// Steps done in the active block.
     public var blockStep: Int { state.progress.step }
-    /// Whether the step at hand revisits finished blocks (multiple block editing).
+    /// Whether the step at hand revisits finished blocks (multi-block editing).
     public var isEditingBlocks: Bool { state.isEditingBlocks }
 
     /// Denoising forwards, as the papers count them for tokens per forward; those of block editing included.
@@ -48,8 +48,8 @@ extension Decoder {
         return Array(generated)
     }
 
-    /// Of the last forward, for each of its positions from `first` on: the predicted token and its confidence. Nil before
-    /// the first forward. Valid until the next call that changes the decoder.
+    /// Of the last forward, for each of its positions from `first` on: the predicted token and its confidence. Nil
+    /// before the first forward. Valid until the next call that changes the decoder.
     public var predictions: (first: Int, tokens: UnsafeBufferPointer<Int32>, confidences: UnsafeBufferPointer<Float>)? {
         let predictions = state.predictions
         if predictions.positions.isEmpty { return nil }
@@ -73,7 +73,10 @@ extension Decoder {
         guard positions.contains(position) else {
             throw LLaDAError(
                 .invalidArgument,
-                "position is \(position); expected one of the last forward, \(positions.lowerBound) to \(positions.upperBound - 1)"
+                """
+                position is \(position); expected one of the last forward, \(positions.lowerBound) to \
+                \(positions.upperBound - 1)
+                """
             )
         }
         let rows = try logitRows.all(states, confidence.compute.team)

@@ -1,5 +1,5 @@
-/// Several decoders of one model, step by step together: one forward serves them all, so that weights are read once. Each may
-/// have its own length, block, step and policy; what each computes is what it would have alone, bit for bit.
+/// Several decoders of one model, step by step together: one forward serves them all, so that weights are read once.
+/// Each may have its own length, block, step and policy; what each computes is what it would have alone, bit for bit.
 public enum DecoderBatch {
     /// `Decoder.forward` of each. Where it fails, some have done theirs and others have not; each can go on from there.
     public static func forward(_ decoders: [Decoder]) throws(LLaDAError) {
@@ -20,9 +20,10 @@ public enum DecoderBatch {
         for decoder in decoders { try decoder.step() }
     }
 
-    /// Steps all to their ends, no more than `mostInFlight` at a time: where one has finished, the next one joins, in their
-    /// order. What finishes gives its keys and values back, or leaves them to its prefix cache. `afterStep` is called for
-    /// each decoder after each of its steps; what it throws stops all, and is thrown; a later run goes on from there.
+    /// Steps all to their ends, no more than `mostInFlight` at a time: where one has finished, the next one joins, in
+    /// their order. What finishes gives its keys and values back, or leaves them to its prefix cache. `afterStep` is
+    /// called for each decoder after each of its steps; what it throws stops all, and is thrown; a later run goes on
+    /// from there.
     public static func run(
         _ decoders: [Decoder], mostInFlight: Int = .max, _ afterStep: ((Decoder) throws(LLaDAError) -> Void)? = nil
     ) throws(LLaDAError) {

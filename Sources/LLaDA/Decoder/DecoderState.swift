@@ -1,4 +1,5 @@
-/// All that a decoder is at a moment. A fork begins with a copy of it, and a snapshot is its bytes (`DecoderState+Code`).
+/// All that a decoder is at a moment. A fork begins with a copy of it, and a snapshot is its bytes
+/// (`DecoderState+Code`).
 struct DecoderState {
     /// Among them the numbers of the policy.
     var options: Decoder.Options

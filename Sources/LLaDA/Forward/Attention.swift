@@ -83,8 +83,9 @@ struct Attention {
 
     /// mixed = softmax(q k^T / sqrt(headDim)) v for each head of each run of rows.
     ///
-    /// Over tiles of keys, whose softmaxes are joined as one goes along (Milakov and Gimelshein, Online normalizer calculation
-    /// for softmax, 2018): see TileSum. Where tiles begin depends on positions alone, so results do not depend on what else is computed.
+    /// Over tiles of keys, whose softmaxes are joined as one goes along (Milakov and Gimelshein, Online normalizer
+    /// calculation for softmax, 2018): see TileSum. Where tiles begin depends on positions alone, so results do not
+    /// depend on what else is computed.
     private func attend(
         _ queries: UnsafePointer<Float>, _ layer: Int, _ batch: Batch, _ work: inout Workspace,
         _ mixed: UnsafeMutablePointer<Float>

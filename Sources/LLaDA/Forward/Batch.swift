@@ -18,7 +18,8 @@ package struct Row {
     }
 }
 
-/// What one forward computes: rows of any sequences, blocks and purposes, and where each sequence's keys and values are.
+/// What one forward computes: rows of any sequences, blocks and purposes, and where each sequence's keys and values
+/// are.
 ///
 /// Rows of a sequence stand together, by increasing position. A row's keys and values are written to its sequence's
 /// pages; whatever else it sees must have been written before, or be written by the same batch.

@@ -1,7 +1,7 @@
 /// All that decoding and scoring know of a model: forwards over rows of any sequences, and what those leave behind.
 ///
-/// An object is one opened model: keys, values and states that it computed are good for itself alone. Any number of threads
-/// may run forwards, each over pages of its own.
+/// An object is one opened model: keys, values and states that it computed are good for itself alone. Any number of
+/// threads may run forwards, each over pages of its own.
 package protocol Denoiser: AnyObject, Sendable {
     var config: ModelConfig { get }
     var compute: Compute { get }
@@ -10,8 +10,8 @@ package protocol Denoiser: AnyObject, Sendable {
     /// Tells it from models whose states, keys and values would not fit.
     var fingerprint: ModelFingerprint { get }
 
-    /// Runs `batch` and returns the states of the rows that want logits, in their order. Ends at the next layer if one of
-    /// `cancellations` is asked for; then pages hold part of what they should.
+    /// Runs `batch` and returns the states of the rows that want logits, in their order. Ends at the next layer if one
+    /// of `cancellations` is asked for; then pages hold part of what they should.
     func forward(
         _ batch: Batch, cancellations: [Cancellation], observer: Observer?
     ) throws(LLaDAError) -> FinalStates

@@ -15,13 +15,16 @@ package struct ExpertMask: Equatable, Sendable {
 
     func disabled(in layer: Int) -> [Bool]? { disabled[layer] }
 
-    /// Switches an expert of a mixture layer off or on. What is left must be enough for every token, whichever groups of
-    /// experts it may choose from.
+    /// Switches an expert of a mixture layer off or on. What is left must be enough for every token, whichever groups
+    /// of experts it may choose from.
     mutating func set(layer: Int, expert: Int, _ isDisabled: Bool, _ config: ModelConfig) throws(LLaDAError) {
         guard config.firstKDenseReplace..<config.numHiddenLayers ~= layer else {
             throw LLaDAError(
                 .invalidArgument,
-                "layer is \(layer); expected one with experts, \(config.firstKDenseReplace) to \(config.numHiddenLayers - 1)"
+                """
+                layer is \(layer); expected one with experts, \(config.firstKDenseReplace) to \
+                \(config.numHiddenLayers - 1)
+                """
             )
         }
         guard 0..<config.numExperts ~= expert else {
@@ -32,7 +35,10 @@ package struct ExpertMask: Equatable, Sendable {
         guard Self.leavesEnough(experts, config) else {
             throw LLaDAError(
                 .invalidArgument,
-                "without expert \(expert) of layer \(layer) a token might find fewer than \(config.numExpertsPerTok) to choose from"
+                """
+                without expert \(expert) of layer \(layer) a token might find fewer than \(config.numExpertsPerTok) \
+                to choose from
+                """
             )
         }
         disabled[layer] = experts.contains(true) ? experts : nil

@@ -81,7 +81,8 @@ struct Experts {
         let downStride = compute.stride(for: down)
         let gates = try work.expertGate.reserve(compute.team.size * piece * width * 2)  // [threads, 2, piece, width]
         let operandBytes = piece * (x.stride + downStride)
-        let operands = try work.expertOperands.reserve(compute.team.size * operandBytes)  // [threads, piece, both strides]
+        // [threads, piece, both strides]
+        let operands = try work.expertOperands.reserve(compute.team.size * operandBytes)
         // The team takes the last task first: so it is the largest, and the one that ends last a small one.
         let tasks = plan.active.flatMap { expert, places in
             stride(from: places.lowerBound, to: places.upperBound, by: piece).map {

@@ -3,8 +3,8 @@ import Kernels
 /// Over pages in bf16. Queries and what exp gives are rounded to bf16 for the products; scores, the sums and the
 /// softmax are f32. Belongs to one thread.
 ///
-/// exp is taken against the largest score so far, and results are divided by their sum at the end: most tiles have no larger
-/// one, and then nothing that was summed is touched (Dao et al., FlashAttention, 2022).
+/// exp is taken against the largest score so far, and results are divided by their sum at the end: most tiles have no
+/// larger one, and then nothing that was summed is touched (Dao et al., FlashAttention, 2022).
 struct HalfSoftmaxSum: TileSum {
     let kernels: llk_attention_kernels
     let head: CachedHead

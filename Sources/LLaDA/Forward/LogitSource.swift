@@ -8,7 +8,8 @@ package protocol LogitSource {
 }
 
 extension LogitSource {
-    /// Tokens of the vocabulary, and rows, whose logits are computed, and judged, together: they fit the cache of a core.
+    /// Tokens of the vocabulary, and rows, whose logits are computed, and judged, together: they fit the cache of a
+    /// core.
     private static var tile: Int { 512 }
     private static var rowsAtATime: Int { 64 }
 
@@ -26,9 +27,9 @@ extension LogitSource {
         }
     }
 
-    /// Hands every tile of every row to `judge` where it was computed, on any thread, so that no row is ever held as a whole:
-    /// tile, row, the tile's logits, [vocabulary(ofTile:).count], which may be changed, and as much room again, `spare` times.
-    /// Tiles are left out once `isStopped`.
+    /// Hands every tile of every row to `judge` where it was computed, on any thread, so that no row is ever held as a
+    /// whole: tile, row, the tile's logits, [vocabulary(ofTile:).count], which may be changed, and as much room again,
+    /// `spare` times. Tiles are left out once `isStopped`.
     func forEachTile(
         rows: Int, _ team: ThreadTeam, _ scratch: inout Scratch<Float>, spare: Int = 0,
         isStopped: () -> Bool = { false },
@@ -37,7 +38,8 @@ extension LogitSource {
     ) throws(LLaDAError) {
         let width = min(Self.tile, vocabSize)
         let piece = min(rows, Self.rowsAtATime)
-        let scratch = try scratch.reserve(team.size * (piece + spare) * width)  // [threads, rows at a time + spare, tile]
+        // [threads, rows at a time + spare, tile]
+        let scratch = try scratch.reserve(team.size * (piece + spare) * width)
         if rows == 0 { return }
         team.forEach(tiles) { tile, worker in
             if isStopped() { return }

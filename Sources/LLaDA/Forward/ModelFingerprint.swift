@@ -1,12 +1,13 @@
-/// Tells models apart whose states and keys and values do not fit each other: 128 bits over what shapes the computation, how
-/// tensors are held, and what is in them. The same for a model packed while it was opened and for the file it was saved to.
+/// Tells models apart whose states and keys and values do not fit each other: 128 bits over what shapes the
+/// computation, how tensors are held, and what is in them. The same for a model packed while it was opened and for the
+/// file it was saved to.
 package struct ModelFingerprint: Sendable, Equatable {
     package let words: SIMD2<UInt64>
 
     package init(words: SIMD2<UInt64>) { self.words = words }
 
-    /// Small tensors and routers are read whole, of others some stretches: a large model has tens of thousands, and each
-    /// stretch may be a page to be fetched from the disk.
+    /// Small tensors and routers are read whole, of others some stretches: a large model has tens of thousands, and
+    /// each stretch may be a page to be fetched from the disk.
     private static let stretch = 256
     private static let mostStretches = 16  // of a tensor
     private static let usualStretches = 8192  // of all

@@ -3,7 +3,8 @@ import Glibc
 /// The system's OpenBLAS, found at run time, for dense products with f32 weights.
 ///
 /// OpenBLAS chooses its order of summation by the shape of the call. So it is only ever called with one shape a matrix:
-/// tiles of `tileRows` rows, padded with zeros, by `tileOutputs` outputs. It is set to one thread; ours share the tiles.
+/// tiles of `tileRows` rows, padded with zeros, by `tileOutputs` outputs. It is set to one thread; ours share the
+/// tiles.
 package final class OpenBLAS: Sendable {
     private typealias Sgemm =
         @convention(c) (

@@ -1,7 +1,7 @@
 import Kernels
 
-/// The largest logit of a stretch of a row, and the sum of exp(logit - largest): all of a softmax that its most likely token
-/// needs, and that can be joined over stretches.
+/// The largest logit of a stretch of a row, and the sum of exp(logit - largest): all of a softmax that its most likely
+/// token needs, and that can be joined over stretches.
 struct Peak {
     var token: Int32
     var logit: Float

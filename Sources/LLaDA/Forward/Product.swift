@@ -32,7 +32,8 @@ extension Compute {
         }
     }
 
-    /// x as `weight` wants it, on the calling thread.  x: [rows, inputs];  out: [rows] of `stride(for:)` bytes, if needed
+    /// x as `weight` wants it, on the calling thread.  x: [rows, inputs];  out: [rows] of `stride(for:)` bytes, if
+    /// needed
     func operand(
         _ x: UnsafePointer<Float>, rows: Int, for weight: Matrix, into out: UnsafeMutablePointer<UInt8>
     ) -> Operand {

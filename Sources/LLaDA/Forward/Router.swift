@@ -93,8 +93,8 @@ struct Router {
         }
     }
 
-    /// 2.2: rows of one sequence in one aligned block of `blockSize` positions share a pool of `expertCapacity` experts,
-    /// those that some row of the block scores highest. [rows][experts]
+    /// 2.2: rows of one sequence in one aligned block of `blockSize` positions share a pool of `expertCapacity`
+    /// experts, those that some row of the block scores highest. [rows][experts]
     private func pools(
         _ allScores: UnsafePointer<Float>, _ bias: Vector?, _ rows: [Row], _ disabled: [[Bool]?]
     ) -> [[Bool]] {

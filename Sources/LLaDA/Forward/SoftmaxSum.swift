@@ -2,8 +2,8 @@ import Kernels
 
 /// softmax(q k^T / sqrt(headDim)) v of one head, grown tile by tile of the keys.
 protocol TileSum {
-    /// Takes a tile of keys in, for up to queryTile queries that are number `index` and the following. The first tile writes
-    /// `out`, the others go on from it.  queries: [rows, stride >= headDim];  out: [rows, outStride >= headDim]
+    /// Takes a tile of keys in, for up to queryTile queries that are number `index` and the following. The first tile
+    /// writes `out`, the others go on from it.  queries: [rows, stride >= headDim];  out: [rows, outStride >= headDim]
     func add(
         _ keys: Range<Int>, _ queries: UnsafePointer<Float>, stride: Int, rows: Int, index: Int,
         to out: UnsafeMutablePointer<Float>, stride outStride: Int)

@@ -24,8 +24,8 @@ package final class Transformer: Denoiser {
     /// Made when first asked for.
     package var fingerprint: ModelFingerprint { knownFingerprint.get { ModelFingerprint(self) } }
 
-    /// Runs `batch` and returns what `logits` wants to know of the rows that want logits, in their order. Ends at the next
-    /// layer if one of `cancellations` is asked for; then pages hold part of what they should.
+    /// Runs `batch` and returns what `logits` wants to know of the rows that want logits, in their order. Ends at the
+    /// next layer if one of `cancellations` is asked for; then pages hold part of what they should.
     package func forward(
         _ batch: Batch, cancellations: [Cancellation], observer: Observer?
     ) throws(LLaDAError) -> FinalStates {

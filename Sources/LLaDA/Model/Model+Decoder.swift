@@ -17,8 +17,8 @@ extension Model {
         try PrefixCache(transformer, maxBytes: maxBytes)
     }
 
-    /// The decoder that a snapshot was made of, under this model and under its ids of mask and end. What a prefix cache has of
-    /// the pages is taken from there. `computedPositions` and `reusedPositions` begin anew.
+    /// The decoder that a snapshot was made of, under this model and under its ids of mask and end. What a prefix cache
+    /// has of the pages is taken from there. `computedPositions` and `reusedPositions` begin anew.
     public func restore(_ snapshot: [UInt8], prefixCache: PrefixCache? = nil) throws(LLaDAError) -> Decoder {
         let copy = try Buffer<UInt8>(count: snapshot.count)
         copy.pointer.update(from: snapshot, count: snapshot.count)

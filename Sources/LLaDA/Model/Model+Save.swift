@@ -1,6 +1,7 @@
 extension Model {
-    /// Writes a packed model to the folder `path`, which is made, or is there and empty. It opens as any checkpoint, and
-    /// without packing anything. `progress` is told the part done, 0 to 1; what it throws ends the work, and is thrown.
+    /// Writes a packed model to the folder `path`, which is made, or is there and empty. It opens as any checkpoint,
+    /// and without packing anything. `progress` is told the part done, 0 to 1; what it throws ends the work, and is
+    /// thrown.
     ///
     /// The folder gets the config and tokenizer files as they were when the model was opened; what the options of the
     /// opening said is not part of it. On an error nothing is left behind.

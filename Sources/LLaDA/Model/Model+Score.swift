@@ -3,9 +3,9 @@ extension Model {
     /// "Concatenated mask"): of each position after the prompt whose noisy token is not the sequence's own, masked or
     /// wrong, or with `everywhere` of every position after the prompt.
     ///
-    /// Clean blocks are run once for all versions, and once for all sequences that begin with them. `progress` is told the
-    /// part done, 0 to 1, after each forward of about 512 positions; what it throws ends the work, and is thrown. Then, as
-    /// after any failure on the way, buffers hold part of the results.
+    /// Clean blocks are run once for all versions, and once for all sequences that begin with them. `progress` is told
+    /// the part done, 0 to 1, after each forward of about 512 positions; what it throws ends the work, and is thrown.
+    /// Then, as after any failure on the way, buffers hold part of the results.
     public func score(
         _ sequences: [NoisedSequence], blockLength: Int = 32, everywhere: Bool = false, into out: ScoreBuffers,
         progress: Progress? = nil

@@ -12,20 +12,22 @@ public final class Model: Sendable {
     }
 
     public struct Options: Sendable {
-        /// How matrices are held, and multiplied: f32, bf16, int8 or int4. Nil: as stored, in place; in a saved model, as packed.
+        /// How matrices are held, and multiplied: f32, bf16, int8 or int4. Nil: as stored, in place; in a saved model,
+        /// as packed.
         public var dtype: NumberFormat?
         /// How keys and values are held, and attention computed: f32 or bf16. Nil: bf16 where the matrices are packed.
         public var kvDType: NumberFormat?
         /// 0: as many as the process may use.
         public var threads = 0
-        /// Nil: from `generation_config.json`, `config.json`, the tokenizer's `<|mask|>`, or 156895 if the vocabulary has it.
+        /// Nil: from `generation_config.json`, `config.json`, the tokenizer's `<|mask|>`, or 156895 if the vocabulary
+        /// has it.
         public var maskTokenID: Int32?
-        /// Any of them ends a sequence. Empty: from `generation_config.json`, `config.json`, the tokenizer's `<|endoftext|>`,
-        /// or 156892 if the vocabulary has it.
+        /// Any of them ends a sequence. Empty: from `generation_config.json`, `config.json`, the tokenizer's
+        /// `<|endoftext|>`, or 156892 if the vocabulary has it.
         public var eosTokenIDs: [Int32] = []
         public var blas = BLAS.auto
-        /// LLaDA2.2's block routing for any model: the tokens of a block share so many experts of a layer. 0: as the config
-        /// says.
+        /// LLaDA2.2's block routing for any model: the tokens of a block share so many experts of a layer. 0: as the
+        /// config says.
         public var expertCapacity = 0
         /// False reads weights into memory instead of mapping their file.
         public var useMmap = true
@@ -57,12 +59,13 @@ public final class Model: Sendable {
 
     private static let mostThreads = 1024
 
-    /// Opens the Hugging Face folder `path` of a `llada2_moe` checkpoint. `progress` is told the part done, 0 to 1; what it
-    /// throws ends the work, and is thrown.
+    /// Opens the Hugging Face folder `path` of a `llada2_moe` checkpoint. `progress` is told the part done, 0 to 1;
+    /// what it throws ends the work, and is thrown.
     public convenience init(
         path: String, options: Options = Options(), progress: Progress? = nil
     ) throws(LLaDAError) {
-        // Reading takes the first half of the time, laying out the second; with mapped files used in place both are quick.
+        // Reading takes the first half of the time, laying out the second; with mapped files used in place both are
+        // quick.
         let checkpoint = try Checkpoint.open(path, mapped: options.useMmap) { (part) throws(LLaDAError) in
             try progress?(0.5 * part)
         }

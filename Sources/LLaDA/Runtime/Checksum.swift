@@ -1,5 +1,6 @@
-/// 64 bits over a stream of bytes, however it is cut: it finds damage, not malice. Four lanes take words of 8 bytes in turn, each
-/// step one-to-one in the word and in the lane, so a change within one word always shows; others go unseen once in 2^64.
+/// 64 bits over a stream of bytes, however it is cut: it finds damage, not malice. Four lanes take words of 8 bytes in
+/// turn, each step one-to-one in the word and in the lane, so a change within one word always shows; others go unseen
+/// once in 2^64.
 package struct Checksum {
     // Odd, without a pattern: digits of pi.
     private static let factor: UInt64 = 0x243F_6A88_85A3_08D3

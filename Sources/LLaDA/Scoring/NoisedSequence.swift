@@ -1,8 +1,8 @@
 /// A sequence, and noisy versions of it whose tokens are to be judged by a model.
 ///
-/// The version's block b is seen beside the sequence's blocks before b, itself in both directions: what the report calls the
-/// concatenation of x_t and x_0 (2.0, eq. 3; spec: training.md). So all blocks of a version are denoised at once, each as
-/// a decoder would that has come to it.
+/// The version's block b is seen beside the sequence's blocks before b, itself in both directions: what the report
+/// calls the concatenation of x_t and x_0 (2.0, eq. 3; spec: training.md). So all blocks of a version are denoised at
+/// once, each as a decoder would that has come to it.
 public struct NoisedSequence {
     /// x_0, the prompt first.  [count]
     public var tokens: UnsafeBufferPointer<Int32>
@@ -49,8 +49,8 @@ public struct NoisedSequence {
     }
 }
 
-/// What a model makes of the scored positions of noisy versions, sequence by sequence, each [versions, count]. Positions
-/// that are not scored get NaN, and -1 for a token. Nil: not wanted.
+/// What a model makes of the scored positions of noisy versions, sequence by sequence, each [versions, count].
+/// Positions that are not scored get NaN, and -1 for a token. Nil: not wanted.
 public struct ScoreBuffers {
     /// Of the sequence's own token, in nats.
     public var logProbabilities: UnsafeMutableBufferPointer<Float>?

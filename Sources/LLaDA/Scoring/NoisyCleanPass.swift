@@ -1,5 +1,5 @@
-/// Runs the forwards of a plan, one after another: clean blocks under the strict block-causal mask, and noisy blocks each
-/// over a table of its own, the clean pages before it and one for itself. No other mask is needed.
+/// Runs the forwards of a plan, one after another: clean blocks under the strict block-causal mask, and noisy blocks
+/// each over a table of its own, the clean pages before it and one for itself. No other mask is needed.
 struct NoisyCleanPass {
     /// A position whose logits were wanted, and the token that belongs there.
     struct Wanted {

@@ -1,8 +1,8 @@
 /// Which blocks of sequences and of their noisy versions have to be run, cut into forwards.
 ///
-/// Clean blocks go ahead of the noisy ones that look back to them, in the same forward or one before. A block that begins
-/// several sequences, as a prompt does, is run for the first of them. Blocks that nothing is wanted of, and that nothing
-/// wanted looks back to, are left out.
+/// Clean blocks go ahead of the noisy ones that look back to them, in the same forward or one before. A block that
+/// begins several sequences, as a prompt does, is run for the first of them. Blocks that nothing is wanted of, and that
+/// nothing wanted looks back to, are left out.
 package struct NoisyCleanPlan {
     /// A block of a sequence, or of a version of it.
     package struct Block: Equatable {

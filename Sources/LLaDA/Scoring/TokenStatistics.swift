@@ -1,7 +1,7 @@
 import Kernels
 
-/// From logits to what is asked of a distribution: the probability of a given token, the most likely one, the entropy. No
-/// row of logits is ever held: each tile of them is judged where it was computed.
+/// From logits to what is asked of a distribution: the probability of a given token, the most likely one, the entropy.
+/// No row of logits is ever held: each tile of them is judged where it was computed.
 struct TokenStatistics {
     let compute: Compute
     let wantsEntropy: Bool
@@ -89,8 +89,8 @@ struct TokenStatistics {
     }
 }
 
-/// The natural logarithm of a sum of exponentials to about 1e-15; NaN of anything but a positive number. The system's may
-/// differ from machine to machine in its last bit.
+/// The natural logarithm of a sum of exponentials to about 1e-15; NaN of anything but a positive number. The system's
+/// may differ from machine to machine in its last bit.
 package func logarithm(_ x: Double) -> Double {
     guard x > 0, x < .infinity else { return .nan }
     var (mantissa, exponent) = (x.significand, Double(x.exponent))

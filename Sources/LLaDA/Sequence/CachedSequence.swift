@@ -5,7 +5,8 @@ import Kernels
 /// Every page remembers the tokens it was computed from. A page holds for a canvas as long as its tokens and those of
 /// all pages before are the canvas's: so nothing has to be invalidated, a block is committed by the last forward over
 /// its final tokens, and where no forward had them, its rows ride along in the next one (spec: decoding.md, section 8).
-/// Pages may be shared, with forks and through a prefix cache; one that is to be written and is shared gives way to a new one.
+/// Pages may be shared, with forks and through a prefix cache; one that is to be written and is shared gives way to a
+/// new one.
 package final class CachedSequence {
     package let denoiser: any Denoiser
     let blockLength: Int
@@ -37,9 +38,9 @@ package final class CachedSequence {
         self.cancellation = cancellation
     }
 
-    /// The first phase of a forward over tokens[active], given all before: which rows it will run, with pages to write to.
-    /// `asOneBlock` lets the active positions, of several blocks, see each other (spec: decoding.md, section 7). The second
-    /// phase is `Pending.run`, of this sequence alone or of several.
+    /// The first phase of a forward over tokens[active], given all before: which rows it will run, with pages to write
+    /// to. `asOneBlock` lets the active positions, of several blocks, see each other (spec: decoding.md, section 7).
+    /// The second phase is `Pending.run`, of this sequence alone or of several.
     package func prepare(
         _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool
     ) throws(LLaDAError) -> Pending {
@@ -110,8 +111,8 @@ package final class CachedSequence {
         return count
     }
 
-    /// Pages of our own for these positions, from the start of a block from which on nothing holds. What others have as well
-    /// is let go before new pages are asked for: a full prefix cache may have no other room.
+    /// Pages of our own for these positions, from the start of a block from which on nothing holds. What others have as
+    /// well is let go before new pages are asked for: a full prefix cache may have no other room.
     private func makeWritable(_ positions: Range<Int>) throws(LLaDAError) {
         let stale = pages.indices.dropFirst(positions.lowerBound / blockLength)
         if let shared = stale.first(where: { !isKnownUniquelyReferenced(&pages[$0]) }) {
@@ -204,8 +205,8 @@ extension CachedSequence {
         states = try denoiser.finalStates(values, rows: rows)
     }
 
-    /// Takes keys and values of the first `blocks` blocks of `tokens`: what the prefix cache has, and for the others, by
-    /// their number, `fill`.
+    /// Takes keys and values of the first `blocks` blocks of `tokens`: what the prefix cache has, and for the others,
+    /// by their number, `fill`.
     func restore(
         _ tokens: UnsafeBufferPointer<Int32>, blocks: Int, fill: (Int, Page) throws(LLaDAError) -> Void
     ) throws(LLaDAError) {

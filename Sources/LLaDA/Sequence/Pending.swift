@@ -20,9 +20,9 @@ package struct Pending {
     /// How many forwards over earlier positions go ahead of that over the active ones.
     package var aheadCount: Int { ahead.count }
 
-    /// The second phase: runs what sequences of one model have prepared, in forwards of a bounded number of rows. `done` is
-    /// told of each forward over active positions: whose they are, and the states of the rows that want logits, one
-    /// after another. Where it fails, some have run and others have not.
+    /// The second phase: runs what sequences of one model have prepared, in forwards of a bounded number of rows.
+    /// `done` is told of each forward over active positions: whose they are, and the states of the rows that want
+    /// logits, one after another. Where it fails, some have run and others have not.
     package static func run(
         _ pending: [Pending], done: (Range<Int>, FinalStates) throws(LLaDAError) -> Void
     ) throws(LLaDAError) {

@@ -1,9 +1,9 @@
-/// Keys and values that decoders of one model share: a prompt, or a conversation, whose beginning was computed before is
-/// not computed again.
+/// Keys and values that decoders of one model share: a prompt, or a conversation, whose beginning was computed before
+/// is not computed again.
 ///
-/// Pages live under the tokens they were computed from, in whole blocks. All pages of the decoders that use the cache count
-/// towards its budget; where that is reached, those least recently used go, of those that no decoder holds. Any thread may
-/// use it at any time.
+/// Pages live under the tokens they were computed from, in whole blocks. All pages of the decoders that use the cache
+/// count towards its budget; where that is reached, those least recently used go, of those that no decoder holds. Any
+/// thread may use it at any time.
 public final class PrefixCache: Sendable {
     public struct Statistics: Sendable, Equatable {
         /// Bytes that pages may take, and take: those that are cached, and those that decoders hold.
@@ -53,8 +53,8 @@ public final class PrefixCache: Sendable {
         }
     }
 
-    /// Keeps what is cached of the whole blocks of `tokens`, whatever else needs room; or no longer. Pins are counted. Returns
-    /// how many tokens that are.
+    /// Keeps what is cached of the whole blocks of `tokens`, whatever else needs room; or no longer. Pins are counted.
+    /// Returns how many tokens that are.
     public func pin(
         _ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, _ isPinned: Bool = true
     ) throws(LLaDAError) -> Int {
@@ -86,8 +86,8 @@ public final class PrefixCache: Sendable {
             throw LLaDAError(
                 .outOfMemory,
                 """
-                the prefix cache may take \(budget.limit) bytes, and decoders and pins hold \(budget.used) of them: no room for a \
-                block of \(size)
+                the prefix cache may take \(budget.limit) bytes, and decoders and pins hold \(budget.used) of them: no \
+                room for a block of \(size)
                 """)
         }
         do throws(LLaDAError) {
@@ -118,7 +118,8 @@ public final class PrefixCache: Sendable {
         }
     }
 
-    /// Shares the pages of the first blocks of `tokens`; where the cache has one of its own, that takes the page's place.
+    /// Shares the pages of the first blocks of `tokens`; where the cache has one of its own, that takes the page's
+    /// place.
     func share(_ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, _ pages: ArraySlice<Page>) -> ArraySlice<Page> {
         shared.withLock { shared in
             var pages = pages
@@ -132,8 +133,8 @@ public final class PrefixCache: Sendable {
     /// All that is cached, by last use.
     var entries: [PrefixTree.Entry] { shared.withLock { $0.tree.entries } }
 
-    /// The places of those entries that are not here and for which there is room, pinned ones first, then by their order. The
-    /// budget is charged with their pages.
+    /// The places of those entries that are not here and for which there is room, pinned ones first, then by their
+    /// order. The budget is charged with their pages.
     func charge(_ entries: [PrefixTree.Entry]) -> [Int] {
         shared.withLock { shared in
             var isThere = shared.tree.known(entries)

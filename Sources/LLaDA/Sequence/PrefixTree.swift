@@ -1,5 +1,5 @@
-/// Pages under the tokens they were computed from: the way from the root to a node spells the tokens up to the end of its
-/// block. Nodes also stand in a list by last use. No locks: `PrefixCache` has one.
+/// Pages under the tokens they were computed from: the way from the root to a node spells the tokens up to the end of
+/// its block. Nodes also stand in a list by last use. No locks: `PrefixCache` has one.
 struct PrefixTree {
     /// Held by its parent, or by `roots`.
     final class Node {
@@ -37,8 +37,8 @@ struct PrefixTree {
         return path
     }
 
-    /// Sees to it that the first pages.count blocks of `tokens` are there. Where one is already, its page takes the place of
-    /// the caller's.
+    /// Sees to it that the first pages.count blocks of `tokens` are there. Where one is already, its page takes the
+    /// place of the caller's.
     mutating func insert(_ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, _ pages: inout ArraySlice<Page>) {
         var path = path(tokens, blockLength: blockLength, blocks: pages.count)
         for (index, node) in path.enumerated() { pages[pages.startIndex + index] = node.page }
@@ -79,8 +79,8 @@ struct PrefixTree {
         }
     }
 
-    /// Forgets the node least recently used of those that no sequence holds, no pin, and no node behind them. False if there
-    /// is none.
+    /// Forgets the node least recently used of those that no sequence holds, no pin, and no node behind them. False if
+    /// there is none.
     mutating func evict() -> Bool {
         var candidate = oldest
         while let node = candidate {
@@ -102,7 +102,8 @@ struct PrefixTree {
             next = node.older
             if !kept.contains(ObjectIdentifier(node)) { gone.append(node) }
         }
-        // All at once, and each by itself: a chain of nodes that goes link by link would need a stack as long as a prompt.
+        // All at once, and each by itself: a chain of nodes that goes link by link would need a stack as long as a
+        // prompt.
         for node in gone { remove(node) }
         for node in gone { node.children = [:] }
     }

@@ -1,9 +1,9 @@
 /// A decoder as bytes, and back, in this process or another.
 extension Decoder {
-    /// All that decides how decoding goes on: options and policy, canvas, locks, bans, counters, the last forward and the
-    /// proposal. With its pages of keys and values nothing is computed again; without them, what stands before the active
-    /// block is, at the next forward. Either way it goes on as this one would, bit for bit. A rule and what `watch` keeps are not
-    /// part of it.
+    /// All that decides how decoding goes on: options and policy, canvas, locks, bans, counters, the last forward and
+    /// the proposal. With its pages of keys and values nothing is computed again; without them, what stands before the
+    /// active block is, at the next forward. Either way it goes on as this one would, bit for bit. A rule and what
+    /// `watch` keeps are not part of it.
     public func snapshot(includingPages: Bool = false) throws(LLaDAError) -> [UInt8] {
         let writer = try snapshotWriter(includingPages: includingPages)
         var failure: LLaDAError?
@@ -52,8 +52,8 @@ extension Decoder {
         return SnapshotWriter(.decoder, of: sequence.denoiser.fingerprint, body: body.bytes, pages: pages)
     }
 
-    /// The decoder that was saved under this model, and under its ids of mask and end. What a prefix cache has of the pages is
-    /// taken from there. `computedPositions` and `reusedPositions` begin anew.
+    /// The decoder that was saved under this model, and under its ids of mask and end. What a prefix cache has of the
+    /// pages is taken from there. `computedPositions` and `reusedPositions` begin anew.
     convenience init(
         _ denoiser: any Denoiser, maskID: Int32?, eosIDs: [Int32], restoring source: SnapshotSource,
         prefixCache: PrefixCache?

@@ -1,4 +1,5 @@
-/// What a snapshot of a decoder holds, in order. Whatever of it a decoder counts with or looks up is checked when it is read.
+/// What a snapshot of a decoder holds, in order. Whatever of it a decoder counts with or looks up is checked when it is
+/// read.
 extension DecoderState {
     /// Counters are far from where they would overflow.
     private static let mostCounted = 1 << 48

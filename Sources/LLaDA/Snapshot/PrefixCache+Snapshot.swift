@@ -1,7 +1,7 @@
 /// A prefix cache as a file: a long prompt is computed once, and not again by the next process.
 extension PrefixCache {
-    /// Writes all that is cached, with its pins, to the file `path`, which appears whole or not at all, in place of one that was
-    /// there. Decoders may go on meanwhile.
+    /// Writes all that is cached, with its pins, to the file `path`, which appears whole or not at all, in place of one
+    /// that was there. Decoders may go on meanwhile.
     public func save(to path: String) throws(LLaDAError) {
         try withPath(path) { (path) throws(LLaDAError) in try save(to: path) }
     }
@@ -21,9 +21,9 @@ extension PrefixCache {
         try writer.write(to: path)
     }
 
-    /// Adds what the file `path` has, saved with the same model, to what is cached, as if it had just been used, and says how
-    /// many tokens that are. Nothing that is cached goes for it: what has no room is left out, pins last, then what was used
-    /// last. A prefix that is pinned in both has the larger of the two numbers of pins.
+    /// Adds what the file `path` has, saved with the same model, to what is cached, as if it had just been used, and
+    /// says how many tokens that are. Nothing that is cached goes for it: what has no room is left out, pins last, then
+    /// what was used last. A prefix that is pinned in both has the larger of the two numbers of pins.
     public func load(from path: String) throws(LLaDAError) -> Int {
         let source = try SnapshotSource(path: path)
         var reader = try SnapshotReader(source, .prefixCache, of: denoiser.fingerprint)

@@ -1,5 +1,5 @@
-/// The body of a snapshot whose header and checksum are right. What it says is checked all the same, as it is read: whoever can
-/// compute a checksum can write anything.
+/// The body of a snapshot whose header and checksum are right. What it says is checked all the same, as it is read:
+/// whoever can compute a checksum can write anything.
 struct SnapshotReader {
     private let source: SnapshotSource
     private let body: UnsafeRawBufferPointer
@@ -19,7 +19,10 @@ struct SnapshotReader {
         guard header.fingerprint == fingerprint else {
             throw LLaDAError(
                 .snapshot,
-                "\(source.name) was saved with another model, or with one held or computed otherwise (dtype, expert_capacity, blas)"
+                """
+                \(source.name) was saved with another model, or with one held or computed otherwise (dtype, \
+                expert_capacity, blas)
+                """
             )
         }
         let start = SnapshotFormat.headerSize
@@ -54,7 +57,10 @@ struct SnapshotReader {
             guard version == SnapshotFormat.version else {
                 throw LLaDAError(
                     .snapshot,
-                    "\(source.name) is a snapshot of version \(version); this library reads version \(SnapshotFormat.version)"
+                    """
+                    \(source.name) is a snapshot of version \(version); this library reads version \
+                    \(SnapshotFormat.version)
+                    """
                 )
             }
             kind = number(12, UInt32.self)
@@ -68,7 +74,10 @@ struct SnapshotReader {
             guard size == UInt64(source.count) else {
                 throw LLaDAError(
                     .snapshot,
-                    "\(source.name) has \(source.count) bytes; expected \(size): it was \(source.count < size ? "truncated" : "added to")"
+                    """
+                    \(source.name) has \(source.count) bytes; expected \(size): it was \
+                    \(source.count < size ? "truncated" : "added to")
+                    """
                 )
             }
             let room = source.count - SnapshotFormat.headerSize - SnapshotFormat.checksumSize
@@ -95,7 +104,10 @@ struct SnapshotReader {
         guard found == checksum.value else {
             throw LLaDAError(
                 .snapshot,
-                "\(source.name) is damaged: its checksum is \(String(found, radix: 16)); expected \(String(checksum.value, radix: 16))"
+                """
+                \(source.name) is damaged: its checksum is \(String(found, radix: 16)); expected \
+                \(String(checksum.value, radix: 16))
+                """
             )
         }
     }

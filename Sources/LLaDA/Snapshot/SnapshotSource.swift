@@ -1,7 +1,7 @@
 import Glibc
 
-/// Where a snapshot is read from: memory, or a file, which is never mapped: one that someone truncates meanwhile ends early,
-/// and does no worse.
+/// Where a snapshot is read from: memory, or a file, which is never mapped: one that someone truncates meanwhile ends
+/// early, and does no worse.
 final class SnapshotSource {
     let name: String  // for messages
     let count: Int

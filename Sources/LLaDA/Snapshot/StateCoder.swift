@@ -1,7 +1,7 @@
 /// Writes values to bytes, or reads them from bytes: what a snapshot holds is listed once, for both ways.
 ///
-/// `what` names a value in the words of an error. When reading, values are checked as they come: a count or a position that is
-/// out of its range, and whatever `expect` does not find, throws `.snapshot`.
+/// `what` names a value in the words of an error. When reading, values are checked as they come: a count or a position
+/// that is out of its range, and whatever `expect` does not find, throws `.snapshot`.
 protocol StateCoder {
     var isReading: Bool { get }
 

@@ -22,9 +22,9 @@ extension NumberFormat {
         }
     }
 
-    /// Of what every token passes in a model held in this format. Attention, dense layers, shared experts and the head are a
-    /// small part of the bytes, but a block of tokens is bound by arithmetic in them, at which int8 is faster, and their
-    /// errors reach every token. So they are held in no less than int8.
+    /// Of what every token passes in a model held in this format. Attention, dense layers, shared experts and the head
+    /// are a small part of the bytes, but a block of tokens is bound by arithmetic in them, at which int8 is faster,
+    /// and their errors reach every token. So they are held in no less than int8.
     package var ofAllTokens: NumberFormat { self == .int4 ? .int8 : self }
 }
 

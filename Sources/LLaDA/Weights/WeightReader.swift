@@ -129,9 +129,9 @@ struct WeightReader {
         }
     }
 
-    /// The bytes of a tensor: as they are if they were read, for then they are in huge pages; a copy if they are mapped. A
-    /// step in place of a mapping takes 1.07 (int8) to 1.19 times (int4) as long, where the system's cache has large
-    /// folios, and opening some tenths of a second less for each GB.
+    /// The bytes of a tensor: as they are if they were read, for then they are in huge pages; a copy if they are
+    /// mapped. A step in place of a mapping takes 1.07 (int8) to 1.19 times (int4) as long, where the system's cache
+    /// has large folios, and opening some tenths of a second less for each GB.
     private func inHugePages(_ tensor: Tensor) throws(LLaDAError) -> (UnsafeRawPointer, AnyObject) {
         if !tensor.owner.isMapped { return (tensor.base, tensor.owner) }
         let (base, owner) = try arena.take(tensor.byteCount)

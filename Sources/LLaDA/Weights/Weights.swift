@@ -43,7 +43,8 @@ package struct Weights: Sendable {
     package let tensors: [HeldTensor]
 
     /// `progress` is told the part done and ends the work by throwing.
-    /// `dtype`: how matrices are held; nil: as stored, in place. `isPacked`: the source is a packed file, of this format.
+    /// `dtype`: how matrices are held; nil: as stored, in place. `isPacked`: the source is a packed file, of this
+    /// format.
     package init(
         _ source: any TensorSource, _ dtype: NumberFormat?, isPacked: Bool, team: ThreadTeam,
         progress: Progress? = nil

@@ -1,8 +1,8 @@
 /// A decoding algorithm: what it adjusts before predictions are made, what it proposes, and what follows a step.
 ///
-/// A policy is a value that never changes. What it has to remember of a block stands in `DecoderState.progress`, so that forks
-/// and snapshots have it too. To add one: a file like `LowConfidence.swift`, a kind, and its line in `Policy.decodingPolicy`
-/// (docs/architecture.md, "A decoding policy").
+/// A policy is a value that never changes. What it has to remember of a block stands in `DecoderState.progress`, so
+/// that forks and snapshots have it too. To add one: a file like `LowConfidence.swift`, a kind, and its line in
+/// `Policy.decodingPolicy` (docs/architecture.md, "A decoding policy").
 protocol DecodingPolicy: Sendable {
     /// Whether the numbers suit the length to generate.
     func validate(genLength: Int) throws(LLaDAError)
@@ -10,7 +10,8 @@ protocol DecodingPolicy: Sendable {
     /// Whether there is something to do in a block that has just become active.
     func hasWork(_ state: DecoderState) -> Bool
 
-    /// The model has run over the active positions. Called before predictions are made of it, also where a forward is repeated.
+    /// The model has run over the active positions. Called before predictions are made of it, also where a forward is
+    /// repeated.
     func prepare(_ state: inout DecoderState)
 
     /// What becomes of the logits at a position, beside what the host has banned.

@@ -19,9 +19,9 @@ struct JointThreshold: DecodingPolicy {
         !state.openMasks.isEmpty || (maxPostSteps > 0 && !state.editable.isEmpty)
     }
 
-    /// Remembers the block at the first forward of a step. One that was there before, without having been full in between,
-    /// comes again for ever: only predictions of the mask itself can do that, so they end (spec: decoding.md, section 2, the
-    /// engine rule).
+    /// Remembers the block at the first forward of a step. One that was there before, without having been full in
+    /// between, comes again for ever: only predictions of the mask itself can do that, so they end (spec: decoding.md,
+    /// section 2, the engine rule).
     func prepare(_ state: inout DecoderState) {
         guard !state.progress.isStuck, !state.progress.isNoted else { return }
         state.progress.isNoted = true

@@ -1,6 +1,6 @@
-/// LLaDA2.1, and multiple block editing: a block that has left the loop of `JointThreshold` is revisited together with those
-/// before it. They see each other, and tokens are edited but none is masked (spec: decoding.md, section 7). A window of one
-/// block switches that off.
+/// LLaDA2.1, and multi-block editing: a block that has left the loop of `JointThreshold` is revisited together with
+/// those before it. They see each other, and tokens are edited but none is masked (spec: decoding.md, section 7). A
+/// window of one block switches that off.
 struct MultiBlockEditing: DecodingPolicy {
     private let block: JointThreshold
     private let editingThreshold: Float

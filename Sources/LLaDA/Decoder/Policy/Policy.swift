@@ -1,7 +1,8 @@
-/// The numbers that say which edits a step proposes, and when a block is done (spec: decoding.md, sections 1 to 3 and 7).
+/// The numbers that say which edits a step proposes, and when a block is done (spec: decoding.md, sections 1 to 3 and
+/// 7).
 ///
-/// The twin of `llada_policy`. A number stands here twice: as a property, and in `numbers`, by which it is checked, kept in
-/// snapshots and handed to and from C.
+/// The twin of `llada_policy`. A number stands here twice: as a property, and in `numbers`, by which it is checked,
+/// kept in snapshots and handed to and from C.
 public struct Policy: Sendable, Equatable {
     public enum Kind: Int32, Sendable {
         /// LLaDA2.0: masks are filled where confidence > threshold, or by quota.
@@ -25,7 +26,7 @@ public struct Policy: Sendable, Equatable {
     public var numToTransfer = 1
     /// Joint: taken off the logit of the token that stands to the left (SGLang).
     public var penaltyLambda: Float = 0
-    /// Multiple block editing: revisit this many blocks at a block's end; 1 is off.
+    /// Multi-block editing: revisit this many blocks at a block's end; 1 is off.
     public var mbeWindow = 1
     /// ... this many times, or until nothing changes.
     public var mbeRounds = 1

@@ -19,7 +19,7 @@ extension Policy {
         return policy
     }
 
-    /// 2.1, Q mode with multiple block editing.
+    /// 2.1, Q mode with multi-block editing.
     public static var qualityMBE: Policy {
         var policy = quality
         policy.mbeWindow = 2

@@ -6,8 +6,8 @@ import Glibc
 /// A host that cannot promise this opens with `mapped: false`.
 package final class MappedFile: @unchecked Sendable {  // the bytes are never written after init
     package let path: String
-    /// Valid while this object lives, which Swift ends after its last use: `withExtendedLifetime(file) { … file.bytes … }`
-    /// where nothing else holds on to it.
+    /// Valid while this object lives, which Swift ends after its last use: `withExtendedLifetime(file) { … file.bytes …
+    /// }` where nothing else holds on to it.
     package let bytes: UnsafeRawBufferPointer
     /// What holds them if they were read.
     private let memory: HugePages?
@@ -15,8 +15,8 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
     /// Reads are cut into pieces of this size, between which `progress` may stop them.
     private static let piece = 32 << 20
 
-    /// Opens `path`; a file of more than `limit` bytes is refused. `progress` is told the part read so far, from 0 to 1,
-    /// and is only called when the file is read and not mapped.
+    /// Opens `path`; a file of more than `limit` bytes is refused. `progress` is told the part read so far, from 0 to
+    /// 1, and is only called when the file is read and not mapped.
     package init(
         _ path: String, mapped: Bool = true, limit: Int = .max,
         progress: Progress? = nil
@@ -52,8 +52,8 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
         if isMapped { munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count) }
     }
 
-    /// Whether the folder has an entry of this name. A dangling link counts: an unfinished download must fail when it is
-    /// opened, not pass for a file that was never there.
+    /// Whether the folder has an entry of this name. A dangling link counts: an unfinished download must fail when it
+    /// is opened, not pass for a file that was never there.
     package static func exists(_ path: String) -> Bool {
         var status = stat()
         return lstat(path, &status) == 0 || (errno != ENOENT && errno != ENOTDIR)

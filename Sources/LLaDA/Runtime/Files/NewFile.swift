@@ -1,7 +1,7 @@
 import Glibc
 
-/// A file that appears whole or not at all: it is written beside its place, and put there when it is complete and on the disk.
-/// What was begun and not published is removed with this object.
+/// A file that appears whole or not at all: it is written beside its place, and put there when it is complete and on
+/// the disk. What was begun and not published is removed with this object.
 ///
 /// Paths are C strings: a file name on Linux need not be UTF-8.
 package final class NewFile {

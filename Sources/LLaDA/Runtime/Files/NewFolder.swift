@@ -1,7 +1,7 @@
 import Glibc
 
-/// A folder whose files appear together or not at all: each is written under another name, and gets its own when all are
-/// complete and on the disk. What was begun and not published is removed with this object.
+/// A folder whose files appear together or not at all: each is written under another name, and gets its own when all
+/// are complete and on the disk. What was begun and not published is removed with this object.
 ///
 /// Paths are C strings: a file name on Linux need not be UTF-8.
 package final class NewFolder {

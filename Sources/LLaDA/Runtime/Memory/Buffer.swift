@@ -1,5 +1,5 @@
-/// Memory of the library's own, aligned to a cache line, large ones in huge pages: a prefill touches many megabytes for the
-/// first time. Allocation can fail and says so; Swift arrays would trap.
+/// Memory of the library's own, aligned to a cache line, large ones in huge pages: a prefill touches many megabytes for
+/// the first time. Allocation can fail and says so; Swift arrays would trap.
 package final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
     package let pointer: UnsafeMutablePointer<Element>
     package let count: Int

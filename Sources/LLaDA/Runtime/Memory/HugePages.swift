@@ -1,7 +1,7 @@
 import Glibc
 
-/// Memory that asks for pages of 2 MB: a forward reads gigabytes of weights, and with pages of 4 KB a fifth to a third of
-/// the time goes into finding them. On a machine of several nodes they lie on all in turn.
+/// Memory that asks for pages of 2 MB: a forward reads gigabytes of weights, and with pages of 4 KB a fifth to a third
+/// of the time goes into finding them. On a machine of several nodes they lie on all in turn.
 ///
 /// It is mapped, not allocated: what it asks of the system must not stay with addresses that malloc hands out again.
 package final class HugePages: @unchecked Sendable {  // written before it is shared, by those who made it
@@ -12,8 +12,8 @@ package final class HugePages: @unchecked Sendable {  // written before it is sh
     /// Nil if it is less than a page, and allocated.
     private let mapping: UnsafeMutableRawBufferPointer?
 
-    /// `count` bytes, uninitialised, from a multiple of the page size on if they fill one, else of 64; nil if there is no
-    /// memory.
+    /// `count` bytes, uninitialised, from a multiple of the page size on if they fill one, else of 64; nil if there is
+    /// no memory.
     package init?(count: Int, numa: NUMA? = .shared) {
         self.count = count
         if count < Self.pageSize {

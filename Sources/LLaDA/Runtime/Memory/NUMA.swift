@@ -1,10 +1,11 @@
 import Glibc
 
-/// The memory nodes of a machine that has several, found through libnuma at run time; without it, or on one node, there is
-/// nothing to do and no object.
+/// The memory nodes of a machine that has several, found through libnuma at run time; without it, or on one node, there
+/// is nothing to do and no object.
 ///
-/// Weights are read by all threads alike, so their pages go to the nodes in turn. `mbind` of libnuma does that and returns
-/// an error where the kernel refuses, as it does in many containers; `numa_interleave_memory` above it would print one.
+/// Weights are read by all threads alike, so their pages go to the nodes in turn. `mbind` of libnuma does that and
+/// returns an error where the kernel refuses, as it does in many containers; `numa_interleave_memory` above it would
+/// print one.
 package final class NUMA: Sendable {
     /// libnuma's `struct bitmask`.
     private struct Bitmask {
@@ -54,8 +55,8 @@ package final class NUMA: Sendable {
         bits = mask.size + 1  // the kernel takes one bit less than it is told
     }
 
-    /// Has the pages of this memory, none of which has been touched, lie on all nodes in turn. Should the system refuse,
-    /// they lie where they are first touched, as without us.
+    /// Has the pages of this memory, none of which has been touched, lie on all nodes in turn. Should the system
+    /// refuse, they lie where they are first touched, as without us.
     package func interleave(_ base: UnsafeMutableRawPointer, count: Int) {
         _ = bind(base, UInt(count), Self.interleave, UnsafePointer(bitPattern: nodes), bits, 0)
     }

@@ -6,7 +6,8 @@ import Synchronization
 ///
 /// The caller takes part. Helpers wait for work by spinning briefly, then park. While the team serves one host thread,
 /// loops of other host threads run on their callers alone: nobody waits for the team, and since a chunk's result
-/// never depends on who computes it, nobody can tell. A fork takes the helpers away; the child's first loop makes new ones.
+/// never depends on who computes it, nobody can tell. A fork takes the helpers away; the child's first loop makes new
+/// ones.
 package final class ThreadTeam: @unchecked Sendable {
     /// The number of threads of the team, the caller's included: workers are numbered 0 ..< size.
     package let size: Int
@@ -49,8 +50,8 @@ package final class ThreadTeam: @unchecked Sendable {
 
 /// What the team's threads share. Helpers hold it, so that it outlives a team whose helpers have yet to leave.
 private final class Crew: @unchecked Sendable {
-    /// Chunks of the loop at hand that nobody has taken. Taking one is subtracting 1 from a positive number; so a helper
-    /// that comes late finds none, or one of the next loop, whose body was published before.
+    /// Chunks of the loop at hand that nobody has taken. Taking one is subtracting 1 from a positive number; so a
+    /// helper that comes late finds none, or one of the next loop, whose body was published before.
     private let remaining = Atomic<Int>(0)
     private let unfinished = Atomic<Int>(0)
     private let generation = Atomic<Int>(0)

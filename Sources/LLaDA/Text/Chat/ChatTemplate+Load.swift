@@ -1,6 +1,6 @@
 extension ChatTemplate {
-    /// The template of a checkpoint's folder: `chat_template.jinja`, else `chat_template` of `tokenizer_config.json`, else
-    /// none. Throws when one of them is there and cannot be read.
+    /// The template of a checkpoint's folder: `chat_template.jinja`, else `chat_template` of `tokenizer_config.json`,
+    /// else none. Throws when one of them is there and cannot be read.
     package convenience init(folder: String, tokenizer: Tokenizer) throws(LLaDAError) {
         let jinja = folder + "/chat_template.jinja"
         let config = folder + "/tokenizer_config.json"

@@ -16,9 +16,9 @@ public struct ChatMessage: Sendable, Equatable {
 
 /// The chat layout of LLaDA2.x and Ling 2.0, as fixed code: templates in Jinja are looked at, never run.
 ///
-/// Every turn is `<role>NAME</role>content<|role_end|>`; the first is always SYSTEM, ends with "detailed thinking off", and
-/// holds the system message before that, if there is one. Tool results that follow each other share an OBSERVATION turn.
-/// Immutable: any number of threads may use one template at the same time.
+/// Every turn is `<role>NAME</role>content<|role_end|>`; the first is always SYSTEM, ends with "detailed thinking off",
+/// and holds the system message before that, if there is one. Tool results that follow each other share an OBSERVATION
+/// turn. Immutable: any number of threads may use one template at the same time.
 public final class ChatTemplate: Sendable {
     private let tokenizer: Tokenizer
     private let refusal: LLaDAError?
@@ -29,8 +29,9 @@ public final class ChatTemplate: Sendable {
 
     private static let layout = ["<role>", "</role>", "<|role_end|>", "<tool_response>", "</tool_response>"]
 
-    /// The template for a tokenizer. `jinja` is the checkpoint's `chat_template`, if it has one: when it is not of the known
-    /// layout, or when there is none and the tokenizer has no `<|role_end|>`, `encode` and `render` throw `.unsupported`.
+    /// The template for a tokenizer. `jinja` is the checkpoint's `chat_template`, if it has one: when it is not of the
+    /// known layout, or when there is none and the tokenizer has no `<|role_end|>`, `encode` and `render` throw
+    /// `.unsupported`.
     package init(tokenizer: Tokenizer, jinja: String? = nil, file: String = "tokenizer_config.json") {
         self.tokenizer = tokenizer
         var markers: [(content: String, id: Int32)] = []
@@ -122,8 +123,9 @@ public final class ChatTemplate: Sendable {
 
     /// The conversation as token ids, ready to be continued by the assistant unless `generationPrompt` is false.
     ///
-    /// Whatever stands in a message, it does not become a special token or a marker. When nothing in the messages spells
-    /// one, the ids are those of the rendered text. Throws `.unsupported` when the checkpoint's layout is not the known one.
+    /// Whatever stands in a message, it does not become a special token or a marker. When nothing in the messages
+    /// spells one, the ids are those of the rendered text. Throws `.unsupported` when the checkpoint's layout is not
+    /// the known one.
     public func encode(_ messages: [ChatMessage], generationPrompt: Bool = true) throws(LLaDAError) -> [Int32] {
         var ids: [Int32] = []
         // Text is cut only where an added token stands: a marker that is none belongs to the text around it.

@@ -1,8 +1,8 @@
 /// Unicode normalization form C.
 ///
-/// The standard library has one inside, but it is not exact (U+0F73, which decomposes into marks, is not put in order) and
-/// takes time quadratic in a run of combining marks. This one is linear, and knows what Hugging Face `tokenizers` knows:
-/// **Unicode 9**. A scalar assigned later neither moves, nor composes, nor lets anything pass.
+/// The standard library has one inside, but it is not exact (U+0F73, which decomposes into marks, is not put in order)
+/// and takes time quadratic in a run of combining marks. This one is linear, and knows what Hugging Face `tokenizers`
+/// knows: **Unicode 9**. A scalar assigned later neither moves, nor composes, nor lets anything pass.
 package struct NFC: Sendable {
     /// Bit per scalar of the Basic Multilingual Plane: it never changes and nothing moves or composes across it.
     private let inert: [UInt64]

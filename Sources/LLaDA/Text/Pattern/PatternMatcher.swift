@@ -1,6 +1,7 @@
 /// Runs a `PreTokenizerPattern` over one text: a backtracking matcher with a stack as deep as the program is long.
 ///
-/// The text must be valid UTF-8. The matcher borrows everything and lives only as long as the closure of `forEachPiece`.
+/// The text must be valid UTF-8. The matcher borrows everything and lives only as long as the closure of
+/// `forEachPiece`.
 package struct PatternMatcher {
     private typealias Instruction = PreTokenizerPattern.Instruction
     private typealias FlatSet = PreTokenizerPattern.FlatSet
@@ -34,8 +35,8 @@ package struct PatternMatcher {
     /// Shorter runs are cheaper to walk than to remember.
     private static let longRun = 48
 
-    /// Cuts `text` as Hugging Face's `Split` with behaviour "Isolated" does: every match is a piece, and so is what lies
-    /// between matches. Pieces are never empty and cover the text.
+    /// Cuts `text` as Hugging Face's `Split` with behaviour "Isolated" does: every match is a piece, and so is what
+    /// lies between matches. Pieces are never empty and cover the text.
     package static func forEachPiece(
         of text: UnsafeBufferPointer<UInt8>, _ pattern: PreTokenizerPattern, _ table: ScalarTable,
         _ body: (Range<Int>) -> Void

@@ -1,7 +1,8 @@
 /// The regular expressions that byte-level BPE tokenizers use to cut text into pieces: the tree and what it is made of.
 ///
 /// `tokenizer.json` carries the expression, so it cannot be hard-coded; but the whole regex language is not needed
-/// either. What is understood here is what GPT-2, cl100k, Qwen2, Llama 3 and Ling write; anything else is refused by name.
+/// either. What is understood here is what GPT-2, cl100k, Qwen2, Llama 3 and Ling write; anything else is refused by
+/// name.
 package indirect enum PatternNode: Sendable {
     /// Exactly one scalar of the set.
     case set(PatternSet)
@@ -30,7 +31,8 @@ package struct PatternSet: Sendable {
     var ascii: Bits128 = .empty
     var properties: Bits128 = .empty
     var ranges: [ClosedRange<UInt32>] = []
-    /// Applies to `ranges` and `properties`, which cannot be complemented apart from each other; `ascii` is already final.
+    /// Applies to `ranges` and `properties`, which cannot be complemented apart from each other; `ascii` is already
+    /// final.
     var negated = false
 
     mutating func insert(_ range: ClosedRange<UInt32>) {

@@ -1,7 +1,8 @@
-/// A compiled pattern: for every top-level alternative a straight-line program with choices, no loops but those over one set.
+/// A compiled pattern: for every top-level alternative a straight-line program with choices, no loops but those over
+/// one set.
 ///
-/// Because only single scalars are repeated without end, a program has no backward jumps: a path runs each instruction at
-/// most once, the stack of choices is never deeper than the program is long, and nothing recurses over the text.
+/// Because only single scalars are repeated without end, a program has no backward jumps: a path runs each instruction
+/// at most once, the stack of choices is never deeper than the program is long, and nothing recurses over the text.
 package struct PreTokenizerPattern: Sendable {
     struct Instruction: Sendable {
         enum Operation: UInt8, Sendable {
@@ -32,7 +33,8 @@ package struct PreTokenizerPattern: Sendable {
     private(set) var ranges: [ClosedRange<UInt32>] = []
     /// Where the program of each alternative begins.
     private(set) var entries: [Int32] = []
-    /// For every first byte the alternatives that could begin with it, as bits: most are ruled out without running them.
+    /// For every first byte the alternatives that could begin with it, as bits: most are ruled out without running
+    /// them.
     private(set) var candidates: [UInt64] = []
 
     private static let maximumLength = 4096

@@ -1,8 +1,8 @@
 /// What the tokenizer needs to know of a Unicode scalar, in one byte: looked up for the Basic Multilingual Plane,
 /// asked of the standard library beyond it. Belongs to a tokenizer, so that the library keeps no global state.
 ///
-/// The properties are those of **Unicode 16**, which Oniguruma 6.9.10 (inside Hugging Face `tokenizers`) carries: a scalar
-/// first assigned in a later version counts as unassigned, whatever the standard library knows, or a new letter
+/// The properties are those of **Unicode 16**, which Oniguruma 6.9.10 (inside Hugging Face `tokenizers`) carries: a
+/// scalar first assigned in a later version counts as unassigned, whatever the standard library knows, or a new letter
 /// would be cut differently here than where the model was trained.
 package struct ScalarTable: Sendable {
     /// Bits 0–4: the general category; bit 5: White_Space; bit 6: word character.

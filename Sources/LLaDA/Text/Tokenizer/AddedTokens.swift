@@ -43,8 +43,9 @@ struct AddedTokenMatcher: Sendable {
         return true
     }
 
-    /// Cuts the text: `plain` gets what lies between tokens, `found` the tokens, in order. A match that `isText` says is
-    /// text, or that should be a single word and is not, stays text as a whole; Hugging Face does not search inside it.
+    /// Cuts the text: `plain` gets what lies between tokens, `found` the tokens, in order. A match that `isText` says
+    /// is text, or that should be a single word and is not, stays text as a whole; Hugging Face does not search inside
+    /// it.
     func split(
         _ text: UnsafeBufferPointer<UInt8>, isText: (AddedToken) -> Bool,
         plain: (UnsafeBufferPointer<UInt8>) -> Void, found: (AddedToken) -> Void

@@ -8,8 +8,8 @@ public enum ControlTokens: Sendable {
 
 /// A byte-level BPE tokenizer, read from a Hugging Face `tokenizer.json`.
 ///
-/// Gives the ids that Hugging Face `tokenizers` gives; a file that asks for anything not implemented is refused when it is
-/// loaded. Immutable: any number of threads may use one tokenizer at the same time.
+/// Gives the ids that Hugging Face `tokenizers` gives; a file that asks for anything not implemented is refused when it
+/// is loaded. Immutable: any number of threads may use one tokenizer at the same time.
 public final class Tokenizer: Sendable {
     /// The largest id that has a token, plus one.
     public let vocabularySize: Int
@@ -94,8 +94,8 @@ public final class Tokenizer: Sendable {
 
     /// The bytes of the tokens. They need not be valid UTF-8: a character may be spread over several tokens.
     ///
-    /// Ids without a token (padding of the model's vocabulary) are skipped. Throws `.invalidArgument` for any id outside
-    /// `0..<modelVocabularySize`.
+    /// Ids without a token (padding of the model's vocabulary) are skipped. Throws `.invalidArgument` for any id
+    /// outside `0..<modelVocabularySize`.
     public func decodeBytes(
         _ ids: some Sequence<Int32>, skipSpecialTokens: Bool = false
     ) throws(LLaDAError) -> [UInt8] {

@@ -5,8 +5,8 @@ struct TokenizerEncoder {
     private(set) var ids: [Int32] = []
     private var scratch = BPE.Scratch()
 
-    /// Pieces already encoded in this text, by hash; a later piece displaces an earlier one. Belongs to the call, since a
-    /// tokenizer is shared by threads and keeps no state.
+    /// Pieces already encoded in this text, by hash; a later piece displaces an earlier one. Belongs to the call, since
+    /// a tokenizer is shared by threads and keeps no state.
     private var cache: [Entry]
     private var cachedBytes: [UInt8] = []
 
@@ -39,8 +39,8 @@ struct TokenizerEncoder {
             guard let reserved else { return false }
             return Int(token.id) < reserved.count && reserved[Int(token.id)]
         }
-        // As Hugging Face: tokens not to be normalized are found in the raw text, the others in what is left of it after
-        // normalization.
+        // As Hugging Face: tokens not to be normalized are found in the raw text, the others in what is left of it
+        // after normalization.
         withSelf { encoder in
             parts.rawTokens.split(text, isText: isText) { segment in
                 let normalized = parts.nfc?.normalized(segment)

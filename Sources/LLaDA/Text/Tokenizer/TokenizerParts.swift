@@ -104,8 +104,8 @@ struct TokenizerParts: Sendable {
         }
     }
 
-    /// Post-processors add special tokens, which `add_special_tokens=False` leaves out, and move offsets: any that is known
-    /// will do, and has no effect.
+    /// Post-processors add special tokens, which `add_special_tokens=False` leaves out, and move offsets: any that is
+    /// known will do, and has no effect.
     private static func checkPostProcessor(_ field: JSONField) throws(LLaDAError) {
         if field.isNull { return }
         switch try field["type"].string() {
@@ -162,8 +162,8 @@ struct TokenizerParts: Sendable {
     ) throws(LLaDAError) -> [AddedToken] {
         if field.isNull { return [] }
         var result: [AddedToken] = []
-        // Hugging Face ignores the ids of the file: a content of the vocabulary has the vocabulary's id, any other gets the
-        // next free one. Where the two disagree there is no right answer.
+        // Hugging Face ignores the ids of the file: a content of the vocabulary has the vocabulary's id, any other gets
+        // the next free one. Where the two disagree there is no right answer.
         var next = vocabulary.count
         for (index, value) in try field.array().enumerated() {
             let token = field[index, value]

@@ -1,7 +1,7 @@
 import LLaDA
 import Testing
 
-@Suite struct MultipleBlockEditingTests {
+@Suite struct MultiBlockEditingTests {
     /// Block 0 is drafted as 3s; only a window that sees block 1 knows better at position 2.
     private func script() throws -> Script {
         try Script(vocabSize: 16) { tokens, position, asOneBlock in
