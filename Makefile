@@ -77,22 +77,24 @@ demo: demo-packages
 	@$(MAKE) --no-print-directory build
 	@examples/demo.sh "$(MODEL)"
 
+# ---- Python's environments, each of what .ci says it needs
+
+VENV := $(BUILD)/test-venv
+LINT_VENV := $(BUILD)/lint-venv
+DIST_VENV := $(BUILD)/dist-venv
+VENV_PACKAGE = $(shell $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || echo 'python3-venv: makes environments')
+
+$(BUILD)/%-venv/ready: .ci/%-requirements.txt
+	@$(if $(VENV_PACKAGE),.ci/packages '$(VENV_PACKAGE)')
+	@echo 'creating $(@D), of: $(shell cat $<)'
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/pip install --quiet --requirement $<
+	@touch $@
+
 # ---- Layout and mistakes
 
-VENV := $(BUILD)/venv
-LINT_VENV := $(BUILD)/lint-venv
-
-# For an environment of Python's own.
-VENV_PACKAGE = $(shell $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || echo 'python3-venv: ')
-
 lint-packages: tools
-	@.ci/packages 'shellcheck: looks through shell scripts' $(if $(VENV_PACKAGE),'$(VENV_PACKAGE)makes $(LINT_VENV)')
-
-$(LINT_VENV)/ready: .ci/lint-requirements.txt | lint-packages
-	@echo 'creating $(LINT_VENV), of: $(shell cat .ci/lint-requirements.txt)'
-	@$(PYTHON) -m venv --clear $(LINT_VENV)
-	@$(LINT_VENV)/bin/pip install --quiet --requirement $<
-	@touch $@
+	@.ci/packages 'shellcheck: looks through shell scripts'
 
 lint: lint-packages $(LINT_VENV)/ready
 	@.ci/lint
@@ -105,7 +107,6 @@ format: tools $(LINT_VENV)/ready
 # ---- Tests
 
 TEST_SUITES ?= lint swift abi aarch64 install python
-PYTHON_TEST_PACKAGES := numpy pytest tokenizers matplotlib
 
 test: test-packages
 	@Tests/run.sh $(TEST_SUITES)
@@ -115,9 +116,10 @@ test-packages: tools
 	@.ci/packages '?libopenblas-dev: is what our matrix products are compared with' \
 	    'cmake: builds programs against what is installed' 'pkg-config: builds programs against what is installed' \
 	    'libc6-dev-arm64-cross: compiles the kernels for aarch64' 'shellcheck: looks through shell scripts' \
-	    $(if $(VENV_PACKAGE),'$(VENV_PACKAGE)makes $(VENV)')
-	@[ -e $(VENV)/ready ] || echo 'Python packages, into $(VENV): $(PYTHON_TEST_PACKAGES)'
-	@[ -e $(LINT_VENV)/ready ] || echo 'Python packages, into $(LINT_VENV): $(shell cat .ci/lint-requirements.txt)'
+	    $(if $(VENV_PACKAGE),'$(VENV_PACKAGE)')
+	@for kind in test lint; do \
+	    [ -e $(BUILD)/$$kind-venv/ready ] || \
+	        echo "Python packages, into $(BUILD)/$$kind-venv:" $$(cat .ci/$$kind-requirements.txt); done
 
 test-lint: $(VENV)/ready $(LINT_VENV)/ready
 	@$(VENV)/bin/python -m pytest -q Tests/lint
@@ -136,13 +138,6 @@ test-abi: lib
 
 test-install: build
 	@Tests/c/install.sh
-
-$(VENV)/ready: Makefile
-	@$(if $(VENV_PACKAGE),.ci/packages '$(VENV_PACKAGE)makes $(VENV)')
-	@echo 'creating $(VENV), of: $(PYTHON_TEST_PACKAGES)'
-	@$(PYTHON) -m venv --clear $(VENV)
-	@$(VENV)/bin/pip install --quiet $(PYTHON_TEST_PACKAGES)
-	@touch $@
 
 test-python: lib $(VENV)/ready
 	@PYTHONPATH=bindings/python $(VENV)/bin/python -m pytest -q Tests/python
@@ -190,17 +185,8 @@ install: $(LIB)
 
 # ---- A release
 
-DIST_VENV := $(BUILD)/dist-venv
-
-$(DIST_VENV)/ready: .ci/dist-requirements.txt
-	@$(if $(VENV_PACKAGE),.ci/packages '$(VENV_PACKAGE)makes $(DIST_VENV)')
-	@echo 'creating $(DIST_VENV), of: $(shell cat $<)'
-	@$(PYTHON) -m venv --clear $(DIST_VENV)
-	@$(DIST_VENV)/bin/pip install --quiet --requirement $<
-	@touch $@
-
 dist: tools $(DIST_VENV)/ready
 	@.ci/dist $(VERSION) $(DIST_VENV)/bin
 
 clean:
-	rm -rf $(BUILD)
+	rm -rf $(BUILD) dist
