@@ -36,6 +36,7 @@ let package = Package(
         .testTarget(name: "KernelsTests", dependencies: ["Kernels"]),
     ]
         + [
-            "Runtime", "Checkpoint", "Text", "Weights", "Forward", "Sequence", "Scoring", "Decoder", "Snapshot",
+            "Runtime", "Checkpoint", "Text", "Weights", "KeyValues", "Forward", "Sequence", "Scoring", "Decoder",
+            "Snapshot",
         ].map { .testTarget(name: "\($0)Tests", dependencies: ["LLaDA", "Kernels", "TestSupport"]) }
 )

@@ -34,13 +34,13 @@ package final class Page: @unchecked Sendable {
 
     deinit { budget?.giveBack(storage.byteCount) }
 
-    static func byteCount(blockLength: Int, config: ModelConfig, dtype: NumberFormat) -> Int {
+    package static func byteCount(blockLength: Int, config: ModelConfig, dtype: NumberFormat) -> Int {
         let (keys, values) = sizes(blockLength, config.headDim, dtype)
         return config.numHiddenLayers * config.numKeyValueHeads * (keys + values)
     }
 
     /// All of it, to be kept and brought back on any machine.
-    var bytes: UnsafeMutableRawBufferPointer {
+    package var bytes: UnsafeMutableRawBufferPointer {
         UnsafeMutableRawBufferPointer(start: storage.pointer, count: storage.byteCount)
     }
 

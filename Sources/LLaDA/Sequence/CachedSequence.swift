@@ -88,7 +88,7 @@ package final class CachedSequence {
     }
 
     /// The blocks before `end` that have keys and values of these tokens: others may use them.
-    func share(_ tokens: UnsafeBufferPointer<Int32>, upTo end: Int) {
+    package func share(_ tokens: UnsafeBufferPointer<Int32>, upTo end: Int) {
         guard let cache, end / blockLength > sharedBlocks else { return }
         let blocks = min(holding(tokens), end) / blockLength
         guard blocks > sharedBlocks else { return }

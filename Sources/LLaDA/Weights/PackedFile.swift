@@ -53,7 +53,7 @@ package struct PackedFile {
     }
 
     /// Of the bytes of a matrix.
-    static func shape(_ format: llk_format, outputs: Int, inputs: Int) -> [Int] {
+    package static func shape(_ format: llk_format, outputs: Int, inputs: Int) -> [Int] {
         let tile = Int(LLK_TILE)
         let block = llk_packed_size(format, tile, 1)
         return [(outputs + tile - 1) / tile, llk_packed_size(format, tile, inputs) / block, block]
