@@ -2,7 +2,8 @@ import LLaDA
 import TestSupport
 import Testing
 
-/// Keys and values that a sequence has kept, shared or forked give the logits that a sequence of its own gives, to the bit.
+/// Keys and values that a sequence has kept, shared or forked give the logits that a sequence of its own gives, to the
+/// bit.
 @Suite struct CachedSequenceTests {
     private static let blockLength = 8
     private static let vocab = 100
