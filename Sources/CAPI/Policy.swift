@@ -57,9 +57,10 @@ extension Policy {
         self = .quality
         if let code = fields[\.kind] {
             guard let kind = Kind(rawValue: code) else {
-                throw .argument("kind of the policy", found: code, expected: "a LLADA_POLICY, 0 or 1")
+                throw .argument(
+                    "kind of the policy", found: code, expected: "a LLADA_POLICY, 0 to \(Kind.allCases.count - 1)")
             }
-            if kind == .lowConfidence { self = .lowConfidence }
+            self = .preset(of: kind)
         }
         for (number, offset) in placedNumbers {
             switch number {

@@ -124,6 +124,24 @@ private struct Units: Decodable {
         #expect(late.forwards > early.forwards)
     }
 
+    /// A script takes the road of a model: what several decoders do together, each does alone.
+    @Test func scriptsGoTogether() throws {
+        let script = try Script(vocabSize: 16) { tokens, position, isWindow in
+            (Int32((tokens.count + position + (isWindow ? 1 : 0)) % 13), position % 3 == 0 ? 0.6 : 0.9)
+        }
+        var revisiting = Policy.speedy
+        revisiting.mbeWindow = 2
+        let policies = [Policy.lowConfidence, .quality, revisiting]
+        let together = try policies.map { try decoder(script, genLength: 11, $0) }
+        try DecoderBatch.run(together, mostInFlight: 2)
+        for (policy, one) in zip(policies, together) {
+            let alone = try decoder(script, genLength: 11, policy)
+            try alone.run()
+            #expect(one.output == alone.output && one.forwards == alone.forwards && one.edits == alone.edits)
+            #expect(Array(one.stepMap) == Array(alone.stepMap))
+        }
+    }
+
     @Test func anEndInThePromptIsNoEnd() throws {
         let script = try Script(vocabSize: 16) { _, _, _ in (3, 0.99) }
         for policy in [Policy.lowConfidence, .speedy] {

@@ -4,7 +4,7 @@
 /// The twin of `llada_policy`. A number stands here twice: as a property, and in `numbers`, by which it is checked,
 /// kept in snapshots and handed to and from C.
 public struct Policy: Sendable, Equatable {
-    public enum Kind: Int32, Sendable {
+    public enum Kind: Int32, Sendable, CaseIterable {
         /// LLaDA2.0: masks are filled where confidence > threshold, or by quota.
         case lowConfidence
         /// LLaDA2.1: masks are filled, and tokens already written are edited.

@@ -19,6 +19,14 @@ extension Policy {
         return policy
     }
 
+    /// The plain one of a kind.
+    package static func preset(of kind: Kind) -> Policy {
+        switch kind {
+        case .lowConfidence: lowConfidence
+        case .jointThreshold: quality
+        }
+    }
+
     /// 2.1, Q mode with multi-block editing.
     public static var qualityMBE: Policy {
         var policy = quality
