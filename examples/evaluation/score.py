@@ -54,7 +54,9 @@ def answered(job: Job) -> Outcome:
 
 def outcome(model: llada.Model, mode: str, question: tasks.Question) -> Outcome:
     prompt = model.encode_prompt(question.text)
-    answer = model.generate(prompt, llada.Policy(**modes.fields(mode)), BLOCK_LENGTH, GEN_LENGTH)
+    answer = model.generate(
+        prompt, llada.Policy(**modes.fields(mode)), block_length=BLOCK_LENGTH, gen_length=GEN_LENGTH
+    )
     final, strict = tasks.check(question, answer.text)
     last = len(prompt) + len(answer.tokens) - 1
     return Outcome(

@@ -35,7 +35,7 @@ def main() -> None:
 
     policy = llada.Policy.speedy(temperature=choice.temperature)
     with llada.Model.load(choice.model) as model:
-        trunk = model.decoder(" ".join(choice.prompt), policy, gen_length=choice.gen_length, eos_early_stop=True)
+        trunk = model.decoder(" ".join(choice.prompt), policy, gen_length=choice.gen_length)
         first = trunk.step()  # over the prompt, and over the answer once: the same for all
         forks = [trunk.fork(seed=seed) for seed in range(1, choice.n + 1)]
 

@@ -46,9 +46,7 @@ def main() -> None:
                 history = list(beginning)
                 continue
             history.append({"role": "user", "content": question.strip()})
-            with model.decoder(
-                history, llada.Policy.speedy(), gen_length=choice.gen_length, eos_early_stop=True, prefix_cache=cache
-            ) as dec:
+            with model.decoder(history, llada.Policy.speedy(), gen_length=choice.gen_length, prefix_cache=cache) as dec:
                 shown = ""
                 for _ in dec:
                     print(dec.text[len(shown) :], end="", flush=True)  # what is settled stays, so text only grows

@@ -70,7 +70,8 @@ def main() -> None:
             print(f"step {dec.forwards}: {kinds.count('unmask')} written, {kinds.count('replace')} replaced")
 
     with llada.Model.load(choice.model) as model:
-        answer = model.generate(" ".join(choice.prompt), policy, choice.block_length, choice.gen_length, callback=watch)
+        options = {"block_length": choice.block_length, "gen_length": choice.gen_length}
+        answer = model.generate(" ".join(choice.prompt), policy, **options, callback=watch)
     print(f"\n{answer.text}\n")
     print(
         f"{mode}: {len(answer.tokens)} tokens in {answer.forwards} forwards: {answer.tpf:.2f} per forward (TPF), "

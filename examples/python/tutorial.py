@@ -49,11 +49,11 @@ question = (
     "Hana has 3 cards. She buys 3 bags of 2 cards. She loses 5. Hana finds 6 more. "
     "How many cards does Hana have in the end?"
 )
-dec = model.decoder(question, policy=llada.Policy.speedy(), gen_length=64, eos_early_stop=True)
+dec = model.decoder(question, policy=llada.Policy.speedy(), gen_length=64)
 dec.forward()
-window = dec.window  # the positions at work, as arrays
+rows = dec.rows  # the positions at work, as arrays
 for position, token, confidence in zip(
-    window.positions[window.masked], window.predictions[window.masked], window.confidences[window.masked]
+    rows.positions[rows.masked], rows.predictions[rows.masked], rows.confidences[rows.masked]
 ):
     print(f"  {position}: {model.tokenizer.decode([token])!r:10} {confidence:.3f}")
 print("proposed:", [(edit.position, edit.reason) for edit in dec.propose()])
@@ -66,7 +66,7 @@ print(dec.draw(color=sys.stdout.isatty()))  # in a notebook, a cell that ends wi
 # S mode writes a draft, and then edits what does not add up.
 
 # %%
-dec = model.decoder(question, policy=llada.Policy.speedy(), gen_length=64, eos_early_stop=True)
+dec = model.decoder(question, policy=llada.Policy.speedy(), gen_length=64)
 with dec.record() as trace:
     dec.run()
 trace.play(delay=0.2)

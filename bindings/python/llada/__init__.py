@@ -1,17 +1,19 @@
 """llada: block-diffusion language models (LLaDA2.x) in your program.
 
+::
+
     import llada
     with llada.Model.load("path/to/checkpoint") as model:
         print(model.generate("What is 17 plus 25?").text)
 
-Model opens a checkpoint; Decoder denoises a canvas step by step, to be watched and steered; Policy says how. PrefixCache
-lets decoders share what they have computed; step_many steps several as one. Model.score, elbo, choose and rollouts, and
-cap_loss, ebpo, dpo_margins ... say how likely tokens are, for evaluation and training.
+Model opens a checkpoint; Decoder denoises a canvas step by step, to be watched and steered; Policy says how.
+PrefixCache lets decoders share what they have computed; step_many steps several as one. Model.score, elbo, choose and
+rollouts, and cap_loss, ebpo, dpo_margins ... say how likely tokens are, for evaluation and training.
 """
 
 from ._abi import lib as _lib
 from .cache import CacheInfo, PrefixCache
-from .decoder import Decoder
+from .decoder import Decoder, Rule
 from .errors import (
     BusyError,
     Cancelled,
@@ -29,10 +31,12 @@ from .errors import (
     TokenizerError,
     UnsupportedError,
 )
+from .generation import Generation
+from .info import ModelInfo
 from .inside import Routing
 from .likelihood import Choice, Elbo
 from .many import forward_many, step_many
-from .model import Model, ModelInfo
+from .model import Model
 from .objectives import (
     CapLoss,
     Dpo,
@@ -44,23 +48,26 @@ from .objectives import (
     log_likelihoods,
     m2t_t2t_losses,
 )
+from .options import AnswerOptions, GenerationOptions
 from .policy import Policy
-from .records import Candidate, Edit, Event, Generation, Rule, State, Step
+from .records import Candidate, Candidates, Edit, Event, Rows, State, Step
 from .rollouts import Rollouts
 from .scoring import Noised, Scores, score_many
+from .stopping import STOP
 from .text import Tokenizer
 from .trace import Trace, TraceError
-from .window import Candidates, Window
 
 __version__: str = _lib.llada_version_string().decode()
 
 
 def build_info() -> str:
     """One line: the version, and the kernels that this CPU gets."""
-    return _lib.llada_build_info().decode()
+    return str(_lib.llada_build_info().decode())
 
 
 __all__ = [
+    "STOP",
+    "AnswerOptions",
     "BusyError",
     "CacheInfo",
     "Cancelled",
@@ -81,6 +88,7 @@ __all__ = [
     "FileError",
     "FileMissingError",
     "Generation",
+    "GenerationOptions",
     "InvalidArgumentError",
     "Model",
     "ModelInfo",
@@ -90,6 +98,7 @@ __all__ = [
     "PrefixCache",
     "Rollouts",
     "Routing",
+    "Rows",
     "Rule",
     "Scores",
     "SnapshotError",
@@ -103,7 +112,6 @@ __all__ = [
     "Trace",
     "TraceError",
     "UnsupportedError",
-    "Window",
     "build_info",
     "cap_loss",
     "dpo_margins",

@@ -25,6 +25,7 @@ from ctypes import (
 from pathlib import Path
 
 VERSION_MAJOR = 0
+VERSION_MINOR = 2
 
 OK = 0
 ERROR_INVALID_ARGUMENT = -1
@@ -391,8 +392,10 @@ def _load() -> CDLL:
         function.restype = result
         function.argtypes = arguments
     version = library.llada_version()
-    if version // 10000 != VERSION_MAJOR:
-        raise ImportError(f"{path} has ABI {version // 10000}; this package speaks ABI {VERSION_MAJOR}")
+    # Until 1.0 the interface may change with the minor version.
+    if version // 100 != VERSION_MAJOR * 100 + VERSION_MINOR:
+        found = f"{version // 10000}.{version // 100 % 100}"
+        raise ImportError(f"{path} is llada {found}; this package speaks {VERSION_MAJOR}.{VERSION_MINOR}")
     return library
 
 

@@ -1,78 +1,34 @@
-"""Between Python and C: checked integers and token arrays in, copies of borrowed memory out, handles that free."""
+"""Between Python and C: checked numbers, names and token arrays in, copies of borrowed memory out."""
 
 from __future__ import annotations
 
 import operator
 import os
-import weakref
-from ctypes import POINTER, c_int32, c_size_t, c_void_p, byref, sizeof, string_at
-from typing import Any, Callable, TypeVar
+from ctypes import POINTER, byref, c_int32, c_size_t, sizeof, string_at
+from typing import Any, Union
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from . import _abi
-from .errors import ClosedError, InvalidArgumentError, call
+from .errors import Error, InvalidArgumentError, call
 
-Tokens = np.ndarray
-"""A one-dimensional np.int32 array of token ids."""
+Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
+"""The path of a file or folder."""
 
-NO_TOKENS = np.empty(0, np.int32)
+Tokens = NDArray[np.int32]
+"""A one-dimensional array of token ids."""
 
-
-class Handle:
-    """One hold on a llada_model or llada_decoder.
-
-    Whoever uses the pointer keeps a reference to this object meanwhile, so that it is freed when the last use is over,
-    no matter which thread closes what.
-    """
-
-    __slots__ = ("_as_parameter_", "__weakref__")
-
-    def __init__(self, pointer: c_void_p, free: Callable[[c_void_p], None]) -> None:
-        self._as_parameter_ = pointer
-        # Not at exit: a daemon thread may still be in the library then, and the process gives its memory back anyway.
-        weakref.finalize(self, free, pointer).atexit = False
-
-
-AnyHeld = TypeVar("AnyHeld", bound="Held")
-
-
-class Held:
-    """An object with a handle that many threads may use at once, and that can be closed."""
-
-    _handle: Handle | None
-    _what: str
-    """What it is, for errors."""
-
-    def close(self) -> None:
-        """Gives it back. Calls at work in other threads finish first; decoders that use it keep it alive."""
-        self._handle = None
-
-    @property
-    def closed(self) -> bool:
-        return self._handle is None
-
-    def _live(self) -> Handle:
-        handle = self._handle
-        if handle is None:
-            raise ClosedError(f"the {self._what} is closed")
-        return handle
-
-    def __enter__(self: AnyHeld) -> AnyHeld:
-        self._live()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __reduce__(self) -> Any:
-        raise TypeError(f"a {self._what} cannot be copied or pickled: it belongs to this process")
+NO_TOKENS: Tokens = np.empty(0, np.int32)
 
 
 def integer(value: Any, name: str, low: int = -(2**31), high: int = 2**31 - 1) -> int:
     """`value` as an int within [low, high]: ctypes would wrap around silently.
 
-    Raises TypeError if it is no integer, InvalidArgumentError (a ValueError) if it is out of range."""
+    Raises:
+        TypeError: It is no integer.
+        InvalidArgumentError: It is out of range; a ValueError.
+    """
     try:
         number = operator.index(value)
     except TypeError:
@@ -95,10 +51,11 @@ def number(value: Any, name: str) -> float:
 
 
 def position(value: Any) -> int:
+    """`value` as a position of a canvas."""
     return integer(value, "position", low=0)
 
 
-def file_name(path: str | os.PathLike) -> bytes:
+def file_name(path: Path) -> bytes:
     """A path as C has it."""
     name = os.fsencode(path)
     if b"\0" in name:
@@ -114,9 +71,12 @@ def choice(value: str, name: str, choices: tuple[str, ...]) -> int:
 
 
 def tokens(ids: Any) -> Tokens:
-    """Any flat sequence of integers as a contiguous np.int32 array.
+    """Any flat sequence of integers as a contiguous array.
 
-    Raises TypeError for what is not integers, InvalidArgumentError for what is not flat or not in int32."""
+    Raises:
+        TypeError: They are no integers.
+        InvalidArgumentError: The sequence is not flat, or a number does not fit into 32 bits.
+    """
     try:
         array = np.asarray(ids)
     except ValueError:
@@ -134,8 +94,14 @@ def tokens(ids: Any) -> Tokens:
     return np.ascontiguousarray(array, np.int32)
 
 
+def pointer(array: NDArray[Any], kind: Any) -> Any:
+    """To the first element of an array whose elements are `kind` of ctypes."""
+    return array.ctypes.data_as(POINTER(kind))
+
+
 def token_pointer(array: Tokens) -> Any:
-    return array.ctypes.data_as(POINTER(c_int32))
+    """To the first token."""
+    return pointer(array, c_int32)
 
 
 def collect(function: Any, *arguments: Any, guess: int) -> Tokens:
@@ -145,8 +111,8 @@ def collect(function: Any, *arguments: Any, guess: int) -> Tokens:
         buffer = np.empty(capacity, np.int32)
         try:
             call(function, *arguments, token_pointer(buffer), capacity, byref(count))
-        except Exception as problem:
-            if getattr(problem, "status", 0) != _abi.ERROR_BUFFER_TOO_SMALL or count.value <= capacity:
+        except Error as problem:
+            if problem.status != _abi.ERROR_BUFFER_TOO_SMALL or count.value <= capacity:
                 raise
             capacity = count.value
         else:
@@ -154,17 +120,18 @@ def collect(function: Any, *arguments: Any, guess: int) -> Tokens:
 
 
 def needed(function: Any, *arguments: Any) -> int:
-    """How many elements a filling function of the library has for a buffer: it is asked with `arguments`, which have none."""
+    """How many elements a filling function of the library has for a buffer: it is asked with `arguments`, which have
+    none."""
     count = c_size_t()
     try:
         call(function, *arguments, 0, byref(count))
-    except Exception as problem:
-        if getattr(problem, "status", 0) != _abi.ERROR_BUFFER_TOO_SMALL:
+    except Error as problem:
+        if problem.status != _abi.ERROR_BUFFER_TOO_SMALL:
             raise
     return count.value
 
 
-def snapshot(pointer: Any, count: int, dtype: Any) -> np.ndarray:
+def snapshot(pointer: Any, count: int, dtype: DTypeLike) -> NDArray[Any]:
     """A read-only copy of `count` items of borrowed memory, which the next call on the handle may take away."""
     if count == 0:
         return np.frombuffer(b"", dtype)

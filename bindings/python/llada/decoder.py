@@ -2,181 +2,141 @@
 
 from __future__ import annotations
 
-import copy
-import threading
-import types
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from ctypes import byref, c_void_p, pointer as pointer_to, sizeof
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable, NoReturn, Optional
 
-import numpy as np
-
-from . import _abi, drawing
-from ._convert import Handle, integer, token_pointer, tokens
-from .branching import Branching
-from .cache import PrefixCache
-from .errors import BusyError, ClosedError, StateError, call, check
-from .inside import Inside
-from .interfering import Interfering
-from .policy import Policy
-from .recording import Recorded
-from .records import Edit, Event, Rule, State, Step
-from .text import detokenize
-from .trace.recorder import changes
-
-if TYPE_CHECKING:
-    from .model import Model
+from . import _abi, branching, drawing, inside, interfering, portrait
+from ._calls import Calls
+from ._convert import Path, file_name, integer
+from ._convert import position as as_position
+from ._handle import Handle
+from .errors import BusyError, ClosedError, StateError
+from .generation import Generation, so_far
+from .info import OpenedModel
+from .policy import Policy, chosen_policy
+from .proposing import Proposing, own_rule
+from .records import Edit, Event, Step
+from .stopping import Stop, stops
+from .trace.trace import Trace
+from .view import DecoderView
 
 
-class Decoder(Interfering, Branching, Inside, Recorded):
+class Decoder(DecoderView):
     """A canvas: the prompt, then masks that are turned into tokens, block by block. `Model.decoder` makes one.
+
+    ::
 
         for step in decoder: ...                                    # whole steps
         decoder.forward(); decoder.propose(); decoder.apply()       # or the three parts of a step
 
-    Between any two calls you may look and interfere. Positions are absolute on the canvas, from 0, and every array is
-    as long as the canvas, so that positions index all of them alike; arrays are read-only snapshots, yours to keep.
-
-    policy          which edits a step proposes; None: Policy.quality()
-    block_length    tokens that are denoised together
-    gen_length      tokens to generate at most
-    eos_early_stop  stop as soon as the answer is known to have ended; False here, True for `Model.generate` and the like
-    infill          mask ids in the prompt are positions to fill; else they are refused (SpecialTokenError)
-    use_cache       False recomputes everything at every step, for comparison: same bits
-    prefix_cache    a PrefixCache of the model, through which decoders share what they have computed
-    rule            a decoding rule of your own, see `rule`
-
-    One thread at a time: a second one gets BusyError. `cancel()` and `close()` may be called from any thread. Ctrl-C
-    takes effect between steps.
+    Between any two calls you may look (see DecoderView) and interfere. A position is one of the canvas, from 0, with
+    the prompt first. One thread at a time: a second one gets BusyError. `cancel()` and `close()` may be called from any
+    thread. Ctrl-C takes effect between steps. After `close()`, all but `rule` and `mask_token_id` raises ClosedError.
     """
 
-    # Whether the proposal at hand is the policy's alone, because the rule raised something.
-    _awaits_rule = False
-    # Whether the rule is being called.
-    _asking = False
-
     def __init__(
-        self,
-        model: Model,
-        prompt: Any,
-        policy: Policy | None = None,
-        block_length: int = 32,
-        gen_length: int = 256,
-        eos_early_stop: bool = False,
-        *,
-        infill: bool = False,
-        use_cache: bool = True,
-        prefix_cache: PrefixCache | None = None,
-        rule: Rule | None = None,
+        self, handle: Handle, model: OpenedModel, rule: Rule | None, options: dict[str, Any], untouched: bool = False
     ) -> None:
-        policy = Policy._checked(policy)
-        self._model = model._live()
-        self._info = model.info
-        self._policy = policy
-        self._lock = threading.RLock()
-        self._locked: set[int] = set()
-        self.rule = rule
-
-        options = _abi.DecoderOptions()
-        check(_abi.lib.llada_decoder_options_init(byref(options), sizeof(options)))
-        options.block_length = integer(block_length, "block_length")
-        options.gen_length = integer(gen_length, "gen_length")
-        options.eos_early_stop = bool(eos_early_stop)
-        options.infill = bool(infill)
-        options.use_cache = bool(use_cache)
-        options.policy = pointer_to(policy._as_struct())
-        if prefix_cache is not None:
-            if not isinstance(prefix_cache, PrefixCache):
-                raise TypeError(f"prefix_cache must be a llada.PrefixCache, not {prefix_cache!r}")
-            cache = prefix_cache._live()  # held until the decoder has it
-            options.prefix_cache = cache._as_parameter_
-        ids = tokens(prompt)
-        decoder = c_void_p()
-        call(_abi.lib.llada_decoder_create, self._model, token_pointer(ids), len(ids), byref(options), byref(decoder))
-        self._handle: Handle | None = Handle(decoder, _abi.lib.llada_decoder_free)
-        self._untouched = True
-        named = {name: getattr(options, name) for name in ("infill", "eos_early_stop", "use_cache")}
-        self._name_options(model, named)
+        # `options`: what the library does not tell of its making, for the first line of a trace.
+        super().__init__(Calls(handle, untouched), model)
+        self._options = options
+        self._proposing = Proposing(self._calls, rule)
+        self._trace: Trace | None = None
 
     # -- Stepping
 
     def forward(self) -> None:
         """Runs the model over the active positions. Then predictions, confidences, candidates and logits are there.
-        It may be done again before apply, after a `set`, say: that is one forward more."""
-        self._call(_abi.lib.llada_decoder_forward)
+
+        It may be done again before apply, after a `set`, say: that is one forward more.
+
+        Raises:
+            StateError: The decoder has finished.
+            Cancelled: `cancel` was called.
+            OutOfMemoryError: The prefix cache has no room.
+        """
+        self._calls.change(_abi.lib.llada_decoder_forward)
 
     def propose(self, edits: Any = None) -> list[Edit]:
-        """Decides what apply will write, and returns it.
+        """Decides what apply will write.
 
-        Without an argument the policy decides, then the decoder's own rule, if it has one. Else `edits` are taken in
-        place of the policy's: an iterable of (position, token), of Edit, or of plain positions, which are given the
-        token predicted there; a dict {position: token}; or an array of bool over the active positions (see `window`),
-        True where the token predicted there is to be written. The mask id masks a position again.
+        Args:
+            edits: None: the policy decides, then the decoder's own rule, if it has one. Else they are taken in place of
+                the policy's: an iterable of (position, token), of Edit, or of plain positions, which are given the
+                token predicted there; a dict {position: token}; or an array of bool [rows] (see `rows`), True where the
+                token predicted there is to be written. The mask id masks a position again.
 
-        Raises StateError before a forward; InvalidArgumentError for positions that are not active, of the prompt,
-        locked, or named twice."""
-        if edits is None:
-            if self._asking:
-                raise BusyError(
-                    "the decoder is asking its rule, which cannot step it; a fork with `rule = None` can be"
-                )
-            self._call(_abi.lib.llada_decoder_propose)
-            self._awaits_rule = self._rule is not None
-            edits = self._asked() if self._rule is not None else None
-        if edits is not None:
-            array = self._edits(edits)
-            self._call(_abi.lib.llada_decoder_set_proposal, array, len(array))
-        self._awaits_rule = False
+        Returns:
+            What apply will write.
+
+        Raises:
+            StateError: There was no forward.
+            InvalidArgumentError: A position is not active, of the prompt, locked, or named twice.
+            TypeError: The edits are of no such form.
+        """
+        self._proposing.propose(self, edits)
         return self.proposal
-
-    def _asked(self) -> Any:
-        self._asking = True
-        try:
-            return self._rule(self)
-        finally:
-            self._asking = False
 
     @property
     def rule(self) -> Rule | None:
         """A decoding rule of your own, or None. It can be changed at any time.
 
-        It is called with the decoder after each forward and the policy's proposal, looks at what it likes (`window` above
-        all), and returns edits in any form that `propose` takes, or None to agree with the policy. It may call `lock`, `ban`,
-        `end_block`, `set` and `mask`. A block that it never lets end goes on for ever: `block_step` counts.
+        It is called with the decoder after each forward and the policy's proposal, looks at what it likes (`rows` above
+        all), and returns edits in any form that `propose` takes, or None to agree with the policy. It may call `lock`,
+        `ban`, `end_block`, `set` and `mask`. What it raises is raised by the step, which can be done again. A block
+        that it never lets end goes on for ever: `block_step` counts.
 
-        An object that is called, and may keep what it likes between steps, is copied (copy.deepcopy) for each decoder it
-        is given to, and with its state for each fork: decoders share nothing by it. Functions and methods are not copied.
+        An object that is called, and may keep what it likes between steps, is copied (copy.deepcopy) for each decoder
+        it is given to, and with its state for each fork: decoders share nothing by it. Functions and methods are not
+        copied.
         """
-        return self._rule
+        return self._proposing.rule
 
     @rule.setter
     def rule(self, rule: Rule | None) -> None:
-        if rule is not None and not callable(rule):
-            raise TypeError(f"rule must be callable with a decoder, not {rule!r}")
-        try:
-            self._rule = rule if isinstance(rule, types.MethodType) else copy.deepcopy(rule)
-        except Exception as problem:
-            raise TypeError(
-                f"rule {rule!r} cannot be copied for the decoder ({problem}); functions and methods are not copied"
-            ) from problem
+        self._proposing.rule = own_rule(rule)
+
+    @property
+    def proposal(self) -> list[Edit]:
+        """What apply will write. Assigning to it is `propose(edits)`. StateError if there is no proposal at hand."""
+        return super().proposal
+
+    @proposal.setter
+    def proposal(self, edits: Any) -> None:
+        self.propose(edits)
 
     def apply(self) -> list[Event]:
-        """Writes the proposal to the canvas and returns what changed. A block that is done becomes settled."""
-        self._call(_abi.lib.llada_decoder_apply)
+        """Writes the proposal to the canvas. A block that is done becomes settled.
+
+        Returns:
+            What changed.
+
+        Raises:
+            StateError: There is no proposal.
+        """
+        self._calls.change(_abi.lib.llada_decoder_apply)
         return self.events
 
     def step(self) -> Step:
-        """The rest of the current step: what of forward, propose, apply has not been done. StateError at the end."""
+        """The rest of the current step: what of forward, propose, apply has not been done.
+
+        Returns:
+            What was done.
+
+        Raises:
+            StateError: The decoder has finished.
+            Cancelled, OutOfMemoryError: As `forward`.
+        """
         before = self._state()
-        if self.rule is None and self._recorder is None:
-            self._call(_abi.lib.llada_decoder_step)
+        if self._at_once:
+            self._calls.change(_abi.lib.llada_decoder_step)
         else:
-            if before.phase == _abi.PHASES.index("ready"):
+            if _abi.PHASES[before.phase] == "ready":
                 self.forward()
-            if before.phase != _abi.PHASES.index("proposed") or self._awaits_rule:
+            if _abi.PHASES[before.phase] != "proposed" or self._proposing.awaits_rule:
                 self.propose()
-            self._call(_abi.lib.llada_decoder_apply)
+            self._calls.change(_abi.lib.llada_decoder_apply)
         active = range(before.active_first, before.active_first + before.active_count)
         return Step(active, self.events, before.editing_blocks, self.forwards)
 
@@ -184,124 +144,283 @@ class Decoder(Interfering, Branching, Inside, Recorded):
         while not self.finished:
             yield self.step()
 
-    def run(self, callback: Callable[[Decoder], object] | None = None) -> Decoder:
-        """Steps to the end; `callback(decoder)` after each step, when it may do all a host may. It stops the run by
-        returning True; a later run goes on from there. What it raises is raised here."""
-        return self._run(callback, lambda state: False)
+    def run(self, callback: OnStep | None = None) -> Decoder:
+        """Steps to the end; after it, does nothing.
 
-    def run_block(self, callback: Callable[[Decoder], object] | None = None) -> Decoder:
-        """Steps until the active block is done, its revisiting included; after the end, does nothing."""
-        start = self._state()
-        end = start.active_first + start.active_count
-        return self._run(callback, lambda state: state.active_first + state.active_count > end)
+        Args:
+            callback: Called with the decoder after each step, when it may do all a host may. It stops the run by
+                raising, which is raised here, or by returning llada.STOP. A later run goes on from there.
 
-    def _run(self, callback: Callable[[Decoder], object] | None, done: Callable[[Any], bool]) -> Decoder:
-        # In Python rather than through llada_decoder_run: so callbacks may interfere, not only look, and exceptions and
-        # Ctrl-C need no passage through C.
-        state = self._state()
-        while not state.finished and not done(state):
+        Returns:
+            The decoder itself.
+
+        Raises:
+            Cancelled, OutOfMemoryError: As `forward`.
+        """
+        return self._run(_abi.lib.llada_decoder_run, callback, None)
+
+    def run_block(self, callback: OnStep | None = None) -> Decoder:
+        """Steps until the active block is done, its revisiting included; after the end, does nothing.
+
+        Args:
+            callback: As for `run`.
+
+        Returns:
+            The decoder itself.
+        """
+        return self._run(_abi.lib.llada_decoder_run_block, callback, self.active.stop)
+
+    def _run(self, function: Any, callback: OnStep | None, end: int | None) -> Decoder:
+        if callback is None and self._at_once:
+            if not self.finished:
+                self._calls.run(function)
+            return self
+        while not self.finished and (end is None or self.active.stop <= end):
             self.step()
-            if callback is not None and callback(self) is True:
+            if callback is not None and stops(callback(self), "callback"):
                 break
-            state = self._state()
         return self
+
+    @property
+    def _at_once(self) -> bool:
+        """Whether the library can do a step, or all, in one call. A rule may do what C's may not, and a recorder sees
+        the parts of a step."""
+        return self.rule is None and self._calls.recorder is None
 
     def cancel(self) -> None:
         """From any thread: the call at work, or else the next one, raises Cancelled within the time of one layer. The
         step can be done again."""
-        handle = self._handle
-        if handle is not None:
-            _abi.lib.llada_decoder_cancel(handle)
+        self._calls.cancel()
+
+    @property
+    def result(self) -> Generation:
+        """What has come out so far."""
+        return so_far(self, self._trace if self._trace is not None and self._trace.recording else None)
 
     # -- Its end
 
-    def __reduce__(self) -> Any:
-        raise TypeError("a decoder cannot be copied or pickled: fork() makes a second one, to_bytes() a snapshot")
-
     def close(self) -> None:
         """Gives the decoder back. A call at work in another thread is cancelled, and the memory lives until it ends."""
-        try:
-            self._end_recording()
-        finally:
-            self.cancel()
-            self._handle = None
+        self._calls.close()
 
     @property
     def closed(self) -> bool:
-        return self._handle is None
+        """Whether `close` was called."""
+        return self._calls.closed
 
     def __enter__(self) -> Decoder:
-        with self._held():
+        with self._calls.held():
             return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a decoder cannot be copied or pickled: fork() makes a second one, to_bytes() a snapshot")
+
+    # -- Interfering
+
+    def set(self, position: int, token: int) -> None:
+        """Writes a token anywhere on the canvas.
+
+        In a finished block or the prompt, what the model remembers of it and of all blocks behind it is computed anew;
+        their tokens stay. In a block to come it is a draft that waits. A proposal at hand stays as it is and may write
+        over yours; lock the position to keep it.
+
+        Args:
+            position: On the canvas.
+            token: Of the vocabulary.
+
+        Raises:
+            InvalidArgumentError: One of the two is out of range.
+            StateError: The decoder has finished.
+        """
+        self._calls.change(_abi.lib.llada_decoder_set_token, as_position(position), integer(token, "token"))
+
+    def mask(self, position: int) -> None:
+        """Masks a position of the active block or of one to come.
+
+        Args:
+            position: Not of the prompt.
+
+        Raises:
+            InvalidArgumentError: It is of the prompt, of a finished block, or out of range.
+        """
+        self._calls.change(_abi.lib.llada_decoder_mask, as_position(position))
+
+    def lock(self, position: int) -> None:
+        """The policy leaves a locked position as it is; a mask that is locked stays one, and the block is done without
+        it.
+
+        Args:
+            position: On the canvas.
+        """
+        self._calls.change(_abi.lib.llada_decoder_lock, as_position(position), True)
+
+    def unlock(self, position: int) -> None:
+        """Takes back `lock`.
+
+        Args:
+            position: On the canvas.
+        """
+        self._calls.change(_abi.lib.llada_decoder_lock, as_position(position), False)
+
+    def ban(self, token: int, position: int | None = None) -> None:
+        """A banned token is never predicted. Predictions at hand are made anew.
+
+        Args:
+            token: Of the vocabulary.
+            position: Where; None: anywhere.
+
+        Raises:
+            InvalidArgumentError: Nothing but the mask would be left, or one of the two is out of range.
+        """
+        interfering.ban(self._calls, token, position, True)
+
+    def unban(self, token: int, position: int | None = None) -> None:
+        """Takes back the same `ban`.
+
+        Args:
+            token: As given to `ban`.
+            position: As given to `ban`.
+        """
+        interfering.ban(self._calls, token, position, False)
+
+    def end_block(self, done: bool | None = True) -> None:
+        """Says whether the active block is done after the next apply, and that one alone.
+
+        Args:
+            done: True: masks that are left stay; a policy with multi-block editing revisits the block then. None leaves
+                it to the policy.
+        """
+        interfering.end_block(self._calls, done)
+
+    def truncate(self, position: int) -> None:
+        """Forgets all that was generated from a position on: masked again, free of locks, and next to be denoised, also
+        after the end. What was computed before it is kept; counters go on.
+
+        Args:
+            position: The start of a block, at most of the active one; after the end, at most the canvas's length.
+
+        Raises:
+            InvalidArgumentError: It is any other.
+        """
+        self._calls.change(_abi.lib.llada_decoder_truncate, as_position(position))
+
+    # -- Branching
+
+    def fork(self, policy: Policy | None = None, seed: int | None = None) -> Decoder:
+        """A second decoder that is where this one is, in the midst of a step or not: same canvas, bans, locks, rule,
+        predictions and proposal.
+
+        What was computed is shared, so that a fork costs what will differ; its `computed_positions` and
+        `reused_positions` begin at 0. It is neither recorded nor watched.
+
+        Args:
+            policy: None: the same.
+            seed: Of its policy, in place of the one there. What is drawn (temperature > 0) depends on it, on the number
+                of the forward and on the position: forks of equal seeds draw equal tokens. Predictions at hand stay.
+        """
+        policy = self.policy if policy is None else chosen_policy(policy)
+        policy = policy if seed is None else policy.replace(seed=seed)
+        fork = type(self)(branching.fork(self._calls, policy), self._model, self.rule, self._options)
+        fork._proposing.awaits_rule = self._proposing.awaits_rule
+        return fork
+
+    def to_bytes(self, pages: bool = False) -> bytes:
+        """A snapshot: all that decides how this decoder goes on. `Model.restore` makes a decoder of it, in this process
+        or another, that goes on bit for bit as this one would have. A rule is not part of it.
+
+        Args:
+            pages: With the keys and values computed so far, nothing is computed again; without them the snapshot is
+                small, and what stands before the active block is computed anew at the next forward: the same bits.
+        """
+        return branching.to_bytes(self._calls, pages)
+
+    def save(self, path: Path, pages: bool = False) -> None:
+        """Writes `to_bytes` to a file.
+
+        Args:
+            path: The file appears there whole or not at all, in place of one that was there.
+            pages: As for `to_bytes`.
+
+        Raises:
+            FileError: It cannot be written.
+        """
+        self._calls.look(_abi.lib.llada_decoder_save_file, bool(pages), file_name(path))
+
+    def record(self, path: str | os.PathLike[str] | None = None) -> Trace:
+        """Begins a Trace of all that is done from here on, by whatever means: by steps or their parts, by rules, by
+        you, alone or beside others. Forks are not recorded with it.
+
+        Args:
+            path: A file that is written as well, each forward as it is done; None: there is none.
+
+        Returns:
+            The trace. It ends with `trace.stop()`, a `with` of the trace, or the decoder.
+
+        Raises:
+            StateError: The decoder is being recorded.
+            OSError: The file cannot be written.
+        """
+        with self._calls.held():
+            if self._calls.recorder is not None:
+                raise StateError("the decoder is being recorded; stop that trace first")
+            self._trace = Trace._recorded(self, self._options, path)
+            return self._trace
+
+    # -- Inside the model. Layers and experts are counted from 0.
+
+    def watch(self, routing: bool = False, hidden: bool = False) -> None:
+        """From the next forward on, keeps what is computed for the active positions. `watch()` ends it. Counts of
+        `expert_usage` begin at 0; forks begin unwatched.
+
+        Args:
+            routing: Whether to keep what the routers choose.
+            hidden: Whether to keep what the layers give.
+        """
+        inside.watch(self._calls, routing, hidden)
+
+    def disable_expert(self, expert: int, layer: int, disabled: bool = True) -> None:
+        """Disables an expert for this decoder and its forks to come: no position chooses it. What was computed before
+        is computed anew.
+
+        Args:
+            expert: Its number in the layer.
+            layer: One with experts.
+            disabled: False enables it again.
+
+        Raises:
+            InvalidArgumentError: A position might then find fewer than num_experts_per_tok.
+            StateError: The decoder has a prefix cache, whose keys and values others share.
+        """
+        inside.disable_expert(self._calls, expert, layer, disabled)
+
     # -- Being looked at
 
     def draw(self, width: int = 80, color: bool = True) -> str:
-        """The canvas for a terminal: masks as ░, what the last step wrote and replaced highlighted."""
-        return "\n".join(drawing.lines(self._spans(), width, color))
+        """The canvas for a terminal: masks as ░, what the last step wrote and replaced highlighted.
+
+        Args:
+            width: In columns.
+            color: Whether with ANSI codes.
+        """
+        return "\n".join(drawing.lines(portrait.spans(self, sure=False), width, color))
 
     def _repr_html_(self) -> str:
-        return drawing.html([] if self.closed else self._spans(sure=True), repr(self))
+        return drawing.html([] if self.closed else portrait.spans(self, sure=True), repr(self))
 
     def __repr__(self) -> str:
         try:
-            state, states = self._state(), self.states
+            return portrait.line(self)
         except ClosedError:
             return "<llada.Decoder, closed>"
         except BusyError:
             return "<llada.Decoder, at work in another thread>"
-        blocks = state.canvas_length // state.block_length
-        block = (state.active_first + state.active_count) // state.block_length
-        where = _abi.FINISH_REASONS[state.finish_reason] if state.finished else _abi.PHASES[state.phase]
-        return (
-            f"<llada.Decoder {where}: block {block} of {blocks}, step {state.block_step}, "
-            f"{int(np.count_nonzero(states == State.MASKED))} masked of {state.canvas_length}, "
-            f"forwards={state.forwards}, edits={state.edits}>"
-        )
 
-    def _spans(self, sure: bool = False) -> list[drawing.Span]:
-        """`sure`: how sure the last forward was of the tokens that it agreed with, as well."""
-        canvas, states = self._canvas()
-        changed = {event.position: event.kind for event in self.events}
-        decode = (lambda ids: detokenize(self._model, ids, False, False)) if self._info.has_tokenizer else None
-        masked = states == State.MASKED
-        kinds = [
-            "mask" if masked[i] else changed.get(i) or ("prompt" if states[i] == State.PROMPT else "token")
-            for i in range(len(canvas))
-        ]
-        if sure and self.forwards:
-            try:
-                predictions, confidences = self._predictions()
-            except StateError:
-                return drawing.spans(canvas, kinds, decode)  # a forward was cut short
-            for place in np.flatnonzero(predictions == canvas):
-                if kinds[place] == "token":
-                    kinds[place] = drawing.level(confidences[place])
-        return drawing.spans(canvas, kinds, decode)
 
-    # -- Underneath
+Rule = Callable[[Decoder], Any]
+"""A decoding rule of your own: see `Decoder.rule`."""
 
-    @contextmanager
-    def _held(self) -> Iterator[Handle]:
-        """The handle, for this thread alone: borrowed memory stays valid until the block is left."""
-        handle = self._handle
-        if handle is None:
-            raise ClosedError("the decoder is closed")
-        if not self._lock.acquire(blocking=False):
-            raise BusyError("the decoder is at work in another thread")
-        try:
-            yield handle
-        finally:
-            self._lock.release()
-
-    def _call(self, function: Any, *arguments: Any) -> None:
-        with self._held() as handle:
-            self._untouched = self._untouched and not changes(function)
-            if self._recorder is None:
-                call(function, handle, *arguments)
-            else:
-                with self._recorder.around(self, function, arguments):
-                    call(function, handle, *arguments)
+OnStep = Callable[[Decoder], Optional[Stop]]
+"""What is called after each step: see `Decoder.run`."""

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import html as escaping
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ._convert import Tokens
+from .records import State
+
 
 class Span(NamedTuple):
-    """A stretch of the canvas: "prompt", "token", "mask"; what the last step did there: "unmask", "replace", "host"; or, of a
-    token, how sure the model is of it: see `level`."""
+    """A stretch of the canvas: "prompt", "token", "mask"; what the last step did there: "unmask", "replace", "host";
+    or, of a token, how sure the model is of it: see `level`."""
 
     kind: str
     text: str
@@ -49,6 +55,22 @@ _MASK = "░"
 def level(confidence: float) -> str:
     """The kind of a token that the model gives this probability."""
     return next(name for name, below, _, _ in _LEVELS if confidence < below)
+
+
+def kinds(states: NDArray[np.uint8], changed: Mapping[int, str]) -> list[str]:
+    """Of each position, as a Span has it. `changed`: what the last step did where."""
+    names = {State.PROMPT: "prompt", State.MASKED: "mask"}
+    return [
+        "mask" if state == State.MASKED else changed.get(place) or names.get(State(state), "token")
+        for place, state in enumerate(states)
+    ]
+
+
+def add_confidences(kinds: list[str], canvas: Tokens, predictions: Tokens, confidences: NDArray[np.float32]) -> None:
+    """Where a token stands that the model would predict: how sure it is of it."""
+    for place in np.flatnonzero(predictions == canvas):
+        if kinds[place] == "token":
+            kinds[place] = level(float(confidences[place]))
 
 
 def spans(canvas: Any, kinds: Sequence[str], decode: Callable[[Any], str] | None) -> list[Span]:

@@ -27,7 +27,7 @@ class Error(Exception):
 
     @property
     def name(self) -> str:
-        return _abi.lib.llada_status_name(self.status).decode()
+        return str(_abi.lib.llada_status_name(self.status).decode())
 
 
 class InvalidArgumentError(Error, ValueError):
@@ -141,12 +141,6 @@ def call(function: Any, *arguments: Any) -> None:
     status = function(*arguments, byref(error))
     if status != _abi.OK:
         raise from_status(status, error.message.decode("utf-8", "replace"))
-
-
-def check(status: int, reason: str = "") -> None:
-    """Raises for the status of a function that takes no llada_error; `reason` is what its refusal means."""
-    if status != _abi.OK:
-        raise from_status(status, reason)
 
 
 @contextmanager

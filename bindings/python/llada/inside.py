@@ -1,91 +1,70 @@
-"""Inside the model: what the experts' routers choose, what the layers give, and experts switched off."""
+"""Inside the model: what the experts' routers choose, what the layers give. `Decoder` documents each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from ctypes import POINTER, byref, c_float, c_int32, c_size_t, c_uint64
-from typing import TYPE_CHECKING, Any, NamedTuple
+from ctypes import byref, c_float, c_int32, c_size_t, c_uint64
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import _abi
-from ._convert import integer, needed
+from ._calls import Calls
+from ._convert import integer, needed, pointer
 from .errors import call
-
-if TYPE_CHECKING:
-    from ._convert import Handle
-    from .model import ModelInfo
+from .info import ModelInfo
 
 
 class Routing(NamedTuple):
-    """What a layer's router chose for each position of the last forward.
+    """What a layer's router chose for each row of the last forward: `Decoder.routing`.
 
-    experts  np.int32 [positions, num_experts_per_tok], increasing for each position
-    weights  float32, likewise: normalised, times the model's routed_scaling_factor
+    Attributes:
+        experts: np.int32 [rows, num_experts_per_tok], increasing for each row.
+        weights: np.float32, likewise: normalised, times the model's routed_scaling_factor.
     """
 
-    experts: np.ndarray
-    weights: np.ndarray
+    experts: NDArray[np.int32]
+    weights: NDArray[np.float32]
 
 
-class Inside:
-    """The part of Decoder that looks inside the model. Layers and experts are counted from 0."""
-
-    _info: ModelInfo
-    _held: Callable[[], AbstractContextManager[Handle]]
-    _call: Callable[..., None]
-
-    def watch(self, routing: bool = False, hidden: bool = False) -> None:
-        """From the next forward on, keeps what the routers choose, or what the layers give, for the active positions;
-        `watch()` ends it. Counts of `expert_usage` begin at 0; forks begin unwatched."""
-        what = (_abi.WATCH_ROUTING if routing else 0) | (_abi.WATCH_HIDDEN if hidden else 0)
-        with self._held() as handle:
-            call(_abi.lib.llada_decoder_watch, handle, what)
-
-    def routing(self, layer: int) -> Routing:
-        """Which experts a layer chose in the last forward, for each of its positions, and with what weights.
-
-        Raises StateError if that forward was not watched, InvalidArgumentError for a layer without experts."""
-        function, layer = _abi.lib.llada_decoder_routing, integer(layer, "layer")
-        with self._held() as handle:
-            size, count = needed(function, handle, layer, None, None), c_size_t()
-            experts, weights = np.empty(size, np.int32), np.empty(size, np.float32)
-            call(function, handle, layer, _pointer(experts, c_int32), _pointer(weights, c_float), size, byref(count))
-        k = self._info.num_experts_per_tok
-        return Routing(experts.reshape(-1, k), weights.reshape(-1, k))
-
-    def hidden(self, layer: int) -> np.ndarray:
-        """The hidden states after a layer in the last forward: float32 [positions, hidden_size].
-
-        Raises StateError if that forward was not watched."""
-        values = self._filled(_abi.lib.llada_decoder_hidden, c_float, integer(layer, "layer"))
-        return values.reshape(-1, self._info.hidden_size)
-
-    @property
-    def expert_usage(self) -> np.ndarray:
-        """How many positions each expert has had in all forwards since `watch(routing=True)`:
-        np.uint64 [num_hidden_layers, num_experts]; a layer without experts has zeros. StateError if nothing is watched."""
-        counts = self._filled(_abi.lib.llada_decoder_expert_usage, c_uint64)
-        return counts.reshape(self._info.num_hidden_layers, self._info.num_experts)
-
-    def disable_expert(self, layer: int, expert: int, disabled: bool = True) -> None:
-        """Switches an expert off (or on again) for this decoder and its forks to come: no position chooses it. What was
-        computed before is computed anew.
-
-        Raises InvalidArgumentError if a position might then find fewer than num_experts_per_tok; StateError for a decoder
-        with a prefix cache, whose keys and values others share."""
-        self._call(
-            _abi.lib.llada_decoder_disable_expert, integer(layer, "layer"), integer(expert, "expert"), bool(disabled)
-        )
-
-    def _filled(self, function: Any, kind: Any, *arguments: Any) -> np.ndarray:
-        with self._held() as handle:
-            size, count = needed(function, handle, *arguments, None), c_size_t()
-            values = np.empty(size, kind)
-            call(function, handle, *arguments, _pointer(values, kind), size, byref(count))
-        return values
+def watch(calls: Calls, routing: bool, hidden: bool) -> None:
+    """From the next forward on."""
+    what = (_abi.WATCH_ROUTING if routing else 0) | (_abi.WATCH_HIDDEN if hidden else 0)
+    calls.look(_abi.lib.llada_decoder_watch, what)
 
 
-def _pointer(array: np.ndarray, kind: Any) -> Any:
-    return array.ctypes.data_as(POINTER(kind))
+def routing(calls: Calls, layer: int, info: ModelInfo) -> Routing:
+    """What a layer's router chose."""
+    function, layer = _abi.lib.llada_decoder_routing, integer(layer, "layer")
+    with calls.held() as handle:
+        size, count = needed(function, handle, layer, None, None), c_size_t()
+        experts, weights = np.empty(size, np.int32), np.empty(size, np.float32)
+        call(function, handle, layer, pointer(experts, c_int32), pointer(weights, c_float), size, byref(count))
+    k = info.num_experts_per_tok
+    return Routing(experts.reshape(-1, k), weights.reshape(-1, k))
+
+
+def hidden(calls: Calls, layer: int, info: ModelInfo) -> NDArray[np.float32]:
+    """What a layer gave, [rows, hidden_size]."""
+    values = _filled(calls, _abi.lib.llada_decoder_hidden, c_float, integer(layer, "layer"))
+    return values.reshape(-1, info.hidden_size)
+
+
+def expert_usage(calls: Calls, info: ModelInfo) -> NDArray[np.uint64]:
+    """Positions that each expert has had, [num_hidden_layers, num_experts]."""
+    counts = _filled(calls, _abi.lib.llada_decoder_expert_usage, c_uint64)
+    return counts.reshape(info.num_hidden_layers, info.num_experts)
+
+
+def _filled(calls: Calls, function: Any, kind: Any, *arguments: Any) -> NDArray[Any]:
+    with calls.held() as handle:
+        size, count = needed(function, handle, *arguments, None), c_size_t()
+        values = np.empty(size, kind)
+        call(function, handle, *arguments, pointer(values, kind), size, byref(count))
+    return values
+
+
+def disable_expert(calls: Calls, expert: int, layer: int, disabled: bool) -> None:
+    """Disabled, or enabled again."""
+    expert, layer = integer(expert, "expert"), integer(layer, "layer")
+    calls.change(_abi.lib.llada_decoder_disable_expert, expert, layer, bool(disabled))

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ._convert import NO_TOKENS, Tokens, integer, tokens as as_tokens
+from ._convert import Tokens, integer
+from ._convert import tokens as as_tokens
 from .errors import InvalidArgumentError
+from .info import AnyModel
 from .progress import Progress
-from .scoring import Noised, mask_of, score_many
-
-if TYPE_CHECKING:
-    from .model import Model
+from .scoring import Noised, score_many
 
 
 @dataclass(frozen=True)
 class Elbo:
     """An estimate of the bound on log p(answer | prompt), in nats.
 
-    estimates  of each sample (of each complementary pair), all unbiased: float64 [samples]
-    tokens     so many are bounded together
+    Attributes:
+        estimates: Of each sample (of each complementary pair), all unbiased: np.float64 [samples].
+        tokens: So many are bounded together.
     """
 
-    estimates: np.ndarray
+    estimates: NDArray[np.float64]
     tokens: int
 
     @property
@@ -45,19 +46,21 @@ class Elbo:
         return self.mean / self.tokens if self.tokens else 0.0
 
     def __repr__(self) -> str:
-        return f"<llada.Elbo {self.mean:.3f} ± {self.standard_error:.3f} nats for {self.tokens} tokens, {self.per_token:.4f} each>"
+        bound = f"{self.mean:.3f} ± {self.standard_error:.3f} nats"
+        return f"<llada.Elbo {bound} for {self.tokens} tokens, {self.per_token:.4f} each>"
 
 
 class Draw(NamedTuple):
-    """Noise drawn for one sequence: `weights` is float64 [versions, n], 0 where nothing is masked. The estimate of sample s
-    is the mean, over its `group` versions, of the weighted sum of log-probabilities."""
+    """Noise drawn for one sequence: `weights` is float64 [versions, n], 0 where nothing is masked. The estimate of
+    sample s is the mean, over its `group` versions, of the weighted sum of log-probabilities."""
 
     noised: Noised
-    weights: np.ndarray
+    weights: NDArray[np.float64]
     group: int
     tokens: int
 
-    def elbo(self, log_probs: np.ndarray) -> Elbo:
+    def elbo(self, log_probs: NDArray[np.float32]) -> Elbo:
+        """From what a model makes of the noise."""
         sums = (np.where(self.weights > 0, log_probs, 0.0) * self.weights).sum(axis=1)
         return Elbo(sums.reshape(-1, self.group).mean(axis=1), self.tokens)
 
@@ -89,8 +92,8 @@ def draw_noise(
         for block in (
             np.split(positions, np.flatnonzero(np.diff(positions // block_length)) + 1) if len(positions) else ()
         ):
-            # Of a block's m tokens k are masked, k as likely as any other: what a rate uniform in (0, 1] comes to, with the
-            # rate itself summed over. The complement of k is m - k, so that with it 0 counts as well.
+            # Of a block's m tokens k are masked, k as likely as any other: what a rate uniform in (0, 1] comes to, with
+            # the rate itself summed over. The complement of k is m - k, so that with it 0 counts as well.
             count = len(block)
             masks = rng.integers(0 if complementary else 1, count + 1, samples)
             first = rng.random((samples, count)).argsort(axis=1).argsort(axis=1) < masks[:, None]
@@ -113,7 +116,7 @@ def draw_noise(
     return Draw(Noised(canvas, noisy, prompt_length), weights.reshape(samples * group, length), group, len(positions))
 
 
-def elbos(model: Model, draws: list[Draw], block_length: int, progress: Progress = False) -> list[Elbo]:
+def elbos(model: AnyModel, draws: list[Draw], block_length: int, progress: Progress = False) -> list[Elbo]:
     """The bounds of several sequences, in one pass."""
     scores = score_many(model, [draw.noised for draw in draws], block_length, progress=progress)
     return [draw.elbo(score.log_probs) for draw, score in zip(draws, scores)]
@@ -122,13 +125,14 @@ def elbos(model: Model, draws: list[Draw], block_length: int, progress: Progress
 class Choice(NamedTuple):
     """One of several answers.
 
-    index           its place among the answers that were given
-    score           log-likelihood, or the bound on it, in nats, of `tokens` tokens
-    standard_error  of a bound; 0 for the pseudo-likelihood, which nothing is drawn for
-    tokens          of the answer, with the end of the sequence
+    Attributes:
+        index: Its place among the answers that were given.
+        score: Log-likelihood, or the bound on it, in nats, of `tokens` tokens.
+        standard_error: Of a bound; 0 for the pseudo-likelihood, which nothing is drawn for.
+        tokens: Of the answer, with the end of the sequence.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple has a method of this name, which nobody wants of this one
     score: float
     standard_error: float
     tokens: int
@@ -140,8 +144,8 @@ class Choice(NamedTuple):
 
 
 def pseudo_noise(own: Tokens, prompt_length: int, block_length: int, mask: int) -> Noised:
-    """Version j masks the j-th token of each block, so as many versions as a block has tokens serve all blocks. The last
-    block is completed with masks."""
+    """Version j masks the j-th token of each block, so as many versions as a block has tokens serve all blocks. The
+    last block is completed with masks."""
     length = -(-len(own) // block_length) * block_length
     canvas = np.full(length, mask, np.int32)
     canvas[: len(own)] = own
@@ -152,43 +156,27 @@ def pseudo_noise(own: Tokens, prompt_length: int, block_length: int, mask: int) 
 
 
 def choose(
-    model: Model,
-    prompt: Any,
-    answers: Iterable[Any],
+    model: AnyModel,
+    prompt: Tokens,
+    answers: Sequence[Tokens],
     by: str,
     samples: int,
     seed: int,
     per_token: bool,
-    end: bool,
     block_length: int,
-    chat: bool | None,
 ) -> list[Choice]:
-    """See `Model.choose`."""
-    if by not in ("elbo", "pseudo"):
-        raise InvalidArgumentError(f"by is {by!r}; it must be one of 'elbo', 'pseudo'")
-    block_length = integer(block_length, "block_length", low=1)
-    mask = mask_of(model)
-    beginning = model.encode_prompt(prompt, chat)
-    ending = as_tokens([model.eos_token_id]) if end and model.eos_token_id is not None else NO_TOKENS
-    if isinstance(answers, (str, bytes)):
-        raise TypeError(f"answers must be several, not {answers!r}")
-    sequences = []
-    for answer in answers:
-        ids = model._any_tokenizer().encode(answer) if isinstance(answer, str) else as_tokens(answer)
-        sequences.append(np.concatenate([beginning, ids, ending]))
+    """Ranks answers to a prompt: see `Model.choose`."""
+    mask = model._opened().mask
+    start, sequences = len(prompt), [np.concatenate([prompt, answer]) for answer in answers]
     if by == "elbo":
-        bounds = elbos(
-            model,
-            [draw_noise(ids, len(beginning), block_length, mask, samples, seed, True, None) for ids in sequences],
-            block_length,
-        )
+        draws = [draw_noise(ids, start, block_length, mask, samples, seed, True, None) for ids in sequences]
+        bounds = elbos(model, draws, block_length)
         choices = [Choice(i, bound.mean, bound.standard_error, bound.tokens) for i, bound in enumerate(bounds)]
     else:
-        scores = score_many(
-            model, [pseudo_noise(ids, len(beginning), block_length, mask) for ids in sequences], block_length
-        )
+        noised = [pseudo_noise(ids, start, block_length, mask) for ids in sequences]
+        scores = score_many(model, noised, block_length)
         choices = [
-            Choice(i, float(score.log_likelihoods.sum()), 0.0, len(ids) - len(beginning))
-            for i, (score, ids) in enumerate(zip(scores, sequences))
+            Choice(i, float(score.log_likelihoods.sum()), 0.0, len(answer))
+            for i, (score, answer) in enumerate(zip(scores, answers))
         ]
     return sorted(choices, key=lambda choice: -(choice.per_token if per_token else choice.score))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import InvalidArgumentError
 from .likelihood import draw_noise, elbos
-from .scoring import Noised, mask_of, score_many
-
-if TYPE_CHECKING:
-    from .model import Model
+from .model import Model
+from .scoring import Noised, score_many
 
 
 def _checked(sequences: Iterable[Noised]) -> list[Noised]:
@@ -24,15 +23,19 @@ def _checked(sequences: Iterable[Noised]) -> list[Noised]:
     return sequences
 
 
-def _mean(values: np.ndarray) -> float:
+def _mean(values: NDArray[Any]) -> float:
     return float(values.mean(dtype=np.float64)) if len(values) else 0.0
 
 
 class CapLoss(NamedTuple):
     """`loss` = `cross_entropy` + lambda * `entropy`, in nats.
 
-    cross_entropy  the mean over the `masked` masked tokens
-    entropy        the mean over those of them, `right` in number, that are predicted right; 0 if none are
+    Attributes:
+        loss: The sum.
+        cross_entropy: The mean over the masked tokens.
+        entropy: The mean over those of them that are predicted right; 0 if none are.
+        masked: How many tokens are masked.
+        right: How many of them are predicted right.
     """
 
     loss: float
@@ -43,13 +46,25 @@ class CapLoss(NamedTuple):
 
 
 def cap_loss(model: Model, batch: Iterable[Noised], lambda_: float = 2.0, block_length: int = 32) -> CapLoss:
-    """Confidence-aware parallel training: L_SFT + lambda L_conf of a batch (2.0 report, "CAP"; dFactory's confidence_beta, for
-    which it recommends 2; that of the release is unpublished). Only masked positions count, all alike. Raises as `score_many`."""
-    mask = mask_of(model)
+    """Confidence-aware parallel training: L_SFT + lambda L_conf of a batch (2.0 report, "CAP"). Only masked positions
+    count, all alike.
+
+    Args:
+        model: What is trained.
+        batch: Sequences and their noise.
+        lambda_: dFactory's confidence_beta, for which it recommends 2; that of the release is unpublished.
+        block_length: Tokens of a block.
+
+    Raises:
+        InvalidArgumentError: As `score_many`.
+        SpecialTokenError: The model's mask id is unknown.
+    """
+    mask = model._opened().mask
     losses, entropies, right = [], [], []
     for score in score_many(model, _checked(batch), block_length, entropies=True):
         masked = score.scored & (score.sequence.noisy == mask)
         losses.append(-score.log_probs[masked])
+        assert score.entropies is not None  # they were asked for
         entropies.append(score.entropies[masked])
         right.append((score.predictions == score.sequence.tokens)[masked])
     loss, entropy, hits = (np.concatenate(part) if part else np.empty(0) for part in (losses, entropies, right))
@@ -61,9 +76,13 @@ def cap_loss(model: Model, batch: Iterable[Noised], lambda_: float = 2.0, block_
 class EditingLosses(NamedTuple):
     """Mean cross-entropies in nats, 0 where there is nothing, and of how many tokens.
 
-    m2t   mask to token: masked positions
-    t2t   token to token: positions whose token is wrong
-    keep  positions after the prompt whose token is right: how sure the model is that it may stay
+    Attributes:
+        m2t: Mask to token: masked positions.
+        t2t: Token to token: positions whose token is wrong.
+        keep: Positions after the prompt whose token is right: how sure the model is that it may stay.
+        m2t_tokens: Of how many tokens.
+        t2t_tokens: Of how many tokens.
+        keep_tokens: Of how many tokens.
     """
 
     m2t: float
@@ -75,45 +94,72 @@ class EditingLosses(NamedTuple):
 
 
 def m2t_t2t_losses(model: Model, batch: Iterable[Noised], block_length: int = 32) -> EditingLosses:
-    """The two streams of the 2.1 mixture, and what they leave alone (2.1 report, "M2T + T2T"). The release's ratio of the two
-    is unpublished. Raises as `score_many`."""
-    mask = mask_of(model)
-    parts: list[list[np.ndarray]] = [[], [], []]
+    """The two streams of the 2.1 mixture, and what they leave alone (2.1 report, "M2T + T2T"). The release's ratio of
+    the two is unpublished.
+
+    Args:
+        model: What is trained.
+        batch: Sequences and their noise.
+        block_length: Tokens of a block.
+
+    Raises:
+        InvalidArgumentError: As `score_many`.
+        SpecialTokenError: The model's mask id is unknown.
+    """
+    mask = model._opened().mask
+    parts: list[list[NDArray[np.float32]]] = [[], [], []]
     for score in score_many(model, _checked(batch), block_length, everywhere=True):
         masked, kept = score.sequence.noisy == mask, score.sequence.noisy == score.sequence.tokens
         for part, kind in zip(parts, (masked & ~kept, ~masked & ~kept, ~masked & kept)):
             part.append(-score.log_probs[score.scored & kind])
     losses = [np.concatenate(part) if part else np.empty(0) for part in parts]
-    return EditingLosses(*map(_mean, losses), *map(len, losses))
+    m2t, t2t, keep = map(_mean, losses)
+    return EditingLosses(m2t, t2t, keep, *map(len, losses))
 
 
-def log_likelihoods(model: Model, sequences: Iterable[Noised], block_length: int = 32) -> list[np.ndarray]:
-    """For each sequence and time step, sum_b log p(y^b | z_n, x): what `ebpo` takes as the old policy's when that is gone.
-    A list of float64 [versions]. Raises as `score_many`."""
+def log_likelihoods(model: Model, sequences: Iterable[Noised], block_length: int = 32) -> list[NDArray[np.float64]]:
+    """For each sequence and time step, sum_b log p(y^b | z_n, x): what `ebpo` takes as the old policy's when that is
+    gone.
+
+    Args:
+        model: The policy.
+        sequences: Rollouts and their noise.
+        block_length: Tokens of a block.
+
+    Returns:
+        Of each sequence, np.float64 [versions].
+
+    Raises:
+        InvalidArgumentError: As `score_many`.
+    """
     return [score.log_likelihoods for score in score_many(model, _checked(sequences), block_length)]
 
 
 @dataclass(frozen=True)
 class Ebpo:
-    """Of N rollouts, all float64 [N].
+    """Of N rollouts, all np.float64 [N].
 
-    log_ratios   log rho = sum_n w_n sum_b (log p_new(y^b | z_n, x) - log p_old(y^b | z_n, x))
-    advantages   as given
-    surrogates   min(rho A, clip(rho, 1 - eps_low, 1 + eps_high) A)
-    clipped      bool: where the clipped one is the smaller
-    new, old     the log-likelihoods of each time step: lists of float64 [versions]
+    Attributes:
+        log_ratios: log rho = sum_n w_n sum_b (log p_new(y^b | z_n, x) - log p_old(y^b | z_n, x)).
+        advantages: As given.
+        surrogates: min(rho A, clip(rho, 1 - eps_low, 1 + eps_high) A).
+        clipped: bool: where the clipped one is the smaller.
+        new: The log-likelihoods of each time step: of each rollout, np.float64 [versions].
+        old: Those of the old policy, likewise.
     """
 
-    log_ratios: np.ndarray
-    advantages: np.ndarray
-    surrogates: np.ndarray
-    clipped: np.ndarray
-    new: list
-    old: list
+    log_ratios: NDArray[np.float64]
+    advantages: NDArray[np.float64]
+    surrogates: NDArray[np.float64]
+    clipped: NDArray[np.bool_]
+    new: list[NDArray[np.float64]]
+    old: list[NDArray[np.float64]]
 
     @property
-    def ratios(self) -> np.ndarray:
-        return np.exp(self.log_ratios)
+    def ratios(self) -> NDArray[np.float64]:
+        """rho, np.float64 [N]."""
+        ratios: NDArray[np.float64] = np.exp(self.log_ratios)
+        return ratios
 
     @property
     def objective(self) -> float:
@@ -132,21 +178,28 @@ def ebpo(
     eps_high: float = 0.2,
     block_length: int = 32,
 ) -> Ebpo:
-    """ELBO-based block-level policy optimisation (2.1 report, eq. 4-5): the ratio of two policies for rollouts, by one pass
-    over all time steps of all of them, and the clipped surrogate.
+    """ELBO-based block-level policy optimisation (2.1 report, eq. 4-5): the ratio of two policies for rollouts, by one
+    pass over all time steps of all of them, and the clipped surrogate.
 
-    sequences   of each rollout y_0 and z_n, its noisy version at each time step: `Rollouts.noised`, or your own
-    old         the policy that wrote them, or what `log_likelihoods` said of it: N arrays [versions]
-    advantages  [N]
-    weights     w_n: [versions] for all, or N of those; None: 1
-    eps_low, eps_high
-                time steps, weights, bounds and advantages of the release are unpublished
+    What counts of a block are its masked and its wrong tokens. Time steps, weights, bounds and advantages of the
+    release are unpublished.
 
-    What counts of a block are its masked and its wrong tokens. Raises as `score_many`, and InvalidArgumentError for arrays of
-    other shapes."""
+    Args:
+        model: The new policy.
+        sequences: Of each rollout y_0 and z_n, its noisy version at each time step: `Rollouts.noised`, or your own.
+        old: The policy that wrote them, or what `log_likelihoods` said of it: N arrays [versions].
+        advantages: [N].
+        weights: w_n: [versions] for all, or N of those; None: 1.
+        eps_low: rho is clipped below 1 - eps_low.
+        eps_high: rho is clipped above 1 + eps_high.
+        block_length: Tokens of a block.
+
+    Raises:
+        InvalidArgumentError: Arrays are of other shapes; and as `score_many`.
+    """
     sequences = _checked(sequences)
     new = log_likelihoods(model, sequences, block_length)
-    if hasattr(old, "_live"):
+    if isinstance(old, Model):
         before = log_likelihoods(old, sequences, block_length)
     else:
         before = [np.asarray(values, np.float64) for values in old]
@@ -166,7 +219,8 @@ def ebpo(
         weight = np.asarray(weight, np.float64)
         if not mine.shape == theirs.shape == weight.shape:
             raise InvalidArgumentError(
-                f"sequence {index} has {len(mine)} versions, old values of shape {theirs.shape}, weights of shape {weight.shape}"
+                f"sequence {index} has {len(mine)} versions, old values of shape {theirs.shape}, "
+                f"weights of shape {weight.shape}"
             )
         ratios[index] = (weight * (mine - theirs)).sum()
     rho = np.exp(ratios)
@@ -178,17 +232,19 @@ def ebpo(
 class Dpo:
     """Of N pairs.
 
-    bounds   B(theta, x | c), float64 [N, 2 (chosen, rejected), 2 (policy, reference)], in nats
-    margins  beta [(B_policy - B_reference of the chosen) - (the same of the rejected)], float64 [N]
-    losses   -log sigmoid(margin), float64 [N]
+    Attributes:
+        bounds: B(theta, x | c), np.float64 [N, 2 (chosen, rejected), 2 (policy, reference)], in nats.
+        margins: beta [(B_policy - B_reference of the chosen) - (the same of the rejected)], np.float64 [N].
+        losses: -log sigmoid(margin), np.float64 [N].
     """
 
-    bounds: np.ndarray
-    margins: np.ndarray
-    losses: np.ndarray
+    bounds: NDArray[np.float64]
+    margins: NDArray[np.float64]
+    losses: NDArray[np.float64]
 
     @property
     def loss(self) -> float:
+        """The mean of `losses`."""
         return _mean(self.losses)
 
 
@@ -201,13 +257,22 @@ def dpo_margins(
     samples: int = 1,
     block_length: int = 32,
 ) -> Dpo:
-    """Direct preference optimisation on the bound (2.0 report, "DPO"): each B by `samples` draws of noise, 1 as in training, the
-    same for policy and reference.
+    """Direct preference optimisation on the bound (2.0 report, "DPO").
 
-    pairs  (prompt, chosen, rejected), each token ids: answers without the prompt
+    Args:
+        policy: What is trained.
+        reference: What it is compared with, by the same noise.
+        pairs: (prompt, chosen, rejected), each token ids: answers without the prompt.
+        beta: How much a margin weighs.
+        seed: The noise of pair i is drawn with the seed `seed + i`, for both answers alike.
+        samples: Draws of noise for each bound; 1 as in training.
+        block_length: Tokens of a block.
 
-    The noise of pair i is drawn with the seed `seed + i`, for both answers alike. Raises as `Model.elbo`."""
-    mask = mask_of(policy)
+    Raises:
+        InvalidArgumentError: A pair has another number of parts; and as `Model.elbo`.
+        SpecialTokenError: The model's mask id is unknown.
+    """
+    mask = policy._opened().mask
     draws = []
     for index, (prompt, *answers) in enumerate(pairs):
         if len(answers) != 2:

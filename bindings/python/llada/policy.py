@@ -32,17 +32,21 @@ _FIELDS = {
 class Policy:
     """Which edits a step proposes. Make one with a preset; change it with `replace`.
 
-    threshold          a mask is filled where confidence > threshold
-    steps              low_confidence: at most this many steps a block
-    minimal_topk       low_confidence: steps <= gen_length / minimal_topk
-    editing_threshold  joint_threshold: a written token is replaced where confidence > this; >= 1 switches it off
-    max_post_steps     joint_threshold: at most this many steps of a block without a mask
-    num_to_transfer    joint_threshold: at least this many masks are filled a step
-    penalty_lambda     joint_threshold: taken off the logit of the token that stands to the left, against repetition
-    mbe_window         multiple block editing: when a block is done, this many blocks are revisited; 1 switches it off
-    mbe_rounds         ... this many times, or until nothing changes
-    temperature        0: the most likely token; else it is sampled, after top_k (None: off) and top_p (None: off)
-    seed               equal seeds draw equal tokens
+    Attributes:
+        kind: "low_confidence" or "joint_threshold".
+        threshold: A mask is filled where confidence > threshold.
+        steps: low_confidence: at most this many steps a block.
+        minimal_topk: low_confidence: steps <= gen_length / minimal_topk.
+        editing_threshold: joint_threshold: a written token is replaced where confidence > this; >= 1 switches it off.
+        max_post_steps: joint_threshold: at most this many steps of a block without a mask.
+        num_to_transfer: joint_threshold: at least this many masks are filled a step.
+        penalty_lambda: joint_threshold: taken off the logit of the token that stands to the left, against repetition.
+        mbe_window: Multi-block editing: when a block is done, this many blocks are revisited; 1 switches it off.
+        mbe_rounds: They are revisited this many times, or until nothing changes.
+        temperature: 0: the most likely token; else it is sampled, after top_k and top_p.
+        top_k: Sampled among so many tokens; None: among all.
+        top_p: Sampled among tokens of so much probability; None: among all.
+        seed: Equal seeds draw equal tokens.
     """
 
     kind: str = "joint_threshold"
@@ -72,7 +76,11 @@ class Policy:
         top_p: float | None = None,
         seed: int = 0,
     ) -> Policy:
-        """LLaDA2.0: masks are filled where the model is sure, or by quota; what is written stays."""
+        """LLaDA2.0: masks are filled where the model is sure, or by quota; what is written stays.
+
+        Args:
+            threshold, steps, minimal_topk, temperature, top_k, top_p, seed: As the attributes of Policy.
+        """
         return cls(
             "low_confidence",
             threshold=threshold,
@@ -100,7 +108,13 @@ class Policy:
         top_p: float | None = None,
         seed: int = 0,
     ) -> Policy:
-        """LLaDA2.1: masks are filled, and tokens already written are replaced when the model changes its mind."""
+        """LLaDA2.1: masks are filled, and tokens already written are replaced when the model changes its mind.
+
+        Args:
+            threshold, editing_threshold, max_post_steps, num_to_transfer, penalty_lambda, mbe_window, mbe_rounds,
+            temperature,
+                top_k, top_p, seed: As the attributes of Policy.
+        """
         return cls(
             "joint_threshold",
             threshold=threshold,
@@ -118,24 +132,28 @@ class Policy:
 
     @classmethod
     def speedy(cls, **changes: Any) -> Policy:
-        """LLaDA2.1's S mode: write early (threshold 0.5), revise freely (editing_threshold 0.0)."""
+        """LLaDA2.1's S mode: write early (threshold 0.5), revise freely (editing_threshold 0.0).
+
+        Args:
+            **changes: Other arguments of `joint_threshold`.
+        """
         return cls.joint_threshold(**{"threshold": 0.5, "editing_threshold": 0.0, **changes})
 
     @classmethod
     def quality(cls, **changes: Any) -> Policy:
-        """LLaDA2.1's Q mode: threshold 0.7, editing_threshold 0.5. `mbe_window=2` adds multiple block editing."""
+        """LLaDA2.1's Q mode: threshold 0.7, editing_threshold 0.5. `mbe_window=2` adds multi-block editing.
+
+        Args:
+            **changes: Other arguments of `joint_threshold`.
+        """
         return cls.joint_threshold(**{"threshold": 0.7, "editing_threshold": 0.5, **changes})
 
-    @staticmethod
-    def _checked(policy: Policy | None) -> Policy:
-        """`policy`, or the default. Raises TypeError for what is none."""
-        policy = Policy.quality() if policy is None else policy
-        if not isinstance(policy, Policy):
-            raise TypeError(f"policy must be a llada.Policy, not {policy!r}; a function of your own is a rule=")
-        return policy
-
     def replace(self, **changes: Any) -> Policy:
-        """A copy with some fields changed."""
+        """A copy with some fields changed.
+
+        Args:
+            **changes: Attributes of Policy.
+        """
         return dataclasses.replace(self, **changes)
 
     def __repr__(self) -> str:
@@ -145,7 +163,7 @@ class Policy:
     @classmethod
     def _from_struct(cls, struct: _abi.Policy) -> Policy:
         """Floats as short as they can be written: 0.7, not 0.699999988."""
-        values = {
+        values: dict[str, Any] = {
             field[0]: float(str(np.float32(getattr(struct, field[0]))))
             if field[1] is c_float
             else getattr(struct, field[0])
@@ -172,3 +190,11 @@ class Policy:
                 value = integer(value, f"Policy.{name}")
             setattr(struct, name, value)
         return struct
+
+
+def chosen_policy(policy: Policy | None) -> Policy:
+    """`policy`, or the default, Policy.quality(). Raises TypeError for what is none."""
+    policy = Policy.quality() if policy is None else policy
+    if not isinstance(policy, Policy):
+        raise TypeError(f"policy must be a llada.Policy, not {policy!r}; a function of your own is a rule=")
+    return policy

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Callable, Iterator, TextIO, Union
+from collections.abc import Iterable, Sized
+from types import TracebackType
+from typing import Any, Callable, Protocol, TextIO, Union
 
 from . import _abi
-from .errors import Stopped
+from .stopping import CCallback, Stop
 
-if TYPE_CHECKING:
-    from .decoder import Decoder
-    from .records import Generation
-
-Progress = Union[bool, Callable[[float], object], None]
-"""None: a bar if stderr is a terminal. True, False: a bar, none. A function: called with the fraction, 0 to 1; it stops
-the work by returning True."""
+Progress = Union[bool, Callable[[float], Union[Stop, None]], None]
+"""None: a bar if stderr is a terminal. True, False: a bar, none. A function: called with the fraction that is done, 0
+to 1; it stops the work by raising, or by returning llada.STOP."""
 
 
 class Bar:
@@ -33,15 +29,18 @@ class Bar:
         self.draw(f"{self.label} {self.filled(fraction)} {fraction:4.0%}")
 
     def filled(self, fraction: float) -> str:
+        """So much of a bar."""
         full = int(fraction * self.width)
         return "█" * full + "░" * (self.width - full)
 
     def draw(self, line: str) -> None:
+        """Draws a line over the one before."""
         if line != self.drawn and time.monotonic() - self.started >= self.delay:
             self._write("\r" + line.ljust(len(self.drawn)))
             self.drawn = line
 
     def wipe(self) -> None:
+        """Leaves the line empty."""
         if self.drawn:
             self._write("\r" + " " * len(self.drawn) + "\r")
             self.drawn = ""
@@ -54,6 +53,26 @@ class Bar:
             pass  # a stream that cannot show the bar is no reason to fail
 
 
+class Answer(Protocol):
+    """What a Tally counts: a Generation."""
+
+    @property
+    def tokens(self) -> Sized: ...
+    @property
+    def forwards(self) -> int: ...
+
+
+class Working(Protocol):
+    """What a Tally looks at: a Decoder."""
+
+    @property
+    def settled_length(self) -> int: ...
+    @property
+    def prompt_length(self) -> int: ...
+    @property
+    def forwards(self) -> int: ...
+
+
 class Tally(Bar):
     """How many of several answers are there, of how many if that is known, and how fast they come."""
 
@@ -63,12 +82,13 @@ class Tally(Bar):
         self.shown = 0.0
         self.answers = self.tokens = self.forwards = 0
 
-    def finished(self, answer: Generation) -> None:
+    def finished(self, answer: Answer) -> None:
+        """Counts one more."""
         self.answers += 1
         self.tokens += len(answer.tokens)
         self.forwards += answer.forwards
 
-    def show(self, working: Iterable[Decoder]) -> None:
+    def show(self, working: Iterable[Working]) -> None:
         """With what is settled of those that are at work. Asked after every step, drawn ten times a second."""
         now = time.monotonic()
         if self.drawn and now < self.shown + 0.1:
@@ -84,37 +104,41 @@ class Tally(Bar):
         self.draw(f"{self.label} {bar}{count}, {rate:.0f} tokens/s, {tokens / max(forwards, 1):.2f} per forward")
 
 
-def bar_for(progress: Progress, label: str, kind: type[Bar] = Bar, **options: Any) -> Any:
-    """The bar that `progress` asks for, or None."""
-    if sys.stderr is None:
+def _delay(progress: Progress) -> float | None:
+    """After how many seconds a bar is drawn; None: there is none."""
+    if sys.stderr is None or callable(progress):
         return None
-    if progress is True:
-        return kind(label, delay=0.0, **options)
-    return kind(label, **options) if progress is None and sys.stderr.isatty() else None
+    return 0.0 if progress is True else 0.5 if progress is None and sys.stderr.isatty() else None
 
 
-@contextmanager
-def reporting(progress: Progress, label: str) -> Iterator[Any]:
-    """The callback to pass to the library, which reports as `progress` wants it. What that raises is raised here."""
-    bar = bar_for(progress, label)
-    report: Callable[[float], object] = progress if callable(progress) else bar or (lambda fraction: None)
-    raised: list[BaseException] = []
+def bar_for(progress: Progress, label: str) -> Bar | None:
+    """The bar that `progress` asks for, if it asks for one."""
+    delay = _delay(progress)
+    return None if delay is None else Bar(label, delay=delay)
 
-    # Set even when nobody asked for progress: it is here that Ctrl-C gets its chance.
-    @_abi.ProgressCallback
-    def on_progress(fraction: float, _: Any) -> int:
-        try:
-            return int(report(fraction) is True)
-        except BaseException as problem:  # no exception may cross C; it goes on below
-            raised.append(problem)
-            return 1
 
-    try:
-        yield on_progress
-    except Stopped:
-        if raised:
-            raise raised[0] from None
-        raise
-    finally:
-        if bar is not None:
-            bar.wipe()
+def tally_for(progress: bool | None, label: str, total: int | None) -> Tally | None:
+    """The same for a Tally."""
+    delay = _delay(progress)
+    return None if delay is None else Tally(label, total, delay=delay)
+
+
+class Reporting:
+    """The callback to pass to the library, which reports as `progress` wants it: a context manager, to be entered
+    around the call. What the callback raises is raised here."""
+
+    def __init__(self, progress: Progress, label: str) -> None:
+        self._bar = bar_for(progress, label)
+        # Given to the library even when nobody asked for progress: it is there that Ctrl-C gets its chance.
+        report = progress if callable(progress) else self._bar or (lambda fraction: None)
+        self._callback = CCallback(_abi.ProgressCallback, report, "progress")
+
+    def __enter__(self) -> Any:
+        return self._callback.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.wipe()
+        self._callback.__exit__(kind, problem, traceback)

@@ -1,28 +1,39 @@
-"""What a decoder tells: states, edits, events, steps, and what came out."""
+"""What a decoder tells: states, edits, events, steps, candidates, and the rows of its last forward."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ._convert import Tokens
-
-if TYPE_CHECKING:
-    import llada
 
 
 class State(IntEnum):
     """What a position of the canvas is: the values of `Decoder.states`."""
 
     PROMPT = 0
+    """Part of the prompt."""
     MASKED = 1
+    """To be filled."""
     DRAFT = 2
+    """Written, and may still be edited."""
     SETTLED = 3
+    """Final."""
 
 
 class Edit(NamedTuple):
-    """What apply will write. `reason`: "threshold", "fallback" (masks), "edit", "post_edit", "block_edit" or "host"."""
+    """What apply will write.
+
+    Attributes:
+        position: On the canvas.
+        token: What is written there; the mask id masks the position again.
+        confidence: The probability of the prediction; 0 for a token that was not predicted.
+        reason: "threshold" or "fallback" (a mask is filled), "edit", "post_edit" or "block_edit" (a token is replaced),
+            or "host" (a rule, or you).
+    """
 
     position: int
     token: int
@@ -31,7 +42,16 @@ class Edit(NamedTuple):
 
 
 class Event(NamedTuple):
-    """What a step changed. `kind`: "unmask", "replace" or "remask"; `reason` as in Edit."""
+    """What a step changed.
+
+    Attributes:
+        position: On the canvas.
+        kind: "unmask", "replace" or "remask".
+        old: The token that stood there.
+        new: The token that stands there.
+        confidence: As in Edit.
+        reason: As in Edit.
+    """
 
     position: int
     kind: str
@@ -42,6 +62,14 @@ class Event(NamedTuple):
 
 
 class Candidate(NamedTuple):
+    """One of the most likely tokens at a position.
+
+    Attributes:
+        token: Its id.
+        logit: Bans and penalty applied.
+        probability: By softmax of the logits.
+    """
+
     token: int
     logit: float
     probability: float
@@ -50,55 +78,67 @@ class Candidate(NamedTuple):
 class Step(NamedTuple):
     """One step, as it was done.
 
-    active          the positions it ran over, a range
-    events          list of Event
-    editing_blocks  whether it revisited finished blocks (multiple block editing)
-    forwards        denoising forwards so far, this one included
+    Attributes:
+        active: The positions it ran over.
+        events: What it changed.
+        editing_blocks: Whether it revisited finished blocks (multi-block editing).
+        forwards: Denoising forwards so far, this one included.
     """
 
     active: range
-    events: list
+    events: list[Event]
     editing_blocks: bool
     forwards: int
 
 
-Rule = Callable[["llada.Decoder"], Any]
-"""A decoding rule of your own: called after each forward and the policy's proposal, with the decoder. It looks at what it
-likes (`decoder.window` above all) and returns the edits in any form that `Decoder.propose` takes, or None to leave the
-policy's proposal as it is. It may call what interferes as well: `lock`, `ban`, `end_block`, `set`, `mask`."""
+class Rows(NamedTuple):
+    """The rows of the last forward, one for each of its positions: `Decoder.rows`. Arrays are [rows], and read-only.
+
+    Attributes:
+        positions: On the canvas, np.intp, ascending.
+        tokens: What stands there, np.int32; the mask id where masked.
+        states: np.uint8 of State.
+        locked: bool.
+        predictions: np.int32: the most likely token, or the one drawn; bans and penalty applied. It may be the mask id.
+        confidences: np.float32: the probability of the prediction, at a draft too; that of the token there is in
+            `Decoder.row_logits`.
+        block_step: Steps done in this block.
+        editing_blocks: Whether finished blocks are revisited (multi-block editing).
+    """
+
+    positions: NDArray[np.intp]
+    tokens: Tokens
+    states: NDArray[np.uint8]
+    locked: NDArray[np.bool_]
+    predictions: Tokens
+    confidences: NDArray[np.float32]
+    block_step: int
+    editing_blocks: bool
+
+    @property
+    def masked(self) -> NDArray[np.bool_]:
+        """Where a mask may be filled: masked and not locked. bool [rows]."""
+        masked: NDArray[np.bool_] = (self.states == State.MASKED) & ~self.locked
+        return masked
+
+    @property
+    def drafts(self) -> NDArray[np.bool_]:
+        """Where a token may be replaced, or masked again: written and not locked. bool [rows]."""
+        drafts: NDArray[np.bool_] = (self.states == State.DRAFT) & ~self.locked
+        return drafts
 
 
-@dataclass(frozen=True)
-class Generation:
-    """What came out.
+class Candidates(NamedTuple):
+    """The most likely tokens of each row, best first, ties by lower id: `Decoder.row_candidates`.
 
-    tokens         np.int32, up to and including the first end-of-sequence token
-    text           without control tokens; None if the model has no tokenizer
-    forwards       denoising forwards, as the papers count them; multiple block editing's included
-    commits        forwards run only to compute K/V of finished blocks
-    prefills       forwards run only to compute K/V of the prompt
-    edits          tokens that replaced another token
-    computed_positions, reused_positions
-                   run through the model in all forwards; found in the prefix cache instead
-    finish_reason  "eos" or "length"; None if a callback ended it
-    trace          how it came about, if that was recorded; else None
+    Where there are fewer than k, for bans, the rest is token -1, logit -inf, probability 0.
+
+    Attributes:
+        tokens: np.int32 [rows, k].
+        logits: np.float32 [rows, k]; bans and penalty applied.
+        probabilities: np.float32 [rows, k].
     """
 
     tokens: Tokens
-    text: str | None
-    forwards: int
-    commits: int
-    prefills: int
-    edits: int
-    computed_positions: int
-    reused_positions: int
-    finish_reason: str | None
-    trace: llada.Trace | None = field(default=None, repr=False)
-
-    @property
-    def tpf(self) -> float:
-        """Tokens per forward."""
-        return len(self.tokens) / self.forwards if self.forwards else 0.0
-
-    def __str__(self) -> str:
-        return repr(self) if self.text is None else self.text
+    logits: NDArray[np.float32]
+    probabilities: NDArray[np.float32]

@@ -31,12 +31,12 @@ class Credit:
     credit = None  # [active, vocab]
 
     def __call__(self, dec: llada.Decoder) -> list:
-        window = dec.window
-        if window.block_step == 0:
+        rows = dec.rows
+        if rows.block_step == 0:
             self.credit = None
-        logits = self.fuse(dec.window_logits(), window.masked)
-        chosen, tokens = at_threshold(window.masked, logits, self.threshold, dec.mask_token_id)
-        return list(zip(window.positions[chosen], tokens[chosen]))
+        logits = self.fuse(dec.row_logits(), rows.masked)
+        chosen, tokens = at_threshold(rows.masked, logits, self.threshold, dec.mask_token_id)
+        return list(zip(rows.positions[chosen], tokens[chosen]))
 
     def fuse(self, logits: np.ndarray, masked: np.ndarray) -> np.ndarray:
         self.credit = np.zeros_like(logits) if self.credit is None else self.credit * np.float32(self.beta)

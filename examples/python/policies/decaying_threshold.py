@@ -23,6 +23,6 @@ class DecayingThreshold:
     half_life: float = 4.0  # steps
 
     def __call__(self, dec: llada.Decoder) -> np.ndarray:
-        window = dec.window
-        threshold = self.last + (self.first - self.last) * 0.5 ** (window.block_step / self.half_life)
-        return sure_or_surest(window.masked, window.confidences, threshold, at_least=1)
+        rows = dec.rows
+        threshold = self.last + (self.first - self.last) * 0.5 ** (rows.block_step / self.half_life)
+        return sure_or_surest(rows.masked, rows.confidences, threshold, at_least=1)

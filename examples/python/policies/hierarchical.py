@@ -29,5 +29,5 @@ class Hierarchical:
     low_threshold: float = 0.4
 
     def __call__(self, dec: llada.Decoder) -> np.ndarray:
-        window = dec.window
-        return hierarchy(window.masked, window.confidences, self.threshold, self.low_threshold)
+        rows = dec.rows
+        return hierarchy(rows.masked, rows.confidences, self.threshold, self.low_threshold)

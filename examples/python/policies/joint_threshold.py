@@ -24,22 +24,22 @@ class JointThreshold:
     stuck = False  # the step before filled and changed nothing
 
     def __call__(self, dec: llada.Decoder) -> list:
-        window = dec.window
-        predicted, sure = self.predict(dec, window) if self.penalty else (window.predictions, window.confidences)
-        fill = sure_or_surest(window.masked, sure, self.threshold, self.num_to_transfer)
-        edit = window.drafts & (predicted != window.tokens) & (sure > np.float32(self.editing_threshold))
-        after = np.where(fill | edit, predicted, window.tokens)
-        had_masks, has_masks = window.masked.any(), (after == dec.mask_token_id)[~window.locked].any()
-        self.post_steps = (self.post_steps if window.block_step else 0) + (not had_masks)
-        self.stuck = had_masks and np.array_equal(after, window.tokens)
+        rows = dec.rows
+        predicted, sure = self.predict(dec, rows) if self.penalty else (rows.predictions, rows.confidences)
+        fill = sure_or_surest(rows.masked, sure, self.threshold, self.num_to_transfer)
+        edit = rows.drafts & (predicted != rows.tokens) & (sure > np.float32(self.editing_threshold))
+        after = np.where(fill | edit, predicted, rows.tokens)
+        had_masks, has_masks = rows.masked.any(), (after == dec.mask_token_id)[~rows.locked].any()
+        self.post_steps = (self.post_steps if rows.block_step else 0) + (not had_masks)
+        self.stuck = had_masks and np.array_equal(after, rows.tokens)
         if (not had_masks and not edit.any()) or (not has_masks and self.post_steps >= self.max_post_steps):
             dec.end_block()
-        return list(zip(window.positions[fill | edit], predicted[fill | edit]))
+        return list(zip(rows.positions[fill | edit], predicted[fill | edit]))
 
-    def predict(self, dec: llada.Decoder, window: llada.Window) -> tuple:
-        logits = dec.window_logits()
-        inside = np.flatnonzero(window.positions % dec.block_length)  # the first of a block has no left neighbour in it
-        logits[inside, window.tokens[inside - 1]] -= np.float32(self.penalty)
+    def predict(self, dec: llada.Decoder, rows: llada.Rows) -> tuple:
+        logits = dec.row_logits()
+        inside = np.flatnonzero(rows.positions % dec.block_length)  # the first of a block has no left neighbour in it
+        logits[inside, rows.tokens[inside - 1]] -= np.float32(self.penalty)
         if self.stuck:
             logits[:, dec.mask_token_id] = -np.inf
         return logits.argmax(-1), softmax(logits).max(-1)

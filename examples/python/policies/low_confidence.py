@@ -18,7 +18,7 @@ class LowConfidence:
     threshold: float = 0.95
 
     def __call__(self, dec: llada.Decoder) -> np.ndarray:
-        window, length = dec.window, dec.block_length
+        rows, length = dec.rows, dec.block_length
         steps = min(dec.policy.steps, dec.gen_length // dec.policy.minimal_topk) if dec.gen_length else dec.policy.steps
-        quota = length // steps + (window.block_step < length % steps)
-        return sure_or_surest(window.masked, window.confidences, self.threshold, quota)
+        quota = length // steps + (rows.block_step < length % steps)
+        return sure_or_surest(rows.masked, rows.confidences, self.threshold, quota)

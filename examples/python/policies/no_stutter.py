@@ -18,9 +18,9 @@ from joint_threshold import POLICY, JointThreshold  # noqa: F401 (the policy is 
 class NoStutter(JointThreshold):
     penalty: float = 1.0
 
-    def predict(self, dec: llada.Decoder, window: llada.Window) -> tuple:
-        logits = dec.window_logits()
-        there = np.where(window.masked, window.predictions, window.tokens)
+    def predict(self, dec: llada.Decoder, rows: llada.Rows) -> tuple:
+        logits = dec.row_logits()
+        there = np.where(rows.masked, rows.predictions, rows.tokens)
         rows = np.arange(len(there))
         logits[rows[1:], there[:-1]] -= np.float32(self.penalty)
         logits[rows[:-1], there[1:]] -= np.float32(self.penalty)

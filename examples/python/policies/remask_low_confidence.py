@@ -22,14 +22,14 @@ class RemaskLowConfidence:
     remasked: set = field(default_factory=set)
 
     def __call__(self, dec: llada.Decoder) -> dict:
-        window, everything = dec.window, softmax(dec.window_logits())
-        fill = sure_or_surest(window.masked, window.confidences, self.wide, at_least=1)
-        still = everything[np.arange(len(window.tokens)), window.tokens]  # the probability of what stands there
-        doubted = window.drafts & (still < np.float32(self.narrow))
-        again = set(window.positions[doubted].tolist()) - self.remasked
+        rows, everything = dec.rows, softmax(dec.row_logits())
+        fill = sure_or_surest(rows.masked, rows.confidences, self.wide, at_least=1)
+        still = everything[np.arange(len(rows.tokens)), rows.tokens]  # the probability of what stands there
+        doubted = rows.drafts & (still < np.float32(self.narrow))
+        again = set(rows.positions[doubted].tolist()) - self.remasked
         self.remasked |= again
-        dec.end_block(not window.masked.any() and not again)  # what was filled last is looked at once more
+        dec.end_block(not rows.masked.any() and not again)  # what was filled last is looked at once more
         return {
-            **dict(zip(window.positions[fill], window.predictions[fill])),
+            **dict(zip(rows.positions[fill], rows.predictions[fill])),
             **dict.fromkeys(again, dec.mask_token_id),
         }

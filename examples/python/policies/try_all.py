@@ -71,8 +71,8 @@ def scored(model: llada.Model, name: str, questions: list[tasks.Question]) -> st
         model.generate_many(
             [prompt(model, name, question.text) for question in questions],
             policy,
-            score.BLOCK_LENGTH,
-            score.GEN_LENGTH,
+            block_length=score.BLOCK_LENGTH,
+            gen_length=score.GEN_LENGTH,
             rule=rule(model),
         )
     )

@@ -15,9 +15,7 @@ import llada
 from common import softmax
 
 POLICY = llada.Policy.joint_threshold(max_post_steps=0)  # a block is done when it has no masks
-TAILS = sorted(
-    ["", '"', "0", ":0", '":0', '"":0', "{}", "rue", "ue", "e", "alse", "lse", "se", "ull", "ll", "l"], key=len
-)
+TAILS = ("", '"', "0", "e", "l", ":0", "{}", "ue", "se", "ll", '":0', "rue", "lse", "ull", '"":0', "alse")
 
 
 def ending(text: str, room: int) -> "str | None":
@@ -43,10 +41,10 @@ class ValidJson:
         self.texts = tuple(text if text.isprintable() and not {"\\", "\ufffd"} & {*text} else "" for text in texts)
 
     def __call__(self, dec: llada.Decoder) -> dict:
-        window, logits, end, edits = dec.window, dec.window_logits(), dec.prompt_length + dec.gen_length, {}
-        positions = window.positions[window.masked]
+        rows, logits, end, edits = dec.rows, dec.row_logits(), dec.prompt_length + dec.gen_length, {}
+        positions = rows.positions[rows.masked]
         text = "".join(self.texts[token] for token in dec.canvas[dec.prompt_length : positions.min(initial=end)])
-        for position, row, chances in zip(positions, logits[window.masked], softmax(logits[window.masked])):
+        for position, row, chances in zip(positions, logits[rows.masked], softmax(logits[rows.masked])):
             token, room = self.model.eos_token_id, end - position - 1  # tokens to follow, each a character at least
             if ending(text, end) != "":
                 token = next(t for t in np.argsort(-row, kind="stable") if self.allows(text, self.texts[t], room))

@@ -25,31 +25,30 @@ POLICIES: dict[str, Callable[..., Policy]] = {
 
 
 def record(options: argparse.Namespace) -> int:
+    """Answers a question and writes what happened."""
     given = {
         name: getattr(options, name)
         for name in ("threshold", "mbe_window", "temperature", "seed")
         if getattr(options, name) is not None
     }
     with Model.load(options.model, options.dtype) as model:
+        policy = POLICIES[options.policy](**given)
         with model.decoder(
-            options.prompt,
-            POLICIES[options.policy](**given),
-            options.block_length,
-            options.gen_length,
-            eos_early_stop=True,
+            options.prompt, policy, block_length=options.block_length, gen_length=options.gen_length
         ) as decoder:
             decoder.watch(routing=True)
-            with decoder.record(options.out) as trace:
-                decoder.run()
-    print(f"{trace.text if trace.text is not None else trace.result.tokens.tolist()}")
+            with decoder.record(options.out):
+                answer = decoder.run().result
+    print(answer.tokens.tolist() if answer.text is None else answer.text)
     print(
-        f"{options.out}: {len(trace.result.tokens)} tokens in {trace.result.forwards} forwards, {trace.result.edits} edits",
+        f"{options.out}: {len(answer.tokens)} tokens in {answer.forwards} forwards, {answer.edits} edits",
         file=sys.stderr,
     )
     return 0
 
 
 def replay(options: argparse.Namespace) -> int:
+    """Does it again and says what differs first."""
     trace = Trace.load(options.trace, partial=options.partial)
     with Model.load(options.model, options.dtype) as model:
         difference = trace.replay(model)
@@ -58,6 +57,7 @@ def replay(options: argparse.Namespace) -> int:
 
 
 def draw(options: argparse.Namespace) -> int:
+    """Makes a picture."""
     trace = Trace.load(options.trace, partial=options.partial)
     if options.command == "show":
         trace.play(options.delay)
@@ -69,6 +69,7 @@ def draw(options: argparse.Namespace) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
+    """Of the command line."""
     whole = argparse.ArgumentParser(
         prog="python -m llada.trace", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -114,9 +115,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the status of the process."""
     options = parser().parse_args(arguments)
     try:
-        return options.run(options)
+        run: Callable[[argparse.Namespace], int] = options.run
+        return run(options)
     except (Error, ValueError, OSError, ImportError) as problem:
         print(f"llada.trace: {problem}", file=sys.stderr)
         return 1

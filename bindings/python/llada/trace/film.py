@@ -1,18 +1,17 @@
-"""A trace as frames: what stood where after each forward, who wrote it, and how sure the model is of it. What pictures share."""
+"""A trace as frames: what stood where after each forward, who wrote it, and how sure the model is of it. What pictures
+share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..records import Event
+from .recording import Recording
 from .steps import TraceStep
-
-if TYPE_CHECKING:
-    from . import Trace
 
 MASK, END = "░", "∎"
 
@@ -21,13 +20,11 @@ MASK, END = "░", "∎"
 class Frame:
     """After one step; the first one is before any. Arrays are as long as the canvas.
 
-    sure       the model's probability for the token that stands there, as of the last forward that agreed; else not a number
-    written    how many forwards there had been when it was written last; 0: never
-    reasons    why it was written last: as in Event; "" if it never was
-    events     what this step changed, the host's writing since the one before included
-    masks      left in the answer, up to its end
-    tokens     written of it
-    edits      tokens that replaced another so far
+    sure       the model's probability for the token that stands there, as of the last forward that agreed; else not a
+    number written    how many forwards there had been when it was written last; 0: never reasons    why it was written
+    last: as in Event; "" if it never was events     what this step changed, the host's writing since the one before
+    included masks      left in the answer, up to its end tokens     written of it edits      tokens that replaced
+    another so far
     """
 
     step: TraceStep | None
@@ -69,7 +66,7 @@ class Frame:
         )
 
 
-def frames(trace: Trace) -> Iterator[Frame]:
+def frames(trace: Recording) -> Iterator[Frame]:
     start = trace.start
     length = len(start.canvas)
     mask, end = start.mask_token_id, start.model.get("eos_token_id")
@@ -103,7 +100,7 @@ def frames(trace: Trace) -> Iterator[Frame]:
         before = canvas
 
 
-def shown(trace: Trace) -> range:
+def shown(trace: Recording) -> range:
     """The answer as far as any forward went; blocks that were never reached are not worth drawing."""
     first = len(trace.prompt)
     if trace.start.options.get("infill"):
@@ -112,7 +109,7 @@ def shown(trace: Trace) -> range:
     return range(min(first, end), end)
 
 
-def reader(trace: Trace) -> Callable[[Any], str]:
+def reader(trace: Recording) -> Callable[[Any], str]:
     """The text of one token; its number where the model has no tokenizer."""
     special = {trace.start.mask_token_id: MASK, trace.start.model.get("eos_token_id"): END}
 
@@ -124,7 +121,8 @@ def reader(trace: Trace) -> Callable[[Any], str]:
 
 
 def edit_texts(frame: Frame, text: Callable[[Any], str], places: range) -> list[str]:
-    """What was replaced, and what the host wrote by itself, in words. What a rule filled is as ordinary as a policy's."""
+    """What was replaced, and what the host wrote by itself, in words. What a rule filled is as ordinary as a
+    policy's."""
     proposed = {id(event) for event in frame.step.written()} if frame.step is not None else set()
     return [
         f"{text(event.old)!r} → {text(event.new)!r}"

@@ -1,16 +1,15 @@
-"""Heat maps of a trace, by matplotlib: how sure of which position at which forward, and which experts had how much to do."""
+"""Heat maps of a trace, by matplotlib: how sure of which position at which forward, and which experts had how much to
+do."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .jsonl import TraceError
-
-if TYPE_CHECKING:
-    from . import Trace
+from .recording import Recording
 
 _EDIT, _HOST = "#d9480f", "#ffffff"
 
@@ -26,7 +25,7 @@ def _canvas(width: float, height: float) -> tuple[Any, Any]:
     return figure, figure.subplots()
 
 
-def confidence(trace: Trace, path: str | os.PathLike) -> None:
+def confidence(trace: Recording, path: str | os.PathLike[str]) -> None:
     """Forwards down, positions across. Marks: what was written then, edited, and written by the host."""
     if not trace.steps:
         raise TraceError("the trace has no forward; expected one to draw")
@@ -73,7 +72,7 @@ def confidence(trace: Trace, path: str | os.PathLike) -> None:
     figure.savefig(path, dpi=110)
 
 
-def experts(usage: np.ndarray, path: str | os.PathLike, title: str = "") -> None:
+def experts(usage: np.ndarray, path: str | os.PathLike[str], title: str = "") -> None:
     """Layers down, experts across; counts as shares of their layer. Layers without experts are left out."""
     usage = np.asarray(usage)
     layers = np.flatnonzero(usage.sum(axis=1))

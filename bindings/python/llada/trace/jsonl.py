@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .. import _abi
+from .._convert import Tokens
 from ..errors import Error
 from ..policy import Policy
 from ..records import Edit, Event
@@ -29,8 +31,40 @@ class TraceError(Error, ValueError):
 # -- Writing
 
 
+class Writer:
+    """A trace's file, which is written while the decoder works: each line at once, for what follows may crash."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._file = open(path, "wb")  # noqa: SIM115 (closed when the recording ends)
+        self._told: set[int] = set()  # the tokens whose texts are there
+        self._before_result = (0, self._told)
+
+    def add(self, line: Callable[[dict[int, str]], str], texts: dict[int, str]) -> None:
+        """Adds the line that `line` makes of those texts that are not there yet."""
+        news = {token: text for token, text in texts.items() if token not in self._told}
+        self._told = self._told | news.keys()
+        self._file.write(line(news).encode())
+        self._file.flush()
+
+    def add_result(self, line: Callable[[dict[int, str]], str], texts: dict[int, str]) -> None:
+        """Adds a line that may be taken back, while it is the last."""
+        self._before_result = (self._file.tell(), self._told)
+        self.add(line, texts)
+
+    def take_back_result(self) -> None:
+        """Removes the line of `add_result`."""
+        end, self._told = self._before_result
+        self._file.seek(end)
+        self._file.truncate()
+
+    def close(self) -> None:
+        """Nothing more is written."""
+        self._file.close()
+
+
 def number(value: Any) -> float | None:
-    """A float32 by the fewest digits that tell it apart, read back bit for bit. JSON has no name for what is not a number."""
+    """A float32 by the fewest digits that tell it apart, read back bit for bit. JSON has no name for what is not a
+    number."""
     value = np.float32(value)
     return float(str(value)) if np.isfinite(value) else None
 
@@ -99,7 +133,7 @@ def result_line(result: TraceResult, texts: dict[int, str]) -> str:
     )
 
 
-def _calls(calls: list[Call]) -> list:
+def _calls(calls: list[Call]) -> list[Any]:
     return [
         [call[0], [[position, token, number(sure)] for position, token, sure in call[1]]]
         if call[0] == "set_proposal"
@@ -108,11 +142,14 @@ def _calls(calls: list[Call]) -> list:
     ]
 
 
-def _line(value: dict) -> str:
+def _line(value: dict[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
 
 
 # -- Reading
+
+
+AnyRow = TypeVar("AnyRow", Edit, Event)
 
 
 class Reader:
@@ -125,7 +162,7 @@ class Reader:
     def refuse(self, found: str, expected: str) -> TraceError:
         return TraceError(f"{self.path}, line {self.number}: found {found}, expected {expected}")
 
-    def lines(self) -> Iterator[dict]:
+    def lines(self) -> Iterator[dict[str, Any]]:
         with open(self.path, "rb") as file:
             for self.number, raw in enumerate(file, 1):
                 if not raw.endswith(b"\n"):
@@ -145,7 +182,7 @@ class Reader:
     def _constant(self, name: str) -> None:
         raise ValueError(f"{name} is no number")
 
-    def get(self, value: dict, key: str, kind: str, optional: bool = False) -> Any:
+    def get(self, value: dict[str, Any], key: str, kind: str, optional: bool = False) -> Any:
         if key not in value:
             raise self.refuse(f"no {key!r}", kind)
         if optional and value[key] is None:
@@ -154,13 +191,13 @@ class Reader:
             raise self.refuse(f"{key!r} to be {_named(value[key])}", kind)
         return value[key]
 
-    def tokens(self, value: dict, key: str, count: int | None = None) -> np.ndarray:
+    def tokens(self, value: dict[str, Any], key: str, count: int | None = None) -> Tokens:
         items = self.get(value, key, "a list of integers")
         if count is not None and len(items) != count:
             raise self.refuse(f"{len(items)} {key}", f"{count}")
         return np.array(items, np.int32)
 
-    def calls(self, value: dict, key: str, canvas_length: int) -> list[Call]:
+    def calls(self, value: dict[str, Any], key: str, canvas_length: int) -> list[Call]:
         calls = [self._call(call) for call in self.get(value, key, "a list")]
         for name, *arguments in calls:
             if name in ("set_token", "mask", "truncate") and not 0 <= arguments[0] <= canvas_length - (
@@ -180,7 +217,9 @@ class Reader:
             raise self.refuse(f"the call {_named(call)}", f"{call[0]}({names})")
         return tuple(call)
 
-    def rows(self, value: dict, key: str, kinds: tuple[type, ...], make: type) -> list | None:
+    def rows(
+        self, value: dict[str, Any], key: str, kinds: tuple[type, ...], make: Callable[..., AnyRow]
+    ) -> list[AnyRow] | None:
         rows = self.get(value, key, "a list", optional=True)
         if rows is None:
             return None
@@ -195,7 +234,7 @@ class Reader:
             raise self.refuse(_named(row), f"[{', '.join(kind.__name__ for kind in kinds)}]")
         return True
 
-    def texts(self, value: dict, texts: dict[int, str]) -> None:
+    def texts(self, value: dict[str, Any], texts: dict[int, str]) -> None:
         for token, text in self.get(value, "texts", "an object").items():
             if not token.lstrip("-").isdecimal() or not isinstance(text, str):
                 raise self.refuse(f"the text {_named(text)} of the token {_named(token)}", "a number and a text")
@@ -203,7 +242,7 @@ class Reader:
 
     # -- The three kinds of line
 
-    def start(self, value: dict) -> Start:
+    def start(self, value: dict[str, Any]) -> Start:
         if value.get("format") != FORMAT:
             raise self.refuse(f"the format {_named(value.get('format'))}", _named(FORMAT))
         if value.get("version") != VERSION:
@@ -230,14 +269,14 @@ class Reader:
             self.tokens(value, "step_map", len(canvas)),
         )
 
-    def _snapshot(self, value: dict) -> bytes | None:
+    def _snapshot(self, value: dict[str, Any]) -> bytes | None:
         text = self.get(value, "snapshot", "a text", optional=True)
         try:
             return None if text is None else base64.b64decode(text, validate=True)
         except ValueError as problem:
             raise self.refuse(f"'snapshot' that is damaged ({problem})", "base64") from None
 
-    def step(self, value: dict, number: int, canvas_length: int) -> TraceStep:
+    def step(self, value: dict[str, Any], number: int, canvas_length: int) -> TraceStep:
         if self.get(value, "step", "an integer") != number:
             raise self.refuse(f"step {value['step']}", f"step {number}")
         bounds = self.tokens(value, "active", 2)
@@ -272,7 +311,7 @@ class Reader:
             events,
         )
 
-    def result(self, value: dict, canvas_length: int) -> TraceResult:
+    def result(self, value: dict[str, Any], canvas_length: int) -> TraceResult:
         found = self.get(value, "result", "an object")
         usage = self.get(found, "expert_usage", "a list", optional=True)
         try:
@@ -295,7 +334,7 @@ class Reader:
 def _is(value: Any, kind: type) -> bool:
     if kind is float:
         return value is None or type(value) in (int, float)
-    return type(value) is kind and (kind is not int or abs(value) < 2**31)
+    return type(value) is kind and (type(value) is not int or abs(value) < 2**31)
 
 
 def _float(value: float | None) -> float:

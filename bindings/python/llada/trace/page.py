@@ -5,25 +5,23 @@ from __future__ import annotations
 import html
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .film import Frame, edit_texts, frames, reader, shown
 from .jsonl import number
-
-if TYPE_CHECKING:
-    from . import Trace
+from .recording import Recording
 
 
-def page(trace: Trace) -> str:
+def page(trace: Recording) -> str:
     title = f"{trace.start.model['name']}: {len(trace.steps)} forwards"
     template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     before, after = template.split("@DATA@")
     return before.replace("@TITLE@", html.escape(title)) + embedded(data(trace)) + after
 
 
-def framed(trace: Trace) -> str:
+def framed(trace: Recording) -> str:
     """The page for a notebook: in a frame of its own, so that it meets no other page's names and colours."""
     document = html.escape(page(trace), quote=True)
     return f'<iframe srcdoc="{document}" style="width:100%;height:36rem;border:0" sandbox="allow-scripts"></iframe>'
@@ -37,20 +35,19 @@ def embedded(value: Any) -> str:
     return text
 
 
-def data(trace: Trace) -> dict:
+def data(trace: Recording) -> dict[str, Any]:
+    """What the page's script is given."""
     places, text, all_frames = shown(trace), reader(trace), list(frames(trace))
     before = all_frames[0]
-    listed = []
+    listed: list[dict[str, Any]] = []
     for frame in all_frames:
         listed.append(
             _frame(frame, before, places.stop, edit_texts(frame, text, range(len(frame.canvas))) + _host(frame))
         )
         before = frame
     used = {*trace.prompt.tolist(), *all_frames[0].canvas.tolist()}
-    for frame in listed:
-        used.update(
-            frame["predictions"], (token for _, token in frame["canvas"]), (event[2] for event in frame["events"])
-        )
+    for each in listed:
+        used.update(each["predictions"], (token for _, token in each["canvas"]), (event[2] for event in each["events"]))
     return {
         "model": trace.start.model["name"],
         "policy": repr(trace.policy),
@@ -64,7 +61,7 @@ def data(trace: Trace) -> dict:
     }
 
 
-def _frame(frame: Frame, before: Frame, end: int, words: list[str]) -> dict:
+def _frame(frame: Frame, before: Frame, end: int, words: list[str]) -> dict[str, Any]:
     """`end`: what the host writes behind it is not shown."""
     step = frame.step
     changed = np.flatnonzero(frame.canvas[:end] != before.canvas[:end])

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .. import _abi
+from .. import _abi, branching
+from .._calls import Calls
+from .._convert import Tokens
 from ..errors import StateError
 from ..text import detokenize
-from .steps import CALLS, Call, Start, TraceResult, TraceStep
+from ..view import DecoderView
+from . import jsonl
+from .recording import Recording
+from .steps import CALLS, Call, Start, TraceResult, TraceStep, reordered
 
-if TYPE_CHECKING:
-    from ..decoder import Decoder
-    from . import Trace
-
-_PREFIX = "llada_decoder_"
 MODEL_FACTS = (
     "vocab_size",
     "hidden_size",
@@ -32,141 +32,146 @@ MODEL_FACTS = (
 )
 
 
-def changes(function: Any) -> bool:
-    """Whether a function of the library may change what a decoder will do."""
-    name = function.__name__[len(_PREFIX) :]
-    return name in CALLS or name in ("forward", "apply", "step")
-
-
-def start(decoder: Decoder) -> Start:
-    info = asdict(decoder._info)
-    canvas = decoder.canvas
+def start(view: DecoderView, options: dict[str, Any]) -> Start:
+    """How the decoder was made, as far as `options` tell, and where it stands."""
+    calls, model, canvas = view._calls, view._model, view.canvas
+    info = asdict(model.info)
     return Start(
         library=_abi.lib.llada_version_string().decode(),
-        model={"name": decoder._model_name, **{fact: info[fact] for fact in MODEL_FACTS}},
-        prompt=canvas[: decoder.prompt_length],
-        options=dict(decoder._options),
-        policy=decoder.policy,
-        snapshot=None if decoder._untouched else decoder.to_bytes(),
-        forwards=decoder.forwards,
+        model={"name": model.name, **{fact: info[fact] for fact in MODEL_FACTS}},
+        prompt=canvas[: view.prompt_length],
+        options={"block_length": view.block_length, "gen_length": view.gen_length, **options},
+        policy=view.policy,
+        snapshot=None if calls.untouched else branching.to_bytes(calls, pages=False),
+        forwards=view.forwards,
         canvas=canvas,
-        step_map=decoder.step_map,
+        step_map=view.step_map,
     )
 
 
 class Recorder:
-    """Makes a TraceStep of every forward and hands it to the trace once it is complete. It holds no decoder: the decoder
-    holds it."""
+    """Makes a TraceStep of every forward and hands it to the recording once it is complete."""
 
-    def __init__(self, decoder: Decoder, trace: Trace) -> None:
-        self.trace = trace
-        self.calls: list[Call] = []
+    def __init__(self, view: DecoderView, recording: Recording, file: jsonl.Writer | None) -> None:
+        self.model, self.recording = view._model, recording
+        self.noted: list[Call] = []
         self.step: TraceStep | None = None  # forwarded and not applied
-        self.forwards = decoder.forwards
-        self.read_texts(decoder, decoder.canvas)
-        trace._begin()
-        if decoder.phase in ("forwarded", "proposed"):
-            self._see(decoder)
+        self.forwards = recording.start.forwards
+        self.read_texts(recording.start.canvas)
+        recording._begin(view, file)
+        if view.phase in ("forwarded", "proposed"):
+            self._see(view)
+        self._judge(view)
+        view._calls.recorder = self
 
     @contextmanager
-    def around(self, decoder: Decoder, function: Any, arguments: tuple) -> Iterator[None]:
-        name = function.__name__[len(_PREFIX) :]
+    def around(self, calls: Calls, name: str, arguments: tuple[Any, ...]) -> Iterator[None]:
+        """See Watching."""
+        view = DecoderView(calls, self.model)
         if name in CALLS:
             # Noted before it is done: a rule in C is asked within propose, and what it does comes after that.
-            call = _call(name, arguments)
-            self.calls.append(call)
+            note = noted(name, arguments)
+            self.noted.append(note)
             try:
                 yield
             except BaseException:
-                self.calls = [noted for noted in self.calls if noted is not call]
+                self.noted = [other for other in self.noted if other is not note]
                 raise
             if name == "ban" and self.step is not None:
-                self._predicted(decoder)
+                self._predicted(view, self.step)
         elif name == "apply":
-            proposal = decoder.proposal if decoder.phase == "proposed" else None
+            proposal = view.proposal if view.phase == "proposed" else None
             yield
-            if self.step is not None:
-                self._close(decoder, proposal=proposal, events=decoder.events)
+            self._close(proposal=proposal, events=view.events)
         else:
             yield
-            self.look(decoder)
+            self.forwarded(calls)
+        self._judge(view)
 
-    def look(self, decoder: Decoder) -> None:
-        """Has it done a forward? Asked after each call that may, also on behalf of several decoders."""
-        if decoder.forwards > self.forwards:
+    def forwarded(self, calls: Calls) -> None:
+        """See Watching."""
+        view = DecoderView(calls, self.model)
+        if view.forwards > self.forwards:
             again = self.step is not None
-            if self.step is not None:
-                self._close(decoder)
-            self._see(decoder, again)
+            self._close()
+            self._see(view, again)
 
-    def stop(self, decoder: Decoder) -> None:
-        if self.step is not None:
-            self._close(decoder)
-        result = decoder.result
-        self.read_texts(decoder, decoder.canvas)
+    def stop(self, calls: Calls) -> None:
+        """See Watching."""
+        self._close()
+        self.recording._set_result(self._result(DecoderView(calls, self.model)))
+        self.recording._end()
+
+    def _judge(self, view: DecoderView) -> None:
+        """A decoder that has finished has a result. More may follow: it can be truncated and go on."""
+        if view.finished or self.recording.result is not None:
+            self.recording._set_result(self._result(view) if view.finished else None)
+
+    def _result(self, view: DecoderView) -> TraceResult:
+        self.read_texts(view.canvas)
         try:
-            usage = decoder.expert_usage
+            usage = view.expert_usage
         except StateError:
             usage = None  # not watched
-        self.trace._end(
-            TraceResult(
-                self.calls,
-                result.tokens,
-                result.text,
-                result.forwards,
-                result.edits,
-                result.finish_reason,
-                decoder.canvas,
-                decoder.step_map,
-                usage,
-            )
+        return TraceResult(
+            list(self.noted),
+            view.tokens,
+            view.text if self.model.info.has_tokenizer else None,
+            view.forwards,
+            view.edits,
+            view.finish_reason,
+            view.canvas,
+            view.step_map,
+            usage,
         )
 
-    def _see(self, decoder: Decoder, again: bool = False) -> None:
-        state = decoder._state()
-        self.forwards = state.forwards
+    def _see(self, view: DecoderView, again: bool = False) -> None:
+        rows, state = view.rows, view._state()
         active = range(state.active_first, state.active_first + state.active_count)
-        there = slice(active.start, active.stop)
-        predictions, confidences = decoder._predictions()
+        self.forwards = state.forwards
         self.step = TraceStep(
-            len(self.trace.steps) + 1,
+            len(self.recording.steps) + 1,
             state.forwards,
             active.stop // state.block_length - 1,
             state.block_step,
             active,
             state.editing_blocks,
             again,
-            self.calls,
-            decoder.canvas[there],
-            predictions[there],
-            confidences[there],
+            self.noted,
+            rows.tokens,
+            rows.predictions,
+            rows.confidences,
         )
-        self.calls = []
-        self.read_texts(decoder, self.step.predictions)
+        self.noted = []
+        self.read_texts(rows.predictions)
 
-    def _predicted(self, decoder: Decoder) -> None:
+    def _predicted(self, view: DecoderView, step: TraceStep) -> None:
         """Anew, after a ban."""
-        there = slice(self.step.active.start, self.step.active.stop)
-        predictions, confidences = decoder._predictions()
-        self.step = replace(self.step, predictions=predictions[there], confidences=confidences[there])
-        self.read_texts(decoder, self.step.predictions)
+        rows = view.rows
+        self.step = replace(step, predictions=rows.predictions, confidences=rows.confidences)
+        self.read_texts(rows.predictions)
 
-    def _close(self, decoder: Decoder, **rest: Any) -> None:
-        step, self.step = replace(self.step, after=self.calls, **rest), None
-        self.calls = []
-        self.read_texts(decoder, step.canvas)
-        self.read_texts(decoder, np.array([event.new for event in step.events or ()], np.int32))
-        self.trace._add(step)
+    def _close(self, **rest: Any) -> None:
+        """The step at hand is complete, if there is one."""
+        if self.step is None:
+            return
+        step, self.step = replace(self.step, after=self.noted, **rest), None
+        self.noted = []
+        self.read_texts(step.canvas)
+        self.read_texts(np.array([event.new for event in step.events or ()], np.int32))
+        self.recording._add(step)
 
-    def read_texts(self, decoder: Decoder, tokens: np.ndarray) -> None:
+    def read_texts(self, tokens: Tokens) -> None:
         """Of the tokens that were not there yet, so that a trace can be shown without its model."""
-        if decoder._info.has_tokenizer:
+        texts = self.recording.texts
+        if self.model.info.has_tokenizer:
             for token in np.unique(tokens).tolist():
-                if token not in self.trace.texts:
-                    self.trace.texts[token] = detokenize(decoder._model, np.array([token], np.int32), False, False)
+                if token not in texts:
+                    texts[token] = detokenize(self.model.handle, np.array([token], np.int32), False, False)
 
 
-def _call(name: str, arguments: tuple) -> Call:
+def noted(name: str, arguments: tuple[Any, ...]) -> Call:
+    """A call of the library as a trace has it."""
     if name == "set_proposal":
         return (name, tuple((edit.position, edit.token, edit.confidence) for edit in arguments[0]))
-    return (name, *(kind(value) for kind, value in zip(CALLS[name], arguments)))
+    return (name, *(kind(value) for kind, value in zip(CALLS[name], reordered(name, arguments))))

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .. import _abi
+from .. import _abi, branching
+from .._calls import Calls
 from ..errors import Error
-from .recorder import MODEL_FACTS
-from .steps import Call, TraceResult, TraceStep
-
-if TYPE_CHECKING:
-    from ..decoder import Decoder
-    from ..model import Model
-    from . import Trace
+from ..info import AnyModel, OpenedModel
+from ..view import DecoderView
+from .recorder import MODEL_FACTS, Recorder, start
+from .recording import Recording
+from .steps import Call, TraceResult, TraceStep, reordered
 
 
 @dataclass(frozen=True)
 class Difference:
     """The first thing that came out differently.
 
-    step      of the trace, from 1; 0 before the first; None for the result
-    what      a field of TraceStep or TraceResult, a fact of the model, or a call that is refused now
-    position  on the canvas, if it is about one
-    expected  as recorded
-    found     as it is now
+    Attributes:
+        step: Of the trace, from 1; 0 before the first; None for the result.
+        what: A field of TraceStep or TraceResult, a fact of the model, or a call that is refused now.
+        position: On the canvas, if it is about one.
+        expected: As recorded.
+        found: As it is now.
     """
 
     step: int | None
@@ -41,78 +42,97 @@ class Difference:
         return f"{where}: {self.what}{at}: recorded {_shown(self.expected)}, now {_shown(self.found)}"
 
 
-def replay(trace: Trace, model: Model) -> Difference | None:
+_Refusal = tuple[str, None, str, str]
+"""The last fields of the Difference that a refused call is."""
+
+
+def replay(trace: Recording, model: AnyModel) -> Difference | None:
+    """Does all of it again with a decoder of its own, and compares bit for bit."""
+    opened = model._opened()
     for fact in MODEL_FACTS:
-        expected, found = trace.start.model.get(fact), getattr(model.info, fact)
+        expected, found = trace.start.model.get(fact), getattr(opened.info, fact)
         if expected != found:
             return Difference(0, fact, None, expected, found)
     try:
-        if trace.start.snapshot is not None:
-            decoder = model.restore(trace.start.snapshot)
-        else:
-            decoder = model.decoder(trace.prompt, trace.policy, **trace.start.options)
+        calls = _again(trace, opened)
     except (Error, TypeError, ValueError) as problem:
         return Difference(0, "decoder", None, "made", str(problem))
-    with decoder, decoder.record() as again:
-        # Recorded from the midst of a step: then its forward is not done, but there.
-        ahead = decoder.phase in ("forwarded", "proposed")
-        for step in trace.steps:
-            difference = _follow(decoder, again, step, ahead and step.number == 1)
-            if difference is not None:
-                return difference
-        if trace.result is None:
-            return None
-        refused = _do(decoder, trace.result.before)
-        if refused is not None:
-            return Difference(None, *refused)
-        again.stop()
-        return _compare_results(trace.result, again.result)
+    try:
+        return _replay(trace, DecoderView(calls, opened))
+    finally:
+        calls.close()
 
 
-def _follow(decoder: Decoder, again: Trace, step: TraceStep, ahead: bool) -> Difference | None:
-    """One step. The one before it, if its forward is done again here, has been compared up to its forward."""
-    refused = _do(decoder, step.before)
-    if refused is None and not ahead:
-        refused = _try("forward", decoder.forward)
-    if refused is None:
-        here = decoder._recorder.step
-        difference = _compare(step, here, ("forwards", "block", "block_step", "active", "editing_blocks", "again"))
-        difference = difference or _compare_arrays(step, here, ("canvas",))
+def _again(trace: Recording, model: OpenedModel) -> Calls:
+    """A decoder as the trace's was when the recording began."""
+    if trace.start.snapshot is not None:
+        return Calls(branching.restore(model, trace.start.snapshot, None), untouched=False)
+    handle, _ = branching.create(model, trace.prompt, trace.policy, **trace.start.options)
+    return Calls(handle, untouched=True)
+
+
+def _replay(trace: Recording, view: DecoderView) -> Difference | None:
+    calls, here = view._calls, Recorder(view, Recording(start(view, {})), None)
+    # Recorded from the midst of a step: then its forward is not done, but there.
+    ahead = here.step is not None
+    for step in trace.steps:
+        difference = _follow(calls, here, step, ahead and step.number == 1)
         if difference is not None:
             return difference
-        refused = _do(decoder, step.after)
+    if trace.result is None:
+        return None
+    refused = _do(calls, trace.result.before)
+    if refused is not None:
+        return Difference(None, *refused)
+    calls.stop_recording()
+    return _compare_results(trace.result, here.recording.result)
+
+
+def _follow(calls: Calls, here: Recorder, step: TraceStep, ahead: bool) -> Difference | None:
+    """One step. The one before it, if its forward is done again here, has been compared up to its forward."""
+    refused = _do(calls, step.before)
+    if refused is None and not ahead:
+        refused = _try("forward", calls.change, _abi.lib.llada_decoder_forward)
+    if refused is None:
+        difference = _compare(step, here.step, ("forwards", "block", "block_step", "active", "editing_blocks", "again"))
+        difference = difference or _compare_arrays(step, here.step, ("canvas",))
+        if difference is not None:
+            return difference
+        refused = _do(calls, step.after)
     if refused is None:
         # After what the host did, which may have been a ban: then there were new predictions.
-        difference = _compare_arrays(step, decoder._recorder.step, ("predictions", "confidences"))
+        difference = _compare_arrays(step, here.step, ("predictions", "confidences"))
         if difference is not None or step.events is None:
             return difference
-        refused = _try("apply", decoder.apply)
+        refused = _try("apply", calls.change, _abi.lib.llada_decoder_apply)
     if refused is not None:
         return Difference(step.number, *refused)
-    return _compare_rows(step, again.steps[-1], "proposal") or _compare_rows(step, again.steps[-1], "events")
+    done = here.recording.steps[-1]
+    return _compare_rows(step, done, "proposal") or _compare_rows(step, done, "events")
 
 
-def _do(decoder: Decoder, calls: list[Call]) -> tuple | None:
-    """What the host did. A refusal as the last fields of a Difference."""
-    for name, *arguments in calls:
+def _do(calls: Calls, recorded: list[Call]) -> _Refusal | None:
+    """What the host did."""
+    for name, *arguments in recorded:
         if name == "set_proposal":
             edits = [_abi.Edit(*edit) for edit in arguments[0]]
             arguments = [(_abi.Edit * len(edits))(*edits), len(edits)]
-        refused = _try(name, decoder._call, getattr(_abi.lib, f"llada_decoder_{name}"), *arguments)
+        function = getattr(_abi.lib, f"llada_decoder_{name}")
+        refused = _try(name, calls.change, function, *reordered(name, tuple(arguments)))
         if refused is not None:
             return refused
     return None
 
 
-def _try(name: str, function: Any, *arguments: Any) -> tuple | None:
+def _try(name: str, function: Callable[..., None], *arguments: Any) -> _Refusal | None:
     try:
         function(*arguments)
-    except (Error, AttributeError) as problem:
+    except Error as problem:
         return name, None, "done", str(problem)
     return None
 
 
-def _compare(step: TraceStep, here: TraceStep, names: tuple[str, ...]) -> Difference | None:
+def _compare(step: TraceStep, here: TraceStep | None, names: tuple[str, ...]) -> Difference | None:
     for name in names:
         expected, found = getattr(step, name), getattr(here, name)
         if expected != found:
@@ -120,7 +140,7 @@ def _compare(step: TraceStep, here: TraceStep, names: tuple[str, ...]) -> Differ
     return None
 
 
-def _compare_arrays(step: TraceStep, here: TraceStep, names: tuple[str, ...]) -> Difference | None:
+def _compare_arrays(step: TraceStep, here: TraceStep | None, names: tuple[str, ...]) -> Difference | None:
     for name in names:
         difference = _first(step.number, name, getattr(step, name), getattr(here, name), step.active.start)
         if difference is not None:
@@ -128,7 +148,7 @@ def _compare_arrays(step: TraceStep, here: TraceStep, names: tuple[str, ...]) ->
     return None
 
 
-def _first(step: int | None, name: str, expected: np.ndarray, found: np.ndarray, first: int) -> Difference | None:
+def _first(step: int | None, name: str, expected: NDArray[Any], found: NDArray[Any], first: int) -> Difference | None:
     """Bit for bit: what is not a number equals itself, and 0 is not -0."""
     if len(expected) != len(found):
         return Difference(step, f"length of {name}", None, len(expected), len(found))
@@ -150,7 +170,7 @@ def _compare_rows(step: TraceStep, here: TraceStep, name: str) -> Difference | N
     return None
 
 
-def _compare_results(expected: TraceResult, found: TraceResult) -> Difference | None:
+def _compare_results(expected: TraceResult, found: TraceResult | None) -> Difference | None:
     for name in ("tokens", "canvas", "step_map"):
         difference = _first(None, name, getattr(expected, name), getattr(found, name), 0)
         if difference is not None:
@@ -161,7 +181,7 @@ def _compare_results(expected: TraceResult, found: TraceResult) -> Difference | 
     return None
 
 
-def _bits(values: np.ndarray) -> np.ndarray:
+def _bits(values: NDArray[Any]) -> NDArray[np.uint32]:
     return np.ascontiguousarray(values).view(np.uint32)
 
 

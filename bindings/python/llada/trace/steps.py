@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .._convert import Tokens
 from ..policy import Policy
 from ..records import Edit, Event
 
-Call = tuple[Union[str, int, bool, tuple], ...]
+Call = tuple[Any, ...]
 """Something the host did, by the name of llada.h without its llada_decoder_: ("set_token", position, token)."""
 
-# What changes what a decoder will do, and the kinds of its arguments. A proposal's edits are (position, token, confidence).
+# What changes what a decoder will do, and the kinds of its arguments. A proposal's edits are (position, token,
+# confidence).
 CALLS: dict[str, tuple[type, ...]] = {
     "propose": (),
     "set_proposal": (tuple,),
@@ -27,45 +30,68 @@ CALLS: dict[str, tuple[type, ...]] = {
 }
 
 
+def reordered(name: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A call's arguments as llada.h has them, given as a trace has them, and the other way round. Version 1 of the
+    format names a position before a token that is banned there, and a layer before its expert."""
+    if name in ("ban", "disable_expert"):
+        first, second, *rest = arguments
+        return (second, first, *rest)
+    return arguments
+
+
 @dataclass(frozen=True)
 class Start:
     """The first line: all that is needed to make such a decoder again, and where it stood when the recording began.
 
-    snapshot  of the decoder at that moment (`Decoder.to_bytes`); None: nothing had been done to it, it is made from the rest
+    Attributes:
+        library: The version of the library.
+        model: Facts of the model by which replay knows it, and its name.
+        prompt: np.int32 [prompt_length].
+        options: block_length, gen_length and, unless the decoder was restored, eos_early_stop, infill and use_cache.
+        policy: The decoder's.
+        snapshot: Of the decoder at that moment, as of `Decoder.to_bytes`. None: nothing had been done to it, it is made
+            from the rest.
+        forwards: Done before.
+        canvas: np.int32 [canvas_length].
+        step_map: np.int32 [canvas_length], as of `Decoder.step_map`.
     """
 
     library: str
     model: dict[str, Any]
-    prompt: np.ndarray
+    prompt: Tokens
     options: dict[str, Any]
     policy: Policy
     snapshot: bytes | None
     forwards: int
-    canvas: np.ndarray
-    step_map: np.ndarray
+    canvas: Tokens
+    step_map: NDArray[np.int32]
 
     @property
     def mask_token_id(self) -> int:
-        return self.model["mask_token_id"]
+        """The model's mask id."""
+        return int(self.model["mask_token_id"])
 
 
 @dataclass(frozen=True)
 class TraceStep:
     """One forward, and what followed it.
 
-    number          from 1, within the trace
-    forwards        of the decoder, this one included
-    block           the block at work, from 0; of several that are revisited, the last
-    block_step      steps done in it before
-    active          the positions it ran over, a range; the three arrays are as long as it
-    canvas          the tokens that stood there before
-    predictions, confidences
-                    what the model would write, and its probability: as they stood when the step was applied
-    editing_blocks  whether finished blocks are revisited (multiple block editing)
-    again           the same step's forward, done once more
-    before, after   what the host did before the forward, and between it and apply: Call. The policy's propose is among them
-    proposal        list of Edit; None: the step was not applied, for its forward was done again, or nothing followed
-    events          list of Event: what changed, the host's own writing since the last apply included
+    Attributes:
+        number: From 1, within the trace.
+        forwards: Of the decoder, this one included.
+        block: The block at work, from 0; of several that are revisited, the last.
+        block_step: Steps done in it before.
+        active: The positions it ran over. The three arrays are as long as it.
+        editing_blocks: Whether finished blocks are revisited (multi-block editing).
+        again: Whether it is the same step's forward, done once more.
+        before: What the host did before the forward.
+        canvas: The tokens that stood there before, np.int32.
+        predictions: What the model would write, np.int32, as it stood when the step was applied.
+        confidences: The probability of that, np.float32.
+        after: What the host did between the forward and apply. The policy's propose is among them.
+        proposal: What apply was to write. None: the step was not applied, for its forward was done again, or nothing
+            followed.
+        events: What changed, the host's own writing since the last apply included; None as for `proposal`.
     """
 
     number: int
@@ -76,15 +102,16 @@ class TraceStep:
     editing_blocks: bool
     again: bool
     before: list[Call]
-    canvas: np.ndarray
-    predictions: np.ndarray
-    confidences: np.ndarray
+    canvas: Tokens
+    predictions: Tokens
+    confidences: NDArray[np.float32]
     after: list[Call] = field(default_factory=list)
     proposal: list[Edit] | None = None
     events: list[Event] | None = None
 
     def written(self) -> list[Event]:
-        """What apply wrote, without what the host had written itself. A position that is locked is in the proposal alone."""
+        """What apply wrote, without what the host had written itself. A position that is locked is in the proposal
+        alone."""
         last = {event.position: event for event in self.events or ()}
         proposed = ((edit, last.get(edit.position)) for edit in self.proposal or ())
         return [event for edit, event in proposed if event is not None and event.new == edit.token]
@@ -92,18 +119,29 @@ class TraceStep:
 
 @dataclass(frozen=True)
 class TraceResult:
-    """The last line: where the decoder stood when the recording ended. `before`: what the host did after the last forward's
-    apply. `expert_usage`, [num_hidden_layers, num_experts], if the decoder was watching its routers; else None."""
+    """The last line: where the decoder stood when it had finished, or when the recording ended.
+
+    Attributes:
+        before: What the host did after the last forward's apply.
+        tokens: As of `Decoder.tokens`.
+        text: Without control tokens; None without a tokenizer.
+        forwards: Of the decoder.
+        edits: Tokens that replaced another.
+        finish_reason: "eos" or "length"; None if it had not finished.
+        canvas: np.int32 [canvas_length].
+        step_map: np.int32 [canvas_length], as of `Decoder.step_map`.
+        expert_usage: np.uint64 [num_hidden_layers, num_experts], if the decoder was watching its routers; else None.
+    """
 
     before: list[Call]
-    tokens: np.ndarray
+    tokens: Tokens
     text: str | None
     forwards: int
     edits: int
     finish_reason: str | None
-    canvas: np.ndarray
-    step_map: np.ndarray
-    expert_usage: np.ndarray | None = None
+    canvas: Tokens
+    step_map: NDArray[np.int32]
+    expert_usage: NDArray[np.uint64] | None = None
 
     @property
     def tpf(self) -> float:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ..drawing import columns as text_columns, printable
+from ..drawing import columns as text_columns
+from ..drawing import printable
 from ..records import Event
 from .film import Frame, frames, reader, shown
-
-if TYPE_CHECKING:
-    from . import Trace
+from .recording import Recording
 
 _CELL, _LINE = 8.4, 24.0  # a column, and a line, in pixels
 _INK, _PALE, _MASK, _EDIT, _HOST = "#1f2328", "#59636e", "#dfe4e9", "#d9480f", "#8f3d76"
@@ -28,7 +27,7 @@ class _Look(NamedTuple):
     line: str | None  # under it
 
 
-def svg(trace: Trace, seconds: float = 0.9, width: int = 88, hold: float = 3.0) -> str:
+def svg(trace: Recording, seconds: float = 0.9, width: int = 88, hold: float = 3.0) -> str:
     """`seconds` a forward, `width` columns, and `hold` seconds at the end before it begins again."""
     text, film = reader(trace), list(frames(trace))
     places = _answer(trace, film[-1])
@@ -62,7 +61,7 @@ def svg(trace: Trace, seconds: float = 0.9, width: int = 88, hold: float = 3.0) 
     )
 
 
-def _answer(trace: Trace, last: Frame) -> list[int]:
+def _answer(trace: Recording, last: Frame) -> list[int]:
     """Up to the end of the text, which is drawn once."""
     places = shown(trace)
     end = trace.start.model.get("eos_token_id")
@@ -70,7 +69,7 @@ def _answer(trace: Trace, last: Frame) -> list[int]:
     return list(range(places.start, min(ends, default=places.stop - 1) + 1))
 
 
-def _look(trace: Trace, frame: Frame, place: int, text: Callable[[int], str], change: Event | None) -> _Look:
+def _look(trace: Recording, frame: Frame, place: int, text: Callable[[int], str], change: Event | None) -> _Look:
     if frame.canvas[place] == trace.start.mask_token_id:
         return _Look("", _MASK, None)
     edited = change is not None and change.kind == "replace"

@@ -5,19 +5,17 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import numpy as np
 
 from .. import drawing
 from ..records import Event
 from .film import END, Frame, edit_texts, frames, reader, shown
-
-if TYPE_CHECKING:
-    from . import Trace
+from .recording import Recording
 
 
-def play(trace: Trace, delay: float = 0.4, stream: TextIO | None = None, width: int | None = None) -> None:
+def play(trace: Recording, delay: float = 0.4, stream: TextIO | None = None, width: int | None = None) -> None:
     stream = sys.stdout if stream is None else stream
     if not stream.isatty():
         for frame in frames(trace):
@@ -36,7 +34,7 @@ def play(trace: Trace, delay: float = 0.4, stream: TextIO | None = None, width: 
         drawn = len(picture)
 
 
-def plain(trace: Trace, frame: Frame, width: int) -> str:
+def plain(trace: Recording, frame: Frame, width: int) -> str:
     """The forward's number, the answer with its masks, and what was edited."""
     text, places = reader(trace), shown(trace)
     answer = drawing.Span("token", "".join(text(frame.canvas[place]) for place in places).rstrip(END))
@@ -46,7 +44,7 @@ def plain(trace: Trace, frame: Frame, width: int) -> str:
     return "\n".join(f"{frame.forwards if not index else '':>4}  {line}".rstrip() for index, line in enumerate(lines))
 
 
-def coloured(trace: Trace, frame: Frame, width: int) -> list[str]:
+def coloured(trace: Recording, frame: Frame, width: int) -> list[str]:
     text, places, changes = reader(trace), shown(trace), frame.changes
     spans = (
         [drawing.Span("prompt", "".join(text(token) for token in frame.canvas[: places.start]))] if places.start else []
@@ -58,7 +56,7 @@ def coloured(trace: Trace, frame: Frame, width: int) -> list[str]:
     return [counters, *drawing.lines(spans, width, True), *drawing.lines([edits], width, True)]
 
 
-def kind(trace: Trace, frame: Frame, place: int, change: Event | None) -> str:
+def kind(trace: Recording, frame: Frame, place: int, change: Event | None) -> str:
     """How a position is drawn: what happened to it, else how sure the model is of it."""
     if frame.canvas[place] == trace.start.mask_token_id:
         return "mask"

@@ -1,0 +1,55 @@
+"""A checkpoint, opened by the library."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from ctypes import byref, c_int32, c_void_p, sizeof
+
+from . import _abi
+from ._convert import Path, choice, file_name, integer
+from ._handle import Handle
+from .errors import InvalidArgumentError, call, missing
+from .progress import Progress, Reporting
+
+
+def folder_name(folder: bytes) -> str:
+    """The last part of a path."""
+    return os.path.basename(os.path.normpath(os.fsdecode(folder)))
+
+
+def open_model(
+    path: Path,
+    dtype: str,
+    threads: int | None,
+    mask_token_id: int | None,
+    eos_token_id: int | Sequence[int] | None,
+    blas: str,
+    use_mmap: bool,
+    expert_capacity: int,
+    progress: Progress,
+    kv_dtype: str,
+) -> Handle:
+    """See `Model.load`."""
+    folder = file_name(path)
+    options = _abi.ModelOptions()
+    call(_abi.lib.llada_model_options_init, byref(options), sizeof(options))
+    options.dtype = choice(dtype, "dtype", _abi.DTYPES)
+    options.kv_dtype = choice(kv_dtype, "kv_dtype", _abi.DTYPES)
+    options.blas = choice(blas, "blas", _abi.BLAS)
+    options.use_mmap = bool(use_mmap)
+    options.expert_capacity = integer(expert_capacity, "expert_capacity", low=0)
+    if threads is not None:
+        options.threads = integer(threads, "threads", low=1)
+    if mask_token_id is not None:
+        options.mask_token_id = integer(mask_token_id, "mask_token_id", low=0)
+    if eos_token_id is not None:
+        several = eos_token_id if isinstance(eos_token_id, Iterable) else [eos_token_id]
+        ends = [integer(each, "eos_token_id", low=0) for each in several]
+        if not ends:
+            raise InvalidArgumentError("eos_token_id is empty; it must be an id, or several")
+        options.eos_token_ids, options.eos_token_id_count = (c_int32 * len(ends))(*ends), len(ends)
+    pointer = c_void_p()
+    with missing(folder), Reporting(progress, f"loading {folder_name(folder)}") as options.progress:
+        call(_abi.lib.llada_model_open, folder, byref(options), byref(pointer))
+    return Handle(pointer, _abi.lib.llada_model_free)

@@ -1,0 +1,33 @@
+"""A decoder in one line, and its canvas as stretches to be drawn."""
+
+from __future__ import annotations
+
+import contextlib
+
+from . import drawing
+from .errors import StateError
+from .records import State
+from .text import detokenize
+from .view import DecoderView
+
+
+def line(decoder: DecoderView) -> str:
+    """What `repr` says of a Decoder."""
+    length, size = len(decoder.canvas), decoder.block_length
+    masked = int((decoder.states == State.MASKED).sum())
+    return (
+        f"<llada.Decoder {decoder.finish_reason or decoder.phase}: block {decoder.active.stop // size} of "
+        f"{length // size}, step {decoder.block_step}, {masked} masked of {length}, "
+        f"forwards={decoder.forwards}, edits={decoder.edits}>"
+    )
+
+
+def spans(decoder: DecoderView, sure: bool) -> list[drawing.Span]:
+    """The canvas. `sure`: how sure the last forward was of the tokens that it agreed with, as well."""
+    model = decoder._model
+    kinds = drawing.kinds(decoder.states, {event.position: event.kind for event in decoder.events})
+    if sure and decoder.forwards:
+        with contextlib.suppress(StateError):  # a forward was cut short
+            drawing.add_confidences(kinds, decoder.canvas, decoder.predictions, decoder.confidences)
+    decode = (lambda ids: detokenize(model.handle, ids, False, False)) if model.info.has_tokenizer else None
+    return drawing.spans(decoder.canvas, kinds, decode)
