@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ import llada  # noqa: E402
 CHECKPOINTS = ("gqa_group", "mha_nogroup", "mini_like")
 
 
-@lru_cache(maxsize=None)
+@cache
 def runs(name: str) -> list:
     return json.loads((CONFORMANCE / name / "decode.json").read_text())
 
@@ -106,8 +106,8 @@ def decoder(run: dict, **options) -> llada.Decoder:
     )
 
 
-# In this run the router of the first MoE layer meets two groups of experts 1.9e-7 apart at position 41 (in f64), about one
-# unit in the last place of f32. The reference's rounding fell on the other side of it than ours, PyTorch's on other
+# In this run the router of the first MoE layer meets two groups of experts 1.9e-7 apart at position 41 (in f64), about
+# one unit in the last place of f32. The reference's rounding fell on the other side of it than ours, PyTorch's on other
 # machines, and f64. With that one choice turned around, the step that differs is the reference's.
 NEAR_TIES = {"hf21-gqa_group/B32/tail/nt3"}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import CHECKPOINTS, CONFORMANCE, cases, decoder, model, safetensors
 
 import llada
+from conftest import CHECKPOINTS, CONFORMANCE, cases, decoder, model, safetensors
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)

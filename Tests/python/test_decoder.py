@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import cases, decoder, model
 
 import llada
-from llada import Policy, State
+from conftest import cases, decoder, model
+from llada import STOP, Policy, State
 
 PROMPT = [1, 2, 3, 4, 5]
 
 
 def start(name="gqa_group", prompt=PROMPT, block_length=8, gen_length=24, **options):
-    return model(name).decoder(prompt, block_length=block_length, gen_length=gen_length, **options)
+    options = {"block_length": block_length, "gen_length": gen_length, "eos_early_stop": False, **options}
+    return model(name).decoder(prompt, **options)
 
 
 # -- The three ways to run are one
@@ -127,7 +128,7 @@ def test_arrays_are_snapshots():
 def test_what_a_forward_shows():
     with start("mini_like") as dec:
         mask = model("mini_like").mask_token_id
-        assert dec.active == range(0, 8) and dec.masked.tolist() == [5, 6, 7] and dec.drafts.tolist() == []
+        assert dec.active == range(8) and dec.masked.tolist() == [5, 6, 7] and dec.drafts.tolist() == []
         assert dec.states.tolist() == [State.PROMPT] * 5 + [State.MASKED] * 27
         dec.forward()
         assert dec.forwards == 1
@@ -161,19 +162,19 @@ def test_the_decoder_sees_what_logits_shows():
 
 
 def test_revisiting_looks_both_ways():
-    """Multiple block editing runs its window as one block: the older one sees the newer."""
+    """Multi-block editing runs its window as one block: the older one sees the newer."""
     with start("mini_like", policy=Policy.quality(mbe_window=2), gen_length=27) as dec:
         windows = []
         while not dec.finished:
             dec.forward()
             if dec.editing_blocks:
                 windows.append(dec.active)
-                if dec.active == range(0, 16):
+                if dec.active == range(16):
                     whole = model("mini_like").logits(dec.canvas[:16], block_length=16)
                     assert all(np.array_equal(dec.logits(p), whole[p]) for p in dec.active)
             dec.propose()
             dec.apply()
-        assert windows == [range(0, 8), range(0, 16), range(8, 24), range(16, 32)]
+        assert windows == [range(8), range(16), range(8, 24), range(16, 32)]
 
 
 # -- Interfering
@@ -313,13 +314,16 @@ def test_infill():
 
 @pytest.mark.parametrize("seed", range(24))
 def test_interference_and_the_cache(seed):
-    """Whatever a host writes, masks and bans: with the cache or without, on one thread or three, the bits are the same."""
+    """Whatever a host writes, masks and bans: with the cache or without, on one thread or three, the bits are the
+    same."""
     random = np.random.default_rng(seed)
     name = ["gqa_group", "mini_like"][seed % 2]
     chosen = [Policy.speedy(mbe_window=2), Policy.quality(), Policy.low_confidence()][seed % 3]
     prompt = random.integers(0, 90, random.integers(0, 20))
     twins = [
-        model(name, threads=threads).decoder(prompt, chosen, 8, 24, use_cache=cached)
+        model(name, threads=threads).decoder(
+            prompt, chosen, block_length=8, gen_length=24, eos_early_stop=False, use_cache=cached
+        )
         for threads, cached in ((1, True), (1, False), (3, True))
     ]
     one = twins[0]
@@ -330,9 +334,12 @@ def test_interference_and_the_cache(seed):
             answers = set()
             for dec in twins:
                 try:
-                    {"set": dec.set, "mask": lambda p, t: dec.mask(p), "ban": lambda p, t: dec.ban(t, p)}[what](
-                        position, token
-                    )
+                    if what == "set":
+                        dec.set(position, token)
+                    elif what == "mask":
+                        dec.mask(position)
+                    else:
+                        dec.ban(token, position)
                     answers.add("done")
                 except llada.InvalidArgumentError as refusal:
                     answers.add(str(refusal))
@@ -389,7 +396,8 @@ def test_left_to_right():
 
 
 def test_generate_with_a_rule():
-    result = model("gqa_group").generate(PROMPT, Policy.low_confidence(), 8, 11, False, rule=lambda dec: dec.masked[:1])
+    options = {"block_length": 8, "gen_length": 11, "eos_early_stop": False, "rule": lambda dec: dec.masked[:1]}
+    result = model("gqa_group").generate(PROMPT, Policy.low_confidence(), **options)
     assert result.forwards == 11 and result.tpf == 1.0
 
 
@@ -417,11 +425,11 @@ def test_callbacks_see_every_step():
 
 def test_a_callback_may_stop_and_go_on():
     with start() as dec:
-        dec.run(lambda dec: dec.forwards == 2)
+        dec.run(lambda dec: STOP if dec.forwards == 2 else None)
         assert dec.forwards == 2 and not dec.finished and dec.finish_reason is None
         dec.run()
         assert dec.tokens.tolist() == start().run().tokens.tolist()
-    early = model("gqa_group").generate(PROMPT, block_length=8, gen_length=24, callback=lambda dec: True)
+    early = model("gqa_group").generate(PROMPT, block_length=8, gen_length=24, callback=lambda dec: STOP)
     assert early.forwards == 1 and early.finish_reason is None
 
 
@@ -480,13 +488,11 @@ def test_output_before_the_end_is_what_is_settled():
 
 def test_seeds():
     chosen = Policy.speedy(temperature=1.5)
-    ask = lambda seed: (
-        model("gqa_group")
-        .generate(  # noqa: E731
-            PROMPT, chosen.replace(seed=seed), block_length=8, gen_length=40, eos_early_stop=False
-        )
-        .tokens.tolist()
-    )
+    options = {"block_length": 8, "gen_length": 40, "eos_early_stop": False}
+
+    def ask(seed):
+        return model("gqa_group").generate(PROMPT, chosen.replace(seed=seed), **options).tokens.tolist()
+
     assert ask(1) == ask(1)
     assert len({tuple(ask(seed)) for seed in range(5)}) > 1
 

@@ -10,9 +10,9 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import CONFORMANCE, load, model
 
 import llada
+from conftest import CONFORMANCE, load, model
 from llada import Policy
 
 PROMPT = [1, 2, 3]
@@ -105,7 +105,7 @@ def test_progress():
     load("gqa_group", progress=fractions.append).close()
     assert fractions == sorted(fractions) and fractions[-1] == 1.0 and all(0 <= f <= 1 for f in fractions)
     with pytest.raises(llada.Stopped):
-        load("gqa_group", progress=lambda fraction: True)
+        load("gqa_group", progress=lambda fraction: llada.STOP)
     with pytest.raises(ZeroDivisionError):
         load("gqa_group", progress=lambda fraction: 1 / 0)
     with pytest.raises(KeyboardInterrupt):
@@ -190,7 +190,7 @@ def test_no_tokenizer(gqa):
         with pytest.raises(llada.TokenizerError, match="tokenizer"):
             gqa.generate(prompt)
     with gqa.decoder(PROMPT) as dec, pytest.raises(llada.TokenizerError):
-        dec.text
+        _ = dec.text
 
 
 @pytest.mark.parametrize(
@@ -398,7 +398,7 @@ def test_a_closed_decoder(gqa):
         "hidden": (1,),
     }
     for name in names:
-        if name in ("close", "closed", "cancel", "policy", "rule", "locked", "mask_token_id"):
+        if name in ("close", "closed", "cancel", "rule", "mask_token_id"):
             continue
         with pytest.raises(llada.ClosedError, match="closed"):
             value = getattr(dec, name)
@@ -427,7 +427,7 @@ def test_garbage_is_collected():
         some = load("gqa_group")
         dec = some.decoder(PROMPT, block_length=8, gen_length=16)
         dec.step()
-        watched = weakref.ref(some._handle), weakref.ref(dec._handle)
+        watched = weakref.ref(some._handle), weakref.ref(dec._calls._handle)
         del some, dec
         # At once, without waiting for the cycle collector: there are gigabytes behind these.
         assert [handle() for handle in watched] == [None, None]

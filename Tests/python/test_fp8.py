@@ -1,4 +1,5 @@
-"""Checkpoints of float8 blocks, as the 2.1 release has them: held against the same numbers, decoded here and stored in f32."""
+"""Checkpoints of float8 blocks, as the 2.1 release has them: held against the same numbers, decoded here and stored in
+f32."""
 
 from __future__ import annotations
 
@@ -6,9 +7,9 @@ import json
 
 import numpy as np
 import pytest
-from conftest import CONFORMANCE, runs, safetensors, write_checkpoint
 
 import llada
+from conftest import CONFORMANCE, runs, safetensors, write_checkpoint
 
 BLOCK = (24, 20)  # divides no matrix of the model evenly
 NAME = "gqa_group"

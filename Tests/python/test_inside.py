@@ -6,15 +6,16 @@ import json
 
 import numpy as np
 import pytest
-from conftest import CHECKPOINTS, CONFORMANCE, model, safetensors
 
 import llada
+from conftest import CHECKPOINTS, CONFORMANCE, model, safetensors
 
 
 def over(name: str, ids: np.ndarray, block: int, length: int) -> llada.Decoder:
     """A decoder whose active block is block `block` of `ids`."""
     before = ids[: max(block * length, 1)]  # a prompt has a token at least
-    dec = model(name).decoder(before, block_length=length, gen_length=(block + 1) * length - len(before))
+    gen_length = (block + 1) * length - len(before)
+    dec = model(name).decoder(before, block_length=length, gen_length=gen_length, eos_early_stop=False)
     for position in range(len(before), (block + 1) * length):
         if ids[position] != dec.mask_token_id:  # what is not set is masked
             dec.set(position, ids[position])
@@ -35,7 +36,7 @@ def test_routers_choose_as_the_reference(name):
             with over(name, ids, block, length) as dec:
                 dec.watch(routing=True)
                 dec.forward()
-                assert dec.window.tokens.tolist() == ids[rows].tolist()
+                assert dec.rows.tokens.tolist() == ids[rows].tolist()
                 for layer in range(info.first_k_dense_replace, info.num_hidden_layers):
                     experts, weights = dec.routing(layer)
                     assert experts.shape == weights.shape == (length, info.num_experts_per_tok)
@@ -53,7 +54,7 @@ def test_routers_choose_as_the_reference(name):
 def test_norm_and_head_make_logits_of_the_last_layer(name):
     weights = safetensors(CONFORMANCE / name / "model.safetensors")
     epsilon = json.loads((CONFORMANCE / name / "config.json").read_text())["rms_norm_eps"]
-    with model(name).decoder([1, 2, 3, 4, 5], block_length=8, gen_length=19) as dec:
+    with model(name).decoder([1, 2, 3, 4, 5], block_length=8, gen_length=19, eos_early_stop=False) as dec:
         dec.watch(hidden=True)
         while not dec.finished:
             dec.forward()
@@ -61,7 +62,7 @@ def test_norm_and_head_make_logits_of_the_last_layer(name):
             assert hidden.dtype == np.float32
             normed = hidden / np.sqrt((hidden.astype(float) ** 2).mean(-1, keepdims=True) + epsilon)
             logits = normed * weights["model.norm.weight"] @ weights["lm_head.weight"].T.astype(float)
-            assert np.abs(logits - dec.window_logits()).max() < 1e-3
+            assert np.abs(logits - dec.row_logits()).max() < 1e-3
             dec.propose()
             dec.apply()
 
@@ -79,7 +80,7 @@ def test_each_layer_gives_something_else(gqa):
 def test_usage_counts_the_choices(name):
     info = model(name).info
     expected = np.zeros((info.num_hidden_layers, info.num_experts), np.uint64)
-    with model(name).decoder([1, 2, 3, 4, 5], block_length=8, gen_length=19) as dec:
+    with model(name).decoder([1, 2, 3, 4, 5], block_length=8, gen_length=19, eos_early_stop=False) as dec:
         dec.watch(routing=True)
         while not dec.finished:
             dec.forward()
@@ -102,23 +103,23 @@ def test_an_expert_that_is_off_is_not_chosen(gqa):
     with gqa.decoder(range(1, 13), block_length=8, gen_length=20) as dec:
         dec.watch(routing=True)
         dec.forward()
-        plain = dec.window_logits()
+        plain = dec.row_logits()
         expert = int(dec.routing(layer).experts[0, 0])
-        dec.disable_expert(layer, expert)
+        dec.disable_expert(expert, layer)
         dec.forward()
-        assert expert not in dec.routing(layer).experts and np.abs(dec.window_logits() - plain).max() > 1e-3
+        assert expert not in dec.routing(layer).experts and np.abs(dec.row_logits() - plain).max() > 1e-3
         with dec.fork() as fork:  # which has it off as well
             fork.watch(routing=True)
             fork.run()
             assert fork.expert_usage[layer, expert] == 0 and fork.expert_usage[layer].sum() > 0
-        dec.disable_expert(layer, expert, disabled=False)
+        dec.disable_expert(expert, layer, disabled=False)
         dec.forward()
-        assert np.array_equal(dec.window_logits(), plain)
+        assert np.array_equal(dec.row_logits(), plain)
 
 
 def test_watching_changes_nothing(gqa):
     plain = gqa.generate([1, 2, 3, 4, 5], block_length=8, gen_length=32)
-    with gqa.decoder([1, 2, 3, 4, 5], block_length=8, gen_length=32, eos_early_stop=True) as dec:
+    with gqa.decoder([1, 2, 3, 4, 5], block_length=8, gen_length=32) as dec:
         dec.watch(routing=True, hidden=True)
         result = dec.run().result
     assert (result.tokens.tolist(), result.forwards) == (plain.tokens.tolist(), plain.forwards)
@@ -140,23 +141,22 @@ def test_refusals(gqa):
             with pytest.raises(llada.InvalidArgumentError, match="layer"):
                 dec.routing(wrong)
             with pytest.raises(llada.InvalidArgumentError, match="layer"):
-                dec.disable_expert(wrong, 0)
+                dec.disable_expert(0, wrong)
         for wrong in (-1, info.num_hidden_layers):
             with pytest.raises(llada.InvalidArgumentError, match="layer"):
                 dec.hidden(wrong)
         with pytest.raises(llada.InvalidArgumentError, match="expert"):
-            dec.disable_expert(layer, info.num_experts)
+            dec.disable_expert(info.num_experts, layer)
         with pytest.raises(TypeError, match="layer"):
             dec.routing("1")
         with pytest.raises(llada.InvalidArgumentError):
             for expert in range(info.num_experts):
-                dec.disable_expert(layer, expert)
+                dec.disable_expert(expert, layer)
         dec.watch()
         dec.forward()
         with pytest.raises(llada.StateError):
             dec.hidden(0)
     with pytest.raises(llada.ClosedError):
         dec.routing(layer)
-    with gqa.prefix_cache(1 << 20) as cache, gqa.decoder([1], prefix_cache=cache, gen_length=8) as dec:
-        with pytest.raises(llada.StateError, match="cache"):
-            dec.disable_expert(layer, 0)
+    with gqa.prefix_cache(1 << 20) as cache, pytest.raises(llada.StateError, match="cache"):
+        gqa.decoder([1], prefix_cache=cache, gen_length=8).disable_expert(0, layer)

@@ -11,9 +11,9 @@ import weakref
 
 import numpy as np
 import pytest
-from conftest import CHECKPOINTS, ROOT, decoder, load, model, runs
 
 import llada
+from conftest import CHECKPOINTS, ROOT, decoder, load, model, runs
 from llada.progress import Tally
 
 PROMPTS = [[(7 * i + n) % 100 for i in range(3 + 5 * n)] for n in range(10)]
@@ -113,7 +113,7 @@ def test_a_busy_one(gqa):
 
 
 def test_cancelling_one(gqa, alone):
-    decoders = [gqa.decoder(prompt, **OPTIONS, eos_early_stop=True) for prompt in PROMPTS]
+    decoders = [gqa.decoder(prompt, **OPTIONS) for prompt in PROMPTS]
     decoders[3].cancel()
     with pytest.raises(llada.Cancelled):
         llada.step_many(decoders)
@@ -125,7 +125,7 @@ def test_cancelling_one(gqa, alone):
 def test_two_threads_with_batches_of_their_own(alone):
     """Also with one decoder in both: one of the two is refused, and all are as they should be."""
     shared = model("gqa_group")
-    decoders = [shared.decoder(prompt, **OPTIONS, eos_early_stop=True) for prompt in PROMPTS]
+    decoders = [shared.decoder(prompt, **OPTIONS) for prompt in PROMPTS]
 
     def work(mine):
         while working := [dec for dec in mine if not safely(lambda dec=dec: dec.finished)]:
@@ -162,7 +162,7 @@ def test_with_everything(gqa):
     options = {"block_length": 8, "gen_length": 32, "rule": lambda dec: dec.masked[:3] if dec.forwards % 2 else None}
 
     def until_third(dec):
-        return dec.forwards == 3 and dec.prompt_length % 2 == 0
+        return llada.STOP if dec.forwards == 3 and dec.prompt_length % 2 == 0 else None
 
     plain = [gqa.generate(p, policy, **options, callback=until_third) for p, policy in zip(PROMPTS, policies)]
     with gqa.prefix_cache(1 << 24) as cache:

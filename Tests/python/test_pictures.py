@@ -14,15 +14,18 @@ from html.parser import HTMLParser
 import matplotlib
 import numpy as np
 import pytest
-from conftest import ROOT, model
-
-import llada
-from llada import Policy, Trace
-from llada.trace import film
 from matplotlib.figure import Figure
 
+import llada
+from conftest import ROOT, model
+from llada import Policy, Trace
+from llada.trace import film
+
 TINY = ROOT / "examples" / "models" / "tiny-2.1"
-QUESTION = "Hana has 3 cards. She buys 3 bags of 2 cards. She loses 5. Hana finds 6 more. How many cards does Hana have in the end?"
+QUESTION = (
+    "Hana has 3 cards. She buys 3 bags of 2 cards. She loses 5. Hana finds 6 more. "
+    "How many cards does Hana have in the end?"
+)
 NASTY = "</script><script>alert(1)</script><!--\u2028\x1b[2J\x00&\"'>@DATA@ ]]>"
 
 
@@ -35,7 +38,7 @@ def tiny():
 @pytest.fixture(scope="module")
 def trace(tiny):
     """With edits, an override, experts watched."""
-    with tiny.decoder(QUESTION, Policy.speedy(), gen_length=64, eos_early_stop=True) as dec:
+    with tiny.decoder(QUESTION, Policy.speedy(), gen_length=64) as dec:
         dec.watch(routing=True)
         with dec.record() as trace:
             dec.step()
@@ -49,7 +52,7 @@ def nasty(trace: Trace) -> Trace:
     """The same, where every token's text tries to break out."""
     worse = Trace(replace(trace.start, model={**trace.start.model, "name": NASTY}))
     worse.steps, worse.result = trace.steps, trace.result
-    worse.texts = {token: NASTY for token in trace.texts}
+    worse.texts = dict.fromkeys(trace.texts, NASTY)
     return worse
 
 
@@ -86,7 +89,7 @@ def page(trace, tmp_path):
 
 
 def test_frames_tell_what_the_decoder_told(tiny):
-    with tiny.decoder(QUESTION, Policy.speedy(), gen_length=64, eos_early_stop=True) as dec, dec.record() as trace:
+    with tiny.decoder(QUESTION, Policy.speedy(), gen_length=64) as dec, dec.record() as trace:
         seen = [(dec.canvas, dec.step_map, 0)]
         for _ in dec:
             seen.append((dec.canvas, dec.step_map, dec.edits))
@@ -334,39 +337,3 @@ def test_the_gallery_is_of_this_library(tiny, tmp_path):
     assert (tmp_path / "run.svg").read_text() == (gallery / "run.svg").read_text()
     for picture in gallery.iterdir():
         assert picture.stat().st_size < 200_000
-
-
-def test_the_tutorial(tmp_path):
-    """With fewer questions: as a script, cell after cell."""
-    source = (ROOT / "examples" / "python" / "tutorial.py").read_text()
-    assert source.count("PER_FAMILY = 50\n") == 1 and source.count("# %% [markdown]\n") == 8
-    folder = tmp_path / "examples" / "python"
-    folder.mkdir(parents=True)
-    (folder / "tutorial.py").write_text(
-        source.replace("PER_FAMILY = 50\n", "PER_FAMILY = 1\n").replace("delay=0.2", "delay=0")
-    )
-    for name in (
-        "bindings",
-        "examples/models",
-        "examples/training",
-        "examples/evaluation",
-    ):
-        (tmp_path / name).symlink_to(ROOT / name)
-    done = subprocess.run(
-        [sys.executable, folder / "tutorial.py", tmp_path / "out"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0 and done.stderr == "", done.stderr
-    assert "replayed: the same, bit for bit" in done.stdout
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "draft.html",
-        "draft.png",
-        "together.html",
-        "together.jsonl",
-        "tutorial.png",
-    }
-    rows = re.findall(r"^  (S@|together )([\d.]+) +([\d.]+) ± [\d.]+ % +([\d.]+) a forward", done.stdout, re.M)
-    assert len(rows) == 8 and all(0 <= float(share) <= 100 and float(tpf) > 1 for _, _, share, tpf in rows)

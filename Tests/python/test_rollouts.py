@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import model
 
 import llada
+from conftest import model
 
 PROMPT = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5]
 FILLING = llada.Policy.low_confidence(threshold=0.9, steps=4, temperature=1.0)
@@ -19,7 +19,7 @@ def test_each_is_what_generate_gives(gqa, policy):
     found = gqa.rollouts(PROMPT, policy=policy, seeds=seeds, block_length=8, gen_length=24)
     assert len(found) == 3 and len({tuple(row) for row in found.tokens.tolist()}) == 3
     for index, seed in enumerate(seeds):
-        alone = gqa.generate(PROMPT, policy.replace(seed=seed), 8, 24)
+        alone = gqa.generate(PROMPT, policy.replace(seed=seed), block_length=8, gen_length=24)
         assert np.array_equal(found.generations[index].tokens, alone.tokens)
         end = len(PROMPT) + len(alone.tokens)
         assert found.lengths[index] == end
@@ -35,7 +35,7 @@ def test_step_maps_and_probabilities_are_those_of_the_last_writing(gqa, policy):
     found = gqa.rollouts(PROMPT, 3, policy, block_length=8, gen_length=24)
     for index in range(3):
         steps, log_probs = np.zeros_like(found.step_maps[index]), np.full(found.tokens.shape[1], np.nan, np.float32)
-        with gqa.decoder(PROMPT, policy.replace(seed=index), 8, 24, eos_early_stop=True) as dec:
+        with gqa.decoder(PROMPT, policy.replace(seed=index), block_length=8, gen_length=24) as dec:
             for step in dec:
                 for event in step.events:
                     steps[event.position] = dec.forwards
@@ -49,8 +49,8 @@ def test_step_maps_and_probabilities_are_those_of_the_last_writing(gqa, policy):
 
 
 def test_probabilities_are_the_model_s_where_nothing_is_edited(gqa):
-    """At temperature 1 a token is drawn from the model's distribution: at the step that wrote it, the model gives it the
-    probability that the rollout has."""
+    """At temperature 1 a token is drawn from the model's distribution: at the step that wrote it, the model gives it
+    the probability that the rollout has."""
     found = gqa.rollouts(PROMPT, 3, FILLING, block_length=8, gen_length=24)
     last = int(found.block_steps.max())
     assert last > 1
@@ -65,7 +65,7 @@ def test_probabilities_are_the_model_s_where_nothing_is_edited(gqa):
 
 def test_states_at_a_step_are_those_the_decoder_had(gqa):
     found = gqa.rollouts(PROMPT, 1, FILLING, block_length=8, gen_length=24)
-    with gqa.decoder(PROMPT, FILLING.replace(seed=0), 8, 24, eos_early_stop=True) as dec:
+    with gqa.decoder(PROMPT, FILLING.replace(seed=0), block_length=8, gen_length=24) as dec:
         block, count = None, 0
         while not dec.finished:
             active = slice(dec.active.start, dec.active.stop)

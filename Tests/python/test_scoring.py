@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from conftest import CHECKPOINTS, CONFORMANCE, ROOT, load, model, runs, safetensors, write_checkpoint
 
 import llada
+from conftest import CHECKPOINTS, CONFORMANCE, ROOT, load, model, runs, safetensors, write_checkpoint
 from llada.likelihood import draw_noise
 
 FIXTURES = ROOT / "Tests" / "Fixtures" / "scoring"
@@ -92,10 +92,11 @@ def test_many_sequences_at_once_are_each_its_own(gqa):
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_scores_are_what_a_decoder_sees(name):
-    """Each state of a decoder's active block is a noisy version of the final canvas: same predictions, and confidences to
-    the bit."""
+    """Each state of a decoder's active block is a noisy version of the final canvas: same predictions, and confidences
+    to the bit."""
     engine, block = model(name), 8
-    with engine.decoder([1, 2, 3, 4, 5], llada.Policy.low_confidence(threshold=0.9, steps=4), block, 24) as dec:
+    policy, lengths = llada.Policy.low_confidence(threshold=0.9, steps=4), {"block_length": block, "gen_length": 24}
+    with engine.decoder([1, 2, 3, 4, 5], policy, **lengths, eos_early_stop=False) as dec:
         states, seen = [], []
         while not dec.finished:
             dec.forward()
@@ -143,7 +144,7 @@ def test_progress_sees_the_end_and_may_stop(gqa):
     llada.score_many(gqa, [sequence], 8, progress=seen.append)
     assert len(seen) > 2 and seen[-1] == 1 and seen == sorted(seen)
     with pytest.raises(llada.Stopped):
-        llada.score_many(gqa, [sequence], 8, progress=lambda fraction: True)
+        llada.score_many(gqa, [sequence], 8, progress=lambda fraction: llada.STOP)
     with pytest.raises(KeyError):
         llada.score_many(gqa, [sequence], 8, progress=lambda fraction: {}[0])
 

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import CHECKPOINTS, decoder, load, model, runs
 
 import llada
+from conftest import CHECKPOINTS, decoder, load, model, runs
 
 BLOCK = 8
 LONG = [(7 * i + i // 5) % 100 for i in range(61)]
@@ -27,7 +27,13 @@ def rest(dec: llada.Decoder) -> list:
 
 
 def options(**changes) -> dict:
-    return {"policy": llada.Policy.speedy(), "block_length": BLOCK, "gen_length": 24, **changes}
+    return {
+        "policy": llada.Policy.speedy(),
+        "block_length": BLOCK,
+        "gen_length": 24,
+        "eos_early_stop": False,
+        **changes,
+    }
 
 
 # -- Prefix cache

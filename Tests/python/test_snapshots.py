@@ -8,15 +8,21 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import CONFORMANCE, ROOT, load, model
 
 import llada
+from conftest import CONFORMANCE, ROOT, load, model
 
 PROMPT = [(7 * i + i // 5) % 100 for i in range(45)]
 
 
 def options(**changes) -> dict:
-    return {"policy": llada.Policy.speedy(temperature=0.9, seed=11), "block_length": 8, "gen_length": 24, **changes}
+    return {
+        "policy": llada.Policy.speedy(temperature=0.9, seed=11),
+        "block_length": 8,
+        "gen_length": 24,
+        "eos_early_stop": False,
+        **changes,
+    }
 
 
 def rest(dec: llada.Decoder) -> list:
@@ -89,7 +95,8 @@ def test_a_cache_in_another_process(gqa, tmp_path):
         "model = llada.Model.load(sys.argv[1], mask_token_id=127, eos_token_id=126)\n"
         "cache = model.prefix_cache(1 << 24)\n"
         "count = cache.load(sys.argv[2])\n"
-        f"dec = model.decoder({PROMPT}, llada.Policy.speedy(temperature=0.9, seed=11), 8, 24, prefix_cache=cache)\n"
+        "options = {'block_length': 8, 'gen_length': 24, 'eos_early_stop': False, 'prefix_cache': cache}\n"
+        f"dec = model.decoder({PROMPT}, llada.Policy.speedy(temperature=0.9, seed=11), **options)\n"
         "dec.run()\n"
         "print(count, cache.info.blocks, cache.info.pinned_blocks, dec.reused_positions, dec.canvas.tolist())\n"
     )

@@ -7,9 +7,9 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import CONFORMANCE, ROOT, safetensors
 
 import llada
+from conftest import CONFORMANCE, ROOT, safetensors
 
 FIXTURES = ROOT / "Tests" / "Fixtures" / "text"
 NAMES = sorted(path.stem for path in FIXTURES.glob("*.json"))

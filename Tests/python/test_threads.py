@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import ROOT, load, model
 
 import llada
+from conftest import ROOT, load, model
 
 PROMPT = list(range(1, 12))
 
@@ -32,8 +32,10 @@ def test_many_threads_on_one_model():
 
 def test_two_threads_on_one_decoder():
     """Refused with BusyError or done, never both at once, never a crash; the canvas is the same in the end."""
-    expected = model("mini_like").decoder(PROMPT, block_length=8, gen_length=64).run().tokens.tolist()
-    dec = model("mini_like").decoder(PROMPT, block_length=8, gen_length=64)
+    expected = (
+        model("mini_like").decoder(PROMPT, block_length=8, gen_length=64, eos_early_stop=False).run().tokens.tolist()
+    )
+    dec = model("mini_like").decoder(PROMPT, block_length=8, gen_length=64, eos_early_stop=False)
     refusals = []
 
     def work():
@@ -42,7 +44,7 @@ def test_two_threads_on_one_decoder():
                 if dec.finished:
                     return
                 dec.step()
-                dec.canvas, dec.confidences, dec.states
+                _ = dec.canvas, dec.confidences, dec.states
             except llada.BusyError:
                 refusals.append(1)
                 time.sleep(0.0002)
@@ -60,10 +62,10 @@ def test_two_threads_on_one_decoder():
 def test_closing_while_at_work():
     for pause in (0.0, 0.001, 0.003, 0.01):
         short = load("mini_like")
-        dec = short.decoder(PROMPT, block_length=32, gen_length=512)
+        dec = short.decoder(PROMPT, block_length=32, gen_length=512, eos_early_stop=False)
         ended = []
 
-        def work():
+        def work(dec=dec, ended=ended):
             try:
                 dec.run()
             except (llada.Cancelled, llada.ClosedError) as end:
@@ -89,16 +91,17 @@ def test_closing_a_model_under_logits():
 
 
 def test_cancel():
-    dec = model("mini_like").decoder(PROMPT, block_length=8, gen_length=64)
+    dec = model("mini_like").decoder(PROMPT, block_length=8, gen_length=64, eos_early_stop=False)
     dec.cancel()
     with pytest.raises(llada.Cancelled):
         dec.step()
     dec.run()  # usable as before
     assert (
-        dec.tokens.tolist() == model("mini_like").decoder(PROMPT, block_length=8, gen_length=64).run().tokens.tolist()
+        dec.tokens.tolist()
+        == model("mini_like").decoder(PROMPT, block_length=8, gen_length=64, eos_early_stop=False).run().tokens.tolist()
     )
 
-    dec = model("mini_like").decoder(PROMPT, block_length=32, gen_length=2048)
+    dec = model("mini_like").decoder(PROMPT, block_length=32, gen_length=2048, eos_early_stop=False)
     timer = threading.Timer(0.02, dec.cancel)
     timer.start()
     with pytest.raises(llada.Cancelled):
@@ -114,7 +117,8 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 sys.path[:0] = [{str(ROOT / "bindings" / "python")!r}, {str(ROOT / "Tests" / "python")!r}]
 from conftest import load
-with load("mini_like") as model, model.decoder([1, 2, 3], block_length=32, gen_length=4000) as dec:
+options = {{"block_length": 32, "gen_length": 4000, "eos_early_stop": False}}
+with load("mini_like") as model, model.decoder([1, 2, 3], **options) as dec:
     try:
         dec.run(lambda dec: print("step", flush=True))
     except KeyboardInterrupt:
@@ -129,6 +133,31 @@ with load("mini_like") as model, model.decoder([1, 2, 3], block_length=32, gen_l
     assert child.returncode == 0 and rest.endswith("interrupted\n")
 
 
+@pytest.mark.parametrize("work", ["dec.run()", "llada.score_many(model, [sequence] * 400, 8)"])
+def test_ctrl_c_within_one_call_of_the_library(work):
+    """Python only gets a word in when the library calls it back, and must not lose the interrupt there."""
+    program = f"""
+import os, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+sys.path[:0] = [{str(ROOT / "bindings" / "python")!r}, {str(ROOT / "Tests" / "python")!r}]
+from conftest import load
+import llada
+options = {{"block_length": 32, "gen_length": 4000, "eos_early_stop": False}}
+with load("mini_like") as model, model.decoder([1, 2, 3], **options) as dec:
+    sequence = llada.Noised(range(1, 401), [[model.mask_token_id] * 400] * 20)
+    threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+    began = time.monotonic()
+    try:
+        {work}
+    except KeyboardInterrupt:
+        assert time.monotonic() - began < 5 and not dec.finished
+        dec.step()
+        print("interrupted", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+
+
 def test_leaving_with_a_thread_at_work():
     """The interpreter ends while a daemon thread is in the library: no crash on the way out."""
     program = f"""
@@ -136,7 +165,7 @@ import sys, threading
 sys.path[:0] = [{str(ROOT / "bindings" / "python")!r}, {str(ROOT / "Tests" / "python")!r}]
 from conftest import load
 model = load("mini_like", threads=2)
-dec = model.decoder([1, 2, 3], block_length=32, gen_length=4000)
+dec = model.decoder([1, 2, 3], block_length=32, gen_length=4000, eos_early_stop=False)
 threading.Thread(target=dec.run, daemon=True).start()
 import time; time.sleep(0.1)
 """

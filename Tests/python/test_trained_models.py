@@ -8,9 +8,9 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 import llada
+from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "examples" / "training"))
 import tasks  # noqa: E402

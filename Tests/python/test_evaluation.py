@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from conftest import ROOT
 
 sys.path[:0] = [str(ROOT / "examples" / "evaluation"), str(ROOT / "examples" / "training")]

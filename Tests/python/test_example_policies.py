@@ -1,4 +1,5 @@
-"""The decoders in examples/python/policies: against the built-in policies, the published step vectors, and json.loads."""
+"""The decoders in examples/python/policies: against the built-in policies, the published step vectors, and
+json.loads."""
 
 from __future__ import annotations
 
@@ -8,9 +9,9 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import CHECKPOINTS, CONFORMANCE, ROOT, cases, decoder, model, runs
 
 import llada
+from conftest import CHECKPOINTS, CONFORMANCE, ROOT, cases, decoder, model, runs
 
 FOLDER = ROOT / "examples" / "python" / "policies"
 sys.path.insert(0, str(FOLDER))
@@ -40,9 +41,9 @@ class Script:
         self.ended = False
 
     @property
-    def window(self) -> llada.Window:
+    def rows(self) -> llada.Rows:
         states = np.where(self.canvas == self.mask_token_id, llada.State.MASKED, llada.State.DRAFT).astype(np.uint8)
-        return llada.Window(
+        return llada.Rows(
             np.arange(len(self.canvas)),
             self.canvas.copy(),
             states,
@@ -53,7 +54,7 @@ class Script:
             False,
         )
 
-    def window_logits(self) -> np.ndarray:
+    def row_logits(self) -> np.ndarray:
         return self.logits.copy()
 
     def end_block(self) -> None:
@@ -61,10 +62,10 @@ class Script:
 
     def step(self, rule) -> np.ndarray:
         """The positions the rule writes, as a vector."""
-        window, edits = self.window, rule(self)
+        rows, edits = self.rows, rule(self)
         written = np.zeros(len(self.canvas), int)
         if isinstance(edits, np.ndarray):
-            edits = [(p, window.predictions[p]) for p in np.flatnonzero(edits)]
+            edits = [(p, rows.predictions[p]) for p in np.flatnonzero(edits)]
         for position, token in edits.items() if isinstance(edits, dict) else edits:
             written[position] = 1
             self.canvas[position] = token
@@ -275,7 +276,8 @@ def strictly(text: str) -> dict:
 )
 def test_answers_are_json(tiny, constraint, prompt, block_length, gen_length):
     ids = tiny.encode_prompt(prompt, chat=prompt != "null") if prompt else [tiny.eos_token_id]
-    answer = tiny.generate(ids, valid_json.POLICY, block_length, gen_length, rule=constraint)
+    lengths = {"block_length": block_length, "gen_length": gen_length}
+    answer = tiny.generate(ids, valid_json.POLICY, **lengths, rule=constraint)
     strictly(answer.text)
 
 

@@ -1,0 +1,127 @@
+"""The scripts of examples/python, run as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from conftest import ROOT
+
+
+def example(name, *arguments, **options):
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "python" / name, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        **options,
+    )
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return done
+
+
+@pytest.mark.parametrize("name", ["generate.py", "step.py"])
+def test_examples(name):
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "python" / name, "What is 2 plus 3?"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "forwards" in done.stdout and done.stderr == ""
+    missing = subprocess.run(
+        [sys.executable, ROOT / "examples" / "python" / name, "--model", "/nowhere"],
+        capture_output=True,
+        text=True,
+    )
+    assert missing.returncode == 1 and "/nowhere" in missing.stderr and "Traceback" not in missing.stderr
+
+
+def test_best_of_n():
+    done = example("best_of_n.py", "What is 2 plus 3?", "-n", "3")
+    assert done.stdout.count("seed ") == 3 and done.stdout.count("\n* ") + done.stdout.startswith("* ") == 1
+    forked, apart = map(int, re.findall(r"(\d+) positions computed; 3 separate runs: (\d+)", done.stdout)[0])
+    assert forked < apart
+
+
+def test_chat():
+    done = example("chat.py", input="What is 17 plus 25?\nWhat is 38 plus 46?\n")
+    reused = [int(n) for n in re.findall(r"\[(\d+) of \d+ tokens read before\]", done.stdout)]
+    assert "Answer: 42" in done.stdout and len(reused) == 2 and reused[0] == 0 and reused[1] >= 32
+    anew = example("chat.py", input="What is 17 plus 25?\n\nWhat is 17 plus 25?\n").stdout
+    assert anew.count("Answer: 42") == 2
+
+
+def test_batch(tmp_path):
+    lines, objects, answers = tmp_path / "prompts.txt", tmp_path / "prompts.jsonl", tmp_path / "answers.jsonl"
+    prompts = ["What is 12 plus 36?", "What is 34 plus 102?"]
+    lines.write_text("\n\n".join(prompts))
+    objects.write_text("\n".join(json.dumps({"question": prompt, "id": n}) for n, prompt in enumerate(prompts)))
+    example("batch.py", lines, answers)
+    rows = [json.loads(line) for line in answers.read_text().splitlines()]
+    assert [row["prompt"] for row in rows] == prompts
+    expected = [row["answer"] for row in rows]
+    assert expected[0].endswith("Answer: 48")
+    answers.unlink()
+    example("batch.py", objects, answers, "--limit", "1")
+    example("batch.py", objects, answers, "--in-flight", "1")  # goes on
+    rows = [json.loads(line) for line in answers.read_text().splitlines()]
+    assert [(row["id"], row["answer"]) for row in rows] == list(enumerate(expected))
+
+
+def test_all_policies_answer():
+    done = subprocess.run(
+        [
+            sys.executable,
+            ROOT / "examples" / "python" / "policies" / "try_all.py",
+            ROOT / "examples" / "models" / "tiny-2.1",
+            "Ned has a goat and is 34 years old. Write that as JSON with the keys pet, name and age.",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 8 and all('{"pet": "goat", "name": "Ned", "age": 34}' in line for line in lines), done.stdout
+
+
+def test_the_tutorial(tmp_path):
+    """With fewer questions: as a script, cell after cell."""
+    source = (ROOT / "examples" / "python" / "tutorial.py").read_text()
+    assert source.count("PER_FAMILY = 50\n") == 1 and source.count("# %% [markdown]\n") == 8
+    folder = tmp_path / "examples" / "python"
+    folder.mkdir(parents=True)
+    (folder / "tutorial.py").write_text(
+        source.replace("PER_FAMILY = 50\n", "PER_FAMILY = 1\n").replace("delay=0.2", "delay=0")
+    )
+    for name in (
+        "bindings",
+        "examples/models",
+        "examples/training",
+        "examples/evaluation",
+    ):
+        (tmp_path / name).symlink_to(ROOT / name)
+    done = subprocess.run(
+        [sys.executable, folder / "tutorial.py", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "replayed: the same, bit for bit" in done.stdout
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "draft.html",
+        "draft.png",
+        "together.html",
+        "together.jsonl",
+        "tutorial.png",
+    }
+    rows = re.findall(r"^  (S@|together )([\d.]+) +([\d.]+) ± [\d.]+ % +([\d.]+) a forward", done.stdout, re.M)
+    assert len(rows) == 8 and all(0 <= float(share) <= 100 and float(tpf) > 1 for _, _, share, tpf in rows)
