@@ -30,9 +30,9 @@ class Decoder(DecoderView):
         for step in decoder: ...                                    # whole steps
         decoder.forward(); decoder.propose(); decoder.apply()       # or the three parts of a step
 
-    Between any two calls you may look (see DecoderView) and interfere. A position is one of the canvas, from 0, with
-    the prompt first. One thread at a time: a second one gets BusyError. `cancel()` and `close()` may be called from any
-    thread. Ctrl-C takes effect between steps. After `close()`, all but `rule` and `mask_token_id` raises ClosedError.
+    Between any two calls you may look and interfere. Positions are those of the canvas, from 0, with the prompt first.
+    One thread at a time: a second one gets BusyError. `cancel()` and `close()` may be called from any thread. Ctrl-C
+    takes effect between steps. After `close()`, all but `rule` and `mask_token_id` raises ClosedError.
     """
 
     def __init__(

@@ -12,7 +12,12 @@ from . import _abi
 
 
 class Error(Exception):
-    """The library refused. `status` is the code of llada.h, `name` its name ("LLADA_ERROR_IO"), str() the reason."""
+    """The library refused. str() is the reason.
+
+    Attributes:
+        message: The reason, with what was found and what was expected.
+        status: The code of llada.h.
+    """
 
     status: int = 0
 
@@ -27,6 +32,7 @@ class Error(Exception):
 
     @property
     def name(self) -> str:
+        """The name that llada.h has for the status: "LLADA_ERROR_IO"."""
         return str(_abi.lib.llada_status_name(self.status).decode())
 
 
