@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 import numpy as np
 import pytest
@@ -83,4 +84,4 @@ def test_signatures_name_what_is_not_in_the_options():
         "rule",
     ]
     for name in llada.GenerationOptions.__annotations__:
-        assert f"        {name}: " in llada.GenerationOptions.__doc__
+        assert re.search(rf"^\s+{name}: ", llada.GenerationOptions.__doc__, re.M)

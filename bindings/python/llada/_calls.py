@@ -1,5 +1,4 @@
-"""The calls on one decoder: by one thread at a time, and each that changes something told to a recorder, if there is
-one."""
+"""The calls on one decoder: one thread makes them at a time, and a recorder is told of those that change something."""
 
 from __future__ import annotations
 
@@ -14,17 +13,18 @@ from .errors import BusyError, ClosedError, call
 from .stopping import CCallback
 
 
-class Watching(Protocol):
-    """A recorder, as the calls that it is told of know it. It is given them each time, and holds none: they hold it."""
+class Watcher(Protocol):
+    """Who is told of calls: a trace's Recorder. Calls holds its watcher; a watcher is given the Calls each time and
+    holds none, so that a decoder is freed as soon as nothing refers to it."""
 
     def around(self, calls: Calls, name: str, arguments: tuple[Any, ...]) -> AbstractContextManager[None]:
-        """Entered around a call that may change something. `name` is the function's without llada_decoder_."""
+        """Entered around a call that may change something. `name` is the function's, without llada_decoder_."""
 
     def forwarded(self, calls: Calls) -> None:
-        """Called when a forward was done on behalf of several decoders, or may have been."""
+        """Called after a forward on behalf of several decoders, which this one may have been left out of."""
 
     def stop(self, calls: Calls) -> None:
-        """Called when it is to be told of nothing more."""
+        """Called when nothing more is told."""
 
 
 class Calls:
@@ -38,7 +38,7 @@ class Calls:
     def __init__(self, handle: Handle, untouched: bool) -> None:
         self._handle: Handle | None = handle
         self._lock = threading.RLock()
-        self.recorder: Watching | None = None
+        self.recorder: Watcher | None = None
         self.untouched = untouched
 
     @contextmanager

@@ -72,7 +72,8 @@ class Model(Held):
                 and "int4" packed, faster, with activations rounded to match. What `save` wrote is packed: "auto", or
                 the same.
             threads: None: as many as the process may use. Results do not depend on it, bit for bit.
-            mask_token_id: None: (generation_)config.json, else the tokenizer, else LLaDA2's own.
+            mask_token_id: None: that of generation_config.json or config.json, else of the tokenizer, else LLaDA2's
+                own.
             eos_token_id: One id, or several, each of which ends an answer. None: likewise.
             blas: Who multiplies f32 weights: "auto", "off" (own kernels), "on" (OpenBLAS).
             use_mmap: False reads the weights into memory: for files that may change while they are open.
@@ -214,16 +215,16 @@ class Model(Held):
         progress: Progress = False,
     ) -> Elbo:
         """A lower bound on log p(ids[prompt_length:] | the prompt), in nats, estimated by drawing noise (2.0 report,
-        eq. 1 and
-        5, with the weight 1/t of the linear schedule)::
+        eq. 1 and 5, with the weight 1/t of the linear schedule). The bound is
+
+        ::
 
             E over t uniform in (0, 1], x_t with each token masked with probability t, of
             1/t * sum over blocks and masked tokens of log p(x_0^i | x_0 before the block, x_t in it)
 
         The default draws, for each block on its own, the number of masks in place of t: k of its m tokens, each k as
-            likely,
-        with the weight m/k. That is the same expectation, with t summed over, and a finite variance. The last block is
-        completed with masks that stay masks, as on a decoder's canvas.
+        likely, with the weight m/k. That is the same expectation, with t summed over, and a finite variance. The last
+        block is completed with masks that stay masks, as on a decoder's canvas.
 
         Args:
             ids: The sequence, prompt first: token ids.
@@ -433,7 +434,8 @@ class Model(Held):
             for answer in model.stream_many(prompts): ...
 
         Args:
-            prompts, policy, in_flight, callback, progress, record, **options: As for `generate_many`.
+            prompts, policy, in_flight, callback, progress, record: As for `generate_many`.
+            **options: See GenerationOptions.
 
         Returns:
             Answers in the order of the prompts. What is raised is raised between them (a StopIteration as RuntimeError,

@@ -111,9 +111,8 @@ class Policy:
         """LLaDA2.1: masks are filled, and tokens already written are replaced when the model changes its mind.
 
         Args:
-            threshold, editing_threshold, max_post_steps, num_to_transfer, penalty_lambda, mbe_window, mbe_rounds,
-            temperature,
-                top_k, top_p, seed: As the attributes of Policy.
+            threshold, editing_threshold, max_post_steps, num_to_transfer, penalty_lambda: As the attributes of Policy.
+            mbe_window, mbe_rounds, temperature, top_k, top_p, seed: As the attributes of Policy.
         """
         return cls(
             "joint_threshold",

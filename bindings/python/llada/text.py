@@ -96,8 +96,8 @@ class Tokenizer:
 
         Args:
             text: Broken UTF-8 becomes U+FFFD.
-            control: Whether control tokens written out in the text (<|endoftext|>, <role>, ...) are taken for what they
-                stand for; else they are plain characters, as befits text that a user typed.
+            control: Whether control tokens that are written out in the text, ``<|endoftext|>`` say, are taken for what
+                they stand for; else they are plain characters, as befits text that a user typed.
 
         Returns:
             np.int32.

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .._convert import Tokens
 from ..records import Event
 from .recording import Recording
 from .steps import TraceStep
@@ -18,19 +20,25 @@ MASK, END = "░", "∎"
 
 @dataclass(frozen=True)
 class Frame:
-    """After one step; the first one is before any. Arrays are as long as the canvas.
+    """After one step; the first one is before any. Arrays are [canvas_length].
 
-    sure       the model's probability for the token that stands there, as of the last forward that agreed; else not a
-    number written    how many forwards there had been when it was written last; 0: never reasons    why it was written
-    last: as in Event; "" if it never was events     what this step changed, the host's writing since the one before
-    included masks      left in the answer, up to its end tokens     written of it edits      tokens that replaced
-    another so far
+    Attributes:
+        step: None for the first frame.
+        canvas: What stands there, np.int32.
+        sure: The model's probability for the token that stands there, as of the last forward that agreed, np.float32;
+            else not a number.
+        written: How many forwards there had been when it was written last, np.int32; 0: never.
+        reasons: Why it was written last, as in Event; "" if it never was.
+        events: What this step changed, the host's writing since the one before included.
+        masks: Left in the answer, up to its end.
+        tokens: Written of the answer.
+        edits: Tokens that replaced another so far.
     """
 
     step: TraceStep | None
-    canvas: np.ndarray
-    sure: np.ndarray
-    written: np.ndarray
+    canvas: Tokens
+    sure: NDArray[np.float32]
+    written: NDArray[np.int32]
     reasons: list[str]
     events: list[Event]
     masks: int
@@ -44,13 +52,16 @@ class Frame:
 
     @property
     def forwards(self) -> int:
+        """Of the decoder."""
         return self.step.forwards if self.step is not None else 0
 
     @property
     def tpf(self) -> float:
+        """Tokens per forward."""
         return self.tokens / self.forwards if self.forwards else 0.0
 
     def counters(self) -> str:
+        """In words."""
         if self.step is None:
             return f"before the first forward · {self.masks} masks"
         kinds = [event.kind for event in self.events]
@@ -67,6 +78,7 @@ class Frame:
 
 
 def frames(trace: Recording) -> Iterator[Frame]:
+    """Before the first step, and after each."""
     start = trace.start
     length = len(start.canvas)
     mask, end = start.mask_token_id, start.model.get("eos_token_id")
@@ -74,7 +86,7 @@ def frames(trace: Recording) -> Iterator[Frame]:
     sure = np.full(length, np.nan, np.float32)
     written, reasons, edits = start.step_map.copy(), [""] * length, 0
 
-    def frame(step: TraceStep | None, canvas: np.ndarray, events: list[Event]) -> Frame:
+    def frame(step: TraceStep | None, canvas: Tokens, events: list[Event]) -> Frame:
         answer = canvas[first:last]
         ends = np.flatnonzero(answer == end)
         answer = answer[: ends[0] + 1 if len(ends) else None]

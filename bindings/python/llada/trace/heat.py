@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .jsonl import TraceError
 from .recording import Recording
@@ -72,7 +73,7 @@ def confidence(trace: Recording, path: str | os.PathLike[str]) -> None:
     figure.savefig(path, dpi=110)
 
 
-def experts(usage: np.ndarray, path: str | os.PathLike[str], title: str = "") -> None:
+def experts(usage: NDArray[np.uint64], path: str | os.PathLike[str], title: str = "") -> None:
     """Layers down, experts across; counts as shares of their layer. Layers without experts are left out."""
     usage = np.asarray(usage)
     layers = np.flatnonzero(usage.sum(axis=1))

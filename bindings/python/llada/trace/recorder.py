@@ -66,7 +66,7 @@ class Recorder:
 
     @contextmanager
     def around(self, calls: Calls, name: str, arguments: tuple[Any, ...]) -> Iterator[None]:
-        """See Watching."""
+        """See Watcher."""
         view = DecoderView(calls, self.model)
         if name in CALLS:
             # Noted before it is done: a rule in C is asked within propose, and what it does comes after that.
@@ -77,7 +77,7 @@ class Recorder:
             except BaseException:
                 self.noted = [other for other in self.noted if other is not note]
                 raise
-            if name == "ban" and self.step is not None:
+            if name == "ban" and self.step is not None and view.phase != "ready":
                 self._predicted(view, self.step)
         elif name == "apply":
             proposal = view.proposal if view.phase == "proposed" else None
@@ -89,7 +89,7 @@ class Recorder:
         self._judge(view)
 
     def forwarded(self, calls: Calls) -> None:
-        """See Watching."""
+        """See Watcher."""
         view = DecoderView(calls, self.model)
         if view.forwards > self.forwards:
             again = self.step is not None
@@ -97,7 +97,7 @@ class Recorder:
             self._see(view, again)
 
     def stop(self, calls: Calls) -> None:
-        """See Watching."""
+        """See Watcher."""
         self._close()
         self.recording._set_result(self._result(DecoderView(calls, self.model)))
         self.recording._end()
