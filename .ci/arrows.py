@@ -3,8 +3,8 @@
 
     .ci/arrows.py [folder of the rooms]
 
-A room is a folder. It names another one by a type that is declared there (nested types aside), or by the `+Topic` file of
-such a type. docs/architecture.md says what lives on which floor.
+A room is a folder. It names another one by a type that is declared there (nested types aside), or by the `+Topic` file
+of such a type. docs/architecture.md says what lives on which floor.
 """
 
 import re
@@ -41,9 +41,8 @@ def main(folder: Path) -> int:
             for name in re.findall(r"(?<![.\w])[A-Z]\w*", line):
                 other = home.get(name, room)
                 if other != room and floor.get(other, 0) >= floor.get(room, 0):
-                    problems.append(
-                        f"{path}:{number}: {room} (floor {floor.get(room)}) names {name} of {other} (floor {floor.get(other)})"
-                    )
+                    here, there = f"{room} (floor {floor.get(room)})", f"{other} (floor {floor.get(other)})"
+                    problems.append(f"{path}:{number}: {here} names {name} of {there}")
     print("\n".join(problems) or f"{len(files)} files on {len(FLOORS)} floors, and no arrow turns back")
     return 1 if problems else 0
 

@@ -23,15 +23,24 @@ PLANTED = {
     "shell_scripts": ("a.sh", "#!/usr/bin/env bash\nrm $1\n", '#!/usr/bin/env bash\nrm "$1"\n'),
     "shell_scripts that are none": ("a.sh", "#!/usr/bin/env bash\nif true\n", "#!/usr/bin/env bash\ntrue\n"),
     "columns": ("Sources/A.swift", f"// {'—' * 120}\n", f"// {'—' * 117}\n"),
+    "arrows": ("Sources/LLaDA/Runtime/A.swift", "func a(_ above: Decoder) {}\n", "// Decoder\nfunc a() {}\n"),
+    "arrows to a room of the same floor": (
+        "Sources/LLaDA/Text/A.swift",
+        "let a: [Page?] = []\n",
+        "let a: [JSON?] = []\n",
+    ),
+    "arrows from nowhere": ("Sources/LLaDA/Attic/A.swift", "let a = 1\n", ""),
 }
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """The checks and their settings, and nothing to look at."""
+    """The checks and their settings, and three rooms that are as they should be."""
     shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
     for name in (".clang-format", ".mypy.ini", ".ruff.toml", ".shellcheckrc", ".swift-format"):
         shutil.copy(ROOT / name, tmp_path / name)
+    for room, name in (("Checkpoint", "JSON"), ("KeyValues", "Page"), ("Decoder", "Decoder")):
+        write(tmp_path, f"Sources/LLaDA/{room}/{name}.swift", f"struct {name} {{}}\n")
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     return tmp_path
 
@@ -54,7 +63,7 @@ def test_a_violation_is_seen(tree, kind):
     seen = lint(tree, check)
     assert seen.returncode == 1 and seen.stdout.endswith("\n0 passed, 1 failed\n"), seen.stdout
     assert Path(name).name in seen.stdout
-    write(tree, name, right)
+    write(tree, name, right) if right else (tree / name).unlink()
     fine = lint(tree, check)
     assert fine.returncode == 0 and fine.stdout.endswith("\n1 passed, 0 failed\n"), fine.stdout
 
