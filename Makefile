@@ -24,7 +24,7 @@ VERSION := $(MAJOR).$(MINOR).$(call version_of,PATCH)
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
 .PHONY: build lib tools demo demo-packages lint lint-packages format test test-packages test-lint test-swift \
-        test-aarch64 test-abi test-install test-python test-asan test-tsan test-browser gallery install bench dist \
+        test-aarch64 test-abi test-install test-python test-docs test-asan test-tsan test-browser gallery install bench dist \
         clean help
 
 help:
@@ -43,6 +43,7 @@ help:
 	@echo '    aarch64   the kernels compile for the other processor'
 	@echo '    install   make install, and programs outside against what it put there'
 	@echo '    python    the package and the examples'
+	@echo '    docs      the code blocks of the documents'
 	@echo 'test-asan     the C tests and the library under AddressSanitizer; test-tsan, under ThreadSanitizer'
 	@echo 'test-browser  the page of a trace in a real browser, without a screen (installs chromium)'
 	@echo
@@ -106,7 +107,7 @@ format: tools $(LINT_VENV)/ready
 
 # ---- Tests
 
-TEST_SUITES ?= lint swift abi aarch64 install python
+TEST_SUITES ?= lint swift abi aarch64 install python docs
 
 test: test-packages
 	@Tests/run.sh $(TEST_SUITES)
@@ -141,6 +142,9 @@ test-install: build
 
 test-python: lib $(VENV)/ready
 	@PYTHONPATH=bindings/python $(VENV)/bin/python -m pytest -q Tests/python
+
+test-docs: lib $(VENV)/ready
+	@$(VENV)/bin/python -m pytest -q Tests/docs
 
 # Not part of `test`: a browser is a large thing to install.
 test-browser: lib $(VENV)/ready
