@@ -24,13 +24,14 @@ VERSION := $(MAJOR).$(MINOR).$(call version_of,PATCH)
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
 .PHONY: build lib tools demo demo-packages lint lint-packages format test test-packages test-lint test-swift \
-        test-aarch64 test-abi test-install test-python test-docs test-asan test-tsan test-browser gallery install bench dist \
+        test-aarch64 test-abi test-install test-python test-docs test-asan test-tsan test-browser gallery install bench docs dist \
         clean help
 
 help:
 	@echo 'build         libllada.so and the C examples (the default); lib, the library alone'
 	@echo 'demo          builds, then lets the model answer in the terminal; MODEL=folder for another one'
 	@echo 'bench         the benchmark; BENCH="MODEL --threads 2"'
+	@echo 'docs          a site of all documents and references, in $(BUILD)/docs'
 	@echo 'install       PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'dist          what a release is, into dist/: sdist, wheel, source archive, checksums'
 	@echo 'gallery       the pictures of the README'
@@ -166,6 +167,20 @@ test-asan test-tsan: tools
 # BENCH="MODEL --prefix 512 --threads 2", and what llada-bench says of itself
 bench: tools
 	@$(SWIFT) run -c release llada-bench $(or $(BENCH),$(MODEL))
+
+# ---- Documents
+
+DOCS_VENV := $(BUILD)/docs-venv
+
+$(DOCS_VENV)/ready: docs/site/requirements.txt
+	@$(if $(VENV_PACKAGE),.ci/packages '$(VENV_PACKAGE)makes $(DOCS_VENV)')
+	@echo 'creating $(DOCS_VENV), of: $(shell cat $<)'
+	@$(PYTHON) -m venv --clear $(DOCS_VENV)
+	@$(DOCS_VENV)/bin/pip install --quiet --requirement $<
+	@touch $@
+
+docs: lib $(DOCS_VENV)/ready
+	@SWIFT=$(SWIFT) docs/site/build.sh $(DOCS_VENV)
 
 # ---- Installation
 

@@ -59,7 +59,9 @@ def blocks():
                     indent = len(line) - len(line.lstrip())
                     language, start, code = fence
                     code = [part[indent:] for part in code]
-                    block = Block(path, start, language, code, mark, before.get(language) if mark == "continues" else None)
+                    block = Block(
+                        path, start, language, code, mark, before.get(language) if mark == "continues" else None
+                    )
                     assert mark != "continues" or block.before, f"{block} continues nothing"
                     before[language] = block
                     if language in LANGUAGES:
@@ -131,7 +133,18 @@ def test_swift(block, folder):
     source.write_text("\n".join(block.code) + "\n", encoding="utf-8")
     objects = [str(path) for name in ("LLaDA", "Kernels") for path in sorted((RELEASE / f"{name}.build").rglob("*.o"))]
     modules = ["-I", str(RELEASE / "Modules"), "-I", str(ROOT / "Sources/Kernels/include")]
-    run([compiler, "-parse-as-library" if "@main" in block.code else "-O", *modules, str(source), *objects, "-o", str(program)], folder)
+    run(
+        [
+            compiler,
+            "-parse-as-library" if "@main" in block.code else "-O",
+            *modules,
+            str(source),
+            *objects,
+            "-o",
+            str(program),
+        ],
+        folder,
+    )
     assert run([str(program)], folder).strip(), "the program has printed nothing"
 
 
@@ -145,7 +158,9 @@ def test_shell(block, folder):
 
 
 def test_marks_are_known():
-    strange = [f"{block}: {block.mark}" for block in BLOCKS if not re.fullmatch(r"|run|continues|not run: .+", block.mark)]
+    strange = [
+        f"{block}: {block.mark}" for block in BLOCKS if not re.fullmatch(r"|run|continues|not run: .+", block.mark)
+    ]
     assert not strange
 
 
