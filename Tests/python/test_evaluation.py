@@ -211,10 +211,12 @@ def test_block_editing_is_asked_of_families_that_span_blocks():
 
 
 @pytest.mark.parametrize(
-    "right_after, met",
-    [({"story": 60, "json": 50}, "yes"), ({"story": 50, "json": 50}, "no"), ({"story": 60, "json": 48}, "no")],
+    "right_after, higher, lower",
+    [({"story": 60, "json": 50}, 1, 0), ({"story": 50, "json": 50}, 0, 0), ({"story": 60, "json": 48}, 1, 1)],
 )
-def test_reinforcement_is_judged_family_by_family(right_after, met):
+def test_reinforcement_is_judged_family_by_family(right_after, higher, lower):
     before = [outcome(n, family, final=n < 50) for family in right_after for n in range(100)]
     after = [outcome(n, family, final=n < right) for family, right in right_after.items() for n in range(100)]
-    assert effects.families_table(paired.pairs(after, before)).endswith(f"Met: {met}.")
+    assert effects.families_table(paired.pairs(after, before)).endswith(
+        f"Higher on {higher} of 2 families, lower by more than a point on {lower}."
+    )

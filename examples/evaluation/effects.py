@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,44 +25,17 @@ class Effect:
     name: str
     after: tuple[str, str]  # checkpoint, mode
     before: tuple[str, str]
-    target: str = "—"
-    met: Callable[[float, float], bool] | None = None  # by the ratio of TPF and the points of final answers
     spanning: bool = False  # only over families whose answers span blocks
 
 
 EDITING = ("tiny-2.1", "S")
-MBE = Effect(
-    "MBE",
-    ("tiny-2.1", "S-mbe"),
-    EDITING,
-    "TPF ≥ 0.85×, final > 0",
-    lambda tpf, final: tpf >= 0.85 and final > 0,
-    spanning=True,
-)
+MBE = Effect("MBE", ("tiny-2.1", "S-mbe"), EDITING, spanning=True)
 RL = Effect("RL", ("tiny-2.1-rl", "S"), EDITING)
 EFFECTS = (
-    Effect(
-        "CAP",
-        ("tiny-2.0-cap", "2.0"),
-        ("tiny-2.0", "2.0"),
-        "TPF ≥ 1.4×, final ≥ −2",
-        lambda tpf, final: tpf >= 1.4 and final >= -2,
-    ),
-    Effect(
-        "2.1, S mode",
-        EDITING,
-        ("tiny-2.0", "2.0"),
-        "TPF ≥ 1.9×, final ≥ −2",
-        lambda tpf, final: tpf >= 1.9 and final >= -2,
-    ),
-    Effect(
-        "2.1, Q mode",
-        ("tiny-2.1", "Q"),
-        ("tiny-2.0", "2.0"),
-        "TPF ≥ 1.15×, final ≥ 0",
-        lambda tpf, final: tpf >= 1.15 and final >= 0,
-    ),
-    Effect("T2T editing", EDITING, ("tiny-2.1", "S-noedit"), "final ≥ +3", lambda tpf, final: final >= 3),
+    Effect("CAP", ("tiny-2.0-cap", "2.0"), ("tiny-2.0", "2.0")),
+    Effect("2.1, S mode", EDITING, ("tiny-2.0", "2.0")),
+    Effect("2.1, Q mode", ("tiny-2.1", "Q"), ("tiny-2.0", "2.0")),
+    Effect("T2T editing", EDITING, ("tiny-2.1", "S-noedit")),
     MBE,
     RL,
     Effect("DPO in RL's place", ("tiny-2.1-dpo", "S"), EDITING),
@@ -92,17 +64,15 @@ def compared(effect: Effect, scored: Results) -> list[Pair]:
 
 def row(effect: Effect, both: list[Pair]) -> str:
     ratio, error = tpf_ratio(both)
-    final = points(both, "final")
-    verdict = "—" if effect.met is None else "yes" if effect.met(ratio, final[0]) else "no"
     runs = f"{', '.join(effect.after)} / {', '.join(effect.before)}"
     return (
-        f"| {effect.name} | {runs} | {len(both)} | {ratio:.2f} ± {error:.2f} | {pm(final)} "
-        f"| {pm(points(both, 'strict'))} | {effect.target} | {verdict} |"
+        f"| {effect.name} | {runs} | {len(both)} | {ratio:.2f} ± {error:.2f} | {pm(points(both, 'final'))} "
+        f"| {pm(points(both, 'strict'))} |"
     )
 
 
 def families_table(both: list[Pair]) -> str:
-    """RL's own target is by family: higher on at least half of them, none lower by more than a point."""
+    """An effect family by family, and on how many of them it gains, or loses more than a point."""
     lines = ["| family | questions | before, final % | after, final % | final | strict | TPF |", "|---" * 7 + "|"]
     gains = []
     for family, answered in results.by_family(after for after, _ in both).items():
@@ -115,10 +85,8 @@ def families_table(both: list[Pair]) -> str:
             f"| {pm(points(part, 'strict'))} | {ratio:.2f} ± {error:.2f} |"
         )
     higher, lower = sum(gain > 0 for gain in gains), sum(gain < -1 for gain in gains)
-    met = "yes" if 2 * higher >= len(gains) and lower == 0 else "no"
     return "\n".join(lines) + (
-        f"\n\nHigher on {higher} of {len(gains)} families (target: at least half), lower by more than a point on "
-        f"{lower} (target: none). Met: {met}."
+        f"\n\nHigher on {higher} of {len(gains)} families, lower by more than a point on {lower}."
     )
 
 
@@ -127,8 +95,8 @@ def main() -> None:
     options.add_argument("results", type=Path, help="what score.py wrote")
     scored = results.read(options.parse_args().results)
 
-    print("| effect | after / before | questions | TPF, ratio | final, points | strict, points | target | met |")
-    print("|---" * 8 + "|")
+    print("| effect | after / before | questions | TPF, ratio | final, points | strict, points |")
+    print("|---" * 6 + "|")
     for effect in EFFECTS:
         if both := compared(effect, scored):
             print(row(effect, both))

@@ -1,4 +1,4 @@
-"""Builds tokenizer.json: byte-level BPE laid out as Ling and LLaDA2 ship it (spec/tokenizer.md), with a small
+"""Builds tokenizer.json: byte-level BPE laid out as Ling and LLaDA2 ship it (docs/spec/text.md), with a small
 vocabulary.
 
 Merges are trained on questions and answers until each word of their language is one token; digits are single tokens by
@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 import tasks
 
-# Ling's pattern, with the possessive quantifiers of spec/tokenizer.md.
+# Ling's pattern, with the possessive quantifiers of docs/spec/text.md.
 PATTERN = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
 SPECIALS = ("<|startoftext|>", "<|endoftext|>", "<|mask|>", "<role>", "</role>", "<|role_end|>")
 VOCAB_SIZE = 1024  # an upper bound: training stops when every word is one token
@@ -34,7 +34,7 @@ CHAT_TEMPLATE = (
 
 
 def chat(question):
-    """The literal prompt of spec/tokenizer.md."""
+    """The literal prompt of docs/spec/text.md."""
     system = "<role>SYSTEM</role>detailed thinking off<|role_end|>"
     return f"{system}<role>HUMAN</role>{question}<|role_end|><role>ASSISTANT</role>"
 
