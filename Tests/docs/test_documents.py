@@ -11,7 +11,6 @@ In a block's folder stand the repository's folders, so paths from its root work;
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,8 +91,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def run(command, folder, **more):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "bindings/python"), "LD_LIBRARY_PATH": str(RELEASE), **more}
+def run(command, folder):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "bindings/python"), "LD_LIBRARY_PATH": str(RELEASE)}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=MOST_SECONDS, check=False
@@ -127,24 +126,13 @@ def test_c(block, folder):
 def test_swift(block, folder):
     if block.mark.startswith("not run"):
         return
-    compiler = shutil.which(os.environ.get("SWIFT", "swift") + "c") or "swiftc"
-    # A file of one block is a program if its name is main.swift.
+    # What a release build has linked: what was renamed stays in the folders, and is no part of it.
+    linked = (RELEASE / "llada.product/Objects.LinkFileList").read_text(encoding="utf-8").splitlines()
+    objects = [path.strip("'\"") for path in linked if re.search(r"/(?:LLaDA|Kernels)\.build/", path)]
     source, program = folder / "main.swift", folder / "block"
     source.write_text("\n".join(block.code) + "\n", encoding="utf-8")
-    objects = [str(path) for name in ("LLaDA", "Kernels") for path in sorted((RELEASE / f"{name}.build").rglob("*.o"))]
-    modules = ["-I", str(RELEASE / "Modules"), "-I", str(ROOT / "Sources/Kernels/include")]
-    run(
-        [
-            compiler,
-            "-parse-as-library" if "@main" in block.code else "-O",
-            *modules,
-            str(source),
-            *objects,
-            "-o",
-            str(program),
-        ],
-        folder,
-    )
+    modules = [f"-I{RELEASE}/Modules", f"-I{ROOT}/Sources/Kernels/include"]
+    run([f"{os.environ.get('SWIFT', 'swift')}c", *modules, str(source), *objects, "-o", str(program)], folder)
     assert run([str(program)], folder).strip(), "the program has printed nothing"
 
 
