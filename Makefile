@@ -84,6 +84,7 @@ demo: demo-packages
 VENV := $(BUILD)/test-venv
 LINT_VENV := $(BUILD)/lint-venv
 DIST_VENV := $(BUILD)/dist-venv
+DOCS_VENV := $(BUILD)/docs-venv
 VENV_PACKAGE = $(shell $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || echo 'python3-venv: makes environments')
 
 $(BUILD)/%-venv/ready: .ci/%-requirements.txt
@@ -169,15 +170,6 @@ bench: tools
 	@$(SWIFT) run -c release llada-bench $(or $(BENCH),$(MODEL))
 
 # ---- Documents
-
-DOCS_VENV := $(BUILD)/docs-venv
-
-$(DOCS_VENV)/ready: docs/site/requirements.txt
-	@$(if $(VENV_PACKAGE),.ci/packages '$(VENV_PACKAGE)makes $(DOCS_VENV)')
-	@echo 'creating $(DOCS_VENV), of: $(shell cat $<)'
-	@$(PYTHON) -m venv --clear $(DOCS_VENV)
-	@$(DOCS_VENV)/bin/pip install --quiet --requirement $<
-	@touch $@
 
 docs: lib $(DOCS_VENV)/ready
 	@SWIFT=$(SWIFT) docs/site/build.sh $(DOCS_VENV)
