@@ -73,7 +73,7 @@ def entries(choice: argparse.Namespace, with_llama: bool, with_torch: bool) -> l
                 "--shape",
                 "mini",
                 *sizes,
-                "--precision",
+                "--dtype",
                 precision,
                 "--rounds",
                 choice.timings,
