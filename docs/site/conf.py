@@ -31,8 +31,6 @@ include_patterns = [
 
 myst_enable_extensions = ["smartquotes"]
 myst_heading_anchors = 4
-# Links to folders, and to headings of pages that are not Markdown, lead nowhere on the site.
-suppress_warnings = ["myst.xref_missing", "myst.header", "misc.highlighting_failure"]
 
 default_role = "code"
 hawkmoth_root = os.environ["SITE_SOURCE"]

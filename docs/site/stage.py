@@ -1,13 +1,15 @@
 """stage.py FOLDER   What Sphinx reads: the repository's documents where they are, and pages for the references."""
 
+import os
+import shutil
 import sys
 from pathlib import Path
 
 import header
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DOCUMENTS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
-LINKED_TO = ("LICENSE", "Sources", "Tests", "bindings", "docs", "examples", "include")
+FILES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE")
+FOLDERS = ("Sources", "Tests", "bindings", "docs", "examples", "include")
 
 # The pages of the Python reference. A public name that is on none of them comes last.
 PAGES = {
@@ -69,8 +71,11 @@ def write_python_pages(folder: Path) -> None:
 
 def main() -> None:
     folder = Path(sys.argv[1]).resolve()
-    for name in DOCUMENTS + LINKED_TO:
-        (folder / name).symlink_to(ROOT / name)
+    # Links of files: links of folders would lead Sphinx out of its own.
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, folder / name, copy_function=os.link, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in FILES:
+        os.link(ROOT / name, folder / name)
     for language in ("c", "python"):
         (folder / "reference" / language).mkdir(parents=True)
     header.write_pages(ROOT / "include/llada.h", folder / "reference/c", folder)
