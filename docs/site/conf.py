@@ -40,6 +40,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_class_signature = "separated"
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 python_maximum_signature_line_length = 88
 c_maximum_signature_line_length = 88
 add_module_names = False
@@ -108,5 +109,20 @@ def with_sidebar(app, name, text):
     text[0] = re.sub(r"(?<!!)\[([^\]\[]+)\]\(([^)\s:]+)\)", link, text[0])
 
 
+def as_plain_text(app, what, name, thing, options, lines):
+    """In docstrings a bar, or an underscore behind a word, means nothing but itself; between backticks all does."""
+    mark = re.compile(r"`[^`]*`|(?<=[\w)])_(?=\W|$)|[|]")
+    lines[:] = [mark.sub(lambda match: match[0] if "`" in match[0] else "\\" + match[0], line) for line in lines]
+    if what in ("property", "attribute") and lines:
+        lines[0] = lines[0].replace(":", "\N{RATIO}")  # what stands before a colon would be taken for a type
+
+
+def without_aliases(app, what, name, thing, skip, options):
+    """The fields of a NamedTuple are told by its docstring."""
+    return True if str(getattr(thing, "__doc__", "")).startswith("Alias for field") else None
+
+
 def setup(app):
     app.connect("source-read", with_sidebar)
+    app.connect("autodoc-process-docstring", as_plain_text, priority=400)
+    app.connect("autodoc-skip-member", without_aliases)

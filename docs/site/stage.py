@@ -13,8 +13,20 @@ FOLDERS = ("Sources", "Tests", "bindings", "docs", "examples", "include")
 
 # The pages of the Python reference. A public name that is on none of them comes last.
 PAGES = {
-    "Models": ("Model", "ModelInfo", "Generation", "Policy", "Tokenizer"),
-    "Decoders": ("Decoder", "Rows", "Step", "Edit", "Event", "Candidate", "Candidates", "State", "Rule", "Routing"),
+    "Models": (
+        "Model",
+        "GenerationOptions",
+        "AnswerOptions",
+        "Policy",
+        "Generation",
+        "Tokenizer",
+        "ModelInfo",
+        "build_info",
+    ),
+    "Decoders": (
+        *("Decoder", "Rows", "Step", "Edit", "Event", "Candidate", "Candidates", "State", "Rule", "Routing"),
+        "STOP",
+    ),
     "Many": ("PrefixCache", "CacheInfo", "step_many", "forward_many"),
     "Traces": ("Trace",),
     "Scoring": ("Noised", "Scores", "score_many", "Elbo", "Choice", "Rollouts", "log_likelihoods", "ebpo", "Ebpo"),
