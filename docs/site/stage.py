@@ -56,6 +56,7 @@ def write_python_pages(folder: Path) -> None:
     pages["Errors"] = [name for name in llada.__all__ if name.endswith(("Error", "Cancelled", "Stopped"))]
     placed = {name for names in pages.values() for name in names}
     pages["Others"] = [name for name in llada.__all__ if name not in placed]
+    pages = {title: names for title, names in pages.items() if names}
     for title, names in pages.items():
         text = [title, "=" * len(title), ""]
         for name in names:
@@ -77,7 +78,7 @@ def write_python_pages(folder: Path) -> None:
         ".. toctree::",
         "",
     ]
-    index += [f"   {title.lower()}" for title, names in pages.items() if names]
+    index += [f"   {title.lower()}" for title in pages]
     (folder / "index.rst").write_text("\n".join(index) + "\n", encoding="utf-8")
 
 
