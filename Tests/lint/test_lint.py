@@ -29,6 +29,8 @@ PLANTED = {
         "let a: [Page?] = []\n",
         "let a: [JSON?] = []\n",
     ),
+    "links": ("a.md", "[there](b.md)\n", "[here](a.md)\n"),
+    "links to headings": ("a.md", "# A\n[there](#b)\n", "# A\n[here](#a)\n"),
     "arrows from nowhere": ("Sources/LLaDA/Attic/A.swift", "let a = 1\n", ""),
 }
 
@@ -37,8 +39,9 @@ PLANTED = {
 def tree(tmp_path: Path) -> Path:
     """The checks and their settings, and three rooms that are as they should be."""
     shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
-    for name in (".clang-format", ".mypy.ini", ".ruff.toml", ".shellcheckrc", ".swift-format"):
+    for name in (".clang-format", ".mypy.ini", ".ruff.toml", ".shellcheckrc", ".swift-format", "Makefile"):
         shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "docs").symlink_to(ROOT / "docs")  # which the checks cite
     for room, name in (("Checkpoint", "JSON"), ("KeyValues", "Page"), ("Decoder", "Decoder")):
         write(tmp_path, f"Sources/LLaDA/{room}/{name}.swift", f"struct {name} {{}}\n")
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
