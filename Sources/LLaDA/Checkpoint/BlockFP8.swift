@@ -1,11 +1,11 @@
-/// Matrices stored as float8 (E4M3) with a scale for each block of them, as DeepSeek-V3 introduced and the LLaDA2.1
-/// release uses: `name` is [outputs, inputs] of F8_E4M3, `name_scale_inv` [ceil(outputs / rows), ceil(inputs /
-/// columns)], and a weight is its float8 times its block's scale.
+/// The layout of matrices in float8 (E4M3) with one scale for each block, as DeepSeek-V3 introduced it and the LLaDA2.1
+/// release uses it. `name` is [outputs, inputs] of F8_E4M3, and `name_scale_inv` is [ceil(outputs / rows), ceil(inputs
+/// / columns)]. A weight is its float8 times the scale of its block.
 package struct BlockFP8: Sendable, Equatable {
     package let rows: Int
     package let columns: Int
 
-    /// `quantization_config`, if it is of this kind; any other kind is refused.
+    /// Reads `quantization_config`; nil if the file has none. Throws `.unsupported` for any other kind.
     init?(_ fields: ConfigFields) throws(LLaDAError) {
         guard let value = fields.value("quantization_config") else { return nil }
         guard case .object(let object) = value, case .string(let method)? = object["quant_method"] else {
@@ -26,11 +26,13 @@ package struct BlockFP8: Sendable, Equatable {
         self.columns = columns
     }
 
+    /// Returns the shape of the scales of a tensor of this shape.
     func scales(of shape: [Int]) -> [Int] {
         shape.dropLast(2) + [(shape[shape.count - 2] - 1) / rows + 1, (shape[shape.count - 1] - 1) / columns + 1]
     }
 
-    /// weights: [outputs, inputs];  scales: [blocks of outputs, blocks of inputs];  out: [outputs, inputs]
+    /// Writes the weights as f32. weights: [outputs, inputs];  scales: [blocks of outputs, blocks of inputs];  out:
+    /// [outputs, inputs]
     func decode(
         _ weights: UnsafeRawPointer, _ scales: UnsafePointer<Float>, outputs: Int, inputs: Int,
         into out: UnsafeMutablePointer<Float>
@@ -45,7 +47,8 @@ package struct BlockFP8: Sendable, Equatable {
         }
     }
 
-    /// E4M3 "FN": sign, 4 bits of exponent (bias 7), 3 of mantissa; no infinities, all ones is NaN.
+    /// The value of each byte as E4M3 "FN": a sign, 4 bits of exponent (bias 7), 3 bits of mantissa. The format has no
+    /// infinities, and all ones is NaN.
     private static let values: [Float] = (0..<256).map { bits in
         let (exponent, mantissa) = (bits >> 3 & 15, bits & 7)
         if exponent == 15, mantissa == 7 { return .nan }

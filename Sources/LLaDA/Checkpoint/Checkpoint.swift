@@ -1,13 +1,13 @@
 /// A tensor's bytes in an open checkpoint, row-major, little-endian.
 package struct Tensor: @unchecked Sendable {  // the bytes behind `base` are never written
     package let name: String
-    /// Nil: bytes, whose meaning who asks for them knows.
+    /// The number format; nil if the tensor holds bytes.
     package let dtype: NumberFormat?
     package let shape: [Int]
-    /// Not necessarily aligned to its type: the format promises nothing.
+    /// The address of the first element. It may be unaligned: the format promises no alignment.
     package let base: UnsafeRawPointer
     package let byteCount: Int
-    /// Keeps `base` valid; whoever keeps `base` keeps this.
+    /// The file behind `base`. Whoever keeps `base` must keep this.
     package let owner: MappedFile
 
     package init(
@@ -22,13 +22,13 @@ package struct Tensor: @unchecked Sendable {  // the bytes behind `base` are nev
     }
 }
 
-/// An open checkpoint folder as Hugging Face lays it out: the configuration and every tensor, all checked.
+/// An open checkpoint folder in the layout of Hugging Face: the configuration and every tensor, all checked.
 ///
-/// May be used by several threads at once.
+/// Several threads may use it at once.
 package final class Checkpoint: Sendable {
     package let directory: String
     package let config: ModelConfig
-    /// What the writer of `model.safetensors` noted in it; empty if there are shards.
+    /// The metadata of `model.safetensors`; empty if the weights are in shards.
     package let metadata: [(key: JSONString, value: JSONString)]
     private let stored: [JSONString: Stored]
     private let asked = Locked<Set<JSONString>>([])
@@ -45,8 +45,8 @@ package final class Checkpoint: Sendable {
     private static let configLimit = 16 << 20
     private static let indexLimit = 256 << 20
 
-    /// Opens the folder `path`. With `mapped` false everything is read into memory first; only then can opening take
-    /// long. `progress` is told the part done, from 0 to 1, and ends the work by throwing.
+    /// Opens the folder `path`. With `mapped` false, all weights are read into memory first; only then can opening take
+    /// long. `progress` receives the part done, from 0 to 1. An error that it throws ends the opening and is rethrown.
     package static func open(
         _ path: String, mapped: Bool = true, progress: Progress? = nil
     ) throws(LLaDAError) -> Checkpoint {
@@ -79,7 +79,8 @@ package final class Checkpoint: Sendable {
         return config
     }
 
-    /// Nil if the weights are in a single file, which goes before an index, as it does for transformers.
+    /// Reads the index of the shards; nil if the weights are in a single file. As in transformers, a single file takes
+    /// precedence over an index.
     private static func index(in folder: String) throws(LLaDAError) -> ShardIndex? {
         if MappedFile.exists("\(folder)/\(singleFileName.string)") { return nil }
         let path = "\(folder)/\(ShardIndex.fileName)"
@@ -104,7 +105,7 @@ package final class Checkpoint: Sendable {
             if !MappedFile.exists(path) {
                 throw LLaDAError(.io, "\(ShardIndex.fileName): names \(name.quoted), which is missing from \(folder)")
             }
-            // Shards are of about equal size, so each is the same part of the whole.
+            // Shards have about equal sizes, so each counts as the same part of the whole.
             let before = Double(shards.count)
             let file = try MappedFile(path, mapped: mapped) { (part) throws(LLaDAError) in
                 try progress?((before + part) / Double(names.count))
@@ -115,7 +116,7 @@ package final class Checkpoint: Sendable {
         return shards
     }
 
-    /// All tensors under the names that `spec/model.md` gives them.
+    /// Returns all tensors under the names that `spec/model.md` gives them.
     private static func merge(_ shards: [Shard]) throws(LLaDAError) -> [JSONString: Stored] {
         var stored: [JSONString: Stored] = [:]
         for shard in shards {
@@ -135,7 +136,7 @@ package final class Checkpoint: Sendable {
         return stored
     }
 
-    /// Checkpoints saved from a multimodal wrapper carry its name in front.
+    /// The prefixes of checkpoints that were saved from a multimodal wrapper.
     private static let aliases: [(alias: JSONString, prefix: JSONString)] = [
         ("model.language_model.", "model."), ("model.lm_head.", "lm_head."),
     ]
@@ -149,14 +150,15 @@ package final class Checkpoint: Sendable {
 
     package func has(_ name: String) -> Bool { stored[JSONString(name)] != nil }
 
-    /// The tensor of this name, which must have this shape and a type the engine reads.
+    /// Returns the tensor of this name. Throws `.tensor` if it is missing, has another shape, or has a type that the
+    /// engine does not read.
     package func tensor(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor {
         try find(name, shape: shape, "F32, F16 or BF16") {
             $0.numberFormat != nil && ($0 != .f8E4M3 || config.blockFP8 != nil)
         }
     }
 
-    /// The tensor of this name, which must have this shape and be of bytes.
+    /// Returns the tensor of bytes of this name. Throws `.tensor` if it is missing or has another shape or type.
     package func bytes(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor {
         try find(name, shape: shape, "U8") { $0 == .u8 }
     }
@@ -189,7 +191,7 @@ package final class Checkpoint: Sendable {
             owner: found.file)
     }
 
-    /// The tensors nobody has asked for yet, sorted by name: a leftover weight usually means another model.
+    /// The names of the tensors that nobody has asked for yet, sorted: a leftover weight usually means another model.
     package var unusedTensors: [String] {
         let asked = asked.withLock { $0 }
         return stored.keys.filter { !asked.contains($0) }.map(\.string).sorted()

@@ -1,9 +1,9 @@
-/// The typed members of one object of a configuration file. Types are taken literally: 64.0 is no integer, "64" no
-/// number, 1 no boolean, because each of them means that whoever wrote the file meant something else.
+/// The typed members of one object of a configuration file. Types are taken literally: 64.0 is no integer, "64" is no
+/// number, and 1 is no boolean. Each of them shows that the writer of the file meant something else.
 struct ConfigFields {
     let file: String
     let object: JSONObject
-    /// "rope_parameters." for what stands within; messages name keys by their full path.
+    /// The full path of this object, such as "rope_parameters."; messages put it before each key.
     var prefix = ""
 
     init(_ json: JSON, file: String) throws(LLaDAError) {
@@ -18,7 +18,7 @@ struct ConfigFields {
         LLaDAError(status, file: file, key: prefix + key.string, found: found, expected: expected)
     }
 
-    /// The value, unless it is absent or null: Python writes None for "not set".
+    /// Returns the value; nil if it is absent or null. Python writes None for "not set".
     func value(_ key: JSONString) -> JSON? {
         if case .null? = object[key] { return nil }
         return object[key]
@@ -38,7 +38,7 @@ struct ConfigFields {
         return try integer(key, value, in: range)
     }
 
-    /// One integer or a list of them.
+    /// Returns the integers of a list, or one integer as a list.
     func integers(_ key: JSONString, in range: ClosedRange<Int>) throws(LLaDAError) -> [Int]? {
         guard let value = value(key) else { return nil }
         guard case .array(let values) = value else { return [try integer(key, value, in: range)] }
@@ -61,7 +61,7 @@ struct ConfigFields {
 
     // MARK: Other types
 
-    /// A positive number that stays positive and finite in the 32 bits the engine computes in.
+    /// Returns a positive number that stays positive and finite in f32, the precision of the engine.
     func positive(_ key: JSONString) throws(LLaDAError) -> Double? {
         guard let value = value(key) else { return nil }
         guard let number = Self.number(value), Float(number) > 0, Float(number).isFinite else {
@@ -102,7 +102,7 @@ struct ConfigFields {
         return text
     }
 
-    /// An object within, whose keys then carry this one's name.
+    /// Returns the object under `key`. Messages about its keys carry this key's name.
     func nested(_ key: JSONString) throws(LLaDAError) -> ConfigFields? {
         guard let value = value(key) else { return nil }
         guard case .object = value else { throw error(key, found: value.summary, expected: "an object or null") }
@@ -113,7 +113,8 @@ struct ConfigFields {
 
     // MARK: What is not implemented
 
-    /// Refuses a flag that asks for what we do not do; absent means the only value we know.
+    /// Refuses a flag whose value is not implemented (`.unsupported`). An absent flag means `only`, the implemented
+    /// value.
     func require(_ key: JSONString, _ only: Bool) throws(LLaDAError) {
         guard let flag = try bool(key), flag != only else { return }
         throw error(key, found: "\(flag)", expected: "\(only), all that is implemented", .unsupported)

@@ -1,23 +1,23 @@
-/// A JSON document, as strict as RFC 8259 and as bytes.
+/// A JSON document, read as strictly as RFC 8259 demands, and kept as bytes.
 ///
-/// Checkpoints come from strangers: everything that two readers could understand differently (duplicate keys, lone
-/// surrogates, NaN, text after the end) is refused instead of interpreted.
+/// Checkpoints come from strangers. Everything that two readers could understand differently (duplicate keys, lone
+/// surrogates, NaN, text after the end) is refused and never interpreted.
 package enum JSON: Sendable {
     case null
     case bool(Bool)
-    /// A number written without fraction or exponent that fits an `Int`.
+    /// A number without fraction or exponent that fits an `Int`.
     case integer(Int)
-    /// Any other number; always finite.
+    /// Any other number. It is always finite.
     case double(Double)
     case string(JSONString)
     case array([JSON])
     case object(JSONObject)
 
-    /// Arrays and objects may be nested this deep, so that neither parsing nor freeing a document can exhaust the
+    /// The deepest nesting of arrays and objects. The limit keeps parsing and freeing a document from exhausting the
     /// stack.
     package static let maximumDepth = 128
 
-    /// Parses a whole document; `file` is only its name in error messages.
+    /// Parses a whole document. `file` is only its name in error messages. Throws `.json`.
     package static func parse(_ bytes: UnsafeRawBufferPointer, file: String) throws(LLaDAError) -> JSON {
         var parser = JSONParser(bytes, file: file)
         return try parser.document()
@@ -29,7 +29,7 @@ package enum JSON: Sendable {
         }
     }
 
-    /// What this value is, for error messages: scalars in full, containers by kind.
+    /// A description of this value for error messages: a scalar in full, a container by its kind.
     package var summary: String {
         switch self {
         case .null: "null"
@@ -50,7 +50,7 @@ package enum JSON: Sendable {
 package struct JSONString: Hashable, Sendable, ExpressibleByStringLiteral {
     package let bytes: [UInt8]
 
-    /// `bytes` must be valid UTF-8; every string of a parsed document is.
+    /// Makes a string of `bytes`, which must be valid UTF-8. Every string of a parsed document is valid UTF-8.
     package init(_ bytes: [UInt8]) { self.bytes = bytes }
     package init(_ string: String) { self.bytes = Array(string.utf8) }
     package init(stringLiteral value: StaticString) {
@@ -59,7 +59,8 @@ package struct JSONString: Hashable, Sendable, ExpressibleByStringLiteral {
 
     package var string: String { String(decoding: bytes, as: UTF8.self) }
 
-    /// The string in quotes for error messages: escaped and cut, since a stranger wrote it and a terminal may show it.
+    /// The string in quotes, for error messages. It is escaped and cut, because a stranger wrote it and a terminal may
+    /// show it.
     package var quoted: String {
         var text = "\""
         var rest = string.unicodeScalars.makeIterator()
@@ -76,17 +77,17 @@ package struct JSONString: Hashable, Sendable, ExpressibleByStringLiteral {
         }
     }
 
-    // The synthesised version feeds the hasher one byte at a time: ten times slower over a vocabulary.
+    // The synthesised version feeds the hasher one byte at a time, which is ten times slower over a vocabulary.
     package func hash(into hasher: inout Hasher) {
         bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
         hasher.combine(0xFF as UInt8)
     }
 }
 
-/// The members of a JSON object in the order of the file, each key once.
+/// The members of a JSON object, in the order of the file, each key once.
 package struct JSONObject: Sendable {
     package private(set) var members: [(key: JSONString, value: JSON)] = []
-    /// Key to place in `members`; empty while a linear search is cheaper.
+    /// The place of each key in `members`; empty while a linear search is cheaper.
     private var places: [JSONString: Int] = [:]
     private static let linearLimit = 8
 
@@ -97,7 +98,7 @@ package struct JSONObject: Sendable {
         return members[place].value
     }
 
-    /// False, and nothing added, when the key is already there.
+    /// Adds a member. Returns false, and adds nothing, if the key is already there.
     mutating func append(_ key: JSONString, _ value: JSON) -> Bool {
         if members.count < Self.linearLimit {
             if place(of: key) != nil { return false }

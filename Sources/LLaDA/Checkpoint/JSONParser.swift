@@ -1,5 +1,5 @@
-/// One pass over the bytes of a document. The position never leaves `0...bytes.count`, and every read is behind `peek`
-/// or an explicit check against the count.
+/// A parser that makes one pass over the bytes of a document. The position never leaves `0...bytes.count`, and every
+/// read is behind `peek` or an explicit check against the count.
 struct JSONParser {
     private let bytes: UnsafeRawBufferPointer
     private let file: String
@@ -105,7 +105,7 @@ struct JSONParser {
             try digits()
         }
         if let exact { return .integer(exact) }
-        // Double(String) rounds correctly and knows no locale, unlike strtod under a host that has set one.
+        // Double(String) rounds correctly and depends on no locale. strtod would follow the locale of the host.
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
         guard let value = Double(text), value.isFinite else {
             throw error("a number too large for a double", at: start)
@@ -113,7 +113,8 @@ struct JSONParser {
         return .double(value)
     }
 
-    /// Builds negative numbers downwards, so that `Int.min` fits too; nil once the number does not fit.
+    /// Appends a digit; nil if the number no longer fits. Negative numbers are built downwards, so that `Int.min` fits
+    /// too.
     private func appending(_ digit: UInt8, to value: Int, negative: Bool) -> Int? {
         let (tenfold, overflow) = value.multipliedReportingOverflow(by: 10)
         if overflow { return nil }
@@ -142,7 +143,7 @@ struct JSONParser {
     private mutating func string() throws(LLaDAError) -> JSONString {
         position += 1  // the opening quote
         var start = position
-        // Stays empty, without storage, for the great majority of strings: those without an escape are one copy.
+        // This array stays empty, without storage, for most strings: a string without an escape is one copy.
         var unescaped: [UInt8] = []
         while let byte = peek {
             switch byte {
@@ -163,7 +164,7 @@ struct JSONParser {
         throw error("the end of the file within a string")
     }
 
-    /// Steps over one multi-byte character: table 3-7 of the Unicode standard (no overlong forms, no surrogates).
+    /// Steps over one multi-byte character by table 3-7 of the Unicode standard (no overlong forms, no surrogates).
     private mutating func multibyte(_ lead: UInt8) throws(LLaDAError) {
         let second: ClosedRange<UInt8>
         let length: Int
@@ -213,7 +214,7 @@ struct JSONParser {
             if low & 0xFC00 != 0xDC00 { throw error("a lone surrogate", at: start) }
             code = 0x10000 + ((code & 0x3FF) << 10) + (low & 0x3FF)
         }
-        // Surrogates are the only 16-bit codes that are no scalar.
+        // Surrogates are the only 16-bit codes that are not scalars.
         guard let scalar = Unicode.Scalar(code) else { throw error("a lone surrogate", at: start) }
         return Array(UTF8.encode(scalar) ?? UTF8.encodedReplacementCharacter)
     }
@@ -254,7 +255,7 @@ struct JSONParser {
 
     // MARK: Errors
 
-    /// The byte at hand, for messages.
+    /// The current byte, for messages.
     private var found: String {
         guard let byte = peek else { return "the end of the file" }
         if byte > 0x20 && byte < 0x7F { return "'\(Unicode.Scalar(byte))'" }
@@ -263,8 +264,8 @@ struct JSONParser {
 
     private func error(_ problem: String) -> LLaDAError { error(problem, at: position) }
 
-    /// Line and column are counted here, from the start, so that correct files do not pay for them. Columns count
-    /// characters, not bytes, as editors do.
+    /// Makes an error. Line and column are counted only here, from the start of the document, so that correct files do
+    /// not pay for them. Columns count characters, not bytes, as editors do.
     private func error(_ problem: String, at place: Int) -> LLaDAError {
         let before = bytes[..<place]
         let line = before.count { $0 == 0x0A } + 1

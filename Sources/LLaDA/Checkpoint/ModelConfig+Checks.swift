@@ -1,6 +1,6 @@
-/// Whether a model of this config can do what it is asked to.
+/// Checks of what a caller asks of a model of this config.
 extension ModelConfig {
-    /// `capacity` in place of what the file says; 0: as the file says.
+    /// Returns the config with this expert capacity; 0 keeps the capacity of the file. Throws `.invalidArgument`.
     package func withExpertCapacity(_ capacity: Int) throws(LLaDAError) -> ModelConfig {
         if capacity == 0 { return self }
         guard numExpertsPerTok...max(numExpertsPerTok, numExperts) ~= capacity, numExperts > 0 else {
@@ -12,7 +12,7 @@ extension ModelConfig {
         return config
     }
 
-    /// Whether this model can run a canvas of so many positions in blocks of that length.
+    /// Throws `.invalidArgument` unless this model can run a canvas of `canvas` positions in blocks of `blockLength`.
     package func check(blockLength: Int, canvas: Int) throws(LLaDAError) {
         guard 1...maxPositionEmbeddings ~= blockLength else {
             throw LLaDAError(.invalidArgument, "block_length is \(blockLength); expected 1 to \(maxPositionEmbeddings)")
@@ -29,6 +29,7 @@ extension ModelConfig {
         }
     }
 
+    /// Throws `.invalidArgument` if a token is not of the vocabulary.
     package func check(_ tokens: some Sequence<Int32>) throws(LLaDAError) {
         for (index, token) in tokens.enumerated() where !(0..<vocabSize ~= Int(token)) {
             throw LLaDAError(.invalidArgument, "token \(index) is \(token); expected 0 to \(vocabSize - 1)")

@@ -1,71 +1,75 @@
-/// What `config.json` says about a `llada2_moe` model, checked: every value is in range, no two contradict each other,
-/// and no product of a few of them can overflow an `Int`.
+/// The checked `config.json` of a `llada2_moe` model. Every value is in range, no two values contradict each other, and
+/// no product of a few of them can overflow an `Int`.
 public struct ModelConfig: Sendable, Equatable {
     // MARK: Shape
 
-    /// Width of the residual stream.
+    /// The width of the residual stream.
     public let hiddenSize: Int
     public let numHiddenLayers: Int
-    /// The layers before this one have a dense feed-forward, the others a mixture of experts.
+    /// The number of leading layers with a dense feed-forward. The other layers have a mixture of experts.
     public let firstKDenseReplace: Int
     public let vocabSize: Int
-    /// Width of a dense feed-forward; 0 if no layer is dense and the file does not say.
+    /// The width of a dense feed-forward; 0 if no layer is dense and the file does not give it.
     public let intermediateSize: Int
     public let rmsNormEps: Double
-    /// How many positions the model runs: as the file says; with YaRN at least its factor times the original ones, for
-    /// files differ in whether `max_position_embeddings` is the length before or after.
+    /// The number of positions that the model runs, as the file gives it. With YaRN it is at least YaRN's factor times
+    /// the original positions, because files differ in whether `max_position_embeddings` is the length before or after.
     public let maxPositionEmbeddings: Int
-    /// Up to it every position is an exact float.
+    /// The most positions of any model: up to this number every position is an exact float.
     static let mostPositions = 16_777_216
 
     // MARK: Attention
 
     public let numAttentionHeads: Int
-    /// Divides `numAttentionHeads`.
+    /// The number of heads of keys and values; it divides `numAttentionHeads`.
     public let numKeyValueHeads: Int
-    /// Independent of `hiddenSize / numAttentionHeads` if the file gives it.
+    /// The width of a head: as the file gives it, else `hiddenSize / numAttentionHeads`.
     public let headDim: Int
     public let ropeTheta: Double
     public let partialRotaryFactor: Double
-    /// How many leading dimensions of a head are rotated; even.
+    /// The number of leading dimensions of a head that are rotated; even.
     public let rotaryDim: Int
     public let yarn: YaRN?
 
-    // MARK: Experts. All 0 if every layer is dense and the file does not say.
+    // MARK: Experts. All are 0 if every layer is dense and the file does not give them.
 
     public let numExperts: Int
     public let numExpertsPerTok: Int
-    /// The shared expert is one feed-forward of width `moeIntermediateSize * numSharedExperts`; 0 means there is none.
+    /// The number of shared experts; 0 means none. Together they are one feed-forward of width `moeIntermediateSize *
+    /// numSharedExperts`.
     public let numSharedExperts: Int
     public let moeIntermediateSize: Int
-    /// Experts are chosen within the best `topkGroup` of `nGroup` equal groups. Ignored when `expertCapacity` is not 0.
+    /// The number of equal groups of experts. A token chooses among the experts of its best `topkGroup` groups. Both
+    /// numbers are ignored if `expertCapacity` is not 0.
     public let nGroup: Int
     public let topkGroup: Int
     public let routedScalingFactor: Double
     public let moeRouterEnableExpertBias: Bool
-    /// LLaDA2.2: how many experts the tokens of one routing block may use together; 0 means no such limit.
+    /// The number of experts that the tokens of one routing block may use together (LLaDA2.2); 0 means no limit.
     public package(set) var expertCapacity: Int
-    /// Tokens of a routing block; of meaning only when `expertCapacity` is not 0.
+    /// The number of tokens of a routing block; it has no effect if `expertCapacity` is 0.
     public let blockSize: Int
 
     // MARK: Special tokens
 
     public let padTokenID: Int?
-    /// From `generation_config.json` if it has one.
+    /// The id of the mask, from `generation_config.json` if that file has one; nil if neither file has one.
     public package(set) var maskTokenID: Int?
-    /// From `generation_config.json` if it has any; empty if neither file has.
+    /// The ids of the end of a sequence, from `generation_config.json` if that file has any; empty if neither file has
+    /// one.
     public package(set) var eosTokenIDs: [Int]
     public let deleteTokenID: Int?
     public let splitTokenID: Int?
 
-    /// How matrices are stored that are not in a type of their own.
+    /// The layout of float8 matrices; nil if the file declares none.
     package let blockFP8: BlockFP8?
-    /// The type the weights are said to be stored in, as it stands in the file ("bfloat16").
+    /// The type of the stored weights as the file names it ("bfloat16"); nil if the file does not name it.
     public let torchDtype: String?
 
     package static let fileName = "config.json"
 
-    /// `file` is only the name used in error messages.
+    /// Reads and checks a config. `file` is only its name in error messages. Throws `.config`, or `.unsupported` for
+    /// what the library does not implement.
     package init(_ json: JSON, file: String = ModelConfig.fileName) throws(LLaDAError) {
         let fields = try ConfigFields(json, file: file)
         try Self.checkModelType(fields)
@@ -116,7 +120,8 @@ public struct ModelConfig: Sendable, Equatable {
         torchDtype = (try fields.string("torch_dtype") ?? dtype)?.string
     }
 
-    /// Takes over what `generation_config.json` says: it is the newer word on how to generate.
+    /// Takes the ids of mask and end of sequence from `generation_config.json`, which is the newer word on how to
+    /// generate.
     package mutating func apply(generation json: JSON, file: String) throws(LLaDAError) {
         let fields = try ConfigFields(json, file: file)
         let ids = 0...vocabSize - 1
@@ -150,7 +155,7 @@ public struct ModelConfig: Sendable, Equatable {
 }
 
 extension ConfigFields {
-    /// 0 stands for an integer that is neither there nor required.
+    /// Returns the integer, or 0 if it is neither there nor required.
     fileprivate func integer(
         _ key: JSONString, in range: ClosedRange<Int>, required: Bool
     ) throws(LLaDAError) -> Int {
@@ -181,7 +186,7 @@ private struct AttentionFields {
             }
         }
         rope = try RopeFields(fields, positions: positions)
-        // Truncated, as Python's int() does; the factor is at most 1, so this cannot leave Int.
+        // The product is truncated, as Python's int() does. The factor is at most 1, so the result fits an Int.
         rotaryDim = Int(Double(headDim) * rope.partialFactor)
         if rotaryDim < 2 || rotaryDim % 2 != 0 {
             throw fields.error(
@@ -216,7 +221,7 @@ private struct ExpertFields {
             throw fields.error("num_experts_per_tok", found: "\(perToken)", expected: "at most num_experts, \(count)")
         }
         if capacity > 0 {
-            // Block routing takes the place of the groups, whose keys stay in the file without meaning.
+            // Block routing replaces the groups; their keys may stay in the file without meaning.
             if capacity < perToken || capacity > count {
                 throw fields.error(
                     "expert_capacity", found: "\(capacity)",

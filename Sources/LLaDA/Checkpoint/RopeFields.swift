@@ -1,12 +1,12 @@
 /// The keys of the rotary position embedding. transformers 5 moved them into `rope_parameters` and reads `rope_scaling`
-/// as its old name; files in the wild have any of the three places, and where several speak they must agree.
+/// as the old name. Existing files have the keys in any of the three places; keys in several places must agree.
 struct RopeFields {
     let theta, partialFactor: Double
     let yarn: YaRN?
 
     private static let places: [JSONString] = ["rope_parameters", "rope_scaling"]
 
-    /// `positions` is what the file states as `max_position_embeddings`.
+    /// Reads and checks the keys. `positions` is the file's `max_position_embeddings`.
     init(_ fields: ConfigFields, positions: Int) throws(LLaDAError) {
         var theta = try fields.positive("rope_theta")
         var partial = try fields.positive("partial_rotary_factor")
@@ -19,7 +19,8 @@ struct RopeFields {
             if type == "default" { plain = nested }
             var known: Set<JSONString> = ["rope_type", "type", "rope_theta", "partial_rotary_factor"]
             if type == "yarn" { known.formUnion(YaRN.keys) }
-            // Such as one set of parameters for each kind of layer: read as the default, it would change every logit.
+            // An unknown key may be one set of parameters for each kind of layer: taken for the default, it would
+            // change every logit.
             for (key, value) in nested.object.members where !known.contains(key) {
                 throw nested.error(
                     key, found: value.summary, expected: "no such key: it is not implemented", .unsupported)
@@ -49,7 +50,7 @@ struct RopeFields {
         yarn = first
     }
 
-    /// `type` is the old name of `rope_type`; nil if the object has neither.
+    /// Returns the kind of embedding; nil if the object does not name it. `type` is the old name of `rope_type`.
     private static func type(_ nested: ConfigFields) throws(LLaDAError) -> JSONString? {
         try nested.require("rope_type", oneOf: ["default", "yarn"])
         try nested.require("type", oneOf: ["default", "yarn"])

@@ -1,26 +1,27 @@
 /// One file of the safetensors format, checked completely: eight bytes with the header's length, a JSON header, and the
-/// tensors back to back to the end of the file.
+/// tensors without gaps up to the end of the file.
 package struct Safetensors: Sendable {
     package struct Entry: Sendable {
         package let name: JSONString
         package let type: SafetensorsType
         package let shape: [Int]
-        /// Where the bytes stand, counted from the beginning of the file. Need not be aligned.
+        /// The place of the bytes, counted from the beginning of the file. It may be unaligned.
         package let bytes: Range<Int>
     }
 
-    /// In the order in which the tensors stand in the file.
+    /// The tensors, in the order in which they stand in the file.
     package let entries: [Entry]
-    /// What the writer of the file noted: `__metadata__`, in its order.
+    /// The members of `__metadata__`, in the order of the file.
     package let metadata: [(key: JSONString, value: JSONString)]
 
-    /// The format's own limit.
+    /// The format's own limit on the header, in bytes.
     package static let maximumHeader = 100_000_000
     package static let maximumRank = 16
-    /// LLaDA2-flash has 24,161 tensors.
+    /// The most tensors of a file. LLaDA2-flash has 24,161.
     package static let maximumTensors = 1_000_000
 
-    /// Reads the header of a whole file's `bytes`; `file` is only its name in error messages.
+    /// Reads the header of a whole file's `bytes`. `file` is only its name in error messages. Throws `.safetensors`, or
+    /// `.unsupported` for an unknown element type.
     package init(_ bytes: UnsafeRawBufferPointer, file: String) throws(LLaDAError) {
         let header = try Self.header(of: bytes, file: file)
         let parser = HeaderParser(file: file, base: header.end, dataCount: bytes.count - header.end)
@@ -37,7 +38,7 @@ package struct Safetensors: Sendable {
         if entries.count > Self.maximumTensors {
             throw parser.error("has \(entries.count) tensors; at most \(Self.maximumTensors) are accepted")
         }
-        // A tensor without elements ends where it begins and must come before its neighbour at the same place.
+        // A tensor without elements ends where it begins, and must come before its neighbour at the same place.
         entries.sort { ($0.bytes.lowerBound, $0.bytes.upperBound) < ($1.bytes.lowerBound, $1.bytes.upperBound) }
         try parser.checkContiguous(entries)
         self.entries = entries
@@ -66,7 +67,7 @@ package struct Safetensors: Sendable {
             throw LLaDAError(.safetensors, "\(file): the header does not begin with '{'")
         }
         do throws(LLaDAError) {
-            // The format's padding, trailing spaces, is JSON's white space.
+            // The format pads the header with spaces, which JSON takes for white space.
             guard case .object(let object) = try JSON.parse(header, file: "\(file): header") else {
                 throw LLaDAError(.safetensors, "\(file): the header is no JSON object")
             }
@@ -78,7 +79,7 @@ package struct Safetensors: Sendable {
     }
 }
 
-/// The element types of the format. Only a few are computed with, but the size of each is needed to check a file.
+/// The element types of the format. The engine computes with a few of them, but checking a file needs the size of each.
 package enum SafetensorsType: String, Sendable, CaseIterable {
     case bool = "BOOL"
     case u8 = "U8", i8 = "I8", u16 = "U16", i16 = "I16", u32 = "U32", i32 = "I32", u64 = "U64", i64 = "I64"
@@ -87,7 +88,7 @@ package enum SafetensorsType: String, Sendable, CaseIterable {
         "F8_E4M3FNUZ"
     case f16 = "F16", bf16 = "BF16", f32 = "F32", f64 = "F64", c64 = "C64"
 
-    /// What the engine computes with, or from; nil for all others, bytes among them.
+    /// The number format that the engine reads the type as; nil for all other types, bytes among them.
     package var numberFormat: NumberFormat? {
         switch self {
         case .f32: .f32
@@ -110,10 +111,10 @@ package enum SafetensorsType: String, Sendable, CaseIterable {
     }
 }
 
-/// The members of a header, each against the rules of the format.
+/// A check of each member of a header against the rules of the format.
 private struct HeaderParser {
     let file: String
-    /// Where the data begin, and how many bytes of them the file has.
+    /// The place where the data begin, and the number of bytes of data in the file.
     let base: Int
     let dataCount: Int
 
@@ -219,7 +220,7 @@ private struct HeaderParser {
         return base + begin..<base + end
     }
 
-    /// No hole that could hide something, no byte that belongs to two tensors, nothing behind the last.
+    /// Refuses a gap, which could hide something, a byte that belongs to two tensors, and bytes after the last tensor.
     func checkContiguous(_ entries: [Safetensors.Entry]) throws(LLaDAError) {
         var end = base
         for entry in entries {

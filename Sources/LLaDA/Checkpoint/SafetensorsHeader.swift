@@ -1,4 +1,4 @@
-/// The beginning of a safetensors file that is to be written, for tensors that will follow back to back.
+/// The beginning of a new safetensors file. The tensors follow it without gaps.
 package struct SafetensorsHeader {
     package struct Entry {
         package let name: String
@@ -14,13 +14,14 @@ package struct SafetensorsHeader {
         }
     }
 
-    /// A cache line: kernels like weights that begin at one.
+    /// The alignment of the data, in bytes: one cache line. Kernels are faster on weights that begin at a cache line.
     package static let alignment = 64
 
-    /// The header's length and the header, filled up with spaces: data begin at a multiple of the alignment.
+    /// The header's length and the header, padded with spaces so that the data begin at a multiple of the alignment.
     package let bytes: [UInt8]
 
-    /// For tensors in this order. Names, keys and values are this library's own and need no escapes.
+    /// Makes the header of these tensors, in this order. Names, keys and values come from this library and need no
+    /// escapes.
     package init(_ entries: [Entry], metadata: [(key: String, value: String)]) {
         let notes = metadata.map { "\"\($0.key)\":\"\($0.value)\"" }.joined(separator: ",")
         var text = "{\"__metadata__\":{\(notes)}"

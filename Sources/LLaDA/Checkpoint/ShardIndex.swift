@@ -1,8 +1,8 @@
-/// `model.safetensors.index.json`: which file of the folder holds which tensor.
+/// The file `model.safetensors.index.json`, which says which file of the folder holds which tensor.
 package struct ShardIndex: Sendable {
     package static let fileName = "model.safetensors.index.json"
 
-    /// The files in order of their names, each once.
+    /// The names of the files, sorted, each once.
     package let shards: [JSONString]
     private let shardOfTensor: [JSONString: JSONString]
     private let totalSize: Int?
@@ -35,7 +35,7 @@ package struct ShardIndex: Sendable {
         totalSize = try Self.totalSize(root, file: file)
     }
 
-    /// A checkpoint must not make the host read files from anywhere else.
+    /// Throws `.shardIndex` unless the name is a plain file name: a checkpoint must not make the host read other files.
     private static func checkPlain(_ shard: JSONString, of tensor: JSONString, file: String) throws(LLaDAError) {
         func error(_ problem: String) -> LLaDAError {
             LLaDAError(.shardIndex, "\(file): tensor \(tensor.quoted) is in \(shard.quoted), \(problem)")
@@ -55,12 +55,12 @@ package struct ShardIndex: Sendable {
         guard case .object(let object) = metadata else {
             throw LLaDAError(.shardIndex, file: file, key: "metadata", found: metadata.summary, expected: "an object")
         }
-        // Some writers leave a float here, rounded beyond 2^53; there is nothing exact to check then.
+        // Some writers put a float here, which is rounded beyond 2^53; it allows no exact check.
         guard case .integer(let size)? = object["total_size"] else { return nil }
         return size
     }
 
-    /// The listing and the files must agree on every tensor, in both directions.
+    /// Throws `.shardIndex` unless the index and the files agree on every tensor, in both directions.
     package func check(
         _ contents: [(shard: JSONString, tensors: Safetensors)], file: String = ShardIndex.fileName
     ) throws(LLaDAError) {
@@ -83,7 +83,7 @@ package struct ShardIndex: Sendable {
                 total = sum
             }
         }
-        // The lowest name, so that the same folder always gives the same message.
+        // The message names the lowest name, so that the same folder always gives the same message.
         let missing = shardOfTensor.keys.filter { !found.contains($0) }.min {
             $0.bytes.lexicographicallyPrecedes($1.bytes)
         }

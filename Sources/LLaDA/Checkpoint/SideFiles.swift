@@ -1,15 +1,15 @@
-/// The small files of a checkpoint's folder, as they are: what a saved model takes along.
+/// The small files of a checkpoint's folder, unchanged. A saved model gets copies of them.
 package struct SideFiles: Sendable {
     package let files: [(name: String, content: MappedFile)]
 
-    /// Without `config.json` a folder holds no checkpoint: whoever writes one writes it last.
+    /// The names, in the order of writing. `config.json` comes last, because a folder without it is no checkpoint.
     private static let names = [
         "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
         ModelConfig.fileName,
     ]
     private static let limit = 1 << 30
 
-    /// Those that there are. Read, not mapped: they stay what they were, whatever becomes of the folder.
+    /// Reads the files that the folder has. They are not mapped, so that later changes of the folder do not reach them.
     package init(folder: String) throws(LLaDAError) {
         var files: [(name: String, content: MappedFile)] = []
         for name in Self.names where MappedFile.exists("\(folder)/\(name)") {

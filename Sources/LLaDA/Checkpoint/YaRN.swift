@@ -1,22 +1,23 @@
 import Glibc
 
-/// YaRN, the extension of a model's context by `factor`: dimensions that turn often within the original context keep
-/// their frequency, those that turn less than once are slowed down by `factor`, those between are mixed; sines and
-/// cosines are scaled by `attentionFactor` (Peng et al. 2023, as Hugging Face transformers 5 computes it).
+/// YaRN, an extension of a model's context by `factor` (Peng et al. 2023, as Hugging Face transformers 5 computes it).
+/// Dimensions that turn often within the original context keep their frequency. Dimensions that turn less than once are
+/// slowed down by `factor`. Those between are mixed. Sines and cosines are multiplied by `attentionFactor`.
 public struct YaRN: Sendable, Equatable {
-    /// From 1.
+    /// The factor of the extension; at least 1.
     public let factor: Double
-    /// Positions of the training before the extension.
+    /// The number of positions of the training before the extension.
     public let originalMaxPositionEmbeddings: Int
-    /// Turns within the original context: from `betaFast` on a frequency is kept, up to `betaSlow` it is divided.
+    /// The number of turns within the original context from which on a frequency is kept.
     public let betaFast: Double
+    /// The number of turns within the original context up to which a frequency is divided by `factor`.
     public let betaSlow: Double
-    /// Whether the bounds of the mixture are rounded outwards to whole dimensions.
+    /// Whether the bounds of the mixed dimensions are rounded outwards to whole dimensions.
     public let truncate: Bool
-    /// What sines and cosines are multiplied with; positive and finite as a float.
+    /// The factor of sines and cosines; positive and finite as a float.
     public let attentionFactor: Double
 
-    /// What stands beside the type in the object that says "yarn".
+    /// The keys that may stand beside the type in the object that says "yarn".
     static let keys: Set<JSONString> = [
         "factor", "original_max_position_embeddings", "beta_fast", "beta_slow", "truncate", "attention_factor",
         "mscale",
@@ -25,7 +26,8 @@ public struct YaRN: Sendable, Equatable {
 
     private static let positions = 1...ModelConfig.mostPositions
 
-    /// `fields` is the object that says "yarn", `top` the whole file, `stated` its `max_position_embeddings`.
+    /// Reads and checks the numbers. `fields` is the object that says "yarn", `top` the whole file, `stated` its
+    /// `max_position_embeddings`, and `theta` the base of the rotary embedding.
     init(_ fields: ConfigFields, top: ConfigFields, stated: Int, theta: Double) throws(LLaDAError) {
         let original: JSONString = "original_max_position_embeddings"
         let inside = try fields.integer(original, in: Self.positions)
@@ -37,7 +39,7 @@ public struct YaRN: Sendable, Equatable {
         let positions = inside ?? outside ?? stated
         originalMaxPositionEmbeddings = positions
 
-        // Written as null, it is what the two lengths say.
+        // A factor of null means the ratio of the two lengths.
         let ratio = Double(stated) / Double(positions)
         let range = 1...Double(ModelConfig.mostPositions)
         if fields.object["factor"] == nil {
@@ -62,7 +64,7 @@ public struct YaRN: Sendable, Equatable {
             throw fields.error("beta_fast", found: "\(betaFast)", expected: "at least beta_slow, \(betaSlow)")
         }
         truncate = try fields.bool("truncate") ?? true
-        // The bounds are found by logarithms to this base.
+        // The bounds are computed with logarithms to this base.
         if theta <= 1 {
             throw fields.error("rope_theta", found: "\(theta)", expected: "more than 1, with yarn")
         }
@@ -71,18 +73,19 @@ public struct YaRN: Sendable, Equatable {
         let scales = 0...1000.0
         let mscale = try fields.number("mscale", in: scales) ?? 0
         let mscaleAllDim = try fields.number("mscale_all_dim", in: scales) ?? 0
-        // Either of them 0 is both not set.
+        // If either of them is 0, neither counts.
         let derived =
             mscale > 0 && mscaleAllDim > 0
             ? Self.scale(factor, mscale) / Self.scale(factor, mscaleAllDim) : Self.scale(factor, 1)
         attentionFactor = given ?? derived
     }
 
-    /// The positions a model runs: `factor` times the original ones, if the file does not state more.
+    /// Returns the number of positions that a model runs: `factor` times the original ones, or `stated` if that is
+    /// more.
     func positions(stated: Int) -> Int {
         max(stated, Int(factor * Double(originalMaxPositionEmbeddings)))
     }
 
-    /// How much longer queries and keys become, the context being `factor` times as long.
+    /// Returns how much longer queries and keys become in a context `factor` times as long.
     private static func scale(_ factor: Double, _ weight: Double) -> Double { 0.1 * weight * log(factor) + 1 }
 }

@@ -1,8 +1,8 @@
-/// 64 bits over a stream of bytes, however it is cut: it finds damage, not malice. Four lanes take words of 8 bytes in
-/// turn, each step one-to-one in the word and in the lane, so a change within one word always shows; others go unseen
-/// once in 2^64.
+/// A checksum of 64 bits over a stream of bytes. The value does not depend on how the stream is cut. It finds damage,
+/// but it is no defence against an attacker. Four lanes take words of 8 bytes in turn, and each step is one-to-one in
+/// the word and in the lane: a change within one word always shows, and any other change goes unseen once in 2^64.
 package struct Checksum {
-    // Odd, without a pattern: digits of pi.
+    // An odd number without a pattern: digits of pi.
     private static let factor: UInt64 = 0x243F_6A88_85A3_08D3
     private static let start: SIMD4<UInt64> = [
         0x1319_8A2E_0370_7344, 0xA409_3822_299F_31D0, 0x082E_FA98_EC4E_6C89, 0x4528_21E6_38D0_1377,
@@ -10,7 +10,7 @@ package struct Checksum {
     private static let width = 32
 
     private var lanes = Self.start
-    /// Bytes that do not fill a word of each lane yet.
+    /// The bytes that do not yet fill one word of each lane.
     private var waiting: [UInt8] = []
     private var count: UInt64 = 0
 
@@ -32,7 +32,7 @@ package struct Checksum {
         waiting += rest.dropFirst(whole)
     }
 
-    /// bytes: a multiple of `width`
+    /// Mixes whole groups of words into the lanes.  bytes.count: a multiple of `width`
     private mutating func mix(_ bytes: UnsafeRawBufferPointer) {
         var lanes = lanes
         for offset in stride(from: 0, to: bytes.count, by: Self.width) {
@@ -49,7 +49,7 @@ package struct Checksum {
         return product << 29 | product >> 35
     }
 
-    /// Of all bytes so far.
+    /// The checksum of all bytes so far.
     package var value: UInt64 {
         var last = self
         last.waiting += [UInt8](repeating: 0, count: Self.width - waiting.count)
@@ -59,14 +59,14 @@ package struct Checksum {
         return result
     }
 
-    /// One-to-one, and every bit of the result hangs on every bit of `value`.
+    /// Returns the value with its bits mixed: one-to-one, and every bit of the result depends on every bit of `value`.
     private static func finished(_ value: UInt64) -> UInt64 {
         var value = value
         for _ in 0..<2 { value = (value ^ value >> 32) &* factor }
         return value ^ value >> 29
     }
 
-    /// Of one stretch of bytes.
+    /// Returns the checksum of `bytes` alone.
     package static func of(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
         var checksum = Checksum()
         checksum.update(bytes)

@@ -1,42 +1,46 @@
 import Glibc
 
-/// The stable status codes of `llada.h`; every refusal of the library carries one.
+/// The stable status codes of `llada.h`. Every error of the library carries one.
 public enum Status: Int32, Sendable {
+    /// Success; no error carries it.
     case ok = 0
+    /// An argument is out of its range or contradicts another.
     case invalidArgument = -1
+    /// There is no memory, or no room in the budget of a prefix cache.
     case outOfMemory = -2
     /// A file is missing, unreadable, or ends early.
     case io = -3
     /// A file is not well-formed JSON.
     case json = -4
-    /// A value of `config.json` is missing, of the wrong type, out of range, or contradicts another.
+    /// A value of `config.json` is missing, has the wrong type, is out of range, or contradicts another.
     case config = -5
     /// A file breaks the safetensors format.
     case safetensors = -6
     /// `model.safetensors.index.json` is inconsistent, or names a file outside its folder.
     case shardIndex = -7
-    /// A tensor is missing, or its shape or type is not what the config asks for.
+    /// A tensor is missing, or its shape or type differs from what the config demands.
     case tensor = -8
     /// `tokenizer.json` is inconsistent.
     case tokenizer = -9
-    /// Well-formed, but nothing this library implements.
+    /// The input is well-formed, but this library does not implement what it asks for.
     case unsupported = -10
-    /// A call came out of order.
+    /// A call came out of order, such as `apply` without a proposal.
     case state = -11
-    /// The handle is in use: by another thread, or by the callback's own caller.
+    /// The handle is in use, by another thread or by the caller of the running callback.
     case busy = -12
     /// `cancel` was called.
     case cancelled = -13
     /// A callback asked to stop.
     case stopped = -14
+    /// The caller's buffer is too small for the result.
     case bufferTooSmall = -15
     /// The mask or end-of-sequence id is unknown, or stands where it must not.
     case specialToken = -16
-    /// A snapshot is damaged, of another version, or of another model.
+    /// A snapshot is damaged, has another version, or belongs to another model.
     case snapshot = -17
 }
 
-/// What went wrong, in words that name the file, the key, what was found and what was expected.
+/// An error of the library: a status, and a message that names the file, the key, what was found and what was expected.
 public struct LLaDAError: Error, Equatable, Sendable, CustomStringConvertible {
     public let status: Status
     public let message: String
@@ -46,12 +50,12 @@ public struct LLaDAError: Error, Equatable, Sendable, CustomStringConvertible {
         self.message = message
     }
 
-    /// A value from outside that is not what it should be.
+    /// Reports a value from outside that is not what it should be.
     package init(_ status: Status, file: String, key: String, found: String, expected: String) {
         self.init(status, "\(file): \(key) is \(found); expected \(expected)")
     }
 
-    /// What the system refused to do, and its reason.
+    /// Reports what the system refused to do, and its reason.
     package init(_ status: Status = .io, cannot action: String, errno code: Int32) {
         self.init(status, "cannot \(action): \(strerror(code).map { String(cString: $0) } ?? "error \(code)")")
     }

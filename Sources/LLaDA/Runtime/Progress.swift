@@ -1,2 +1,3 @@
-/// Told the part of a long work that is done, 0 to 1. What it throws ends the work, and is thrown.
+/// A callback that receives the part of a long call that is done, from 0 to 1. An error that it throws ends the call
+/// and is rethrown.
 public typealias Progress = (Double) throws(LLaDAError) -> Void

@@ -2,21 +2,21 @@ import Glibc
 
 /// The bytes of one regular file, mapped or read into memory, for as long as this object lives.
 ///
-/// A mapped file must not be truncated by anyone meanwhile: the kernel answers a touch beyond its new end with SIGBUS.
-/// A host that cannot promise this opens with `mapped: false`.
+/// Nobody may truncate a file while it is mapped: the kernel answers an access beyond the new end with SIGBUS. A host
+/// that cannot promise this opens the file with `mapped: false`.
 package final class MappedFile: @unchecked Sendable {  // the bytes are never written after init
     package let path: String
-    /// Valid while this object lives, which Swift ends after its last use: `withExtendedLifetime(file) { … file.bytes …
-    /// }` where nothing else holds on to it.
+    /// The contents. They are valid while this object lives, and Swift may end its life after its last use: write
+    /// `withExtendedLifetime(file) { … file.bytes … }` where nothing else holds the file.
     package let bytes: UnsafeRawBufferPointer
-    /// What holds them if they were read.
+    /// The memory of a file that was read; nil if the file is mapped or empty.
     private let memory: HugePages?
 
-    /// Reads are cut into pieces of this size, between which `progress` may stop them.
+    /// Reads are cut into pieces of this size; `progress` may stop them after each piece.
     private static let piece = 32 << 20
 
-    /// Opens `path`; a file of more than `limit` bytes is refused. `progress` is told the part read so far, from 0 to
-    /// 1, and is only called when the file is read and not mapped.
+    /// Opens `path`. A file of more than `limit` bytes is refused (`.io`). `progress` receives the part read so far,
+    /// from 0 to 1; it is called only if the file is read, not mapped.
     package init(
         _ path: String, mapped: Bool = true, limit: Int = .max,
         progress: Progress? = nil
@@ -40,7 +40,8 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
 
     package var isMapped: Bool { memory == nil && !bytes.isEmpty }
 
-    /// Takes pages of a mapping out of this process's memory. The next touch, if there is one, finds them in the file.
+    /// Releases the pages of a part of a mapping from this process's memory. A later access reads them from the file
+    /// again.
     package func release(_ part: UnsafeRawBufferPointer) {
         guard isMapped, let base = part.baseAddress else { return }
         let page = Int(getpagesize())
@@ -53,18 +54,19 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
     }
 
     /// Whether the folder has an entry of this name. A dangling link counts: an unfinished download must fail when it
-    /// is opened, not pass for a file that was never there.
+    /// is opened, and must not pass for a file that was never there.
     package static func exists(_ path: String) -> Bool {
         var status = stat()
         return lstat(path, &status) == 0 || (errno != ENOENT && errno != ENOTDIR)
     }
 
-    /// Of a regular file, for reading; the caller closes it.
+    /// Opens a regular file for reading, and returns its descriptor and its size in bytes. The caller closes the
+    /// descriptor.
     static func open(_ path: String) throws(LLaDAError) -> (descriptor: Int32, size: Int) {
-        // C would open whatever stands before the NUL.
+        // C would open the file that the part before the NUL names.
         if path.utf8.contains(0) { throw LLaDAError(.io, "a path contains a NUL byte") }
         var descriptor: Int32
-        // O_NONBLOCK: opening a named pipe must not wait for its writer. It means nothing for regular files.
+        // O_NONBLOCK: opening a named pipe must not wait for a writer. The flag has no effect on regular files.
         repeat {
             descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         } while descriptor < 0 && errno == EINTR

@@ -1,21 +1,21 @@
 import Glibc
 
-/// A folder whose files appear together or not at all: each is written under another name, and gets its own when all
-/// are complete and on the disk. What was begun and not published is removed with this object.
+/// A new folder whose files appear together or not at all. Each file is written under a temporary name, and gets its
+/// own name when all files are complete and on the disk. This object removes unpublished files when it goes.
 ///
-/// Paths are C strings: a file name on Linux need not be UTF-8.
+/// Paths are C strings, because a file name on Linux need not be UTF-8.
 package final class NewFolder {
     private let path: String  // for messages
     private let descriptor: Int32
-    /// The path, if this made the folder.
+    /// The path of the folder if this object made it, else nil.
     private var made: [CChar]?
     private var begun: [String] = []
 
     private static let suffix = ".partial"
-    /// Writes are cut into pieces of this size, between which `progress` may stop them.
+    /// Writes are cut into pieces of this size; `progress` may stop them after each piece.
     private static let piece = 32 << 20
 
-    /// Makes the folder `path`, unless there is an empty one.
+    /// Makes the folder `name`, or takes it if it is there and empty. Throws `.io` if the folder holds anything.
     package init(_ name: UnsafePointer<CChar>) throws(LLaDAError) {
         let path = String(cString: name)
         let isNew = mkdir(name, 0o777) == 0
@@ -29,7 +29,7 @@ package final class NewFolder {
         self.path = path
         self.descriptor = descriptor
         made = isNew ? Array(UnsafeBufferPointer(start: name, count: strlen(name) + 1)) : nil
-        // From here on, an error leaves no more behind than there was: deinit sees to it.
+        // From here on `deinit` cleans up: after an error nothing is left that was not there before.
         if !isNew, try !isEmpty() {
             throw LLaDAError(.io, "\(path) is not empty; expected a folder that is, or none")
         }
@@ -42,7 +42,7 @@ package final class NewFolder {
     }
 
     private func isEmpty() throws(LLaDAError) -> Bool {
-        // closedir closes what it reads from.
+        // closedir also closes the descriptor it reads from, so it gets one of its own.
         let copy = openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard copy >= 0, let listing = fdopendir(copy) else {
             let code = errno
@@ -55,11 +55,11 @@ package final class NewFolder {
         return count <= 2
     }
 
-    /// Writes a file of these pieces. `progress` is told how many bytes were written since it was last told.
+    /// Writes one file of `pieces`. `progress` receives the number of bytes written since its last call.
     package func write(
         _ name: String, _ pieces: some Sequence<UnsafeRawBufferPointer>, progress: (Int) throws(LLaDAError) -> Void
     ) throws(LLaDAError) {
-        // O_EXCL: two who save to one folder at a time must not write one file.
+        // O_EXCL: two processes that save to one folder must not write one file.
         let file = openat(descriptor, name + Self.suffix, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
         if file < 0 { throw error(name, errno) }
         begun.append(name)
@@ -88,7 +88,7 @@ package final class NewFolder {
         }
     }
 
-    /// Gives all files their names, in the order they were written.
+    /// Gives all files their own names, in the order in which they were written.
     package func publish() throws(LLaDAError) {
         for (index, name) in begun.enumerated() where renameat(descriptor, name + Self.suffix, descriptor, name) != 0 {
             let code = errno
@@ -97,7 +97,7 @@ package final class NewFolder {
         }
         begun = []
         made = nil
-        fsync(descriptor)  // the files are whole in any case
+        fsync(descriptor)  // the result does not matter: the files are on the disk already
     }
 
     private func error(_ name: String, _ code: Int32) -> LLaDAError {

@@ -1,4 +1,5 @@
-/// Hands `body` a path as C has it; one with a NUL within is refused, for C would take what stands before it.
+/// Calls `body` with the path as a C string. A path with a NUL byte is refused (`.io`), because C would use only the
+/// part before it.
 func withPath<Result>(
     _ path: String, _ body: (UnsafePointer<CChar>) throws(LLaDAError) -> Result
 ) throws(LLaDAError) -> Result {

@@ -1,12 +1,12 @@
-/// Memory of the library's own, aligned to a cache line, large ones in huge pages: a prefill touches many megabytes for
-/// the first time. Allocation can fail and says so; Swift arrays would trap.
+/// Memory for `count` elements, aligned to a cache line. A large buffer lies in huge pages, because a prefill touches
+/// many megabytes for the first time. The initializer throws if there is no memory; a Swift array would trap.
 package final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
     package let pointer: UnsafeMutablePointer<Element>
     package let count: Int
     package var byteCount: Int { count * MemoryLayout<Element>.stride }
     private let memory: HugePages
 
-    /// `count` elements, uninitialised.
+    /// Allocates `count` uninitialised elements. Throws `.outOfMemory`.
     package init(count: Int) throws(LLaDAError) {
         let (bytes, overflow) = max(count, 1).multipliedReportingOverflow(by: MemoryLayout<Element>.stride)
         guard !overflow, count >= 0, let memory = HugePages(count: bytes, numa: nil) else {
@@ -18,16 +18,16 @@ package final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
     }
 }
 
-/// A buffer that grows when more is asked of it and forgets what it held.
+/// A buffer that grows on demand. It keeps its memory and forgets its contents.
 package struct Scratch<Element: BitwiseCopyable> {
     private var buffer: Buffer<Element>?
 
     package init() {}
 
-    /// Room for `count` elements, uninitialised; valid until the next call.
+    /// Returns room for `count` uninitialised elements. The pointer is valid until the next call.
     package mutating func reserve(_ count: Int) throws(LLaDAError) -> UnsafeMutablePointer<Element> {
         if let buffer, buffer.count >= count { return buffer.pointer }
-        buffer = nil  // give back before taking more
+        buffer = nil  // the old memory goes first, so that both need not fit
         let grown = try Buffer<Element>(count: count)
         buffer = grown
         return grown.pointer

@@ -1,19 +1,20 @@
 import Glibc
 
-/// Memory that asks for pages of 2 MB: a forward reads gigabytes of weights, and with pages of 4 KB a fifth to a third
-/// of the time goes into finding them. On a machine of several nodes they lie on all in turn.
+/// Memory in pages of 2 MB, if the system has them. A forward reads gigabytes of weights, and with pages of 4 KB a
+/// fifth to a third of the time goes into address translation. On a machine of several memory nodes the pages lie on
+/// all nodes in turn.
 ///
-/// It is mapped, not allocated: what it asks of the system must not stay with addresses that malloc hands out again.
-package final class HugePages: @unchecked Sendable {  // written before it is shared, by those who made it
+/// The memory is mapped, not allocated: its settings must not stay with addresses that malloc hands out again.
+package final class HugePages: @unchecked Sendable {  // its owner writes before it shares it
     package static let pageSize = 2 << 20
 
     package let base: UnsafeMutableRawPointer
     package let count: Int
-    /// Nil if it is less than a page, and allocated.
+    /// The mapping; nil if the memory is smaller than a page and comes from malloc.
     private let mapping: UnsafeMutableRawBufferPointer?
 
-    /// `count` bytes, uninitialised, from a multiple of the page size on if they fill one, else of 64; nil if there is
-    /// no memory.
+    /// Allocates `count` uninitialised bytes; nil if there is no memory. The address is a multiple of the page size if
+    /// the bytes fill one page, else of 64.
     package init?(count: Int, numa: NUMA? = .shared) {
         self.count = count
         if count < Self.pageSize {
@@ -30,7 +31,7 @@ package final class HugePages: @unchecked Sendable {  // written before it is sh
         else { return nil }
         mapping = UnsafeMutableRawBufferPointer(start: start, count: length)
         base = start.alignedUp(toMultipleOf: Self.pageSize)
-        madvise(base, count, MADV_HUGEPAGE)  // a wish: without such pages, small ones do
+        madvise(base, count, MADV_HUGEPAGE)  // a hint: without huge pages, small ones serve
         numa?.interleave(base, count: count)
     }
 

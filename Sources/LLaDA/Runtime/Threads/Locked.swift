@@ -1,7 +1,7 @@
 import Glibc
 
-/// A value that one thread at a time may use. The lock is the system's and not Synchronization's: into that one a
-/// sanitizer of threads does not see, and takes what it guards for unguarded.
+/// A value that one thread at a time may use. The lock is a pthread mutex and not Synchronization's `Mutex`: the thread
+/// sanitizer does not see the latter, and would report races on what it guards.
 package final class Locked<Value>: @unchecked Sendable {
     private var value: Value
     private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)

@@ -1,4 +1,4 @@
-/// A value that is made when it is first asked for, by whoever asks.
+/// A value that the first caller of `get` makes.
 package final class Once<Value: Sendable>: Sendable {
     private let value = Locked<Value?>(nil)
 

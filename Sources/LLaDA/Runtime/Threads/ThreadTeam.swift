@@ -5,14 +5,14 @@ import Synchronization
 /// A team of threads that share the chunks of one loop at a time.
 ///
 /// The caller takes part. Helpers wait for work by spinning briefly, then park. While the team serves one host thread,
-/// loops of other host threads run on their callers alone: nobody waits for the team, and since a chunk's result
-/// never depends on who computes it, nobody can tell. A fork takes the helpers away; the child's first loop makes new
-/// ones.
+/// the loops of other host threads run on their callers alone: nobody waits for the team. A chunk's result never
+/// depends on the thread that computes it, so the results are the same. A process fork loses the helpers; the child's
+/// first loop makes new ones.
 package final class ThreadTeam: @unchecked Sendable {
-    /// The number of threads of the team, the caller's included: workers are numbered 0 ..< size.
+    /// The number of threads of the team, the caller included. Workers are numbered 0 ..< size.
     package let size: Int
 
-    /// A loop's body: chunk, worker.
+    /// The body of a loop. Arguments: chunk, worker.
     package typealias Body = (Int, Int) -> Void
 
     private let crew: Crew
@@ -36,7 +36,7 @@ package final class ThreadTeam: @unchecked Sendable {
         max(1, llk_cpu_count())
     }
 
-    /// Runs `body` once for each chunk in 0 ..< count, in any order, and returns when all are done.
+    /// Runs `body` once for each chunk in 0 ..< count, in any order. Returns when all chunks are done.
     package func forEach(_ count: Int, _ body: Body) {
         guard count > 1, size > 1, pthread_mutex_trylock(turn) == 0 else {
             for chunk in 0..<max(count, 0) { body(chunk, 0) }
@@ -48,10 +48,10 @@ package final class ThreadTeam: @unchecked Sendable {
     }
 }
 
-/// What the team's threads share. Helpers hold it, so that it outlives a team whose helpers have yet to leave.
+/// The state that the team's threads share. Each helper holds a reference to it.
 private final class Crew: @unchecked Sendable {
-    /// Chunks of the loop at hand that nobody has taken. Taking one is subtracting 1 from a positive number; so a
-    /// helper that comes late finds none, or one of the next loop, whose body was published before.
+    /// The chunks of the current loop that no thread has taken. A thread takes one by subtracting 1 from a positive
+    /// number. A helper that comes late finds none, or one of the next loop, whose body was published before.
     private let remaining = Atomic<Int>(0)
     private let unfinished = Atomic<Int>(0)
     private let generation = Atomic<Int>(0)
@@ -83,9 +83,10 @@ private final class Crew: @unchecked Sendable {
         }
     }
 
-    /// Sees to it that there are `count` helpers in this process. With fewer, should the system refuse, work goes on.
+    /// Starts helpers until this process has `count` of them. If the system refuses a thread, the work goes on with
+    /// fewer.
     func hire(_ count: Int) {
-        if home != getpid() {  // after a fork: the helpers and the state of the lock stayed behind
+        if home != getpid() {  // after a fork: the child has neither the helpers nor a usable lock
             home = getpid()
             helpers = []
             parked.store(0, ordering: .relaxed)
@@ -93,7 +94,7 @@ private final class Crew: @unchecked Sendable {
             pthread_cond_init(wake, nil)
         }
         guard helpers.count < count else { return }
-        // Signals are the host's business: none is delivered to a helper.
+        // Signals belong to the host, so helpers block them all.
         var all = sigset_t()
         var before = sigset_t()
         sigfillset(&all)
@@ -139,7 +140,7 @@ private final class Crew: @unchecked Sendable {
             pthread_mutex_unlock(lock)
         }
         takeChunks(as: 0)
-        // Chunks count, not helpers: one that never woke up holds nothing up.
+        // The loop ends when all chunks are done: a helper that never woke up does not delay it.
         var spins = 0
         while unfinished.load(ordering: .acquiring) > 0 {
             spins += 1
