@@ -6,11 +6,11 @@ struct Attention {
     let config: ModelConfig
     let compute: Compute
     let rotary: Rotary
-    /// Of all pages.
+    /// The format of the keys and values in all pages.
     let kvDType: NumberFormat
 
-    /// Scores are computed for this many queries and about this many keys at a time: they, and the keys and values they
-    /// are of, stay in the cache of a core however long the context is.
+    /// The number of queries, and the approximate number of keys, for which scores are computed at a time. The scores,
+    /// and their keys and values, stay in the cache of a core however long the context is.
     static let queryTile = 32
     static let keyTile = 512
 
@@ -18,7 +18,8 @@ struct Attention {
     private var keyValueWidth: Int { config.numKeyValueHeads * config.headDim }
     private var width: Int { queryWidth + 2 * keyValueWidth }
 
-    /// Queries of x, into `work.queryKeyValue`, and keys and values of x, into their pages.  x: [rows, hidden]
+    /// Computes the queries of x into `work.queryKeyValue`, and the keys and values of x into their pages.  x: [rows,
+    /// hidden]
     func project(
         _ x: UnsafePointer<Float>, layer: Int, _ weights: AttentionWeights, _ batch: Batch, _ work: inout Workspace
     ) throws(LLaDAError) {
@@ -30,7 +31,7 @@ struct Attention {
         place(queryKeyValue, layer, weights, batch, work.angles)
     }
 
-    /// Leaves only some of the rows that were projected, given in increasing order.
+    /// Drops all projected rows but those of `indices`, which increase.
     func keep(_ indices: [Int], _ work: inout Workspace) throws(LLaDAError) {
         let queryKeyValue = try work.queryKeyValue.reserve(indices.count * width)
         for (place, row) in indices.enumerated() where place != row {
@@ -38,7 +39,7 @@ struct Attention {
         }
     }
 
-    /// out = attention of the rows that were projected;  out: [rows, hidden]
+    /// Computes out, the attention of the projected rows.  out: [rows, hidden]
     func mix(
         layer: Int, _ weights: AttentionWeights, _ batch: Batch, _ work: inout Workspace,
         out: UnsafeMutablePointer<Float>
@@ -51,7 +52,7 @@ struct Attention {
         compute.product(heads, weights.dense, out, stride: config.hiddenSize)
     }
 
-    /// Norms and turns queries (in place) and keys, and writes keys and values to their pages.
+    /// Normalizes and rotates queries (in place) and keys, and writes keys and values to their pages.
     private func place(
         _ queryKeyValue: UnsafeMutablePointer<Float>, _ layer: Int, _ weights: AttentionWeights,
         _ batch: Batch, _ angles: UnsafePointer<Float>
@@ -81,17 +82,18 @@ struct Attention {
         }
     }
 
-    /// mixed = softmax(q k^T / sqrt(headDim)) v for each head of each run of rows.
+    /// Computes mixed = softmax(q k^T / sqrt(headDim)) v for each head of each run of rows.
     ///
-    /// Over tiles of keys, whose softmaxes are joined as one goes along (Milakov and Gimelshein, Online normalizer
-    /// calculation for softmax, 2018): see TileSum. Where tiles begin depends on positions alone, so results do not
-    /// depend on what else is computed.
+    /// The sums run over tiles of keys, whose softmaxes are joined tile by tile (Milakov and Gimelshein, Online
+    /// normalizer calculation for softmax, 2018): see TileSum. Where tiles begin depends on positions alone, so results
+    /// do not depend on what else is computed.
     private func attend(
         _ queries: UnsafePointer<Float>, _ layer: Int, _ batch: Batch, _ work: inout Workspace,
         _ mixed: UnsafeMutablePointer<Float>
     ) throws(LLaDAError) {
         let group = config.numAttentionHeads / config.numKeyValueHeads
-        // The heads that share keys go together, so that those are read once; with many threads, each alone.
+        // The heads that share keys go together, so that the keys are read once. With many threads, each head is a
+        // task.
         let heads = batch.runs.count * config.numKeyValueHeads >= 2 * compute.team.size ? group : 1
         let tasks = config.numAttentionHeads / heads
         let keyTiles = batch.tables.map { max(1, Self.keyTile / $0.blockLength) * $0.blockLength }

@@ -1,11 +1,11 @@
 /// One token to run through the model.
 package struct Row {
-    /// Index into `Batch.tables`.
+    /// An index into `Batch.tables`.
     package var sequence: Int
-    /// Absolute, from 0.
+    /// The position in the sequence, from 0.
     package var position: Int
     package var token: Int32
-    /// The row attends to positions before this one; see `BlockCausalMask`.
+    /// The end of the positions that the row attends to; see `BlockCausalMask`.
     package var visibleEnd: Int
     package var wantsLogits: Bool
 
@@ -18,21 +18,20 @@ package struct Row {
     }
 }
 
-/// What one forward computes: rows of any sequences, blocks and purposes, and where each sequence's keys and values
-/// are.
+/// The rows that one forward computes, of any sequences, blocks and purposes, and the tables of the sequences' pages.
 ///
-/// Rows of a sequence stand together, by increasing position. A row's keys and values are written to its sequence's
-/// pages; whatever else it sees must have been written before, or be written by the same batch.
+/// The rows of a sequence stand together, by increasing position. A row's keys and values are written to its sequence's
+/// pages. All else that the row attends to must have been written before, or be written by the same batch.
 package struct Batch {
     package let rows: [Row]
-    /// One a sequence.
+    /// The pages of each sequence.
     package let tables: [PageTable]
-    /// One a sequence; none if no sequence has one.
+    /// The expert mask of each sequence; empty if no sequence has one.
     let expertMasks: [ExpertMask?]
-    /// Consecutive rows that see the same keys: usually one block each.
+    /// The ranges of consecutive rows that attend to the same keys: usually one block each.
     package let runs: [Range<Int>]
 
-    /// Rows of a forward when many wait: whole blocks, so that activations stay bounded.
+    /// Returns the most rows of a forward when many rows wait: whole blocks, so that activations stay bounded.
     package static func mostRows(blockLength: Int) -> Int { max(blockLength, 512 / blockLength * blockLength) }
 
     package init(rows: [Row], tables: [PageTable], expertMasks: [ExpertMask?] = []) {
@@ -42,12 +41,12 @@ package struct Batch {
         runs = Self.runs(of: rows)
     }
 
-    /// Some of the rows, in their order.
+    /// Returns a batch of some of the rows, in their order.
     func keeping(_ indices: [Int]) -> Batch {
         Batch(rows: indices.map { rows[$0] }, tables: tables, expertMasks: expertMasks)
     }
 
-    /// Which experts of a layer a row may not choose; nil: it may choose any.  [experts]
+    /// Returns which experts of a layer a row may not choose; nil if it may choose any.  [experts]
     func disabledExperts(_ row: Row, layer: Int) -> [Bool]? {
         expertMasks.isEmpty ? nil : expertMasks[row.sequence]?.disabled(in: layer)
     }
@@ -68,8 +67,8 @@ package struct Batch {
     }
 }
 
-/// The strict block-causal mask: a position sees its own block, all of it, and all blocks before
-/// (spec: model.md, section 1). It is a property of positions alone, so it is stored as where each row's sight ends.
+/// The strict block-causal mask: a position attends to its whole block and to all blocks before (spec: model.md,
+/// section 1). It depends on positions alone, so it is stored as the end of what each row attends to.
 package enum BlockCausalMask {
     package static func visibleEnd(of position: Int, blockLength: Int, length: Int) -> Int {
         min((position / blockLength + 1) * blockLength, length)

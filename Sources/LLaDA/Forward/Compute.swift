@@ -1,14 +1,14 @@
 import Kernels
 
-/// The arithmetic of a model and who does it: kernels, threads, and OpenBLAS if it was asked for.
+/// What a model computes with: kernels, threads, and OpenBLAS if it was asked for.
 package struct Compute: Sendable {
     package let kernels: llk_kernels
-    /// By format.
+    /// The kernels of packed matrices, by format.
     private let packed: [llk_packed_kernels]
-    /// Over keys and values in bf16.
+    /// The kernels of attention over keys and values in bf16.
     let attention: llk_attention_kernels
     package let team: ThreadTeam
-    /// Serves dense products with f32 weights, if there.
+    /// The library for dense products with f32 weights; nil if they use the kernels.
     package let blas: OpenBLAS?
 
     package init(isa: llk_isa = llk_best_isa(), team: ThreadTeam, blas: OpenBLAS? = nil) {

@@ -1,32 +1,32 @@
-/// All that decoding and scoring know of a model: forwards over rows of any sequences, and what those leave behind.
+/// All that decoding and scoring know of a model: forwards over rows of any sequences, and the states of forwards.
 ///
-/// An object is one opened model: keys, values and states that it computed are good for itself alone. Any number of
-/// threads may run forwards, each over pages of its own.
+/// An object is one opened model. Keys, values and states that it computed are valid only with that model. Any number
+/// of threads may run forwards, each over pages of its own.
 package protocol Denoiser: AnyObject, Sendable {
     var config: ModelConfig { get }
     var compute: Compute { get }
-    /// How keys and values are held: f32 or bf16.
+    /// The format of keys and values: f32 or bf16.
     var kvDType: NumberFormat { get }
-    /// Tells it from models whose states, keys and values would not fit.
+    /// A fingerprint: equal for models whose states, keys and values fit each other.
     var fingerprint: ModelFingerprint { get }
 
-    /// Runs `batch` and returns the states of the rows that want logits, in their order. Ends at the next layer if one
-    /// of `cancellations` is asked for; then pages hold part of what they should.
+    /// Runs `batch` and returns the states of the rows that want logits, in their order. If one of `cancellations` was
+    /// requested, throws `.cancelled` before the next layer; then the pages are written in part.
     func forward(
         _ batch: Batch, cancellations: [Cancellation], observer: Observer?
     ) throws(LLaDAError) -> FinalStates
 
-    /// States that an earlier forward left, by their values: [rows, hidden].
+    /// Makes the states of an earlier forward from their values.  values: [rows, hidden]
     func finalStates(_ values: Buffer<Float>, rows: Int) throws(LLaDAError) -> FinalStates
 }
 
 extension Denoiser {
-    /// Bytes of the keys and values of a block.
+    /// Returns the bytes of the keys and values of a block.
     package func pageSize(_ blockLength: Int) -> Int {
         Page.byteCount(blockLength: blockLength, config: config, dtype: kvDType)
     }
 
-    /// A page for this model; see `Page.init`.
+    /// Makes a page for this model; see `Page.init`.
     package func makePage(_ blockLength: Int, _ budget: PageBudget? = nil) throws(LLaDAError) -> Page {
         try Page(blockLength: blockLength, config: config, dtype: kvDType, budget: budget)
     }

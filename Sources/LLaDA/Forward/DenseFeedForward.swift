@@ -1,10 +1,10 @@
 import Kernels
 
-/// A dense feed-forward: that of the first layers, and the shared expert.
+/// A dense feed-forward: that of the first layers, or the shared expert.
 struct DenseFeedForward {
     let compute: Compute
 
-    /// out = down(silu(gate x) * up x);  x, out: [rows, hidden]
+    /// Computes out = down(silu(gate x) * up x).  x, out: [rows, hidden]
     func callAsFunction(
         _ x: UnsafePointer<Float>, rows: Int, _ weights: FeedForwardWeights, _ work: inout Workspace,
         out: UnsafeMutablePointer<Float>

@@ -1,4 +1,4 @@
-/// Experts that are never chosen: for ablations.
+/// The experts that the router never chooses, for ablations.
 package struct ExpertMask: Equatable, Sendable {
     private var disabled: [Int: [Bool]] = [:]  // by layer: [experts]
 
@@ -6,7 +6,7 @@ package struct ExpertMask: Equatable, Sendable {
 
     package var isEmpty: Bool { disabled.isEmpty }
 
-    /// Ordered by layer and expert.
+    /// All disabled experts, by layer and expert.
     var all: [(layer: Int, expert: Int)] {
         disabled.sorted { $0.key < $1.key }.flatMap { layer, experts in
             experts.indices.filter { experts[$0] }.map { (layer, $0) }
@@ -15,8 +15,8 @@ package struct ExpertMask: Equatable, Sendable {
 
     func disabled(in layer: Int) -> [Bool]? { disabled[layer] }
 
-    /// Switches an expert of a mixture layer off or on. What is left must be enough for every token, whichever groups
-    /// of experts it may choose from.
+    /// Switches an expert of a mixture layer off or on. Throws `.invalidArgument` if a token might then have too few
+    /// experts, whichever groups of experts it may choose from.
     mutating func set(layer: Int, expert: Int, _ isDisabled: Bool, _ config: ModelConfig) throws(LLaDAError) {
         guard config.firstKDenseReplace..<config.numHiddenLayers ~= layer else {
             throw LLaDAError(

@@ -1,11 +1,12 @@
 import Kernels
 
-/// The mixture of experts: each row's chosen experts, weighted, and the shared expert (spec: model.md, section 1).
+/// The mixture of experts: the weighted sum of each row's chosen experts, and the shared expert (spec: model.md,
+/// section 1).
 struct Experts {
     let config: ModelConfig
     let compute: Compute
 
-    /// out = sum of weight * expert(x) + shared(x);  x, out: [rows, hidden]
+    /// Computes out = sum of weight * expert(x) + shared(x).  x, out: [rows, hidden]
     func callAsFunction(
         _ x: UnsafePointer<Float>, layer: Int, _ weights: MixtureWeights, _ batch: Batch, _ work: inout Workspace,
         out: UnsafeMutablePointer<Float>, observer: Observer?
@@ -42,7 +43,7 @@ struct Experts {
         }
     }
 
-    /// Where each (row, slot) pair lies when pairs are sorted by expert.
+    /// The order of the (row, slot) pairs, sorted by expert.
     private struct Plan {
         var place: [Int]  // [rows * k]
         var rows: [Int]  // [rows * k]: the row of each place
@@ -66,10 +67,10 @@ struct Experts {
         }
     }
 
-    /// Rows of an expert that pass together: their activations stay in cache from gate to down.
+    /// The number of rows of an expert that pass together: their activations stay in the cache from gate to down.
     private static let piece = 64
 
-    /// Each active expert over its rows.
+    /// Runs each active expert over its rows.  results: [rows * k, hidden], by place
     private func run(
         _ x: Operand, _ weights: MixtureWeights, _ plan: Plan, _ work: inout Workspace,
         _ results: UnsafeMutablePointer<Float>
@@ -81,9 +82,9 @@ struct Experts {
         let downStride = compute.stride(for: down)
         let gates = try work.expertGate.reserve(compute.team.size * piece * width * 2)  // [threads, 2, piece, width]
         let operandBytes = piece * (x.stride + downStride)
-        // [threads, piece, both strides]
+        // [threads, piece] of both strides
         let operands = try work.expertOperands.reserve(compute.team.size * operandBytes)
-        // The team takes the last task first: so it is the largest, and the one that ends last a small one.
+        // The team takes the last task first. So the largest task begins first, and a small one ends last.
         let tasks = plan.active.flatMap { expert, places in
             stride(from: places.lowerBound, to: places.upperBound, by: piece).map {
                 (expert: expert, places: $0..<min($0 + piece, places.upperBound))

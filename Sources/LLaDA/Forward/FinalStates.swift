@@ -1,15 +1,16 @@
-/// The last layer's output, normed, for the rows that want logits: all that later questions about a forward need.
+/// The normalized output of the last layer for the rows that want logits: all that later questions about a forward
+/// need.
 ///
-/// Never changes, so forks of a decoder share it, and each decoder of a batch holds its rows.
+/// The states never change, so forks of a decoder share them, and each decoder of a batch holds a slice of its rows.
 package struct FinalStates: LogitSource, @unchecked Sendable {  // read only
     private let states: Buffer<Float>  // [all rows, hidden]
-    private let prepared: Buffer<UInt8>  // [all rows] as the head wants them; nothing if it wants f32
+    private let prepared: Buffer<UInt8>  // [all rows] as the head takes them; empty if it takes f32
     private let all: Operand
     private let rows: Range<Int>
     private let head: Matrix  // [vocab, hidden]
     private let compute: Compute
 
-    /// states: [rows, hidden]
+    /// Makes states of their values.  states: [rows, hidden]
     package init(_ states: Buffer<Float>, rows: Int, head: Matrix, _ compute: Compute) throws(LLaDAError) {
         self.states = states
         self.rows = 0..<rows
@@ -27,10 +28,10 @@ package struct FinalStates: LogitSource, @unchecked Sendable {  // read only
     package var count: Int { rows.count }
     package var vocabSize: Int { head.outputs }
 
-    /// Some of the rows.
+    /// Returns the states of some of the rows.
     package func slice(_ range: Range<Int>) -> FinalStates { FinalStates(self, absolute(range)) }
 
-    /// [count, hidden], in f32
+    /// The states in f32: [count, hidden].
     package var values: UnsafeBufferPointer<Float> {
         UnsafeBufferPointer(start: states.pointer + rows.lowerBound * head.inputs, count: rows.count * head.inputs)
     }

@@ -1,27 +1,27 @@
 import Kernels
 
-/// Over pages in bf16. Queries and what exp gives are rounded to bf16 for the products; scores, the sums and the
-/// softmax are f32. Belongs to one thread.
+/// A sum over pages in bf16. Queries and the values of exp are rounded to bf16 for the products. Scores, sums and the
+/// softmax are f32. A value belongs to one thread.
 ///
-/// exp is taken against the largest score so far, and results are divided by their sum at the end: most tiles have no
-/// larger one, and then nothing that was summed is touched (Dao et al., FlashAttention, 2022).
+/// exp is taken relative to the largest score so far, and results are divided by their sum at the end. Most tiles have
+/// no larger score, and then the sums so far stay as they are (Dao et al., FlashAttention, 2022).
 struct HalfSoftmaxSum: TileSum {
     let kernels: llk_attention_kernels
     let head: CachedHead
-    /// The queries see the keys before this one.
+    /// The end of the keys that the queries attend to.
     let visibleEnd: Int
     private let scores: UnsafeMutablePointer<Float>  // [queryTile, keyTile]
     private let weights: UnsafeMutablePointer<UInt16>  // [queryTile, keyTile]
     private let norms: UnsafeMutablePointer<Norm>  // [queries]
-    private let halves: UnsafeMutablePointer<UInt16>  // [queries, headDim]: the queries rounded
+    private let halves: UnsafeMutablePointer<UInt16>  // [queries, headDim]: the rounded queries
 
-    /// Of the scores so far: the largest, and the sum of exp(score - largest).
+    /// The largest of the scores so far, and the sum of exp(score - largest).
     private struct Norm {
         var largest: Float = -.infinity
         var sum: Float = 0
     }
 
-    /// Floats of scratch for so many queries in all.
+    /// Returns the floats of scratch for `queries` queries in all.
     static func size(keyTile: Int, headDim: Int, queries: Int) -> Int {
         Attention.queryTile * 2 * keyTile + 2 * queries + (queries * headDim + 1) / 2
     }
@@ -86,12 +86,12 @@ struct HalfSoftmaxSum: TileSum {
         }
     }
 
-    /// What is computed with next, in this tile or in the next one: fetched meanwhile.
+    /// Returns the next page of this tile or of the next one. It is prefetched during the current product.
     private func pageAfter(_ position: Int) -> Page? {
         position + head.blockLength < visibleEnd ? head.table.pages[position / head.blockLength + 1] : nil
     }
 
-    /// out: [headDim]
+    /// Multiplies the result of one query.  out: [headDim]
     private func multiply(_ out: UnsafeMutablePointer<Float>, by factor: Float) {
         if factor == 1 { return }
         for dim in 0..<head.headDim { out[dim] *= factor }

@@ -1,15 +1,14 @@
-/// Logits of the rows of a forward.
+/// A source of the logits of the rows of a forward.
 package protocol LogitSource {
     var vocabSize: Int { get }
 
-    /// A stretch of the logits of some of the rows; several threads may ask at once.
-    /// out: [rows.count, stride >= vocabulary.count]
+    /// Computes a range of the logits of some of the rows. Several threads may call it at once. out: [rows.count,
+    /// stride >= vocabulary.count]
     func logits(_ rows: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int)
 }
 
 extension LogitSource {
-    /// Tokens of the vocabulary, and rows, whose logits are computed, and judged, together: they fit the cache of a
-    /// core.
+    /// The numbers of tokens and rows whose logits are computed and judged together: they fit the cache of a core.
     private static var tile: Int { 512 }
     private static var rowsAtATime: Int { 64 }
 
@@ -19,7 +18,7 @@ extension LogitSource {
         index * Self.tile..<min((index + 1) * Self.tile, vocabSize)
     }
 
-    /// All logits of so many rows.  out: [rows, vocab]
+    /// Computes all logits of the first `rows` rows.  out: [rows, vocab]
     package func allLogits(rows: Int, _ team: ThreadTeam, into out: UnsafeMutablePointer<Float>) {
         team.forEach(tiles) { index, _ in
             let range = vocabulary(ofTile: index)
@@ -27,9 +26,9 @@ extension LogitSource {
         }
     }
 
-    /// Hands every tile of every row to `judge` where it was computed, on any thread, so that no row is ever held as a
-    /// whole: tile, row, the tile's logits, [vocabulary(ofTile:).count], which may be changed, and as much room again,
-    /// `spare` times. Tiles are left out once `isStopped`.
+    /// Calls `judge` with every tile of every row on the thread that computed it, so that no whole row is ever held.
+    /// `judge` receives the tile, the row, the tile's logits, [vocabulary(ofTile:).count], which it may change, and
+    /// `spare` times as much free memory. Once `isStopped` returns true, the remaining tiles are left out.
     func forEachTile(
         rows: Int, _ team: ThreadTeam, _ scratch: inout Scratch<Float>, spare: Int = 0,
         isStopped: () -> Bool = { false },

@@ -1,13 +1,13 @@
-/// Tells models apart whose states and keys and values do not fit each other: 128 bits over what shapes the
-/// computation, how tensors are held, and what is in them. The same for a model packed while it was opened and for the
-/// file it was saved to.
+/// A fingerprint that tells apart models whose states, keys and values do not fit each other: 128 bits over what shapes
+/// the computation, over how tensors are held, and over their contents. A model that was packed while it was opened has
+/// the same fingerprint as the file it was saved to.
 package struct ModelFingerprint: Sendable, Equatable {
     package let words: SIMD2<UInt64>
 
     package init(words: SIMD2<UInt64>) { self.words = words }
 
-    /// Small tensors and routers are read whole, of others some stretches: a large model has tens of thousands, and
-    /// each stretch may be a page to be fetched from the disk.
+    /// The bytes of a stretch. Small tensors and routers are read whole, and other tensors in some stretches: a large
+    /// model has tens of thousands of tensors, and each stretch may be a page to fetch from the disk.
     private static let stretch = 256
     private static let mostStretches = 16  // of a tensor
     private static let usualStretches = 8192  // of all
@@ -43,7 +43,7 @@ package struct ModelFingerprint: Sendable, Equatable {
             }
             for angle in angles { note(UInt64(angle.bitPattern)) }
         }
-        note(transformer.compute.blas == nil ? 0 : 1)  // it rounds otherwise
+        note(transformer.compute.blas == nil ? 0 : 1)  // OpenBLAS rounds differently
         note("\(transformer.kvDType)")
 
         let tensors = transformer.weights.tensors
@@ -60,7 +60,7 @@ package struct ModelFingerprint: Sendable, Equatable {
                 for piece in tensor.pieces { contents.update(piece) }
                 continue
             }
-            // Evenly spread, and elsewhere in each tensor.
+            // The stretches are evenly spread, and lie elsewhere in each tensor.
             let room = (tensor.byteCount - Self.stretch) / stretches
             let shift = index * 7919 * 64 % max(room, 1)
             for number in 0..<stretches { tensor.read(number * room + shift, Self.stretch) { contents.update($0) } }
@@ -70,7 +70,7 @@ package struct ModelFingerprint: Sendable, Equatable {
 }
 
 extension HeldTensor {
-    /// Hands on the bytes from `start` on, of whichever pieces they are.
+    /// Calls `body` with the `count` bytes from `start` on, piece by piece.
     fileprivate func read(_ start: Int, _ count: Int, _ body: (UnsafeRawBufferPointer) -> Void) {
         var (start, count) = (start, count)
         for piece in pieces {

@@ -1,11 +1,11 @@
-/// What the last forward of one sequence did inside the model, for the rows that were denoised.
+/// A record of the last forward of one sequence inside the model, for the rows that were denoised.
 package final class ModelWatch {
     let keepsRouting: Bool
     let keepsHidden: Bool
     private let config: ModelConfig
     private var routings: [Int: Routing] = [:]  // by layer
     private var outputs: [Int: [Float]] = [:]  // by layer: [rows, hidden]
-    /// How many rows each expert has had since the watch began: [layers, experts]
+    /// The number of rows that each expert has had since the watch began: [layers, experts].
     private(set) var usage: [UInt64]
     /// Whether there was a forward.
     private(set) var isFilled = false
@@ -20,7 +20,7 @@ package final class ModelWatch {
     func routing(layer: Int) -> Routing? { routings[layer] }
     func hidden(layer: Int) -> [Float]? { outputs[layer] }
 
-    /// An observer of a batch in which the sequence has these indices.
+    /// Returns an observer of a batch in which the sequence has these indices.
     func observer(_ sequences: Range<Int>) -> Observer {
         var observer = Observer()
         if keepsRouting {
@@ -44,7 +44,7 @@ package final class ModelWatch {
         return observer
     }
 
-    /// The forward has come to its end: what it did counts.
+    /// Counts the experts of a forward that has ended.
     func count() {
         isFilled = true
         for (layer, routing) in routings {
@@ -58,7 +58,7 @@ package final class ModelWatch {
 }
 
 extension Observer {
-    /// All of them at once.
+    /// Makes one observer of several: each callback calls all of theirs.
     init(_ all: [Observer]) {
         let (routings, outputs, finishes) = (
             all.compactMap(\.routing), all.compactMap(\.output), all.compactMap(\.finished)

@@ -1,15 +1,15 @@
-/// Looks into forwards as they run.
+/// Callbacks that look into forwards as they run.
 package struct Observer {
-    /// What a forward spends its time on.
+    /// The parts of a forward that take time.
     package enum Part: String, CaseIterable, Sendable {
         case attention, router, experts, shared, dense, head
     }
 
-    /// Told each mixture layer's choices: layer, the rows, routing.
+    /// Receives the choices of each mixture layer: layer, rows, routing.
     package var routing: ((Int, [Row], Routing) -> Void)?
-    /// Told each layer's output, the sum of two: layer, the rows, [rows, hidden] and [rows, hidden].
+    /// Receives the output of each layer, as a sum of two arrays: layer, rows, [rows, hidden] and [rows, hidden].
     package var output: ((Int, [Row], UnsafePointer<Float>, UnsafePointer<Float>) -> Void)?
-    /// Told when a part of a layer is done; what came since the one before belongs to it.
+    /// Receives each finished part of a layer. The time since the part before belongs to it.
     package var finished: ((Part) -> Void)?
 
     package init(

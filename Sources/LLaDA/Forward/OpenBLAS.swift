@@ -2,9 +2,9 @@ import Glibc
 
 /// The system's OpenBLAS, found at run time, for dense products with f32 weights.
 ///
-/// OpenBLAS chooses its order of summation by the shape of the call. So it is only ever called with one shape a matrix:
-/// tiles of `tileRows` rows, padded with zeros, by `tileOutputs` outputs. It is set to one thread; ours share the
-/// tiles.
+/// OpenBLAS chooses its order of summation by the shape of the call. So each matrix is multiplied in calls of one
+/// shape: tiles of `tileRows` rows, padded with zeros, by `tileOutputs` outputs. OpenBLAS is set to one thread, and the
+/// library's own threads share the tiles.
 package final class OpenBLAS: Sendable {
     private typealias Sgemm =
         @convention(c) (
@@ -20,11 +20,11 @@ package final class OpenBLAS: Sendable {
 
     private let sgemm: Sgemm
 
-    /// Loaded at most once a process, when first asked for.
+    /// The library of this process. It is loaded once, at the first use.
     package static let shared = Result { () throws(LLaDAError) in try OpenBLAS() }
 
-    /// The library is loaded for itself (RTLD_LOCAL) and stays. If the host uses the same library already, its number
-    /// of threads is the host's business, and ours is not to change it: then there is nothing to be had here.
+    /// Loads the library with RTLD_LOCAL; it stays loaded. Throws `.unsupported` if it cannot be loaded, or if the host
+    /// uses it with several threads: the number of threads is then the host's, and must not be changed.
     private init() throws(LLaDAError) {
         let name = "libopenblas.so.0"
         if let theirs = dlopen(name, RTLD_NOLOAD | RTLD_LAZY), !Self.isOurs(theirs) {
@@ -43,20 +43,20 @@ package final class OpenBLAS: Sendable {
         self.sgemm = unsafeBitCast(sgemm, to: Sgemm.self)
     }
 
-    /// One thread: as an earlier model of ours has set it, or as suits us anyway.
+    /// Whether OpenBLAS has one thread, because an earlier model has set it so or because the host has.
     private static func isOurs(_ handle: UnsafeMutableRawPointer) -> Bool {
         guard let get = dlsym(handle, "openblas_get_num_threads") else { return false }
         return unsafeBitCast(get, to: (@convention(c) () -> Int32).self)() == 1
     }
 
-    /// Some outputs of y = x W^T, from a multiple of `tileOutputs` on.  x: [rows, ldx];  y: [rows, ldy]
+    /// Computes some outputs of y = x W^T, from a multiple of `tileOutputs` on.  x: [rows, ldx];  y: [rows, ldy]
     func tile(
         _ x: UnsafePointer<Float>, stride ldx: Int, rows: Int, _ weight: Matrix, _ outputs: Range<Int>,
         _ y: UnsafeMutablePointer<Float>, stride ldy: Int
     ) {
         let inner = weight.inputs
         let weights = weight.base.assumingMemoryBound(to: Float.self)
-        // Both operands are packed, so that no stride of the caller's is part of the shape either.
+        // Operand and result are packed, so that no stride of the caller is part of the shape.
         withUnsafeTemporaryAllocation(of: Float.self, capacity: Self.tileRows * (inner + Self.tileOutputs)) { scratch in
             guard let padded = scratch.baseAddress else { return }
             let result = padded + Self.tileRows * inner

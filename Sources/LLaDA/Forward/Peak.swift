@@ -1,38 +1,38 @@
 import Kernels
 
-/// The largest logit of a stretch of a row, and the sum of exp(logit - largest): all of a softmax that its most likely
-/// token needs, and that can be joined over stretches.
+/// The largest logit of a part of a row, and the sum of exp(logit - largest). The most likely token needs no more of a
+/// softmax, and the peaks of several parts can be joined.
 struct Peak {
     var token: Int32
     var logit: Float
     var sum: Float
 
-    /// row: logits of `vocabulary`
+    /// Finds the peak of a part of a row.  row: [vocabulary.count], the logits of `vocabulary`
     init(_ row: UnsafePointer<Float>, _ vocabulary: Range<Int>, _ kernels: llk_kernels) {
         sum = 0
         let best = kernels.argmax_sum_exp(row, vocabulary.count, &sum)
         logit = row[best]
         token = Int32(vocabulary.lowerBound + best)
-        if !(logit > -.infinity) {  // all are -inf or NaN: if only bans did that, another tile may have better
+        if !(logit > -.infinity) {  // all are -inf or NaN; if only bans did that, another tile may have a larger one
             sum = (0..<vocabulary.count).contains { row[$0].isNaN } ? .nan : 0
             logit = -.infinity
         }
     }
 
-    /// Of a whole row.  peaks: [tiles, rows]
+    /// Joins the peaks of a whole row.  peaks: [tiles, rows]
     init(_ peaks: UnsafePointer<Peak>, tiles: Int, row: Int, of rows: Int) {
         self = peaks[row]
         for tile in 1..<max(tiles, 1) { join(peaks[tile * rows + row]) }
     }
 
     var isSound: Bool { logit > -.infinity }
-    /// Softmax at the arg-max.
+    /// The softmax at the arg-max.
     var confidence: Float { isSound ? 1 / sum : .nan }
     var prediction: Int32 { isSound ? token : 0 }
 
-    /// Takes over the next stretch. Sums are rescaled in the order of stretches, so tiles are part of the result.
+    /// Joins the peak of the next part. Sums are rescaled in the order of the parts, so the tiles affect the rounding.
     private mutating func join(_ next: Peak) {
-        if next.sum == 0 { return }  // nothing but bans
+        if next.sum == 0 { return }  // all tokens of the part are banned
         if sum == 0 {
             self = next
         } else if next.logit > logit {

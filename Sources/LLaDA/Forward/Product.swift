@@ -1,8 +1,8 @@
 import Kernels
 
-/// Activations as the matrices they are multiplied with want them: f32, or prepared for a packed format.
+/// Activations in the form that a matrix takes: f32, or prepared for a packed format.
 struct Operand {
-    fileprivate(set) var base: UnsafeRawPointer  // [rows], each of `stride` bytes
+    fileprivate(set) var base: UnsafeRawPointer  // [rows] of `stride` bytes
     fileprivate(set) var stride: Int
     fileprivate(set) var rows: Int
 }
@@ -12,7 +12,7 @@ extension Operand {
         Operand(base: base + range.lowerBound * stride, stride: stride, rows: range.count)
     }
 
-    /// Some of the rows, one after another.  out: [indices.count] of `stride` bytes
+    /// Copies some of the rows, one after another.  out: [indices.count] of `stride` bytes
     func gather(_ indices: ArraySlice<Int>, into out: UnsafeMutablePointer<UInt8>) -> Operand {
         var end = UnsafeMutableRawPointer(out)
         for row in indices {
@@ -24,7 +24,7 @@ extension Operand {
 }
 
 extension Compute {
-    /// Bytes of a row of an operand of `weight`.
+    /// Returns the bytes of a row of an operand of `weight`.
     func stride(for weight: Matrix) -> Int {
         switch weight.layout {
         case .rows: weight.inputs * 4
@@ -32,8 +32,8 @@ extension Compute {
         }
     }
 
-    /// x as `weight` wants it, on the calling thread.  x: [rows, inputs];  out: [rows] of `stride(for:)` bytes, if
-    /// needed
+    /// Returns x in the form that `weight` takes, prepared on the calling thread. x: [rows, inputs];  out: [rows] of
+    /// `stride(for:)` bytes, if needed
     func operand(
         _ x: UnsafePointer<Float>, rows: Int, for weight: Matrix, into out: UnsafeMutablePointer<UInt8>
     ) -> Operand {
@@ -44,8 +44,8 @@ extension Compute {
         return Operand(base: UnsafeRawPointer(out), stride: stride(for: weight), rows: rows)
     }
 
-    /// x as `weight`, and any matrix held like it with as many inputs, wants it. x: [rows, ldx >= inputs]
-    /// Valid as long as x and what `scratch` holds are.
+    /// Returns x in the form that `weight` takes, and any matrix with its layout and inputs. The operand is valid as
+    /// long as x and the contents of `scratch` are.  x: [rows, ldx >= inputs]
     func operand(
         _ x: UnsafePointer<Float>, stride ldx: Int, rows: Int, for weight: Matrix, _ scratch: inout Scratch<UInt8>
     ) throws(LLaDAError) -> Operand {
@@ -55,7 +55,7 @@ extension Compute {
         return prepare(x, ldx, rows, format, weight, try scratch.reserve(rows * llk_row_size(format, weight.inputs)))
     }
 
-    /// The same in memory of its own.
+    /// Returns x in the form that `weight` takes, in memory of its own.  x: [rows, ldx >= inputs]
     func operand(
         _ x: UnsafePointer<Float>, stride ldx: Int, rows: Int, for weight: Matrix
     ) throws(LLaDAError) -> (Operand, Buffer<UInt8>) {
@@ -66,7 +66,7 @@ extension Compute {
         return (prepare(x, ldx, rows, format, weight, prepared.pointer), prepared)
     }
 
-    /// prepared: [rows] of llk_row_size bytes
+    /// Prepares x over all threads.  prepared: [rows] of llk_row_size bytes
     private func prepare(
         _ x: UnsafePointer<Float>, _ ldx: Int, _ rows: Int, _ format: llk_format, _ weight: Matrix,
         _ prepared: UnsafeMutablePointer<UInt8>
@@ -81,10 +81,10 @@ extension Compute {
         return Operand(base: UnsafeRawPointer(prepared), stride: size, rows: rows)
     }
 
-    /// y = x W^T over all threads.  y: [rows, ldy >= outputs]
+    /// Computes y = x W^T over all threads.  y: [rows, ldy >= outputs]
     ///
-    /// Who computes an element depends on the matrix alone, never on the number of rows: so a row has the same bits in
-    /// a prefill of 512 as in a step of 32.
+    /// The matrix alone decides which task computes an element, never the number of rows. So a row has the same bits in
+    /// a prefill of 512 rows as in a step of 32.
     func product(_ x: Operand, _ weight: Matrix, _ y: UnsafeMutablePointer<Float>, stride ldy: Int) {
         if x.rows == 0 { return }
         let size = tileSize(weight)
@@ -94,7 +94,7 @@ extension Compute {
         }
     }
 
-    /// Some outputs of the product, from a multiple of 256 on, on the calling thread.
+    /// Computes some outputs of the product, from a multiple of 256 on, on the calling thread.
     func tile(_ x: Operand, _ weight: Matrix, _ outputs: Range<Int>, _ y: UnsafeMutablePointer<Float>, stride ldy: Int)
     {
         switch weight.layout {
@@ -114,7 +114,7 @@ extension Compute {
         }
     }
 
-    /// h = silu(gate x) * up x over all threads.  h, scratch: [rows, intermediate]
+    /// Computes h = silu(gate x) * up x over all threads.  h, scratch: [rows, intermediate]
     func gatedProduct(
         _ x: Operand, _ weights: FeedForwardWeights, _ h: UnsafeMutablePointer<Float>,
         scratch: UnsafeMutablePointer<Float>
@@ -127,7 +127,8 @@ extension Compute {
         }
     }
 
-    /// Outputs a task: enough tasks to even out threads, enough work in each to be worth taking.
+    /// Returns the outputs of a task: there are enough tasks to balance the threads, and each has enough work to be
+    /// worth taking.
     private func tileSize(_ weight: Matrix) -> Int {
         if blas != nil, weight.layout == .rows(LLK_F32) { return OpenBLAS.tileOutputs }
         let share = weight.outputs / (team.size * 4)

@@ -1,10 +1,10 @@
 import Glibc
 
-/// Partial rotary position embedding: the first `rotaryDim` dimensions of a head turn, in pairs (j, j + rotaryDim / 2);
-/// the others pass (spec: model.md, section 1).
+/// Partial rotary position embedding: the first `rotaryDim` dimensions of a head are rotated in pairs (j, j + rotaryDim
+/// / 2), and the others stay (spec: model.md, section 1).
 package struct Rotary: Sendable {
-    package let inverseFrequencies: [Float]  // [rotaryDim / 2], radians a position
-    /// What cosines and sines are multiplied with; 1 without YaRN.
+    package let inverseFrequencies: [Float]  // [rotaryDim / 2], in radians per position
+    /// The factor of cosines and sines; 1 without YaRN.
     package let scale: Float
 
     package init(_ config: ModelConfig) {
@@ -16,9 +16,10 @@ package struct Rotary: Sendable {
         scale = Float(config.yarn?.attentionFactor ?? 1)
     }
 
-    /// YaRN's inverse frequencies, [dim / 2], in the precisions of transformers: bounds in double, the rest in float.
+    /// Returns YaRN's inverse frequencies, [dim / 2], in the precisions of transformers: bounds in double, the rest in
+    /// float.
     private static func scaled(_ wavelengths: [Float], _ yarn: YaRN, theta: Double, dim: Int) -> [Float] {
-        /// The index, not whole, of the pair that makes so many turns within the original context.
+        /// Returns the index, as a fraction, of the pair that makes `turns` turns within the original context.
         func index(turns: Double) -> Double {
             let positions = Double(yarn.originalMaxPositionEmbeddings)
             return Double(dim) * log(positions / (turns * 2 * Double.pi)) / (2 * log(theta))
@@ -36,7 +37,8 @@ package struct Rotary: Sendable {
 
     package var half: Int { inverseFrequencies.count }
 
-    /// cosines and sines: [half] each. The angle is a product of floats, as in the reference.
+    /// Computes the cosines and sines of a position: [half] each. The angle is a product of floats, as in the
+    /// reference.
     package func fill(_ cosines: UnsafeMutablePointer<Float>, _ sines: UnsafeMutablePointer<Float>, position: Int) {
         for (index, frequency) in inverseFrequencies.enumerated() {
             let angle = Double(Float(position) * frequency)
@@ -45,7 +47,7 @@ package struct Rotary: Sendable {
         }
     }
 
-    /// Turns one head, [headDim], in place.
+    /// Rotates one head, [headDim], in place.
     package func apply(
         _ head: UnsafeMutablePointer<Float>, _ cosines: UnsafePointer<Float>, _ sines: UnsafePointer<Float>
     ) {

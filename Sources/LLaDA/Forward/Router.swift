@@ -1,6 +1,6 @@
 import Kernels
 
-/// Which experts each row goes to, and with what weight.
+/// The experts of each row, and their weights.
 package struct Routing: Equatable, Sendable {
     /// [rows, k], increasing within a row: the order in which expert outputs are summed.
     package var experts: [Int32]
@@ -8,13 +8,13 @@ package struct Routing: Equatable, Sendable {
     package var k: Int
 }
 
-/// Sigmoid router with selection bias: group-limited top-k (2.0, 2.1), or a pool a block (2.2)
-/// (spec: model.md, sections 1 and 1.1). Ties go to the lower id.
+/// The sigmoid router with selection bias: group-limited top-k (2.0, 2.1), or one pool for each block (2.2) (spec:
+/// model.md, sections 1 and 1.1). Ties go to the lower id.
 struct Router {
     let config: ModelConfig
     let team: ThreadTeam
 
-    /// logits: [rows, experts], the gate's products; they become scores.
+    /// Routes the rows of a batch.  logits: [rows, experts], the products of the gate; they become scores
     func route(
         _ logits: UnsafeMutablePointer<Float>, _ bias: Vector?, _ batch: Batch, layer: Int
     ) -> Routing {
@@ -31,7 +31,7 @@ struct Router {
         let pools = config.expertCapacity > 0 ? pools(logits, bias, rows, disabled) : []
         routing.experts.withUnsafeMutableBufferPointer { chosen in
             routing.weights.withUnsafeMutableBufferPointer { weights in
-                // Each row writes its own places.
+                // Each row writes only its own places.
                 nonisolated(unsafe) let (chosen, weights) = (chosen, weights)
                 team.forEach(rows.count) { row, _ in
                     let scores = logits + row * experts
@@ -46,7 +46,7 @@ struct Router {
         return routing
     }
 
-    /// The experts of one row.  scores: [experts];  chosen, weights: [k]
+    /// Chooses the experts of one row.  scores: [experts];  chosen, weights: [k]
     private func choose(
         _ scores: UnsafePointer<Float>, _ bias: Vector?, _ pool: [Bool]?, _ disabled: [Bool]?,
         _ chosen: UnsafeMutableBufferPointer<Int32>, _ weights: UnsafeMutableBufferPointer<Float>
@@ -63,7 +63,7 @@ struct Router {
         let best = Self.largest(chosen.count, of: choice).sorted()
         var sum: Float = 0
         for expert in best { sum += scores[expert] }
-        // A lone expert is not normalised.
+        // A single expert is not normalized.
         let divisor = best.count > 1 ? sum + 1e-20 : 1
         for (slot, expert) in best.enumerated() {
             chosen[slot] = Int32(expert)
@@ -71,7 +71,7 @@ struct Router {
         }
     }
 
-    /// Keeps the `topkGroup` groups whose two best scores have the largest sum.
+    /// Keeps the `topkGroup` groups whose two best scores have the largest sums, and excludes all other experts.
     private func dropGroups(_ choice: inout [Float]) {
         let size = config.numExperts / config.nGroup
         let sums = (0..<config.nGroup).map { group in
@@ -93,8 +93,8 @@ struct Router {
         }
     }
 
-    /// 2.2: rows of one sequence in one aligned block of `blockSize` positions share a pool of `expertCapacity`
-    /// experts, those that some row of the block scores highest. [rows][experts]
+    /// Returns the pool of each row (2.2). The rows of one sequence in one aligned block of `blockSize` positions share
+    /// a pool of `expertCapacity` experts: those with the highest score in any row of the block.  [rows][experts]
     private func pools(
         _ allScores: UnsafePointer<Float>, _ bias: Vector?, _ rows: [Row], _ disabled: [[Bool]?]
     ) -> [[Bool]] {
@@ -122,7 +122,7 @@ struct Router {
         return pools
     }
 
-    /// The indices of the `count` largest values, ties by lower index. NaN comes last.
+    /// Returns the indices of the `count` largest values, ties by lower index. NaN comes last.
     static func largest(_ count: Int, of values: [Float]) -> [Int] {
         var taken: [Int] = []
         taken.reserveCapacity(count + 1)

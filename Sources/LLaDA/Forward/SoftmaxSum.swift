@@ -1,30 +1,31 @@
 import Kernels
 
-/// softmax(q k^T / sqrt(headDim)) v of one head, grown tile by tile of the keys.
+/// The result softmax(q k^T / sqrt(headDim)) v of one head, summed tile by tile of the keys.
 protocol TileSum {
-    /// Takes a tile of keys in, for up to queryTile queries that are number `index` and the following. The first tile
-    /// writes `out`, the others go on from it.  queries: [rows, stride >= headDim];  out: [rows, outStride >= headDim]
+    /// Adds a tile of keys, for up to queryTile queries; `index` is the number of the first. The first tile writes
+    /// `out`, and each later tile continues from it.  queries: [rows, stride >= headDim];  out: [rows, outStride >=
+    /// headDim]
     func add(
         _ keys: Range<Int>, _ queries: UnsafePointer<Float>, stride: Int, rows: Int, index: Int,
         to out: UnsafeMutablePointer<Float>, stride outStride: Int)
 }
 
-/// Over pages in f32. Belongs to one thread.
+/// A sum over pages in f32. A value belongs to one thread.
 struct SoftmaxSum: TileSum {
     let kernels: llk_kernels
     let head: CachedHead
     private let scores: UnsafeMutablePointer<Float>  // [queryTile, keyTile]
     private let partial: UnsafeMutablePointer<Float>  // [queryTile, headDim]
-    private let fresh: UnsafeMutablePointer<Norm>  // [queryTile]: of the keys of this tile
-    private let norms: UnsafeMutablePointer<Norm>  // [queries]: of all keys so far
+    private let fresh: UnsafeMutablePointer<Norm>  // [queryTile]: over the keys of this tile
+    private let norms: UnsafeMutablePointer<Norm>  // [queries]: over all keys so far
 
-    /// What a softmax was divided by: the sum of exp(z - largest).
+    /// The divisor of a softmax: the largest z, and the sum of exp(z - largest).
     private struct Norm {
         var largest: Float = 0
         var sum: Float = 0
     }
 
-    /// Floats of scratch for so many queries in all.
+    /// Returns the floats of scratch for `queries` queries in all.
     static func size(keyTile: Int, headDim: Int, queries: Int) -> Int {
         Attention.queryTile * (keyTile + headDim + 2) + 2 * queries
     }
@@ -68,7 +69,7 @@ struct SoftmaxSum: TileSum {
         }
     }
 
-    /// out = the mean of itself and of this tile's result, each weighing what its norm says.
+    /// Replaces `out` by the mean of itself and this tile's result, weighted by their norms.
     private func join(_ index: Int, _ row: Int, _ out: UnsafeMutablePointer<Float>) {
         let (old, new) = (norms[index], fresh[row])
         let largest = max(old.largest, new.largest)

@@ -1,9 +1,9 @@
 import Kernels
 
-/// The forward pass: rows in, keys and values to their pages, states out, of which logits are made on demand
-/// (spec: model.md, section 1).
+/// The forward pass: it takes rows, writes keys and values to their pages, and returns states, from which logits are
+/// computed on demand (spec: model.md, section 1).
 ///
-/// Immutable; any number of threads may run forwards, each over pages of its own.
+/// A transformer is immutable. Any number of threads may run forwards, each over pages of its own.
 package final class Transformer: Denoiser {
     package let config: ModelConfig
     package let weights: Weights
@@ -21,11 +21,11 @@ package final class Transformer: Denoiser {
         rotary = Rotary(config)
     }
 
-    /// Made when first asked for.
+    /// The fingerprint, computed at the first use.
     package var fingerprint: ModelFingerprint { knownFingerprint.get { ModelFingerprint(self) } }
 
-    /// Runs `batch` and returns what `logits` wants to know of the rows that want logits, in their order. Ends at the
-    /// next layer if one of `cancellations` is asked for; then pages hold part of what they should.
+    /// Runs `batch` and returns the states of the rows that want logits, in their order. If one of `cancellations` was
+    /// requested, throws `.cancelled` before the next layer; then the pages are written in part.
     package func forward(
         _ batch: Batch, cancellations: [Cancellation], observer: Observer?
     ) throws(LLaDAError) -> FinalStates {
@@ -72,11 +72,12 @@ package final class Transformer: Denoiser {
         return try finalStates(x, delta, batch.rows)
     }
 
-    /// After the last keys and values nothing is wanted of most rows of a prefill: they go.  x: [rows, hidden]
+    /// Drops the rows that want no logits, once the last keys and values are written: in a prefill, most rows. x:
+    /// [rows, hidden]
     private func dropUnwanted(
         _ batch: Batch, _ x: UnsafeMutablePointer<Float>, _ attention: Attention, _ work: inout Workspace
     ) throws(LLaDAError) -> Batch {
-        if config.expertCapacity > 0 { return batch }  // rows of a block choose their experts together
+        if config.expertCapacity > 0 { return batch }  // the rows of a block choose their experts together
         let wanted = batch.rows.indices.filter { batch.rows[$0].wantsLogits }
         if wanted.count == batch.rows.count { return batch }
         try attention.keep(wanted, &work)
@@ -90,7 +91,7 @@ package final class Transformer: Denoiser {
         try FinalStates(values, rows: rows, head: weights.head, compute)
     }
 
-    /// x[r] = embedding[token of r]
+    /// Looks up x[r] = embedding[token of r].  x: [rows, hidden]
     private func embed(_ rows: [Row], _ x: UnsafeMutablePointer<Float>) {
         for (index, row) in rows.enumerated() {
             weights.embedding.read(Int(row.token), compute.kernels, into: x + index * config.hiddenSize)
@@ -112,7 +113,7 @@ package final class Transformer: Denoiser {
         return try finalStates(normed, rows: wanted.count)
     }
 
-    /// x += delta; y = norm of x.  x, delta, y: [rows, hidden]
+    /// Computes x += delta, and y, the norm of x.  x, delta, y: [rows, hidden]
     private func add(
         _ delta: UnsafePointer<Float>?, _ rows: Int, to x: UnsafeMutablePointer<Float>, norm weight: Vector,
         _ y: UnsafeMutablePointer<Float>

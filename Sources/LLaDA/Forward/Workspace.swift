@@ -1,6 +1,6 @@
 import Kernels
 
-/// The activations of one forward. Belongs to one forward at a time; grows to the largest batch.
+/// The activations of one forward. It belongs to one forward at a time, and grows to the largest batch.
 package struct Workspace {
     var residual = Scratch<Float>()  // [rows, hidden]
     var normed = Scratch<Float>()  // [rows, hidden]
@@ -12,7 +12,7 @@ package struct Workspace {
     var up = Scratch<Float>()  // [rows, intermediate]
     var router = Scratch<Float>()  // [rows, experts]
     var operand = Scratch<UInt8>()  // [rows, prepared row]
-    var expertOperands = Scratch<UInt8>()  // [threads, 2, piece, prepared row]
+    var expertOperands = Scratch<UInt8>()  // [threads, piece] of the prepared rows of x and of h
     var expertGate = Scratch<Float>()  // [threads, 2, piece, moeIntermediate]
     var expertResults = Scratch<Float>()  // [rows * k, hidden]
     var shared = Scratch<Float>()  // [rows, hidden]
@@ -23,7 +23,7 @@ package struct Workspace {
         angles = UnsafePointer(try anglesScratch.reserve(1))
     }
 
-    /// The angles of all rows, the same for every layer.
+    /// Computes the angles of all rows, which are the same for every layer.
     mutating func prepareAngles(_ rows: [Row], _ rotary: Rotary) throws(LLaDAError) {
         let half = rotary.half
         let base = try anglesScratch.reserve(rows.count * 2 * half)
@@ -35,9 +35,9 @@ package struct Workspace {
     }
 }
 
-/// The workspaces of a model: as many as forwards have run at once, for decoders at rest need none.
+/// The workspaces of a model: as many as the most forwards that have run at once. An idle decoder needs none.
 final class WorkspacePool: Sendable {
-    /// Nobody else has a workspace that lies here, nor one that was taken.
+    /// The idle workspaces. Nothing else refers to them, nor to one that `take` has returned.
     private struct Idle: @unchecked Sendable { var workspaces: [Workspace] = [] }
 
     private let idle = Locked(Idle())

@@ -1,12 +1,13 @@
 import Kernels
 
-/// The keys and values of one block of one sequence, for all layers. A finished block's depend only on the tokens up
-/// to its end, so a page can be kept for as long as those stand, and be shared by all sequences that begin with them.
+/// The keys and values of one block of one sequence, for all layers. Those of a finished block depend only on the
+/// tokens up to its end. So a page is valid as long as these tokens stay, and all sequences that begin with them may
+/// share it.
 ///
-/// Whoever holds the only reference may write to it; a page that is shared never changes.
+/// The holder of the only reference may write to a page. A shared page never changes.
 package final class Page: @unchecked Sendable {
     package let blockLength: Int
-    /// f32 or bf16.
+    /// The format of keys and values: f32 or bf16.
     package let dtype: NumberFormat
     private let storage: Buffer<UInt8>  // [layers, kvHeads, 2 (keys, values)] of keySize and valueSize bytes
     private let headDim: Int
@@ -15,7 +16,7 @@ package final class Page: @unchecked Sendable {
     private let valueSize: Int
     private let budget: PageBudget?
 
-    /// `budget` has been charged with `byteCount`; it gets that back when the page goes.
+    /// Makes a page. The caller has charged `budget` with `byteCount`; the page gives that back when it goes.
     package init(
         blockLength: Int, config: ModelConfig, dtype: NumberFormat, budget: PageBudget? = nil
     ) throws(LLaDAError) {
@@ -26,7 +27,7 @@ package final class Page: @unchecked Sendable {
         (keySize, valueSize) = Self.sizes(blockLength, headDim, dtype)
         storage = try Buffer(count: Self.byteCount(blockLength: blockLength, config: config, dtype: dtype))
         self.budget = budget
-        // What is never written must not bring other memory into a snapshot.
+        // Unwritten bytes must not bring other memory into a snapshot.
         if dtype == .bf16, blockLength % 2 + headDim % 2 > 0 {
             storage.pointer.initialize(repeating: 0, count: storage.count)
         }
@@ -39,12 +40,12 @@ package final class Page: @unchecked Sendable {
         return config.numHiddenLayers * config.numKeyValueHeads * (keys + values)
     }
 
-    /// All of it, to be kept and brought back on any machine.
+    /// All bytes of the page, to be saved and restored on any machine.
     package var bytes: UnsafeMutableRawBufferPointer {
         UnsafeMutableRawBufferPointer(start: storage.pointer, count: storage.byteCount)
     }
 
-    /// Bytes of the keys and of the values of one head.
+    /// Returns the bytes of the keys and of the values of one head.
     private static func sizes(_ blockLength: Int, _ headDim: Int, _ dtype: NumberFormat) -> (keys: Int, values: Int) {
         if dtype == .bf16 {
             return ((headDim + 1) / 2 * blockLength * pairSize, (blockLength + 1) / 2 * headDim * pairSize)
@@ -59,27 +60,30 @@ package final class Page: @unchecked Sendable {
         UnsafeMutableRawPointer(storage.pointer) + (layer * kvHeads + head) * (keySize + valueSize)
     }
 
-    /// Of a page in f32: [headDim, blockLength]. Scores of a query are then sums of rows, as its result is of values.
+    /// Returns the keys of a page in f32: [headDim, blockLength]. In this layout the scores of a query are sums of
+    /// rows, as its result is a sum of values.
     package func keys(layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
         self.head(layer, head).assumingMemoryBound(to: Float.self)
     }
 
-    /// Of a page in f32: [blockLength, headDim]
+    /// Returns the values of a page in f32: [blockLength, headDim].
     package func values(layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
         (self.head(layer, head) + keySize).assumingMemoryBound(to: Float.self)
     }
 
-    /// Of a page in bf16: [ceil(headDim / 2), blockLength, 2]. The second half of an odd last pair is never used.
+    /// Returns the keys of a page in bf16: [ceil(headDim / 2), blockLength, 2]. The second half of an odd last pair is
+    /// unused.
     package func halfKeys(layer: Int, head: Int) -> UnsafeMutablePointer<UInt16> {
         self.head(layer, head).assumingMemoryBound(to: UInt16.self)
     }
 
-    /// Of a page in bf16: [ceil(blockLength / 2), headDim, 2], likewise.
+    /// Returns the values of a page in bf16: [ceil(blockLength / 2), headDim, 2]. The second half of an odd last pair
+    /// is unused.
     package func halfValues(layer: Int, head: Int) -> UnsafeMutablePointer<UInt16> {
         (self.head(layer, head) + keySize).assumingMemoryBound(to: UInt16.self)
     }
 
-    /// Writes key and value of the block's position `slot`.  key, value: [headDim]
+    /// Writes the key and the value of the block's position `slot`.  key, value: [headDim]
     package func write(_ key: UnsafePointer<Float>, _ value: UnsafePointer<Float>, layer: Int, head: Int, slot: Int) {
         if dtype == .bf16 {
             let column = halfKeys(layer: layer, head: head) + 2 * slot

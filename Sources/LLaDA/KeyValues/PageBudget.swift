@@ -1,6 +1,7 @@
 import Synchronization
 
-/// What pages may take, and do. It is charged by one at a time (`PrefixCache`), and given back to by anyone.
+/// The bytes that pages may take, and the bytes that they take. One thread at a time charges the budget
+/// (`PrefixCache`); any thread gives bytes back.
 package final class PageBudget: Sendable {
     package let limit: Int  // bytes
     private let taken = Atomic<Int>(0)

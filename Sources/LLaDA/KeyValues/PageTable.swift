@@ -1,4 +1,4 @@
-/// Where a sequence's keys and values are: page i holds positions i * blockLength ..< (i + 1) * blockLength.
+/// The pages of a sequence's keys and values. Page i holds positions i * blockLength ..< (i + 1) * blockLength.
 package struct PageTable {
     package let pages: [Page]
     package let blockLength: Int

@@ -1,14 +1,16 @@
-/// A sequence, and noisy versions of it whose tokens are to be judged by a model.
+/// A sequence, and noisy versions of it whose tokens a model judges.
 ///
-/// The version's block b is seen beside the sequence's blocks before b, itself in both directions: what the report
-/// calls the concatenation of x_t and x_0 (2.0, eq. 3; spec: training.md). So all blocks of a version are denoised at
-/// once, each as a decoder would that has come to it.
+/// Block b of a version sees itself in both directions, and the sequence's own blocks before b. The report calls this
+/// the concatenation of x_t and x_0 (2.0, eq. 3; spec: training.md). So all blocks of a version are denoised at once,
+/// each as by a decoder that has come to it.
 public struct NoisedSequence {
-    /// x_0, the prompt first.  [count]
+    /// The sequence x_0, the prompt first.  [count]
     public var tokens: UnsafeBufferPointer<Int32>
-    /// x_t; the same as `tokens` in the prompt.  [versions, count]
+    /// The noisy versions x_t; each equals `tokens` in the prompt.  [versions, count]
     public var noisy: UnsafeBufferPointer<Int32>
+    /// The number of noisy versions.
     public var versions: Int
+    /// The number of leading tokens that belong to the prompt and are not scored.
     public var promptLength: Int
 
     public init(
@@ -40,7 +42,7 @@ public struct NoisedSequence {
                 throw refuse("\(name) \(place) is \(token); expected 0 to \(config.vocabSize - 1)")
             }
         }
-        if promptLength == 0 { return }  // nothing bounds the versions of an empty sequence
+        if promptLength == 0 { return }  // nothing bounds the number of versions of an empty sequence
         for version in 0..<versions {
             for position in 0..<promptLength where noisyToken(version, position) != tokens[position] {
                 throw refuse("position \(position) of version \(version) is of the prompt, and not its token")
@@ -49,15 +51,16 @@ public struct NoisedSequence {
     }
 }
 
-/// What a model makes of the scored positions of noisy versions, sequence by sequence, each [versions, count].
-/// Positions that are not scored get NaN, and -1 for a token. Nil: not wanted.
+/// Buffers for the results of `Model.score`, sequence by sequence, each [versions, count]. A buffer of nil is not
+/// filled. Positions that are not scored get NaN, or -1 for a token.
 public struct ScoreBuffers {
-    /// Of the sequence's own token, in nats.
+    /// The log-probability of the sequence's own token, in nats.
     public var logProbabilities: UnsafeMutableBufferPointer<Float>?
-    /// The most likely token, ties by lower id, and its probability: what a decoder has as predictions and confidences.
+    /// The most likely token, ties by lower id: what a decoder has as its prediction.
     public var predictions: UnsafeMutableBufferPointer<Int32>?
+    /// The probability of the most likely token: what a decoder has as its confidence.
     public var confidences: UnsafeMutableBufferPointer<Float>?
-    /// Of the distribution over all tokens, in nats.
+    /// The entropy of the distribution over all tokens, in nats.
     public var entropies: UnsafeMutableBufferPointer<Float>?
 
     public init() {}

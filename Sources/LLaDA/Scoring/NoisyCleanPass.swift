@@ -1,7 +1,7 @@
-/// Runs the forwards of a plan, one after another: clean blocks under the strict block-causal mask, and noisy blocks
-/// each over a table of its own, the clean pages before it and one for itself. No other mask is needed.
+/// A run of the forwards of a plan, one after another. Clean blocks run under the strict block-causal mask. Each noisy
+/// block runs over a table of its own: the clean pages before it and one page for itself. No other mask is needed.
 struct NoisyCleanPass {
-    /// A position whose logits were wanted, and the token that belongs there.
+    /// A position whose logits are wanted, and the token that belongs there.
     struct Wanted {
         let sequence: Int
         let version: Int
@@ -9,7 +9,7 @@ struct NoisyCleanPass {
         let token: Int32
     }
 
-    /// What one forward came to.
+    /// The result of one forward.
     struct Result {
         let logits: FinalStates  // of the wanted rows
         let wanted: [Wanted]
@@ -20,12 +20,13 @@ struct NoisyCleanPass {
     private let plan: NoisyCleanPlan
     private let sequences: [NoisedSequence]
     private let everywhere: Bool
-    /// Of the nodes of the plan, from when they are computed to when the last sequence that looks back to them is done.
+    /// The pages of the plan's nodes. A page is there from its computation until the last sequence that looks back to
+    /// it is done.  [nodes]
     private var cleanPages: [Page?]
-    /// The nodes to be given up after each sequence.
+    /// The nodes whose pages go after each sequence.  [sequences]
     private var expiring: [[Int]]
     private var expired = 0
-    private var noisyPages: [Page] = []  // of the forward at hand
+    private var noisyPages: [Page] = []  // of the current forward
 
     init(_ denoiser: any Denoiser, _ plan: NoisyCleanPlan, _ sequences: [NoisedSequence], everywhere: Bool) {
         self.denoiser = denoiser
@@ -43,14 +44,14 @@ struct NoisyCleanPass {
         var tables: [PageTable] = []
         var wanted: [Wanted] = []
         var noisyCount = 0
-        var cleanSequence = -1  // whose clean blocks the last table is for
+        var cleanSequence = -1  // the sequence whose clean blocks the last table is for
         for (place, block) in blocks.enumerated() {
             let sequence = sequences[block.sequence]
             let path = plan.paths[block.sequence]
             let positions = plan.positions(block.index, count: sequence.tokens.count)
             guard let version = block.version else {
                 if cleanSequence != block.sequence {
-                    // All of them at once: the table has to hold the last before rows are added to it.
+                    // All pages are made at once: the table must hold the last page before rows are added to it.
                     let last = blocks[place...].last { $0.sequence == block.sequence && $0.version == nil } ?? block
                     for index in block.index...last.index { cleanPages[path[index]] = try makePage() }
                     tables.append(table(path[...last.index]))

@@ -1,8 +1,8 @@
-/// Which blocks of sequences and of their noisy versions have to be run, cut into forwards.
+/// A plan of the blocks of sequences and of their noisy versions that have to run, cut into forwards.
 ///
-/// Clean blocks go ahead of the noisy ones that look back to them, in the same forward or one before. A block that
-/// begins several sequences, as a prompt does, is run for the first of them. Blocks that nothing is wanted of, and that
-/// nothing wanted looks back to, are left out.
+/// Clean blocks run before the noisy ones that look back to them, in the same forward or an earlier one. A block that
+/// begins several sequences, as a prompt does, runs for the first of them. A block runs only if something is wanted of
+/// it, or if a wanted block looks back to it.
 package struct NoisyCleanPlan {
     /// A block of a sequence, or of a version of it.
     package struct Block: Equatable {
@@ -11,7 +11,7 @@ package struct NoisyCleanPlan {
         package let index: Int
     }
 
-    /// A clean block and all before it are one node of a tree of prefixes.
+    /// The key of a node of the tree of prefixes. A node is a clean block together with all blocks before it.
     private struct Child: Hashable {
         let parent: Int
         let tokens: ArraySlice<Int32>
@@ -19,11 +19,11 @@ package struct NoisyCleanPlan {
 
     let blockLength: Int
     package private(set) var forwards: [[Block]] = []
-    /// The clean blocks of each sequence that something looks back to.  [sequences][blocks] of nodes
+    /// The nodes of the clean blocks of each sequence that something looks back to.  [sequences][blocks]
     private(set) var paths: [[Int]] = []
-    /// For each node the last sequence that it is part of.
+    /// The last sequence that each node is part of.  [nodes]
     private(set) var lastUsers: [Int] = []
-    /// Of all rows, for telling how far the work is.
+    /// The number of all rows, for reporting progress.
     package private(set) var rowCount = 0
 
     private var rowsOfLast = 0

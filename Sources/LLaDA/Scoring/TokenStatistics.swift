@@ -1,7 +1,7 @@
 import Kernels
 
-/// From logits to what is asked of a distribution: the probability of a given token, the most likely one, the entropy.
-/// No row of logits is ever held: each tile of them is judged where it was computed.
+/// Statistics of a distribution over tokens, from its logits: the probability of a given token, the most likely token,
+/// the entropy. No whole row of logits is ever held: each tile is judged where it was computed.
 struct TokenStatistics {
     let compute: Compute
     let wantsEntropy: Bool
@@ -23,7 +23,7 @@ struct TokenStatistics {
         var entropy: Double  // NaN if not wanted
     }
 
-    /// Tells `each` row of the source what is to be known of it, in order.  targets: [rows]
+    /// Calls `each` with the statistics of each row of the source, in order.  targets: [rows]
     mutating func judge(
         _ source: some LogitSource, targets: [Int32], each: (_ row: Int, _ statistics: Row) -> Void
     ) throws(LLaDAError) {
@@ -55,13 +55,14 @@ struct TokenStatistics {
         }
     }
 
-    /// sum of p * (x - largest) over a tile, p being its own softmax.  x: [count];  scratch: [2, count]
+    /// Returns the sum of p * (x - largest) over a tile, p being the tile's own softmax.  x: [count];  scratch: [2,
+    /// count]
     private static func weightedSum(
         _ x: UnsafePointer<Float>, _ count: Int, _ peak: Peak, _ kernels: llk_kernels,
         scratch: UnsafeMutablePointer<Float>
     ) -> Float {
         let (probabilities, distances) = (scratch, scratch + count)
-        // Far below the largest, p is 0 whatever the distance; with -inf the product would be NaN.
+        // Far below the largest logit p is 0, whatever the distance. With -inf the product would be NaN.
         for index in 0..<count { distances[index] = max(x[index] - peak.logit, -200) }
         probabilities.update(from: distances, count: count)
         var most: Float = 0
@@ -72,7 +73,7 @@ struct TokenStatistics {
         return result
     }
 
-    /// H = log S - sum of p (x - largest), the tiles' sums weighed by their shares of S.
+    /// Returns H = log S - sum of p (x - largest); the tiles' sums are weighted by their shares of S.
     private func entropy(
         _ row: Int, _ rows: Int, _ tiles: Int, _ peaks: UnsafePointer<Peak>, _ weighted: UnsafePointer<Float>,
         _ whole: Peak
@@ -89,8 +90,8 @@ struct TokenStatistics {
     }
 }
 
-/// The natural logarithm of a sum of exponentials to about 1e-15; NaN of anything but a positive number. The system's
-/// may differ from machine to machine in its last bit.
+/// Returns the natural logarithm of a sum of exponentials to about 1e-15; NaN for anything but a finite positive
+/// number. The system's logarithm may differ from machine to machine in its last bit.
 package func logarithm(_ x: Double) -> Double {
     guard x > 0, x < .infinity else { return .nan }
     var (mantissa, exponent) = (x.significand, Double(x.exponent))

@@ -1,26 +1,27 @@
 import Kernels
 
-/// One sequence's keys and values, and the forwards that keep them true.
+/// One sequence's keys and values, and the forwards that keep them valid.
 ///
-/// Every page remembers the tokens it was computed from. A page holds for a canvas as long as its tokens and those of
-/// all pages before are the canvas's: so nothing has to be invalidated, a block is committed by the last forward over
-/// its final tokens, and where no forward had them, its rows ride along in the next one (spec: decoding.md, section 8).
-/// Pages may be shared, with forks and through a prefix cache; one that is to be written and is shared gives way to a
-/// new one.
+/// Every page remembers the tokens it was computed from. A page is valid for a canvas if its tokens and those of all
+/// pages before it are the canvas's tokens. So nothing has to be invalidated. The last forward over a block's final
+/// tokens commits the block; if no forward had those tokens, the block's rows are part of the next forward (spec:
+/// decoding.md, section 8).
+///
+/// Forks and a prefix cache may share pages. A new page replaces a shared page before it is written to.
 package final class CachedSequence {
     package let denoiser: any Denoiser
     let blockLength: Int
-    /// Ends a forward that this sequence takes part in; may be used from any thread.
+    /// A request that ends a forward in which this sequence takes part. Any thread may use it.
     package let cancellation: Cancellation
     private let cache: PrefixCache?
     private var pages: [Page] = []
-    /// The tokens of the pages that hold; an incomplete last block only ever counts as its own length.
+    /// The tokens of the valid pages. An incomplete last block counts only as its own length.
     private var computed: [Int32] = []
-    /// So many pages, from the first on, the prefix cache has as well.
+    /// The number of pages, from the first on, that the prefix cache has as well.
     private var sharedBlocks = 0
-    /// Pages for a window that is run as one block: its keys and values are nobody else's.
+    /// Pages for a window that runs as one block. Nothing else uses their keys and values.
     private var windowPages: [Page] = []
-    /// Of the last forward: they give the logits of its rows.
+    /// The final states of the last forward, which give the logits of its rows.
     package private(set) var states: FinalStates?
     package var observer: Observer?
     package var watch: ModelWatch?
@@ -38,9 +39,9 @@ package final class CachedSequence {
         self.cancellation = cancellation
     }
 
-    /// The first phase of a forward over tokens[active], given all before: which rows it will run, with pages to write
-    /// to. `asOneBlock` lets the active positions, of several blocks, see each other (spec: decoding.md, section 7).
-    /// The second phase is `Pending.run`, of this sequence alone or of several.
+    /// Prepares a forward over tokens[active], given all tokens before: the first phase. The result says which rows to
+    /// run, and has pages to write to. `asOneBlock` lets the active positions, of several blocks, see each other (spec:
+    /// decoding.md, section 7). `Pending.run` is the second phase, for this sequence alone or for several.
     package func prepare(
         _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool
     ) throws(LLaDAError) -> Pending {
@@ -48,12 +49,12 @@ package final class CachedSequence {
         var held = holding(tokens)
         if held < active.lowerBound { held += attach(tokens, held..<active.lowerBound) }
         var start = min(held, active.lowerBound)
-        // A window leaves the pages of its blocks alone; a block that is run anew replaces its page.
+        // A window leaves the pages of its blocks unchanged; a block that is run again replaces its page.
         let kept = asOneBlock ? held : start
         computed.removeLast(computed.count - kept)
         sharedBlocks = min(sharedBlocks, kept / blockLength)
         try makeWritable(kept..<max(kept, asOneBlock ? active.lowerBound : active.upperBound))
-        // What is missing before the active positions goes first, in pieces, unless it fits into the same forward.
+        // Missing positions before the active ones go first, in pieces, unless they fit into the same forward.
         let piece = Batch.mostRows(blockLength: blockLength)
         var ahead: [Pending.Part] = []
         while active.upperBound - start > piece, active.lowerBound - start > 0 {
@@ -67,7 +68,8 @@ package final class CachedSequence {
         return Pending(ahead: ahead, last: last)
     }
 
-    /// Switches an expert off or on. What was computed before is not what it would be now.
+    /// Switches an expert off or on, and forgets what was computed with the old setting. Throws `.state` with a prefix
+    /// cache.
     func setExpert(layer: Int, expert: Int, isDisabled: Bool) throws(LLaDAError) {
         if cache != nil {
             throw LLaDAError(.state, "experts cannot be switched off where K/V is shared through a prefix cache")
@@ -79,7 +81,7 @@ package final class CachedSequence {
         reset()
     }
 
-    /// A part of a plan was run.
+    /// Notes that `part` was run, with these states.
     func took(_ part: Pending.Part, _ states: FinalStates) {
         computed.append(contentsOf: part.tokens)
         computedPositions += part.rows.count
@@ -87,7 +89,7 @@ package final class CachedSequence {
         self.states = states
     }
 
-    /// The blocks before `end` that have keys and values of these tokens: others may use them.
+    /// Shares the blocks before `end` that have keys and values of these tokens with the prefix cache.
     package func share(_ tokens: UnsafeBufferPointer<Int32>, upTo end: Int) {
         guard let cache, end / blockLength > sharedBlocks else { return }
         let blocks = min(holding(tokens), end) / blockLength
@@ -96,7 +98,7 @@ package final class CachedSequence {
         sharedBlocks = blocks
     }
 
-    /// Takes what the prefix cache has of `missing`, and says how many positions that are.
+    /// Takes the cached pages of `missing` from the prefix cache, and returns their number of positions.
     private func attach(_ tokens: UnsafeBufferPointer<Int32>, _ missing: Range<Int>) -> Int {
         let blocks = missing.lowerBound / blockLength..<missing.upperBound / blockLength
         guard let cache, !blocks.isEmpty else { return 0 }
@@ -111,8 +113,8 @@ package final class CachedSequence {
         return count
     }
 
-    /// Pages of our own for these positions, from the start of a block from which on nothing holds. What others have as
-    /// well is let go before new pages are asked for: a full prefix cache may have no other room.
+    /// Makes unshared pages for these positions. The first position starts a block, and no page from there on is valid.
+    /// Shared pages are released before new ones are made: a full prefix cache may have no other room.
     private func makeWritable(_ positions: Range<Int>) throws(LLaDAError) {
         let stale = pages.indices.dropFirst(positions.lowerBound / blockLength)
         if let shared = stale.first(where: { !isKnownUniquelyReferenced(&pages[$0]) }) {
@@ -126,7 +128,7 @@ package final class CachedSequence {
         return try denoiser.makePage(blockLength)
     }
 
-    /// How many positions, in whole blocks, have keys and values computed from these tokens.
+    /// Returns how many leading positions, in whole blocks, have keys and values computed from these tokens.
     private func holding(_ tokens: UnsafeBufferPointer<Int32>) -> Int {
         var same = 0
         let most = min(computed.count, tokens.count)
@@ -142,7 +144,8 @@ package final class CachedSequence {
             tables: [PageTable(pages: pages, blockLength: blockLength)], tokens: Array(tokens[range]))
     }
 
-    /// The window, and with it what is missing before it: two sequences that share the pages up to the window.
+    /// Returns the window, and with it the missing positions before it, as two sequences that share the pages up to the
+    /// window.
     private func windowPart(
         _ tokens: UnsafeBufferPointer<Int32>, _ window: Range<Int>, from start: Int
     ) throws(LLaDAError) -> Pending.Part {
@@ -162,7 +165,7 @@ package final class CachedSequence {
             tokens: Array(tokens[missing]))
     }
 
-    /// Of positions under the strict mask.
+    /// Returns the rows of `range` under the strict block-causal mask.
     private func rows(_ tokens: UnsafeBufferPointer<Int32>, _ range: Range<Int>, wanting: Range<Int>) -> [Row] {
         range.map { position in
             Row(
@@ -175,7 +178,7 @@ package final class CachedSequence {
 }
 
 extension CachedSequence {
-    /// Forgets what was computed, all but the last forward.
+    /// Forgets all that was computed, except the states of the last forward.
     package func reset() {
         computed = []
         sharedBlocks = 0
@@ -183,7 +186,7 @@ extension CachedSequence {
         windowPages = []
     }
 
-    /// Another sequence that is where this one is; pages are shared until one of the two writes to them.
+    /// Returns another sequence in the same state. The two share pages until one of them writes to them.
     package func fork() -> CachedSequence {
         let fork = CachedSequence(denoiser, blockLength: blockLength, cache: cache)
         (fork.pages, fork.computed, fork.sharedBlocks, fork.states) = (pages, computed, sharedBlocks, states)
@@ -192,21 +195,21 @@ extension CachedSequence {
     }
 }
 
-/// What a snapshot keeps.
+/// The parts of a sequence that a snapshot keeps.
 extension CachedSequence {
-    /// Of the last forward, [rows, hidden].
+    /// The states of the last forward, [rows, hidden]; empty if there was no forward.
     var savedStates: UnsafeBufferPointer<Float> { states?.values ?? UnsafeBufferPointer(start: nil, count: 0) }
 
-    /// The pages that hold for `tokens`, from the first on.
+    /// Returns the pages that are valid for `tokens`, from the first on.
     func savedPages(_ tokens: UnsafeBufferPointer<Int32>) -> [Page] { Array(pages[..<(holding(tokens) / blockLength)]) }
 
-    /// Goes on from a forward over `rows` positions.  values: [rows, hidden]
+    /// Restores the states of a forward over `rows` positions.  values: [rows, hidden]
     func restore(states values: Buffer<Float>, rows: Int) throws(LLaDAError) {
         states = try denoiser.finalStates(values, rows: rows)
     }
 
-    /// Takes keys and values of the first `blocks` blocks of `tokens`: what the prefix cache has, and for the others,
-    /// by their number, `fill`.
+    /// Restores the keys and values of the first `blocks` blocks of `tokens`. The prefix cache gives those that it has;
+    /// `fill` fills the page of each other block, by the block's number.
     func restore(
         _ tokens: UnsafeBufferPointer<Int32>, blocks: Int, fill: (Int, Page) throws(LLaDAError) -> Void
     ) throws(LLaDAError) {

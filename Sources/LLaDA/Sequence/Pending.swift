@@ -1,28 +1,28 @@
-/// A forward that a sequence has prepared: what is missing before its active positions, then those themselves.
-/// Sequences of one model run theirs as one forward; nobody can tell from the results.
+/// A forward that a sequence has prepared: the missing positions before its active ones, then the active ones.
+/// Sequences of one model run theirs as one forward, with the results that each would have alone.
 package struct Pending {
-    /// Rows of one sequence that go together.
+    /// Rows of one sequence that run together.
     struct Part {
         let sequence: CachedSequence
-        let rows: [Row]  // their `sequence` is an index into `tables`
+        let rows: [Row]  // the `sequence` of a row is an index into `tables`
         let tables: [PageTable]
-        /// Whose keys and values the sequence has afterwards, in addition.
+        /// The tokens whose keys and values the sequence has in addition after the run.
         let tokens: [Int32]
 
         var wanted: Int { rows.reduce(0) { $0 + ($1.wantsLogits ? 1 : 0) } }
     }
 
-    /// To be run one after another, or several at once.
+    /// The parts over earlier positions. They may run one after another, or several at once.
     let ahead: [Part]
-    /// To be run after those.
+    /// The part over the active positions. It runs after the parts of `ahead`.
     let last: Part
 
-    /// How many forwards over earlier positions go ahead of that over the active ones.
+    /// The number of forwards over earlier positions.
     package var aheadCount: Int { ahead.count }
 
-    /// The second phase: runs what sequences of one model have prepared, in forwards of a bounded number of rows.
-    /// `done` is told of each forward over active positions: whose they are, and the states of the rows that want
-    /// logits, one after another. Where it fails, some have run and others have not.
+    /// Runs what sequences of one model have prepared, in forwards of a bounded number of rows: the second phase.
+    /// `done` is called after each forward over active positions, with the indices of their sequences and the states of
+    /// the rows that want logits, sequence after sequence. After an error, some sequences have run and others have not.
     package static func run(
         _ pending: [Pending], done: (Range<Int>, FinalStates) throws(LLaDAError) -> Void
     ) throws(LLaDAError) {
@@ -34,10 +34,10 @@ package struct Pending {
         }
     }
 
-    /// The second phase of one sequence alone; its `states` are those of the forward.
+    /// Runs the forward of one sequence alone; the sequence's `states` are then those of this forward.
     package func run() throws(LLaDAError) { try Self.run([self]) { (_, _) throws(LLaDAError) in } }
 
-    /// One forward over all of `parts`. Returns the states of the rows that want logits, part by part.
+    /// Runs one forward over all of `parts`. Returns the states of the rows that want logits, part by part.
     private static func forward(_ parts: ArraySlice<Part>) throws(LLaDAError) -> FinalStates? {
         guard let denoiser = parts.first?.sequence.denoiser else { return nil }
         var rows: [Row] = []
@@ -70,7 +70,7 @@ package struct Pending {
         return states
     }
 
-    /// Cuts a list of parts, in their order, into forwards of a bounded number of rows.
+    /// Cuts the list of parts, in its order, into forwards of a bounded number of rows.
     private static func forwards(_ parts: [Part]) -> [Range<Int>] {
         var forwards: [Range<Int>] = []
         var rows = 0

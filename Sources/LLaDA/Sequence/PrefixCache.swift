@@ -1,22 +1,27 @@
-/// Keys and values that decoders of one model share: a prompt, or a conversation, whose beginning was computed before
-/// is not computed again.
+/// A cache of keys and values that decoders of one model share. A prompt or conversation whose beginning was computed
+/// before is not computed again.
 ///
-/// Pages live under the tokens they were computed from, in whole blocks. All pages of the decoders that use the cache
-/// count towards its budget; where that is reached, those least recently used go, of those that no decoder holds. Any
-/// thread may use it at any time.
+/// Pages lie under the tokens they were computed from, in whole blocks. All pages of the decoders that use the cache
+/// count towards its budget. When the budget is used up, the least recently used pages go, except those that a decoder
+/// holds or that are pinned. Any thread may use a cache at any time.
 public final class PrefixCache: Sendable {
+    /// The numbers of a cache at a moment.
     public struct Statistics: Sendable, Equatable {
-        /// Bytes that pages may take, and take: those that are cached, and those that decoders hold.
+        /// The most bytes that pages may take.
         public var maxBytes = 0
+        /// The bytes that pages take: cached ones, and those that decoders hold.
         public var bytes = 0
-        /// Blocks that are cached, and those of them that are pinned.
+        /// The number of cached blocks.
         public var blocks = 0
+        /// The number of cached blocks that are pinned.
         public var pinnedBlocks = 0
-        /// How often a decoder lacked whole blocks and looked for them, and how often it found some.
+        /// How many times a decoder lacked whole blocks and looked for them.
         public var lookups = 0
+        /// How many of these lookups found at least one block.
         public var hits = 0
-        /// Tokens that did not have to be computed.
+        /// The number of tokens that did not have to be computed.
         public var reusedTokens = 0
+        /// The number of blocks that were removed to make room.
         public var evictedBlocks = 0
     }
 
@@ -24,13 +29,14 @@ public final class PrefixCache: Sendable {
     private let budget: PageBudget
     private let shared: Locked<Shared>
 
-    /// Nodes never leave the lock.
+    /// The state under the lock. No node of the tree leaves the lock.
     private struct Shared: @unchecked Sendable {
         var tree = PrefixTree()
         var statistics = Statistics()
     }
 
-    /// `maxBytes`: of keys and values. A token takes 2 * num_hidden_layers * num_key_value_heads * head_dim numbers.
+    /// Makes a cache of at most `maxBytes` bytes of keys and values. A token takes 2 * num_hidden_layers *
+    /// num_key_value_heads * head_dim numbers. Throws `.invalidArgument` unless `maxBytes` is positive.
     package init(_ denoiser: any Denoiser, maxBytes: Int) throws(LLaDAError) {
         guard maxBytes > 0 else {
             throw LLaDAError(.invalidArgument, "max_bytes is \(maxBytes); expected at least 1")
@@ -42,6 +48,7 @@ public final class PrefixCache: Sendable {
 
     deinit { shared.withLock { $0.tree.clear(keepingPinned: false) } }
 
+    /// The current numbers of the cache.
     public var statistics: Statistics {
         shared.withLock { shared in
             var statistics = shared.statistics
@@ -53,8 +60,9 @@ public final class PrefixCache: Sendable {
         }
     }
 
-    /// Keeps what is cached of the whole blocks of `tokens`, whatever else needs room; or no longer. Pins are counted.
-    /// Returns how many tokens that are.
+    /// Pins the cached whole blocks of `tokens`, so that they stay whatever else needs room, or removes a pin. Pins are
+    /// counted. Returns the number of tokens in these blocks. Throws `.invalidArgument` for a block length that the
+    /// model cannot have.
     public func pin(
         _ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, _ isPinned: Bool = true
     ) throws(LLaDAError) -> Int {
@@ -66,12 +74,12 @@ public final class PrefixCache: Sendable {
         }
     }
 
-    /// Forgets all that is not pinned. Decoders keep what they hold.
+    /// Forgets all blocks that are not pinned. Decoders keep the pages they hold.
     public func clear() { shared.withLock { $0.tree.clear(keepingPinned: true) } }
 
     // MARK: For sequences
 
-    /// A page to be written, within the budget.
+    /// Makes a page within the budget, removing cached blocks where there is no room. Throws `.outOfMemory`.
     func makePage(blockLength: Int) throws(LLaDAError) -> Page {
         let size = denoiser.pageSize(blockLength)
         let hasRoom = shared.withLock { shared in
@@ -98,14 +106,14 @@ public final class PrefixCache: Sendable {
         }
     }
 
-    /// The budget has been charged with it.
+    /// Makes a page whose bytes the budget has been charged with.
     func makeChargedPage(blockLength: Int) throws(LLaDAError) -> Page {
         try denoiser.makePage(blockLength, budget)
     }
 
     func giveBack(_ bytes: Int) { budget.giveBack(bytes) }
 
-    /// The pages of blocks of `tokens`, from blocks.lowerBound on, as many as there are.
+    /// Returns the cached pages of these blocks of `tokens`, from blocks.lowerBound up to the first that is missing.
     func pages(_ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, blocks: Range<Int>) -> [Page] {
         shared.withLock { shared in
             let path = shared.tree.path(tokens, blockLength: blockLength, blocks: blocks.upperBound)
@@ -118,8 +126,8 @@ public final class PrefixCache: Sendable {
         }
     }
 
-    /// Shares the pages of the first blocks of `tokens`; where the cache has one of its own, that takes the page's
-    /// place.
+    /// Adds the pages of the first blocks of `tokens` to the cache. Returns the pages to use: where the cache already
+    /// has a block, its page replaces the caller's.
     func share(_ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, _ pages: ArraySlice<Page>) -> ArraySlice<Page> {
         shared.withLock { shared in
             var pages = pages
@@ -130,15 +138,15 @@ public final class PrefixCache: Sendable {
 
     // MARK: For snapshots
 
-    /// All that is cached, by last use.
+    /// All cached blocks, the most recently used first.
     var entries: [PrefixTree.Entry] { shared.withLock { $0.tree.entries } }
 
-    /// The places of those entries that are not here and for which there is room, pinned ones first, then by their
+    /// Returns the indices of those entries that the cache lacks and has room for, pinned ones first, then in their
     /// order. The budget is charged with their pages.
     func charge(_ entries: [PrefixTree.Entry]) -> [Int] {
         shared.withLock { shared in
             var isThere = shared.tree.known(entries)
-            // What stands before a pinned entry need not be pinned itself.
+            // An entry before a pinned one need not be pinned itself.
             var isPinned = entries.map { $0.pins > 0 }
             for (index, entry) in entries.enumerated().reversed() where isPinned[index] {
                 if let parent = entry.parent { isPinned[parent] = true }
@@ -158,6 +166,6 @@ public final class PrefixCache: Sendable {
         }
     }
 
-    /// Adds entries; returns how many tokens are new.
+    /// Adds entries, and returns how many tokens are new.
     func take(_ entries: [PrefixTree.Entry]) -> Int { shared.withLock { $0.tree.take(entries) } }
 }

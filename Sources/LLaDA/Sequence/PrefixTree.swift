@@ -1,12 +1,12 @@
-/// Pages under the tokens they were computed from: the way from the root to a node spells the tokens up to the end of
-/// its block. Nodes also stand in a list by last use. No locks: `PrefixCache` has one.
+/// A tree of pages. The path from the root to a node spells the tokens up to the end of the node's block. Nodes also
+/// stand in a list by last use. The tree has no lock of its own; `PrefixCache` has one.
 struct PrefixTree {
-    /// Held by its parent, or by `roots`.
+    /// A block of tokens and its page. The parent, or `roots`, holds the node.
     final class Node {
-        let tokens: [Int32]  // [blockLength]: the key; compared, not only hashed
+        let tokens: [Int32]  // [blockLength]: the key, which is compared and not only hashed
         fileprivate(set) var page: Page
         fileprivate(set) var children: [[Int32]: Node] = [:]
-        /// How many of the pinned prefixes it is part of.
+        /// The number of pinned prefixes that the node is part of.
         fileprivate(set) var pins = 0
         fileprivate unowned(unsafe) let parent: Node?
         fileprivate unowned(unsafe) var newer: Node?
@@ -19,14 +19,14 @@ struct PrefixTree {
         }
     }
 
-    /// Blocks of different lengths never meet.
+    /// The first nodes, by block length and tokens: prefixes in blocks of different lengths never share a node.
     private(set) var roots: [Int: [[Int32]: Node]] = [:]
     private var newest: Node?
     private var oldest: Node?
     private(set) var count = 0
     private(set) var pinnedCount = 0
 
-    /// The nodes of the whole blocks of `tokens`, as far as there are any.
+    /// Returns the nodes of the leading whole blocks of `tokens`, up to the first that is missing.
     func path(_ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, blocks: Int) -> [Node] {
         var path: [Node] = []
         while path.count < blocks {
@@ -37,8 +37,7 @@ struct PrefixTree {
         return path
     }
 
-    /// Sees to it that the first pages.count blocks of `tokens` are there. Where one is already, its page takes the
-    /// place of the caller's.
+    /// Inserts the first pages.count blocks of `tokens`. Where there is a node already, its page replaces the caller's.
     mutating func insert(_ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, _ pages: inout ArraySlice<Page>) {
         var path = path(tokens, blockLength: blockLength, blocks: pages.count)
         for (index, node) in path.enumerated() { pages[pages.startIndex + index] = node.page }
@@ -48,7 +47,7 @@ struct PrefixTree {
         use(path)
     }
 
-    /// A node where there is none yet. It has to be used then: it stands in no list.
+    /// Adds a node where there is none. The caller must pass it to `use`, which puts it into the list.
     private mutating func add(_ tokens: [Int32], _ page: Page, behind parent: Node?) -> Node {
         let node = Node(tokens, page, parent: parent)
         if let parent {
@@ -60,7 +59,7 @@ struct PrefixTree {
         return node
     }
 
-    /// Makes these the newest, the first of the path most of all: so what is oldest has nothing behind it, as a rule.
+    /// Makes these nodes the newest, the first of the path newest of all: so the oldest node usually has no children.
     mutating func use(_ path: [Node]) {
         for node in path.reversed() {
             unlink(node)
@@ -79,8 +78,8 @@ struct PrefixTree {
         }
     }
 
-    /// Forgets the node least recently used of those that no sequence holds, no pin, and no node behind them. False if
-    /// there is none.
+    /// Removes the least recently used node that has no children and no pins, and whose page no sequence holds. Returns
+    /// false if there is none.
     mutating func evict() -> Bool {
         var candidate = oldest
         while let node = candidate {
@@ -93,7 +92,7 @@ struct PrefixTree {
         return false
     }
 
-    /// Forgets all nodes, or all but the pinned and what stands before them; sequences keep the pages they hold.
+    /// Removes all nodes, or all but the pinned ones and those before them. Sequences keep the pages they hold.
     mutating func clear(keepingPinned: Bool) {
         let kept = keepingPinned ? withPins() : []
         var gone: [Node] = []
@@ -102,13 +101,14 @@ struct PrefixTree {
             next = node.older
             if !kept.contains(ObjectIdentifier(node)) { gone.append(node) }
         }
-        // All at once, and each by itself: a chain of nodes that goes link by link would need a stack as long as a
+        // Each node is removed by itself: a chain of nodes that is freed link by link would need a stack as long as a
         // prompt.
         for node in gone { remove(node) }
         for node in gone { node.children = [:] }
     }
 
-    /// The pinned nodes and all before them: these need not be pinned themselves, when a shorter prefix was unpinned.
+    /// Returns the pinned nodes and all before them. Those need not be pinned themselves, if a shorter prefix was
+    /// unpinned.
     private func withPins() -> Set<ObjectIdentifier> {
         var kept: Set<ObjectIdentifier> = []
         var next = newest
@@ -147,17 +147,17 @@ struct PrefixTree {
 // MARK: Snapshots
 
 extension PrefixTree {
-    /// A node by itself.
+    /// A node outside the tree.
     struct Entry {
         let tokens: [Int32]  // [blockLength]
-        /// The place, in a list of entries, of the one that it is behind of; that one stands before it.
+        /// The index of the parent in the list of entries. The parent stands before this entry.
         let parent: Int?
         let pins: Int
-        /// Nil: it is there already, or is left out, with all behind it.
+        /// The page; nil if the tree has it already, or if this entry is left out with all behind it.
         var page: Page?
     }
 
-    /// All nodes, the newest first: so none stands before the one that it is behind of.
+    /// All nodes, the newest first, so that each parent stands before its children.
     var entries: [Entry] {
         var entries: [Entry] = []
         var places: [ObjectIdentifier: Int] = [:]
@@ -171,14 +171,14 @@ extension PrefixTree {
         return entries
     }
 
-    /// Which of the entries have a node.
+    /// Returns which of the entries have a node.
     func known(_ entries: [Entry]) -> [Bool] {
         var nodes: [Node?] = []
         for entry in entries { nodes.append(node(of: entry, nodes)) }
         return nodes.map { $0 != nil }
     }
 
-    /// Takes over entries, in their order, as newer than what is here. Returns how many tokens are new.
+    /// Adds entries, in their order, as newer than the present nodes. Returns how many tokens are new.
     mutating func take(_ entries: [Entry]) -> Int {
         var new = 0
         var nodes: [Node?] = []
@@ -200,7 +200,7 @@ extension PrefixTree {
         return new
     }
 
-    /// nodes: those of the entries before this one
+    /// Returns the node of an entry.  nodes: the nodes of the entries before it
     private func node(of entry: Entry, _ nodes: [Node?]) -> Node? {
         guard let place = entry.parent else { return roots[entry.tokens.count]?[entry.tokens] }
         return nodes[place]?.children[entry.tokens]

@@ -1,6 +1,6 @@
-/// Bytes as UTF-8 text.
+/// Functions on bytes that are UTF-8 text.
 enum UTF8Text {
-    /// The scalar at `position` of valid UTF-8, and its length.
+    /// Returns the scalar at `position` of valid UTF-8, and its length in bytes.
     @inline(__always)
     static func scalar(_ text: UnsafeBufferPointer<UInt8>, at position: Int) -> (value: UInt32, length: Int) {
         let first = UInt32(text[position])
@@ -19,7 +19,7 @@ enum UTF8Text {
 
     @inline(__always)
     private static func continuation(_ text: UnsafeBufferPointer<UInt8>, _ position: Int) -> UInt32 {
-        // Bounds are checked though valid text never ends inside a scalar.
+        // Bounds are checked even though valid text never ends inside a scalar.
         position < text.count ? UInt32(text[position] & 0x3F) : 0
     }
 
@@ -41,17 +41,17 @@ enum UTF8Text {
         }
     }
 
-    /// What stands at a position.
+    /// The kind of text at a position.
     enum Unit: Equatable {
         /// A scalar of that many bytes.
         case scalar(Int)
-        /// A maximal subpart of an ill-formed sequence, of that many bytes: more bytes cannot repair it.
+        /// A maximal subpart of an ill-formed sequence, of that many bytes; more bytes cannot repair it.
         case broken(Int)
-        /// The bytes from here to the end begin a scalar whose end is missing.
+        /// The beginning of a scalar whose end is missing: the bytes from here to the end of the text.
         case incomplete(Int)
     }
 
-    /// The unit at `position`, by table 3-7 of the Unicode standard.
+    /// Returns the unit at `position`, by table 3-7 of the Unicode standard.
     @inline(__always)
     static func unit(_ text: UnsafeBufferPointer<UInt8>, at position: Int) -> Unit {
         let first = text[position]
@@ -76,7 +76,7 @@ enum UTF8Text {
         return .scalar(length)
     }
 
-    /// The length of the valid UTF-8 at the beginning.
+    /// Returns the number of leading bytes that are valid UTF-8.
     static func validPrefix(_ text: UnsafeBufferPointer<UInt8>) -> Int {
         var position = 0
         let raw = UnsafeRawBufferPointer(text)
@@ -93,8 +93,8 @@ enum UTF8Text {
         return position
     }
 
-    /// The text with U+FFFD for every maximal subpart of an ill-formed sequence, as `String(decoding:as:)`, Python's
-    /// `errors="replace"` and Rust's `from_utf8_lossy` do; nil when it is valid as it is.
+    /// Returns the text with U+FFFD in place of each maximal subpart of an ill-formed sequence; nil if the text is
+    /// valid. `String(decoding:as:)`, Python's `errors="replace"` and Rust's `from_utf8_lossy` do the same.
     static func repaired(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
         var position = validPrefix(text)
         guard position < text.count else { return nil }

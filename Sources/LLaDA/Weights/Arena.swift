@@ -1,6 +1,6 @@
 /// Memory for packed weights, in long stretches of huge pages.
 package final class Arena {
-    /// Enough that little is lost between stretches.
+    /// The usual bytes of a stretch: enough that little is lost between stretches.
     private static let usual = 64 << 20
 
     private let team: ThreadTeam
@@ -9,7 +9,7 @@ package final class Arena {
 
     package init(team: ThreadTeam) { self.team = team }
 
-    /// `count` bytes, aligned to a cache line, and what keeps them.
+    /// Returns `count` bytes, aligned to a cache line, and the object that keeps them.
     package func take(_ count: Int) throws(LLaDAError) -> (base: UnsafeMutableRawPointer, owner: AnyObject) {
         let needed = (count + 63) / 64 * 64
         if let stretch, stretch.count - used >= needed {
@@ -21,7 +21,8 @@ package final class Arena {
         guard let fresh = HugePages(count: size) else {
             throw LLaDAError(.outOfMemory, "no memory for \(size) bytes of weights")
         }
-        // Touched by all: the system clears a page when it is first touched, which is as much work as filling it.
+        // All threads touch the pages: the system clears a page at its first touch, which is as much work as filling
+        // it.
         team.forEach(size / page) { index, _ in (fresh.base + index * page).storeBytes(of: 0, as: UInt8.self) }
         stretch = fresh
         used = needed

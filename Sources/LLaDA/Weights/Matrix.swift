@@ -1,11 +1,11 @@
 import Kernels
 
-/// A weight matrix, ready for the kernels: [outputs, inputs].
+/// A weight matrix in the layout of the kernels: [outputs, inputs].
 package struct Matrix: @unchecked Sendable {  // never written after it is made
     package enum Layout: Sendable, Equatable {
-        /// Row-major; multiplied with activations in f32.
+        /// Row-major. Activations are f32.
         case rows(llk_dtype)
-        /// Tiles of 64 outputs (packed.h); multiplied with activations rounded to match.
+        /// Tiles of 64 outputs (packed.h). Activations are rounded to match the format.
         case packed(llk_format)
     }
 
@@ -13,7 +13,7 @@ package struct Matrix: @unchecked Sendable {  // never written after it is made
     package let layout: Layout
     package let outputs: Int
     package let inputs: Int
-    /// Keeps `base` valid: the mapped file, or memory of our own.
+    /// The owner of `base`: a mapped file, or memory of the library.
     private let owner: AnyObject
 
     package init(base: UnsafeRawPointer, layout: Layout, outputs: Int, inputs: Int, owner: AnyObject) {
@@ -48,14 +48,14 @@ package struct Vector: @unchecked Sendable {  // never written after it is made
     package var count: Int { buffer.count }
 }
 
-/// Vectors one below the other, to be looked up: [count, width].
+/// A table of vectors, for look-ups: [count, width].
 package struct Table: @unchecked Sendable {  // never written after it is made
     private let base: UnsafeRawPointer
     private let type: llk_dtype
     private let width: Int
     private let owner: AnyObject
 
-    /// Of a row-major matrix.
+    /// Makes a table of a row-major matrix.
     init(base: UnsafeRawPointer, type: llk_dtype, width: Int, owner: AnyObject) {
         self.base = base
         self.type = type
@@ -63,7 +63,7 @@ package struct Table: @unchecked Sendable {  // never written after it is made
         self.owner = owner
     }
 
-    /// out: [width]
+    /// Writes the vector at `index` as f32.  out: [width]
     func read(_ index: Int, _ kernels: llk_kernels, into out: UnsafeMutablePointer<Float>) {
         kernels.to_f32(base + index * width * Matrix.width(of: type), type, width, out)
     }

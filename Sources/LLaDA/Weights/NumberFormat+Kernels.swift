@@ -1,8 +1,8 @@
 import Kernels
 
-/// Formats as the kernels name them.
+/// The names of the formats in the kernels.
 extension NumberFormat {
-    /// Of row-major numbers; nil if the kernels read none of this format.
+    /// The kernels' type of row-major numbers; nil if the kernels read none of this format.
     package var rows: llk_dtype? {
         switch self {
         case .f32: LLK_F32
@@ -12,7 +12,7 @@ extension NumberFormat {
         }
     }
 
-    /// Of packed matrices (packed.h); nil if there are none of this format.
+    /// The kernels' format of packed matrices (packed.h); nil if it does not exist.
     package var packed: llk_format? {
         switch self {
         case .bf16: LLK_PACKED_BF16
@@ -22,14 +22,14 @@ extension NumberFormat {
         }
     }
 
-    /// Of what every token passes in a model held in this format. Attention, dense layers, shared experts and the head
-    /// are a small part of the bytes, but a block of tokens is bound by arithmetic in them, at which int8 is faster,
-    /// and their errors reach every token. So they are held in no less than int8.
+    /// The format of the matrices that every token passes, in a model of this format: at least int8. Attention, dense
+    /// layers, shared experts and the head are a small part of the bytes. A block of tokens is bound by arithmetic in
+    /// them, where int8 is faster than int4, and their errors reach every token.
     package var ofAllTokens: NumberFormat { self == .int4 ? .int8 : self }
 }
 
 extension Matrix.Layout {
-    /// As a model of this format holds its matrices; nil: as they are stored.
+    /// Makes the layout of a matrix in a model of this format; nil keeps the stored type.
     package init(_ dtype: NumberFormat?, stored: llk_dtype) {
         if let format = dtype?.packed {
             self = .packed(format)

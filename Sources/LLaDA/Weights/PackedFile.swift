@@ -1,11 +1,13 @@
 import Kernels
 
-/// The file of a saved model: safetensors in which a matrix [outputs, inputs] is packed, a tensor of bytes
-/// [tiles of outputs, blocks of inputs, bytes of a block] under its usual name (packed.h). What is small is as in any
-/// checkpoint. `__metadata__` says so. The layout is the same on all CPUs; should it ever change, so does the version.
+/// The file of a saved model. It is a safetensors file in which a packed matrix [outputs, inputs] is a tensor of bytes
+/// [tiles of outputs, blocks of inputs, bytes of a block] under its usual name (packed.h). Small tensors are as in any
+/// checkpoint. `__metadata__` names the format. The layout is the same on all CPUs, and a change of it would change the
+/// version.
 package struct PackedFile {
     let dtype: NumberFormat
-    /// Of the whole model: shapes in tiles do not tell whether a config of other sizes came in between.
+    /// The number of parameters of the whole model. Shapes in tiles do not show whether the config was replaced by one
+    /// of other sizes; this number does.
     let parameters: Int
 
     private static let format = "llada-packed"
@@ -16,7 +18,7 @@ package struct PackedFile {
         [("format", format), ("version", version), ("dtype", dtype.rawValue), ("parameters", "\(parameters)")]
     }
 
-    /// Nil if this is the metadata of an ordinary file.
+    /// Reads the metadata; nil if it belongs to an ordinary file. Throws `.unsupported`.
     init?(_ metadata: [(key: JSONString, value: JSONString)], file: String) throws(LLaDAError) {
         func value(_ key: JSONString) -> JSONString? { metadata.first { $0.key == key }?.value }
         func error(_ key: String, _ found: JSONString?, expected: String) -> LLaDAError {
@@ -52,7 +54,7 @@ package struct PackedFile {
         }
     }
 
-    /// Of the bytes of a matrix.
+    /// Returns the shape of a matrix's tensor of bytes.
     package static func shape(_ format: llk_format, outputs: Int, inputs: Int) -> [Int] {
         let tile = Int(LLK_TILE)
         let block = llk_packed_size(format, tile, 1)

@@ -1,32 +1,32 @@
 import Kernels
 
-/// Where tensors come from: a checkpoint, or something that stands in for one.
+/// A source of tensors: a checkpoint, or something that stands in for one.
 package protocol TensorSource: AnyObject {
     var directory: String { get }
     var config: ModelConfig { get }
     func has(_ name: String) -> Bool
-    /// What the writer of the file noted in it.
+    /// The metadata of the file.
     var metadata: [(key: JSONString, value: JSONString)] { get }
-    /// The tensor of this name, which must have this shape and a type the engine reads.
+    /// Returns the tensor of this name, which must have this shape and a type that the engine reads.
     func tensor(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor
-    /// The tensor of this name, which must have this shape and be of bytes.
+    /// Returns the tensor of bytes of this name, which must have this shape.
     func bytes(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor
-    /// The tensors nobody has asked for yet, sorted by name.
+    /// The names of the tensors that nobody has asked for yet, sorted.
     var unusedTensors: [String] { get }
 }
 
 extension Checkpoint: TensorSource {}
 
-/// Takes tensors from a source, checks their shapes and holds them as the caller wants them.
+/// A reader that takes tensors from a source, checks their shapes and holds them in the format that the caller names.
 struct WeightReader {
     let source: any TensorSource
     let team: ThreadTeam
-    /// Whether the source's matrices are packed already, all but those that are wanted in rows.
+    /// Whether the source's matrices are packed already, except those that are wanted in rows.
     private let isPacked: Bool
     private let arena: Arena
     private(set) var parameters = 0
     private(set) var bytes = 0
-    /// Everything that was taken.
+    /// All tensors taken so far.
     private(set) var held: [HeldTensor] = []
 
     private static var kernels: llk_kernels { llk_get(llk_best_isa()).pointee }
@@ -43,7 +43,7 @@ struct WeightReader {
         try matrices(name, shape: [outputs, inputs], outputs: outputs, inputs: inputs, dtype)[0]
     }
 
-    /// A stack of `count` matrices in one tensor: [count, outputs, inputs], as dFactory merges experts.
+    /// Reads a stack of `count` matrices from one tensor: [count, outputs, inputs], as dFactory merges experts.
     mutating func stack(
         _ name: String, count: Int, outputs: Int, inputs: Int, _ dtype: NumberFormat?
     ) throws(LLaDAError) -> [Matrix] {
@@ -74,7 +74,7 @@ struct WeightReader {
         return buffer
     }
 
-    /// Of a tensor that must not be float8: those have scales only where a matrix of a layer is expected.
+    /// Returns the stored type of a tensor that must not be float8: only matrices of layers have scales for float8.
     private func storedType(_ tensor: Tensor) throws(LLaDAError) -> llk_dtype {
         guard let type = tensor.dtype?.rows else {
             throw LLaDAError(
@@ -84,7 +84,7 @@ struct WeightReader {
         return type
     }
 
-    /// In place, whatever its type.
+    /// Reads a table in place, whatever its type.
     mutating func table(_ name: String, count: Int, width: Int) throws(LLaDAError) -> Table {
         let tensor = try source.tensor(name, shape: [count, width])
         let type = try storedType(tensor)
@@ -95,7 +95,7 @@ struct WeightReader {
         return Table(base: tensor.base, type: type, width: width, owner: tensor.owner)
     }
 
-    /// shape: [outputs, inputs], or with a count before them
+    /// Reads one matrix or a stack.  shape: [outputs, inputs] or [count, outputs, inputs]
     private mutating func matrices(
         _ name: String, shape: [Int], outputs: Int, inputs: Int, _ dtype: NumberFormat?
     ) throws(LLaDAError) -> [Matrix] {
@@ -116,7 +116,7 @@ struct WeightReader {
         return matrices
     }
 
-    /// Of a packed file.  stack: [count], or nothing for one matrix
+    /// Reads matrices of a packed file.  stack: [count], or [] for one matrix
     private mutating func copied(
         _ name: String, _ stack: ArraySlice<Int>, _ outputs: Int, _ inputs: Int, _ format: llk_format
     ) throws(LLaDAError) -> [Matrix] {
@@ -129,9 +129,9 @@ struct WeightReader {
         }
     }
 
-    /// The bytes of a tensor: as they are if they were read, for then they are in huge pages; a copy if they are
-    /// mapped. A step in place of a mapping takes 1.07 (int8) to 1.19 times (int4) as long, where the system's cache
-    /// has large folios, and opening some tenths of a second less for each GB.
+    /// Returns the bytes of a tensor in huge pages: in place if they were read, a copy if they are mapped. Without the
+    /// copy, a step takes 1.07 (int8) to 1.19 times (int4) as long where the system's cache has large folios, and
+    /// opening takes some tenths of a second less for each GB.
     private func inHugePages(_ tensor: Tensor) throws(LLaDAError) -> (UnsafeRawPointer, AnyObject) {
         if !tensor.owner.isMapped { return (tensor.base, tensor.owner) }
         let (base, owner) = try arena.take(tensor.byteCount)
@@ -149,7 +149,7 @@ struct WeightReader {
     ) throws(LLaDAError) -> [Matrix] {
         let tensor = try source.tensor(name, shape: shape)
         defer { withExtendedLifetime(tensor.owner) {} }
-        // What float8 is decoded to if it shall be held "as stored".
+        // Float8 that is held "as stored" is decoded to bf16.
         let stored = tensor.dtype?.rows ?? LLK_BF16
         let size = outputs * inputs  // cannot overflow: the tensor has this many
         let count = shape.reduce(1, *) / max(size, 1)
@@ -184,7 +184,7 @@ struct WeightReader {
         return matrices
     }
 
-    /// Float8 matrices as f32, one at a time.
+    /// A decoder of float8 matrices to f32, one matrix at a time.
     private struct FP8Decoder {
         let tensor: Tensor
         let scales: Buffer<Float>
@@ -208,7 +208,7 @@ struct WeightReader {
             floats = try Buffer(count: outputs * inputs)
         }
 
-        /// Valid until the next is asked for.
+        /// Returns matrix `index` as f32: [outputs, inputs]. The pointer is valid until the next call.
         func matrix(_ index: Int) -> UnsafeRawPointer {
             let blocks = fp8.scales(of: [outputs, inputs]).reduce(1, *)
             fp8.decode(

@@ -1,4 +1,4 @@
-/// `down(silu(gate x) * up x)`: a dense layer's feed-forward, one expert, or the shared expert.
+/// The weights of `down(silu(gate x) * up x)`: a dense layer's feed-forward, one expert, or the shared expert.
 package struct FeedForwardWeights: Sendable {
     package let gate: Matrix  // [intermediate, hidden]
     package let up: Matrix  // [intermediate, hidden]
@@ -31,7 +31,7 @@ package struct LayerWeights: Sendable {
     package let feedForward: FeedForward
 }
 
-/// All tensors of a checkpoint under their roles (spec: model.md, section 2).
+/// All tensors of a checkpoint, by their roles (spec: model.md, section 2).
 package struct Weights: Sendable {
     package let embedding: Table  // [vocab, hidden]
     package let layers: [LayerWeights]
@@ -39,12 +39,12 @@ package struct Weights: Sendable {
     package let head: Matrix  // [vocab, hidden]
     package let parameters: Int
     package let byteCount: Int
-    /// All of the above, as a checkpoint has it.
+    /// All of the above, as tensors of a checkpoint.
     package let tensors: [HeldTensor]
 
-    /// `progress` is told the part done and ends the work by throwing.
-    /// `dtype`: how matrices are held; nil: as stored, in place. `isPacked`: the source is a packed file, of this
-    /// format.
+    /// Reads all tensors of `source`. `dtype` is the format of the matrices; nil keeps them as stored, in place.
+    /// `isPacked` says that the source is a packed file of this format. `progress` receives the part done, from 0 to 1.
+    /// Throws `.unsupported` for a tensor that has no place in the model.
     package init(
         _ source: any TensorSource, _ dtype: NumberFormat?, isPacked: Bool, team: ThreadTeam,
         progress: Progress? = nil
@@ -64,7 +64,7 @@ package struct Weights: Sendable {
         parameters = reader.parameters
         byteCount = reader.bytes
         tensors = reader.held
-        // A tensor nobody asked for would be a part of the model that is not computed.
+        // A tensor without a place would be a part of the model that is not computed.
         if let unknown = source.unusedTensors.first(where: { !Self.isIgnored($0) }) {
             throw LLaDAError(
                 .unsupported,
@@ -73,7 +73,7 @@ package struct Weights: Sendable {
         try progress?(1)
     }
 
-    /// Stored by training code, and without a part in inference: sglang skips them as well.
+    /// Whether the tensor is of training code and has no part in inference. sglang skips these tensors as well.
     private static func isIgnored(_ name: String) -> Bool {
         name.hasSuffix("inv_freq") || name.hasPrefix("v_head") || name.hasPrefix("model.v_head")
     }

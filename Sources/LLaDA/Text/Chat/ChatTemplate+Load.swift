@@ -1,12 +1,12 @@
 extension ChatTemplate {
-    /// The template of a checkpoint's folder: `chat_template.jinja`, else `chat_template` of `tokenizer_config.json`,
-    /// else none. Throws when one of them is there and cannot be read.
+    /// Reads the template of a checkpoint's folder: `chat_template.jinja`, else `chat_template` of
+    /// `tokenizer_config.json`, else none. Throws if one of them is there and cannot be read.
     package convenience init(folder: String, tokenizer: Tokenizer) throws(LLaDAError) {
         let jinja = folder + "/chat_template.jinja"
         let config = folder + "/tokenizer_config.json"
         if MappedFile.exists(jinja) {
             let file = try MappedFile(jinja, mapped: false, limit: 1 << 24)
-            // The bytes end with the file, and the file with its last use.
+            // The bytes are valid as long as the file object, which may end after its last use.
             let text = withExtendedLifetime(file) { String(decoding: file.bytes, as: UTF8.self) }
             self.init(tokenizer: tokenizer, jinja: text, file: "chat_template.jinja")
         } else if MappedFile.exists(config) {
@@ -18,7 +18,7 @@ extension ChatTemplate {
         }
     }
 
-    /// A string, or a list of named templates, of which "default" counts.
+    /// Returns the template: a string, or the one named "default" of a list.
     private static func template(_ field: JSONField) throws(LLaDAError) -> String? {
         if field.isNull { return nil }
         guard case .array(let list) = field.value else { return try field.string().string }

@@ -1,5 +1,6 @@
 /// One message of a conversation.
 public struct ChatMessage: Sendable, Equatable {
+    /// The author of a message.
     public enum Role: Sendable, Equatable {
         case system, user, assistant
         /// The result of a tool call.
@@ -14,24 +15,25 @@ public struct ChatMessage: Sendable, Equatable {
     }
 }
 
-/// The chat layout of LLaDA2.x and Ling 2.0, as fixed code: templates in Jinja are looked at, never run.
+/// The chat layout of LLaDA2.x and Ling 2.0, as fixed code. Templates in Jinja are inspected and never run.
 ///
-/// Every turn is `<role>NAME</role>content<|role_end|>`; the first is always SYSTEM, ends with "detailed thinking off",
-/// and holds the system message before that, if there is one. Tool results that follow each other share an OBSERVATION
-/// turn. Immutable: any number of threads may use one template at the same time.
+/// Every turn is `<role>NAME</role>content<|role_end|>`. The first turn is always SYSTEM. It holds the system message,
+/// if there is one, and ends with "detailed thinking off". Consecutive tool results share one OBSERVATION turn.
+///
+/// A template is immutable, and any number of threads may use it at the same time.
 public final class ChatTemplate: Sendable {
     private let tokenizer: Tokenizer
     private let refusal: LLaDAError?
-    /// The markers that are added tokens.
+    /// The markers that the tokenizer has as added tokens.
     private let markers: [(content: String, id: Int32)]
-    /// The special tokens and the markers: what content never becomes.
+    /// Whether the token of each id is special or a marker; content never becomes such a token.
     private let reserved: [Bool]
 
     private static let layout = ["<role>", "</role>", "<|role_end|>", "<tool_response>", "</tool_response>"]
 
-    /// The template for a tokenizer. `jinja` is the checkpoint's `chat_template`, if it has one: when it is not of the
-    /// known layout, or when there is none and the tokenizer has no `<|role_end|>`, `encode` and `render` throw
-    /// `.unsupported`.
+    /// Makes the template for a tokenizer. `jinja` is the checkpoint's `chat_template`, if it has one. `encode` and
+    /// `render` throw `.unsupported` if `jinja` has another layout, or if there is no `jinja` and the tokenizer has no
+    /// `<|role_end|>`.
     package init(tokenizer: Tokenizer, jinja: String? = nil, file: String = "tokenizer_config.json") {
         self.tokenizer = tokenizer
         var markers: [(content: String, id: Int32)] = []
@@ -64,7 +66,7 @@ public final class ChatTemplate: Sendable {
         self.refusal = refusal
     }
 
-    /// Bytewise: `String` would compare by canonical equivalence.
+    /// Whether `text` contains `part`, byte by byte; `String` would compare by canonical equivalence.
     private static func contains(_ text: String, _ part: String) -> Bool {
         let (text, part) = (Array(text.utf8), Array(part.utf8))
         guard text.count >= part.count else { return false }
@@ -74,9 +76,9 @@ public final class ChatTemplate: Sendable {
     // MARK: Layout
 
     private enum Part {
-        /// Written by the template.
+        /// Text of the template.
         case markup(String)
-        /// Written by whoever; never a marker.
+        /// Text of a message; it never becomes a marker.
         case content(String)
     }
 
@@ -110,7 +112,9 @@ public final class ChatTemplate: Sendable {
         return parts
     }
 
-    /// The conversation as text, for display. Unlike the ids of `encode`, it does not tell markers from content.
+    /// Returns the conversation as text, for display. The text does not distinguish markers from content, as the ids of
+    /// `encode` do. With `generationPrompt`, it ends with the start of the assistant's turn. Throws `.unsupported` if
+    /// the checkpoint's layout is not the known one.
     public func render(_ messages: [ChatMessage], generationPrompt: Bool = true) throws(LLaDAError) -> String {
         var text = ""
         for part in try parts(messages, generationPrompt: generationPrompt) {
@@ -121,14 +125,14 @@ public final class ChatTemplate: Sendable {
         return text
     }
 
-    /// The conversation as token ids, ready to be continued by the assistant unless `generationPrompt` is false.
+    /// Returns the conversation as token ids, [count]. With `generationPrompt`, they end with the start of the
+    /// assistant's turn.
     ///
-    /// Whatever stands in a message, it does not become a special token or a marker. When nothing in the messages
-    /// spells one, the ids are those of the rendered text. Throws `.unsupported` when the checkpoint's layout is not
-    /// the known one.
+    /// The text of a message never becomes a special token or a marker. If no message contains the text of one, the ids
+    /// are those of the rendered text. Throws `.unsupported` if the checkpoint's layout is not the known one.
     public func encode(_ messages: [ChatMessage], generationPrompt: Bool = true) throws(LLaDAError) -> [Int32] {
         var ids: [Int32] = []
-        // Text is cut only where an added token stands: a marker that is none belongs to the text around it.
+        // Text is cut only at added tokens: a marker that is not an added token belongs to the text around it.
         var text: [UInt8] = []
         for part in try parts(messages, generationPrompt: generationPrompt) {
             switch part {

@@ -1,15 +1,16 @@
 /// Unicode normalization form C.
 ///
-/// The standard library has one inside, but it is not exact (U+0F73, which decomposes into marks, is not put in order)
-/// and takes time quadratic in a run of combining marks. This one is linear, and knows what Hugging Face `tokenizers`
-/// knows: **Unicode 9**. A scalar assigned later neither moves, nor composes, nor lets anything pass.
+/// The standard library's implementation is not exact (it does not reorder U+0F73, which decomposes into marks) and
+/// takes time quadratic in a run of combining marks. This one is linear. It follows **Unicode 9**, as Hugging Face
+/// `tokenizers` does: a scalar assigned later does not move or compose, and no mark moves across it.
 package struct NFC: Sendable {
-    /// Bit per scalar of the Basic Multilingual Plane: it never changes and nothing moves or composes across it.
+    /// One bit for each scalar of the Basic Multilingual Plane: the scalar never changes, and nothing moves or composes
+    /// across it.
     private let inert: [UInt64]
     private let decompositions: [UInt32: (UInt32, UInt32)]
-    /// first << 21 | second to composite.
+    /// The composite of each pair, by first << 21 | second.
     private let compositions: [UInt64: UInt32]
-    /// The second scalars of compositions, beyond the Basic Multilingual Plane few.
+    /// The second scalars of all compositions; few are beyond the Basic Multilingual Plane.
     private let seconds: Set<UInt32>
 
     private enum Hangul {
@@ -50,10 +51,10 @@ package struct NFC: Sendable {
         self.inert = inert
     }
 
-    /// The normalized text; nil when it is normalized as it is. `text` must be valid UTF-8.
+    /// Returns the normalized text; nil if `text` is normalized already. `text` must be valid UTF-8.
     package func normalized(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
         var result: [UInt8] = []
-        var copied = 0  // everything before is in `result`
+        var copied = 0  // all before this is in `result`
         var starter = 0  // the last inert scalar
         var position = 0
         var changed = false
@@ -103,7 +104,7 @@ package struct NFC: Sendable {
     // MARK: One segment
 
     private func normalize(_ text: UnsafeBufferPointer<UInt8>, into result: inout [UInt8]) {
-        // A scalar with its combining class above it.
+        // Each scalar has its combining class in the upper 8 bits.
         var scalars: [UInt32] = []
         var position = 0
         while position < text.count {
@@ -126,7 +127,7 @@ package struct NFC: Sendable {
         }
         guard let scalar = Unicode.Scalar(value) else { return }
         if value >= 0xC0, let (first, second) = decompositions[value] {
-            decompose(first, into: &scalars)  // four deep at most
+            decompose(first, into: &scalars)  // the recursion is at most four deep
             decompose(second, into: &scalars)
         } else if value >= 0x300, let other = Self.singleton(scalar) {
             decompose(other, into: &scalars)
@@ -135,7 +136,7 @@ package struct NFC: Sendable {
         }
     }
 
-    /// Stable sort of every run of marks by combining class.
+    /// Sorts each run of marks by combining class. The sort is stable.
     private func order(_ scalars: inout [UInt32]) {
         var start = 0
         while start < scalars.count {
@@ -150,7 +151,7 @@ package struct NFC: Sendable {
                 end += 1
             }
             if !sorted {
-                // By counting: a run may be as long as the text.
+                // A counting sort, because a run may be as long as the text.
                 var places = [Int](repeating: 0, count: 257)
                 for scalar in scalars[start..<end] { places[Int(scalar >> 24) + 1] += 1 }
                 for combining in 1..<257 { places[combining] += places[combining - 1] }
@@ -167,7 +168,7 @@ package struct NFC: Sendable {
     private func composed(_ scalars: [UInt32]) -> [UInt32] {
         var result: [UInt32] = []
         result.reserveCapacity(scalars.count)
-        var starter: Int?  // its place in `result`
+        var starter: Int?  // its index in `result`
         var lastClass: UInt32 = 0  // of the last scalar kept after the starter; 0 right after it
         for scalar in scalars {
             let (value, combining) = (scalar & 0x1F_FFFF, scalar >> 24)
@@ -205,7 +206,8 @@ package struct NFC: Sendable {
         return combining
     }
 
-    /// The one scalar that `scalar` always becomes. Only the ideographs kept for compatibility and two dozen signs do.
+    /// Returns the one scalar that `scalar` always becomes; nil if there is none. There is one only for the
+    /// compatibility ideographs and two dozen signs.
     private static func singleton(_ scalar: Unicode.Scalar) -> UInt32? {
         switch scalar.value {
         case 0x340...0x387, 0x1F71...0x1FFD, 0x2000...0x232A, 0xF900...0xFAFF, 0x2F800...0x2FA1F: break

@@ -1,7 +1,7 @@
-/// The canonical decompositions into two scalars, as Unicode 9 has them: decomposed scalar << 43 | first << 22 |
-/// second << 1 | whether the two compose again (not so for composition exclusions). Sorted by the decomposed scalar.
-/// Hangul is arithmetic, and decompositions into one scalar are asked of the standard library.
-/// Written by Tests/Fixtures/text/make_normalization.py.
+/// The canonical decompositions into two scalars as of Unicode 9, sorted by the decomposed scalar. Each is: decomposed
+/// scalar << 43 | first << 22 | second << 1 | whether the two compose again (composition exclusions do not). Hangul is
+/// computed, and the standard library knows the decompositions into one scalar. Written by
+/// Tests/Fixtures/text/make_normalization.py.
 enum NormalizationData {
     static let pairs: [UInt64] = [
         0x6000010400601, 0x6080010400603, 0x6100010400605, 0x6180010400607, 0x6200010400611, 0x6280010400615,

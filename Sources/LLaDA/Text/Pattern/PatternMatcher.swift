@@ -1,4 +1,4 @@
-/// Runs a `PreTokenizerPattern` over one text: a backtracking matcher with a stack as deep as the program is long.
+/// A run of a `PreTokenizerPattern` over one text: a backtracking matcher with a stack as deep as the program is long.
 ///
 /// The text must be valid UTF-8. The matcher borrows everything and lives only as long as the closure of
 /// `forEachPiece`.
@@ -14,29 +14,30 @@ package struct PatternMatcher {
     private let stack: UnsafeMutableBufferPointer<Choice>
     private let memory: UnsafeMutableBufferPointer<LoopMemory>
 
-    /// Where to go on when the present path fails.
+    /// The place to go on from when the current path fails.
     private struct Choice {
         var instruction: Int
         var position: Int
-        /// For a loop: how far it may give back; its `position` moves down to it. For a choice: nothing.
+        /// For a loop: the lowest position it may give back to; `position` moves down to it. Unused for a choice.
         var lowest: Int
     }
 
-    /// What a loop has learnt of the last long run of its set. Alternatives and later attempts meet the same run again
-    /// and again (`\s*[\r\n]` in a megabyte of spaces); this keeps the whole text linear. Without captures and
-    /// lookbehind, what follows a loop fails or succeeds at a position whatever path led there.
+    /// What is known about the last long run of a loop's set. Alternatives and later attempts meet the same run again
+    /// and again (`\s*[\r\n]` in a megabyte of spaces), and this memory keeps the time linear in the text. The pattern
+    /// has no captures and no lookbehind, so what follows a loop fails or succeeds at a position whatever path led
+    /// there.
     private struct LoopMemory {
         var start = 0
         var end = 0
-        /// What follows the loop is known to fail at every position of the run from here to `end`.
+        /// What follows the loop fails at every position of the run from here to `end`.
         var failing = Int.max
     }
 
-    /// Shorter runs are cheaper to walk than to remember.
+    /// The shortest run that is remembered: shorter runs are cheaper to walk.
     private static let longRun = 48
 
-    /// Cuts `text` as Hugging Face's `Split` with behaviour "Isolated" does: every match is a piece, and so is what
-    /// lies between matches. Pieces are never empty and cover the text.
+    /// Cuts `text` as Hugging Face's `Split` with behaviour "Isolated" does: every match is a piece, and so is the text
+    /// between two matches. Pieces are never empty and cover the text.
     package static func forEachPiece(
         of text: UnsafeBufferPointer<UInt8>, _ pattern: PreTokenizerPattern, _ table: ScalarTable,
         _ body: (Range<Int>) -> Void
@@ -68,7 +69,7 @@ package struct PatternMatcher {
         _ entries: UnsafeBufferPointer<Int32>, _ candidates: UnsafeBufferPointer<UInt64>, _ body: (Range<Int>) -> Void
     ) {
         var position = 0
-        var unmatched = 0  // begin of the gap before `position`
+        var unmatched = 0  // the begin of the gap before `position`
         while position < text.count {
             var left = candidates[Int(text[position])]
             var end = -1
@@ -88,7 +89,7 @@ package struct PatternMatcher {
         if unmatched < position { body(unmatched..<position) }
     }
 
-    /// The end of the match, or -1.
+    /// Returns the end of the match, or -1.
     private func match(at start: Int, from entry: Int) -> Int {
         var pc = entry
         var position = start
@@ -138,7 +139,7 @@ package struct PatternMatcher {
         }
     }
 
-    /// Runs a loop at `position`; its end, or -1. Leaves a choice behind when it could give something back.
+    /// Runs a loop at `position` and returns its end, or -1. Pushes a choice if the loop could give something back.
     @inline(__always)
     private func loop(_ pc: Int, _ instruction: Instruction, _ position: Int, _ depth: inout Int) -> Int {
         let set = sets[Int(instruction.set)]
@@ -154,7 +155,7 @@ package struct PatternMatcher {
         if instruction.maximum == .max {
             let known = memory[pc]
             if end < known.end {
-                // A remembered run lies ahead or around: walk only until it begins.
+                // A remembered run lies ahead or around: walk only to its beginning.
                 while end < known.start {
                     let next = step(set, end)
                     if next < 0 { break }
@@ -197,7 +198,7 @@ package struct PatternMatcher {
 
     // MARK: Scalars
 
-    /// The position after the scalar at `position` if the set has it, else -1.
+    /// Returns the position after the scalar at `position` if the set contains that scalar, else -1.
     @inline(__always)
     private func step(_ set: FlatSet, _ position: Int) -> Int {
         guard position < text.count else { return -1 }

@@ -1,6 +1,7 @@
-/// Parses the regular expression of a `Split` pre-tokenizer, as Oniguruma (in Hugging Face `tokenizers`) would.
+/// A parser of the regular expression of a `Split` pre-tokenizer. It follows Oniguruma, the engine inside Hugging Face
+/// `tokenizers`.
 package struct PatternParser {
-    /// A construct that is not understood, or not allowed where it stands.
+    /// A construct that is not understood, or is not allowed at its place.
     package struct Refusal: Error {
         package let construct: String
     }
@@ -40,7 +41,7 @@ package struct PatternParser {
         var choices = [try sequence(ignoringCase: ignoringCase)]
         while take("|") { choices.append(try sequence(ignoringCase: ignoringCase)) }
         guard choices.count > 1 else { return choices[0] }
-        // Which of several sets takes a single scalar makes no difference: one set is faster, and can be repeated.
+        // An alternation of sets is their union: one set is faster, and can be repeated.
         if depth > 0, case .set(var union) = choices[0] {
             var whole = true
             for choice in choices.dropFirst() {
@@ -56,11 +57,11 @@ package struct PatternParser {
 
     private mutating func sequence(ignoringCase: Bool) throws(Refusal) -> PatternNode {
         var parts: [PatternNode] = []
-        var lastLetter: UInt8?  // of a plain literal, for the check below
+        var lastLetter: UInt8?  // the last plain literal, for the check below
         while let scalar = next, scalar != "|", scalar != ")" {
             let letter = ignoringCase ? lowercaseLetter(scalar) : nil
             if let last = lastLetter, let letter, Self.foldsTogether(last, letter) {
-                // Oniguruma would match "ß", "ﬁ" and their kind here: one scalar for two.
+                // Oniguruma would match "ß", "ﬁ" and the like here: one scalar for two letters.
                 throw Refusal(construct: "a case-insensitive \(Unicode.Scalar(last))\(Unicode.Scalar(letter))")
             }
             lastLetter = letter
@@ -135,7 +136,7 @@ package struct PatternParser {
         default: return node
         }
         if sign != "{" { position += 1 }
-        // In Oniguruma's default syntax "{1,3}+" repeats the repetition; only ? * + have a possessive form.
+        // In Oniguruma's default syntax "{1,3}+" repeats the repetition. Only ?, * and + have a possessive form.
         let possessive = sign != "{" && take("+")
         if let after = next, after == "?" || after == "*" || after == "+" || after == "{" {
             throw Refusal(construct: "the quantifier \(text(start..<position + 1))")
@@ -144,7 +145,7 @@ package struct PatternParser {
         case .set: break
         case .ahead: throw Refusal(construct: "a repeated lookahead")
         default:
-            // A group is unrolled, which bounds the work; loops over single scalars are what tokenizers are made of.
+            // A group is unrolled, which bounds the work. Tokenizers repeat only single scalars without end.
             if range.maximum == nil || possessive {
                 throw Refusal(construct: "the quantifier \(text(start..<position)) on a group")
             }
@@ -187,7 +188,7 @@ package struct PatternParser {
         return set
     }
 
-    /// Adds the other cases. Only ASCII is understood, where the case folding of Unicode adds U+017F and U+212A.
+    /// Adds the other case of each letter. Only ASCII is supported; there, Unicode case folding adds U+017F and U+212A.
     private func foldCase(_ set: inout PatternSet) throws(Refusal) {
         guard set.isASCIIOnly else { throw Refusal(construct: "a case-insensitive set beyond ASCII") }
         for lower in 0x61...0x7A {
@@ -229,7 +230,7 @@ package struct PatternParser {
         return .set(set)
     }
 
-    /// `{L}`, `{Lu}`: general categories, and their unions by first letter.
+    /// Parses `{L}` or `{Lu}`: a general category, or the union of those with this first letter.
     private mutating func property() throws(Refusal) -> PatternSet {
         let start = position
         var name = ""

@@ -1,19 +1,20 @@
-/// The regular expressions that byte-level BPE tokenizers use to cut text into pieces: the tree and what it is made of.
+/// The syntax tree of the regular expressions with which byte-level BPE tokenizers cut text into pieces.
 ///
-/// `tokenizer.json` carries the expression, so it cannot be hard-coded; but the whole regex language is not needed
-/// either. What is understood here is what GPT-2, cl100k, Qwen2, Llama 3 and Ling write; anything else is refused by
+/// `tokenizer.json` carries the expression, so it cannot be hard-coded, but the whole regex language is not needed
+/// either. The tree covers the constructs of GPT-2, cl100k, Qwen2, Llama 3 and Ling. Any other construct is refused by
 /// name.
 package indirect enum PatternNode: Sendable {
     /// Exactly one scalar of the set.
     case set(PatternSet)
     case sequence([PatternNode])
     case alternation([PatternNode])
-    /// Greedy; `maximum` nil means without end. `possessive` keeps what it took.
+    /// A greedy repetition; a `maximum` of nil means without end. With `possessive` it never gives back what it took.
     case repetition(PatternNode, minimum: Int, maximum: Int?, possessive: Bool)
-    /// The next scalar is (or, negated, is not) of the set; consumes nothing. The end of the text is in no set.
+    /// A lookahead: the next scalar is in the set, or, negated, is not. It consumes nothing. The end of the text is in
+    /// no set.
     case ahead(PatternSet, negated: Bool)
 
-    /// True when the node can match without consuming anything.
+    /// Whether the node can match without consuming anything.
     var isNullable: Bool {
         switch self {
         case .set: false
@@ -25,14 +26,14 @@ package indirect enum PatternNode: Sendable {
     }
 }
 
-/// A set of scalars. ASCII is a bitmap over the scalars themselves; beyond it, a bitmap over `ScalarTable` properties,
-/// plus explicit ranges, which a pattern rarely has.
+/// A set of scalars. For ASCII it is a bitmap over the scalars. Beyond ASCII it is a bitmap over `ScalarTable`
+/// properties, plus explicit ranges, which a pattern rarely has.
 package struct PatternSet: Sendable {
     var ascii: Bits128 = .empty
     var properties: Bits128 = .empty
     var ranges: [ClosedRange<UInt32>] = []
-    /// Applies to `ranges` and `properties`, which cannot be complemented apart from each other; `ascii` is already
-    /// final.
+    /// Whether `ranges` and `properties` are negated; they cannot be complemented apart from each other. `ascii` is
+    /// already final.
     var negated = false
 
     mutating func insert(_ range: ClosedRange<UInt32>) {
@@ -42,7 +43,7 @@ package struct PatternSet: Sendable {
         if range.upperBound >= 0x80 { ranges.append(max(range.lowerBound, 0x80)...range.upperBound) }
     }
 
-    /// Every scalar whose property byte satisfies the predicate.
+    /// Inserts every scalar whose properties satisfy the predicate.
     mutating func insert(where predicate: (ScalarTable.Properties) -> Bool) {
         for value in 0..<128 {
             if let properties = ScalarTable.Properties(index: UInt8(value)), predicate(properties) {
@@ -57,7 +58,7 @@ package struct PatternSet: Sendable {
         negated.toggle()
     }
 
-    /// Only for sets that are not negated, or that have no ranges.
+    /// Adds `other`. Returns false, and changes nothing, if one of the two sets is negated and has ranges.
     mutating func formUnion(_ other: PatternSet) -> Bool {
         guard let mine = withoutNegation, let theirs = other.withoutNegation else { return false }
         self = mine
@@ -76,7 +77,7 @@ package struct PatternSet: Sendable {
         return result
     }
 
-    /// True when no scalar beyond ASCII is in the set.
+    /// Whether the set has no scalar beyond ASCII.
     var isASCIIOnly: Bool { !negated && properties == .empty && ranges.isEmpty }
 }
 

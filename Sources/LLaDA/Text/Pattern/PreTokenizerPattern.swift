@@ -1,8 +1,8 @@
-/// A compiled pattern: for every top-level alternative a straight-line program with choices, no loops but those over
-/// one set.
+/// A compiled pattern: for each top-level alternative a straight-line program with choices. Its only loops are loops
+/// over one set.
 ///
-/// Because only single scalars are repeated without end, a program has no backward jumps: a path runs each instruction
-/// at most once, the stack of choices is never deeper than the program is long, and nothing recurses over the text.
+/// Only single scalars are repeated without end, so a program has no backward jumps. A path runs each instruction at
+/// most once, the stack of choices is never deeper than the program is long, and nothing recurses over the text.
 package struct PreTokenizerPattern: Sendable {
     struct Instruction: Sendable {
         enum Operation: UInt8, Sendable {
@@ -10,16 +10,16 @@ package struct PreTokenizerPattern: Sendable {
         }
         var operation: Operation
         var possessive = false
-        /// Into `sets`.
+        /// An index into `sets`.
         var set: Int32 = 0
         var minimum: Int32 = 0
-        /// `Int32.max`: without end.
+        /// The most repetitions; `Int32.max` means without end.
         var maximum: Int32 = 0
-        /// Where `jump` goes, and where `choose` goes when what follows it fails.
+        /// The target of `jump`, and of `choose` when what follows it fails.
         var target: Int32 = 0
     }
 
-    /// A `PatternSet` without references, its ranges in the shared array.
+    /// A `PatternSet` without references; its ranges are in the shared array.
     struct FlatSet: Sendable {
         var ascii: Bits128
         var properties: Bits128
@@ -31,15 +31,14 @@ package struct PreTokenizerPattern: Sendable {
     private(set) var instructions: [Instruction] = []
     private(set) var sets: [FlatSet] = []
     private(set) var ranges: [ClosedRange<UInt32>] = []
-    /// Where the program of each alternative begins.
+    /// The start of the program of each alternative.
     private(set) var entries: [Int32] = []
-    /// For every first byte the alternatives that could begin with it, as bits: most are ruled out without running
-    /// them.
+    /// The alternatives that can begin with each first byte, as bits. Most are ruled out without running them.  [256]
     private(set) var candidates: [UInt64] = []
 
     private static let maximumLength = 4096
 
-    /// Compiles `pattern`; `key` and `file` say in a refusal where it stands.
+    /// Compiles `pattern`. `key` and `file` say in an error where it stands. Throws `.unsupported`.
     package init(_ pattern: String, file: String, key: String) throws(LLaDAError) {
         let node: PatternNode
         do {
@@ -57,7 +56,7 @@ package struct PreTokenizerPattern: Sendable {
         }
     }
 
-    /// The pattern that matches `text` itself.
+    /// Compiles the pattern that matches `text` itself. Throws `.unsupported`.
     package init(literal text: String, file: String, key: String) throws(LLaDAError) {
         let parts = text.unicodeScalars.map { scalar in
             var set = PatternSet()
@@ -88,7 +87,7 @@ package struct PreTokenizerPattern: Sendable {
         return true
     }
 
-    /// False when the program has become too long.
+    /// Appends the code of `node`. Returns false if the program becomes too long.
     private mutating func append(_ node: PatternNode) -> Bool {
         guard instructions.count < Self.maximumLength else { return false }
         switch node {
@@ -118,7 +117,7 @@ package struct PreTokenizerPattern: Sendable {
                     operation: .loop, possessive: possessive, set: index(of: set), minimum: Int32(minimum),
                     maximum: maximum.map { Int32($0) } ?? .max))
         case .repetition(let body, let minimum, let maximum, _):
-            guard let maximum else { return false }  // the parser has refused it
+            guard let maximum else { return false }  // the parser refuses such a repetition
             var choices: [Int] = []
             for round in 0..<maximum {
                 if round >= minimum {
@@ -142,14 +141,14 @@ package struct PreTokenizerPattern: Sendable {
     }
 }
 
-/// The bytes a match can begin with; beyond ASCII only whether it can at all.
+/// The ASCII bytes that a match can begin with, and whether it can begin beyond ASCII.
 private struct FirstBytes {
     var ascii = Bits128.empty
     var beyondASCII = false
 
     static let any = FirstBytes(ascii: Bits128(low: .max, high: .max), beyondASCII: true)
 
-    /// Adds the first bytes of `node`; true when it can be empty, so that what follows it counts too.
+    /// Adds the first bytes of `node`. Returns true if the node can be empty, so that what follows it counts too.
     mutating func add(_ node: PatternNode) -> Bool {
         switch node {
         case .set(let set):

@@ -1,11 +1,12 @@
-/// What the tokenizer needs to know of a Unicode scalar, in one byte: looked up for the Basic Multilingual Plane,
-/// asked of the standard library beyond it. Belongs to a tokenizer, so that the library keeps no global state.
+/// The properties of Unicode scalars that the tokenizer needs, in one byte each. They are looked up for the Basic
+/// Multilingual Plane, and asked of the standard library beyond it. Each tokenizer has its own table, so the library
+/// keeps no global state.
 ///
-/// The properties are those of **Unicode 16**, which Oniguruma 6.9.10 (inside Hugging Face `tokenizers`) carries: a
-/// scalar first assigned in a later version counts as unassigned, whatever the standard library knows, or a new letter
-/// would be cut differently here than where the model was trained.
+/// The properties are those of **Unicode 16**, as in Oniguruma 6.9.10 (inside Hugging Face `tokenizers`). A scalar that
+/// was first assigned in a later version counts as unassigned: otherwise a new letter would be cut differently here
+/// than in the training of the model.
 package struct ScalarTable: Sendable {
-    /// Bits 0–4: the general category; bit 5: White_Space; bit 6: word character.
+    /// The properties of a scalar. Bits 0–4: the general category; bit 5: White_Space; bit 6: word character.
     package struct Properties: Sendable, Equatable {
         package let byte: UInt8
 
@@ -13,7 +14,7 @@ package struct ScalarTable: Sendable {
             byte = category.rawValue | (isWhitespace ? 32 : 0) | (isWord ? 64 : 0)
         }
 
-        /// The combination with that number; nil when no category has it.
+        /// Makes the combination with this number; nil if no category has it.
         init?(index: UInt8) {
             guard Category(rawValue: index & 31) != nil, index < 128 else { return nil }
             byte = index
@@ -34,7 +35,7 @@ package struct ScalarTable: Sendable {
         case spaceSeparator, lineSeparator, paragraphSeparator
         case control, format, surrogate, privateUse, unassigned
 
-        /// "Lu" and so on.
+        /// The abbreviation of the category, such as "Lu".
         var abbreviation: String {
             let names = [
                 "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf",
@@ -59,7 +60,7 @@ package struct ScalarTable: Sendable {
         }
     }
 
-    /// The byte of a scalar; `value` must be a scalar's.
+    /// Returns the byte of a scalar. `value` must be a scalar's.
     @inline(__always)
     func byte(_ value: UInt32) -> UInt8 {
         if value < 0x10000 { return plane.withUnsafeBufferPointer { $0[Int(value)] } }
@@ -75,14 +76,14 @@ package struct ScalarTable: Sendable {
         if category != .unassigned, category != .privateUse, let age = properties.age, age.major > 16 {
             category = .unassigned
         }
-        if scalar.value == 0x295 { category = .lowercaseLetter }  // ʕ: "other letter" only since Unicode 17
+        if scalar.value == 0x295 { category = .lowercaseLetter }  // ʕ is an "other letter" only since Unicode 17
         let word: Bool
         switch category {
         case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter,
             .nonspacingMark, .spacingMark, .enclosingMark, .decimalNumber, .letterNumber, .connectorPunctuation:
             word = true
         case .otherSymbol: word = properties.isAlphabetic  // circled letters
-        // Oniguruma keeps ISO 8859-1's idea of a word below U+0100: ² ³ ¹ ¼ ½ ¾ are in, later fractions are not.
+        // Below U+0100, Oniguruma keeps the word characters of ISO 8859-1: ² ³ ¹ ¼ ½ ¾ are in, later fractions are not.
         case .otherNumber: word = scalar.value < 0x100
         default: word = false
         }
