@@ -1,6 +1,6 @@
 /// The tokens that are being denoised: the prompt, then whatever is generated, in whole blocks.
 ///
-/// What a position is, is stored and never guessed from its token; only `.masked` positions hold the mask id.
+/// The state of a position is stored and never guessed from its token. Only `.masked` positions hold the mask id.
 struct Canvas {
     let maskID: Int32
     let blockLength: Int
@@ -11,7 +11,7 @@ struct Canvas {
     private let writtenBuffer: Buffer<Int32>  // [count], see `written`
     private let lockedBuffer: Buffer<Bool>  // [count]
 
-    /// Mask ids in the prompt become masked positions.
+    /// Makes a canvas. Mask ids in the prompt become masked positions. Throws `.outOfMemory`.
     init(prompt: [Int32], genLength: Int, blockLength: Int, maskID: Int32) throws(LLaDAError) {
         self.maskID = maskID
         self.blockLength = blockLength
@@ -30,7 +30,7 @@ struct Canvas {
         }
     }
 
-    /// As it was; all four: [count].
+    /// Restores a canvas.  tokens, states, written, locked: [count]
     init(
         tokens: [Int32], states: [Decoder.PositionState], written: [Int32], locked: [Bool], promptLength: Int,
         blockLength: Int,
@@ -65,7 +65,7 @@ struct Canvas {
     var tokens: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(start: tokenBuffer.pointer, count: count) }
     var states: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: stateBuffer.pointer, count: count) }
     var locked: UnsafeBufferPointer<Bool> { UnsafeBufferPointer(start: lockedBuffer.pointer, count: count) }
-    /// The step map: for each token, after which forward it was written last; 0 where nothing was.
+    /// The step map: the number of the forward after which each token was last written; 0 where nothing was.
     var written: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(start: writtenBuffer.pointer, count: count) }
     var blockCount: Int { count / blockLength }
 
@@ -77,16 +77,16 @@ struct Canvas {
         Decoder.PositionState(rawValue: stateBuffer.pointer[position]) ?? .prompt
     }
 
-    /// Masks that a policy may fill.
+    /// Returns the masks that a policy may fill.
     func openMasks(in range: Range<Int>) -> [Int] { range.filter { state($0) == .masked && !locked[$0] } }
 
-    /// Tokens that a policy may edit.
+    /// Returns the tokens that a policy may edit.
     func editable(in range: Range<Int>) -> [Int] {
         range.filter { (state($0) == .draft || state($0) == .settled) && !locked[$0] }
     }
 
-    /// Writes a token as draft, or masks the position, and says what that was; nil if it changed nothing.
-    /// The prompt stays prompt, and what is settled settled.
+    /// Writes a token as a draft, or masks the position. Returns the kind of the change; nil if nothing changed. A
+    /// prompt token stays prompt, and a settled token stays settled, unless it is masked.
     mutating func write(_ token: Int32, at position: Int, afterForward forward: Int) -> Decoder.Event.Kind? {
         let before = state(position)
         if token == self.token(position) { return nil }
@@ -102,12 +102,12 @@ struct Canvas {
 
     mutating func lock(_ position: Int, _ isLocked: Bool) { lockedBuffer.pointer[position] = isLocked }
 
-    /// Drafts in `range` become final; masks stay masks.
+    /// Makes the drafts in `range` final. Masks stay masks.
     mutating func settle(_ range: Range<Int>) {
         for position in range where state(position) == .draft { set(.settled, at: position) }
     }
 
-    /// All from `start` on that is not of the prompt is masked, and free to be written.
+    /// Masks and unlocks all positions from `start` on, except those of the prompt.
     mutating func truncate(to start: Int) {
         for position in start..<count where state(position) != .prompt {
             tokenBuffer.pointer[position] = maskID

@@ -1,6 +1,6 @@
 import Kernels
 
-/// From logits to predictions: for each active position the token and how sure the model is of it.
+/// A predictor: it turns the logits of each active position into a token and the model's confidence in it.
 package struct Confidence {
     let compute: Compute
     let vocabSize: Int
@@ -14,8 +14,8 @@ package struct Confidence {
         self.vocabSize = vocabSize
     }
 
-    /// The most likely token of each row and its probability. Ends early, with nothing, if one of `cancellations` is
-    /// asked for.  tokens, confidences: [adjust.count]
+    /// Finds the most likely token of each row and its probability. Throws `.cancelled`, without predictions, if one of
+    /// `cancellations` was requested.  tokens, confidences: [adjust.count]
     package mutating func predict(
         _ source: any LogitSource, adjust: [LogitAdjustment], cancellations: [Cancellation],
         tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
@@ -37,8 +37,8 @@ package struct Confidence {
         }
     }
 
-    /// With a sampler, confidence is that of the token drawn in the distribution it was drawn from; `uniform` gives
-    /// each row its number.  logits: [adjust.count, vocab];  tokens, confidences: [adjust.count]
+    /// Draws a token for each row. The confidence is the token's probability in the distribution it was drawn from.
+    /// `uniform` gives each row its random number.  logits: [adjust.count, vocab];  tokens, confidences: [adjust.count]
     mutating func draw(
         _ sampler: Sampler, logits: UnsafePointer<Float>, adjust: [LogitAdjustment], uniform: (Int) -> Double,
         tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
@@ -57,7 +57,8 @@ package struct Confidence {
         }
     }
 
-    /// The `count` most likely tokens of one row, best first, ties by lower id; fewer if the others are banned.
+    /// Returns the `count` most likely tokens of one row, best first, ties by lower id; fewer if the others are banned.
+    /// logits: [vocab]
     func candidates(_ logits: UnsafePointer<Float>, _ adjustment: LogitAdjustment, count: Int) throws(LLaDAError)
         -> [Decoder
         .Candidate]

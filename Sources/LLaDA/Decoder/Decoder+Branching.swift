@@ -1,11 +1,11 @@
-/// Ways to go on from here, and back.
+/// Branches of a decoding: forks, and the way back.
 extension Decoder {
-    /// A second decoder that is where this one is, in the midst of a step or not: same canvas, bans, locks, rule,
-    /// predictions and proposal. Pages of keys and values are shared until one of the two writes to them, so a fork
-    /// costs what will differ.
+    /// Returns a second decoder in the same state, within a step or between steps: same canvas, bans, locks, rule,
+    /// predictions and proposal. The two share pages of keys and values until one of them writes to a page.
     ///
-    /// Random draws depend on the policy's seed, the number of the forward and the position: forks that are to draw
-    /// differently need policies of different seeds. Predictions at hand stay as they are.
+    /// A random draw depends on the policy's seed, the number of the forward and the position: forks that are to draw
+    /// different tokens need policies of different seeds. A new policy leaves the present predictions as they are.
+    /// Throws `.invalidArgument` for a number of the policy that is out of range, and `.outOfMemory`.
     public func fork(policy: Policy? = nil) throws(LLaDAError) -> Decoder {
         var copy = try state.copy()
         if let policy {
@@ -17,9 +17,10 @@ extension Decoder {
         return fork
     }
 
-    /// Forgets all that was generated from `position` on, a block's start: its positions, and those of an infilled
-    /// prompt, are masked again and free of locks, and its block is the next to be denoised, also after the end. Keys
-    /// and values of what stands before are kept, counters go on.
+    /// Forgets all that was generated from `position` on, which must be the start of a block. The positions, and those
+    /// of an infilled prompt, are masked again and unlocked. Their first block is the next to be denoised, even after
+    /// decoding has finished. Keys and values before `position` are kept, and counters go on. Throws `.invalidArgument`
+    /// for a position that is no possible start.
     public func truncate(to position: Int) throws(LLaDAError) {
         let last = isFinished ? state.canvas.count : state.canvas.block(state.progress.block).lowerBound
         let generated = state.canvas.block(state.canvas.promptLength / options.blockLength).lowerBound

@@ -1,15 +1,16 @@
-/// A look inside the model, and a hand in it.
+/// Access to the inside of the model: what its layers and routers did, and which experts it may use.
 extension Decoder {
-    /// Keeps, from the next forward on, what the experts' routers choose and what the layers give, for the positions
-    /// that are denoised. Neither: nothing any more. Counts of experts begin at 0.
+    /// Records the choices of the experts' routers, or the outputs of the layers, or both, for the denoised positions,
+    /// from the next forward on. With neither, recording ends. The counts of experts begin at 0.
     public func watch(routing: Bool, hidden: Bool) throws(LLaDAError) {
         sequence.watch =
             routing || hidden
             ? ModelWatch(routing: routing, hidden: hidden, config) : nil
     }
 
-    /// Of the last forward, for each of its positions, what a layer's router chose: experts, increasing, and their
-    /// weights, both [positions, num_experts_per_tok].
+    /// Returns the choices of a layer's router for each position of the last forward: experts, increasing, and their
+    /// weights, each [positions, num_experts_per_tok]. Throws `.state` without `watch` or a forward since, and
+    /// `.invalidArgument` for a layer without experts.
     public func routing(layer: Int) throws(LLaDAError) -> (experts: [Int32], weights: [Float]) {
         guard let routing = try watched("routing", \.keepsRouting).routing(layer: layer) else {
             throw LLaDAError(
@@ -23,7 +24,8 @@ extension Decoder {
         return (routing.experts, routing.weights)
     }
 
-    /// Of the last forward, for each of its positions, what a layer gave: [positions, hidden_size].
+    /// Returns the output of a layer for each position of the last forward: [positions, hidden_size]. Throws `.state`
+    /// without `watch` or a forward since, and `.invalidArgument` for a layer that does not exist.
     public func hidden(layer: Int) throws(LLaDAError) -> [Float] {
         guard let hidden = try watched("hidden", \.keepsHidden).hidden(layer: layer) else {
             throw LLaDAError(
@@ -32,7 +34,8 @@ extension Decoder {
         return hidden
     }
 
-    /// How many positions each expert has had in the forwards since `watch`: [num_hidden_layers, num_experts].
+    /// Returns how many positions each expert has had in the forwards since `watch`: [num_hidden_layers, num_experts].
+    /// Throws `.state` without `watch`.
     public func expertUsage() throws(LLaDAError) -> [UInt64] {
         guard let watch = sequence.watch, watch.keepsRouting else {
             throw Self.notWatched("expert_usage")
@@ -40,8 +43,8 @@ extension Decoder {
         return watch.usage
     }
 
-    /// Switches an expert of a layer off, or on again, for this decoder and those forked from it. Keys and values are
-    /// computed anew. Not where they are shared through a prefix cache.
+    /// Switches an expert of a layer off or on, for this decoder and its later forks. Keys and values are computed
+    /// again. Throws `.state` with a prefix cache, and `.invalidArgument` if a token might have too few experts.
     public func disableExpert(_ expert: Int, layer: Int, _ isDisabled: Bool = true) throws(LLaDAError) {
         try sequence.setExpert(layer: layer, expert: expert, isDisabled: isDisabled)
     }

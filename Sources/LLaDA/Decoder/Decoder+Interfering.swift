@@ -1,7 +1,8 @@
 /// What a host may change, between any two calls.
 extension Decoder {
-    /// Puts the host's edits in place of the proposal. Positions must be active, not of the prompt, not locked, each at
-    /// most once.
+    /// Replaces the proposal by the host's edits. Each position must be active, neither of the prompt nor locked, and
+    /// there once; in multi-block editing an edit cannot mask. Throws `.invalidArgument` otherwise, and `.state`
+    /// without predictions.
     public func setProposal(_ edits: [Edit]) throws(LLaDAError) {
         try checkForwarded("set_proposal")
         var seen = Set<Int>()
@@ -28,8 +29,10 @@ extension Decoder {
         state.phase = .proposed
     }
 
-    /// Writes a token anywhere. In a finished block or the prompt its K/V and that of all blocks behind it is computed
-    /// anew at the next forward; their tokens stay. In a block to come it is a draft that waits.
+    /// Writes a token at any position. In a finished block or the prompt, the next forward computes the K/V of the
+    /// block and of all blocks behind it again; their tokens stay. In a later block, the token is a draft that waits.
+    /// Throws `.state` after the end, `.invalidArgument` for a position or token out of range, and `.specialToken` for
+    /// the mask id.
     public func setToken(at position: Int, to token: Int32) throws(LLaDAError) {
         try checkUnfinished("set_token")
         try check(position: position)
@@ -40,7 +43,8 @@ extension Decoder {
         write(Edit(position: position, token: token))
     }
 
-    /// Masks a position of the active block or of one to come; not of the prompt.
+    /// Masks a position of the active block or a later one that is not of the prompt. Throws `.state` after the end,
+    /// and `.invalidArgument` for any other position.
     public func mask(at position: Int) throws(LLaDAError) {
         try checkUnfinished("mask")
         try check(position: position)
@@ -56,19 +60,23 @@ extension Decoder {
         write(Edit(position: position, token: state.canvas.maskID))
     }
 
-    /// A locked position is left as it is by the policy, and by a proposal at hand; a mask that is locked stays one.
+    /// Locks or unlocks a position. Policy and proposal leave a locked position as it is, and a locked mask stays a
+    /// mask. Throws `.invalidArgument` for a position out of range.
     public func lock(at position: Int, _ isLocked: Bool) throws(LLaDAError) {
         try check(position: position)
         state.canvas.lock(position, isLocked)
     }
 
-    /// Whether the active block is done after the next `apply`, and that one alone; nil: the policy decides.
+    /// Whether the active block ends with the next `apply`; nil lets the policy decide. The value counts for one
+    /// `apply`.
     public var blockEnds: Bool? {
         get { state.blockEnds }
         set { state.blockEnds = newValue }
     }
 
-    /// A banned token is never predicted at `position`, or, with nil, at any. Predictions at hand are made anew.
+    /// Bans a token at `position`, or at all positions with nil, or lifts the ban. A banned token is never predicted.
+    /// The present predictions are made again. Throws `.invalidArgument` for a position or token out of range, or if no
+    /// token but the mask would be left.
     public func ban(_ token: Int32, at position: Int?, _ isBanned: Bool) throws(LLaDAError) {
         try check(token: token)
         if let position { try check(position: position) }
@@ -107,7 +115,7 @@ extension Decoder {
 
     private var vocabSize: Int { sequence.denoiser.config.vocabSize }
 
-    /// By the host's hand: an event of the step at hand.
+    /// Writes the host's edit, and notes it as an event of the current step.
     private func write(_ edit: Edit) {
         if let event = state.write(edit) { state.hostEvents.append(event) }
     }

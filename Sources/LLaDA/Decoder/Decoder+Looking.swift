@@ -1,45 +1,51 @@
 /// What a host may see, at any time.
 extension Decoder {
+    /// The options that the decoder was made with, with the policy of the fork if there was one.
     public var options: Options { state.options }
+    /// The call that is next.
     public var phase: Phase { state.phase }
     public var isFinished: Bool { state.phase == .finished }
+    /// Why decoding has finished; `.none` before.
     public var finishReason: FinishReason { state.finishReason }
     public var blockLength: Int { state.options.blockLength }
+    /// The number of tokens of the prompt.
     public var promptLength: Int { state.canvas.promptLength }
-    /// A multiple of the block length.
+    /// The number of positions: a multiple of the block length.
     public var canvasLength: Int { state.canvas.count }
     /// The positions that the next, or current, forward is about.
     public var active: Range<Int> { state.active }
-    /// Positions before this one are final.
+    /// The number of leading positions that are final.
     public var settledLength: Int { state.settledLength }
-    /// Steps done in the active block.
+    /// The number of steps done in the active block.
     public var blockStep: Int { state.progress.step }
-    /// Whether the step at hand revisits finished blocks (multi-block editing).
+    /// Whether the current step revisits finished blocks (multi-block editing).
     public var isEditingBlocks: Bool { state.isEditingBlocks }
 
-    /// Denoising forwards, as the papers count them for tokens per forward; those of block editing included.
+    /// The number of denoising forwards, as the papers count them for tokens per forward. It includes multi-block
+    /// editing.
     public var forwards: Int { state.counters.forwards }
-    /// Forwards run only to compute K/V of finished blocks.
+    /// The number of forwards that only computed K/V of finished blocks.
     public var commits: Int { state.counters.commits }
-    /// Forwards run only to compute K/V of the prompt.
+    /// The number of forwards that only computed K/V of the prompt.
     public var prefills: Int { state.counters.prefills }
-    /// Tokens that replaced another token.
+    /// The number of tokens that replaced another token.
     public var edits: Int { state.counters.edits }
-    /// Positions run through the model so far, and those whose K/V a prefix cache had.
+    /// The number of positions that have run through the model.
     public var computedPositions: Int { sequence.computedPositions }
+    /// The number of positions whose K/V came from a prefix cache.
     public var reusedPositions: Int { sequence.reusedPositions }
 
     /// All tokens: [canvasLength]. The address stays the same for the decoder's life.
     public var canvas: UnsafeBufferPointer<Int32> { state.canvas.tokens }
-    /// A `PositionState` for each: [canvasLength].
+    /// The raw value of each position's `PositionState`: [canvasLength].
     public var states: UnsafeBufferPointer<UInt8> { state.canvas.states }
-    /// The step map, [canvasLength]: how many forwards there had been when a token was written last; 0 where none was.
+    /// The step map, [canvasLength]: the number of forwards before each token was last written; 0 where none was.
     public var stepMap: UnsafeBufferPointer<Int32> { state.canvas.written }
-    /// [canvasLength]
+    /// Whether each position is locked: [canvasLength].
     public var locked: UnsafeBufferPointer<Bool> { state.canvas.locked }
 
-    /// The generated tokens: up to and including the first end-of-sequence token, else all of them. Before the end: the
-    /// settled ones.
+    /// The generated tokens, up to and including the first end-of-sequence token, else all of them. Before the end,
+    /// only the settled ones.
     public var output: [Int32] {
         let first = state.canvas.promptLength
         let end = isFinished ? state.answerEnd : min(state.answerEnd, max(first, settledLength))
@@ -48,15 +54,16 @@ extension Decoder {
         return Array(generated)
     }
 
-    /// Of the last forward, for each of its positions from `first` on: the predicted token and its confidence. Nil
-    /// before the first forward. Valid until the next call that changes the decoder.
+    /// The predicted tokens and confidences of the last forward, for its positions from `first` on; nil before the
+    /// first forward. The buffers are valid until the next call that changes the decoder.
     public var predictions: (first: Int, tokens: UnsafeBufferPointer<Int32>, confidences: UnsafeBufferPointer<Float>)? {
         let predictions = state.predictions
         if predictions.positions.isEmpty { return nil }
         return (predictions.positions.lowerBound, predictions.tokens, predictions.confidences)
     }
 
-    /// The most likely tokens at a position of the last forward; bans and penalty applied, temperature not.
+    /// Returns the most likely tokens at a position of the last forward, with bans and penalty applied, without
+    /// temperature. Throws `.state` before the first forward, and `.invalidArgument` for another position.
     public func candidates(at position: Int, count: Int) throws(LLaDAError) -> [Candidate] {
         let row = try logits(at: position)
         guard let base = row.baseAddress, count > 0 else { return [] }
@@ -64,7 +71,8 @@ extension Decoder {
             base, state.predictions.adjustment(at: position), count: min(count, row.count))
     }
 
-    /// The logits at a position of the last forward, as the model gave them: [vocab].
+    /// Returns the unchanged logits at a position of the last forward: [vocab]. They are valid until the next forward.
+    /// Throws `.state` before the first forward, and `.invalidArgument` for another position.
     public func logits(at position: Int) throws(LLaDAError) -> UnsafeBufferPointer<Float> {
         let positions = state.predictions.positions
         guard let states = sequence.states, !positions.isEmpty else {
@@ -84,8 +92,8 @@ extension Decoder {
         return UnsafeBufferPointer(start: row, count: states.vocabSize)
     }
 
-    /// What `apply` will write; nil unless a proposal is at hand.
+    /// The edits that `apply` will write; nil if there is no proposal.
     public var proposal: [Edit]? { state.phase == .proposed ? state.proposal : nil }
-    /// What the last `apply` changed, and what the host had changed since the one before.
+    /// The changes of the last `apply`, after those that the host had made since the `apply` before.
     public var events: [Event] { state.events }
 }

@@ -1,6 +1,6 @@
-/// From the model's states to predictions.
+/// The way from the model's states to predictions.
 extension Decoder {
-    /// The first phase of a forward. If what follows fails half-way, predictions are gone.
+    /// Prepares a forward: the first phase. If a later phase fails, the decoder has no predictions.
     func prepareForward() throws(LLaDAError) -> Pending {
         try checkUnfinished("forward")
         try cancellation.check()
@@ -12,19 +12,19 @@ extension Decoder {
         return try sequence.prepare(state.canvas.tokens, active: state.active, asOneBlock: state.isWindow)
     }
 
-    /// So many forwards over earlier positions have gone ahead of that over the active ones.
+    /// Counts forwards over earlier positions that have run before the one over the active positions.
     func noteAhead(_ ahead: Int) {
         sequence.share(state.canvas.tokens, upTo: state.active.lowerBound)
         if state.counters.forwards == 0 { state.counters.prefills += ahead } else { state.counters.commits += ahead }
     }
 
-    /// The model has run over the active positions; what is left is `predict`.
+    /// Counts the forward over the active positions; `predict` follows.
     func noteForward() {
         state.counters.forwards += 1
         policy.prepare(&state)
     }
 
-    /// Predictions of the last forward, bans and penalty applied.
+    /// Makes the predictions of the last forward, with bans and penalty applied.
     func predict(cancellations: [Cancellation]) throws(LLaDAError) {
         guard let states = sequence.states else { return }
         let numbers = state.options.policy
@@ -45,7 +45,7 @@ extension Decoder {
             confidences: place.confidences)
     }
 
-    /// Bans have changed since. This is no forward: a request to cancel waits for the next one.
+    /// Makes predictions again after a change of bans. This is no forward: a request to cancel waits for the next one.
     func predictAgain() throws(LLaDAError) {
         let before = state.predictions
         do throws(LLaDAError) {
@@ -56,7 +56,7 @@ extension Decoder {
         }
     }
 
-    /// What the rows of the active positions go through: [active.count]
+    /// Returns the adjustments of the active positions' logits: [active.count].
     func adjustments() -> [LogitAdjustment] {
         let everywhere = Array(state.bans.everywhere)  // shared by all positions that add nothing
         return state.active.map { position in
@@ -68,14 +68,14 @@ extension Decoder {
     }
 }
 
-/// The logits of all rows of a forward, made when first asked for.
+/// The logits of all rows of a forward, computed at the first use.
 struct LogitRows {
     private var scratch = Scratch<Float>()  // [rows, vocab]
     private var isFilled = false
 
     mutating func clear() { isFilled = false }
 
-    /// [states.count, vocab]; valid until the next forward.
+    /// Returns the logits, [states.count, vocab]. They are valid until the next forward.
     mutating func all(_ states: FinalStates, _ team: ThreadTeam) throws(LLaDAError) -> UnsafePointer<Float> {
         let base = try scratch.reserve(states.count * states.vocabSize)
         if !isFilled { states.allLogits(rows: states.count, team, into: base) }

@@ -1,18 +1,20 @@
-/// Loops over steps.
+/// Loops over steps. Each of these calls throws what `step` throws.
 extension Decoder {
-    /// Steps until the end. What `afterStep` throws ends the run and is thrown; a later run goes on from there.
+    /// Steps until the end. `afterStep` is called after each step. An error that it throws ends the run and is
+    /// rethrown; a later run goes on from there.
     public func run(_ afterStep: ((Decoder) throws(LLaDAError) -> Void)? = nil) throws(LLaDAError) {
         while !isFinished { try step(then: afterStep) }
     }
 
-    /// Steps until the active block is done, its revisiting included, or until the end.
+    /// Steps until the active block is done, its multi-block editing included, or until the end. `afterStep` is as in
+    /// `run`. Throws `.state` after the end.
     public func runBlock(_ afterStep: ((Decoder) throws(LLaDAError) -> Void)? = nil) throws(LLaDAError) {
         try checkUnfinished("run_block")
         let block = state.progress.block
         while !isFinished, state.progress.block == block { try step(then: afterStep) }
     }
 
-    /// The events of one step more; nil at the end.
+    /// Does one step and returns its events; nil after the end.
     public func next() throws(LLaDAError) -> [Event]? {
         if isFinished { return nil }
         try step()

@@ -1,9 +1,11 @@
 /// The three parts of a step.
 extension Decoder {
-    /// Runs the model over the active positions, and first over whatever stands before them and has no valid K/V yet.
+    /// Runs the model over the active positions, and before that over all earlier positions without valid K/V. Throws
+    /// `.state` after the end, `.cancelled` if `cancellation` was requested, and `.outOfMemory`.
     public func forward() throws(LLaDAError) { try DecoderBatch.forward([self]) }
 
-    /// Lets the policy turn confidences into a proposal, and then the host's rule, if there is one, change it.
+    /// Lets the policy make a proposal from the predictions, and then lets the host's rule, if there is one, change it.
+    /// Throws `.state` without predictions, and what the rule throws.
     public func propose() throws(LLaDAError) {
         try checkForwarded("propose")
         state.proposal = policy.propose(state).sorted { $0.position < $1.position }
@@ -17,7 +19,7 @@ extension Decoder {
         }
     }
 
-    /// Writes the proposal, emits its events, and moves on when the block is done.
+    /// Writes the proposal, emits its events, and moves on if the block is done. Throws `.state` without a proposal.
     public func apply() throws(LLaDAError) {
         guard state.phase == .proposed else {
             throw LLaDAError(.state, "apply needs a proposal: call propose first (phase is \(phase))")
@@ -34,7 +36,8 @@ extension Decoder {
         move(next)
     }
 
-    /// The rest of the current step: what of forward, propose and apply has not been done.
+    /// Does the rest of the current step: those of `forward`, `propose` and `apply` that have not been called. Throws
+    /// what they throw.
     public func step() throws(LLaDAError) {
         if phase == .ready || phase == .finished { try forward() }
         if phase == .forwarded { try propose() }
@@ -50,7 +53,7 @@ extension Decoder {
         if phase == .ready { throw LLaDAError(.state, "\(call) needs predictions: call forward first") }
     }
 
-    /// The proposal is used up; what it changed, and what the host had changed before, are the events of the step.
+    /// Writes and clears the proposal. Its changes, after those that the host had made, are the events of the step.
     private func write(_ proposal: [Edit]) -> AppliedStep {
         let hadMasks = !state.openMasks.isEmpty
         state.events = state.hostEvents
@@ -83,7 +86,7 @@ extension Decoder {
         }
     }
 
-    /// Makes `block`, or the first after it that has something to do, active.
+    /// Makes `block`, or the first later block with work to do, active.
     func enter(_ block: Int) {
         for block in block..<max(block, state.canvas.blockCount) {
             state.enter(block)

@@ -1,27 +1,32 @@
 import Kernels
 
-/// A canvas that is being denoised, block by block. A step is `forward` + `propose` + `apply`; between any two the host
-/// may look and interfere.
+/// A decoder: a canvas that is being denoised, block by block. A step is `forward` + `propose` + `apply`. The host may
+/// look and interfere between any two of them.
 ///
-/// Belongs to one thread at a time; `cancellation` alone may be used from anywhere.
+/// One thread at a time may use a decoder; only `cancellation` may be used from any thread.
 public final class Decoder {
+    /// The options of a decoder.
     public struct Options: Sendable {
+        /// The number of positions of a block.
         public var blockLength = 32
-        /// Tokens to generate at most.
+        /// The most tokens to generate.
         public var genLength = 256
-        /// Stop as soon as the answer is known to have ended.
+        /// Whether decoding stops as soon as the answer is known to have ended.
         public var eosEarlyStop = true
-        /// Mask ids in the prompt are positions to fill; else they are refused.
+        /// Whether mask ids in the prompt are positions to fill. Otherwise they are refused (`.specialToken`).
         public var infill = false
-        /// False recomputes everything at every step: same bits, for comparison.
+        /// Whether keys and values are kept between forwards. False recomputes them at every step, with the same bits,
+        /// for comparison.
         public var useCache = true
-        /// Where K/V is shared with other decoders of the model.
+        /// The cache through which decoders of the model share K/V; nil: none.
         public var prefixCache: PrefixCache?
+        /// The numbers of the decoding policy.
         public var policy = Policy.quality
 
         public init() {}
     }
 
+    /// The part of a step that is next.
     public enum Phase: Int32, Sendable {
         /// `forward` is next.
         case ready
@@ -32,41 +37,49 @@ public final class Decoder {
         case finished
     }
 
+    /// What a position of the canvas holds.
     public enum PositionState: UInt8, Sendable {
+        /// A token of the prompt.
         case prompt
+        /// The mask.
         case masked
-        /// Written, may still be edited.
+        /// A written token that may still be edited.
         case draft
-        /// Final.
+        /// A final token.
         case settled
     }
 
+    /// Why decoding has finished.
     public enum FinishReason: Int32, Sendable {
+        /// Decoding has not finished.
         case none
+        /// The output ends with an end-of-sequence token.
         case eos
+        /// The output ends without an end-of-sequence token.
         case length
     }
 
+    /// A possible token at a position.
     public struct Candidate: Sendable, Equatable {
         public let token: Int32
         public let logit: Float
         public let probability: Float
     }
 
-    /// The host's part in `propose`: called when the policy has made its proposal, and free to look and interfere,
-    /// `setProposal` and `blockEnds` above all. What it throws is thrown by `propose`. A fork has the same, called with
-    /// the fork.
+    /// The host's part in `propose`: a function that is called after the policy has made its proposal. It may look and
+    /// interfere, above all by `setProposal` and `blockEnds`. `propose` rethrows an error that it throws. A fork has
+    /// the same rule, which is called with the fork.
     public var rule: ((Decoder) throws(LLaDAError) -> Void)?
-    /// Ends the forward at work, or else the next one; may be used from any thread.
+    /// A request that ends the running forward, or else the next one, with `.cancelled`. Any thread may use it.
     public var cancellation: Cancellation { sequence.cancellation }
 
     var state: DecoderState
     let sequence: CachedSequence
     let policy: any DecodingPolicy
     var confidence: Confidence
-    var logitRows = LogitRows()  // of the last forward, if anybody asked
+    var logitRows = LogitRows()  // of the last forward, if anything asked for them
 
-    /// A decoder on a prompt. Nothing is computed but what `sequence` may have of it.
+    /// Makes a decoder on a prompt. Nothing is computed yet.
     package convenience init(
         _ sequence: CachedSequence, maskID: Int32, eosIDs: [Int32], prompt: [Int32], options: Options
     ) throws(LLaDAError) {
@@ -83,7 +96,7 @@ public final class Decoder {
         enter(0)
     }
 
-    /// A decoder that goes on from `state`.
+    /// Makes a decoder that continues from `state`.
     init(_ state: DecoderState, _ sequence: CachedSequence) {
         self.state = state
         self.sequence = sequence
@@ -93,7 +106,7 @@ public final class Decoder {
 }
 
 extension Decoder.Options {
-    /// Whether a decoder of this model can have these options.
+    /// Throws `.invalidArgument` unless a decoder of this model can have these options.
     func validate(for denoiser: any Denoiser) throws(LLaDAError) {
         guard let prefixCache else { return }
         guard prefixCache.denoiser === denoiser else {

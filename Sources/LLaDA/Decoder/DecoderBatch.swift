@@ -1,7 +1,10 @@
-/// Several decoders of one model, step by step together: one forward serves them all, so that weights are read once.
-/// Each may have its own length, block, step and policy; what each computes is what it would have alone, bit for bit.
+/// Functions that run several decoders of one model together. One forward serves them all, so that weights are read
+/// once. Each decoder may have its own length, block, step and policy, and gets the same bits as alone.
+///
+/// All functions throw `.invalidArgument` if a decoder is there twice or the decoders have different models.
 public enum DecoderBatch {
-    /// `Decoder.forward` of each. Where it fails, some have done theirs and others have not; each can go on from there.
+    /// Runs `Decoder.forward` of each decoder. After an error, some decoders have done their forward and others have
+    /// not; each can continue from there.
     public static func forward(_ decoders: [Decoder]) throws(LLaDAError) {
         try check(decoders)
         for decoder in decoders { try decoder.checkUnfinished("forward") }
@@ -12,7 +15,8 @@ public enum DecoderBatch {
         }
     }
 
-    /// The rest of each one's current step: what of forward, propose and apply has not been done.
+    /// Does the rest of each decoder's current step: those of `forward`, `propose` and `apply` that have not been
+    /// called.
     public static func step(_ decoders: [Decoder]) throws(LLaDAError) {
         try check(decoders)
         for decoder in decoders { try decoder.checkUnfinished("step") }
@@ -20,10 +24,10 @@ public enum DecoderBatch {
         for decoder in decoders { try decoder.step() }
     }
 
-    /// Steps all to their ends, no more than `mostInFlight` at a time: where one has finished, the next one joins, in
-    /// their order. What finishes gives its keys and values back, or leaves them to its prefix cache. `afterStep` is
-    /// called for each decoder after each of its steps; what it throws stops all, and is thrown; a later run goes on
-    /// from there.
+    /// Steps all decoders to their ends, at most `mostInFlight` at a time. When one finishes, the next one joins, in
+    /// their order. A finished decoder releases its keys and values, or leaves them to its prefix cache. `afterStep` is
+    /// called for each decoder after each of its steps. An error that it throws ends the run and is rethrown; a later
+    /// run goes on from there. Throws `.invalidArgument` unless `mostInFlight` is positive.
     public static func run(
         _ decoders: [Decoder], mostInFlight: Int = .max, _ afterStep: ((Decoder) throws(LLaDAError) -> Void)? = nil
     ) throws(LLaDAError) {
@@ -44,7 +48,7 @@ public enum DecoderBatch {
         }
     }
 
-    /// Predictions of those that ran together.
+    /// Makes the predictions of the decoders that ran together.
     private static func finish(
         _ decoders: ArraySlice<Decoder>, ahead: [Int], _ states: FinalStates
     ) throws(LLaDAError) {
@@ -54,14 +58,14 @@ public enum DecoderBatch {
             for decoder in decoders { decoder.noteForward() }
             try predict(decoders, states)
         } catch {
-            // A forward without predictions is none: it can be done again.
+            // A forward without predictions does not count: it can be repeated.
             for (decoder, before) in zip(decoders, before) { decoder.state = before }
             throw error
         }
         for decoder in decoders { decoder.state.phase = .forwarded }
     }
 
-    /// Of those that take the most likely token all at once; drawing is done one by one.
+    /// Predicts together for decoders that all take the most likely token; otherwise each decoder predicts alone.
     private static func predict(_ decoders: ArraySlice<Decoder>, _ states: FinalStates) throws(LLaDAError) {
         guard decoders.count > 1, decoders.allSatisfy({ $0.state.options.policy.temperature == 0 }),
             let first = decoders.first

@@ -1,7 +1,7 @@
-/// All that a decoder is at a moment. A fork begins with a copy of it, and a snapshot is its bytes
+/// The whole state of a decoder at a moment. A fork begins with a copy of it, and a snapshot is its bytes
 /// (`DecoderState+Code`).
 struct DecoderState {
-    /// Among them the numbers of the policy.
+    /// The options, with the numbers of the policy.
     var options: Decoder.Options
     let eosIDs: Set<Int32>
     var canvas: Canvas
@@ -9,54 +9,55 @@ struct DecoderState {
     var finishReason = Decoder.FinishReason.none
     /// The positions that the next, or current, forward is about.
     var active = 0..<0
-    /// Positions before this one are final.
+    /// The number of leading positions that are final.
     var settledLength = 0
-    /// Where the answer ends at the latest.
+    /// The latest end of the answer.
     var answerEnd: Int
     var counters = Counters()
     var progress = BlockProgress()
-    /// What the last forward made of its positions.
+    /// The predictions of the last forward.
     var predictions = Predictions()
-    /// What `apply` will write.
+    /// The edits that `apply` will write.
     var proposal: [Decoder.Edit] = []
-    /// What the last `apply` changed, and what the host had changed since the one before.
+    /// The changes of the last `apply`, after those that the host had made since the `apply` before.
     var events: [Decoder.Event] = []
-    /// What the host has changed since the last `apply`.
+    /// The changes that the host has made since the last `apply`.
     var hostEvents: [Decoder.Event] = []
     var bans = Bans()
-    /// Whether the active block is done after the next `apply`; nil: the policy decides. Forgotten at each `apply`.
+    /// Whether the active block ends with the next `apply`; nil lets the policy decide. Each `apply` resets it.
     var blockEnds: Bool?
 
     struct Counters: Equatable {
-        /// Denoising forwards, as the papers count them for tokens per forward; those of block editing included.
+        /// The number of denoising forwards, as the papers count them for tokens per forward. It includes multi-block
+        /// editing.
         var forwards = 0
-        /// Forwards run only to compute K/V of finished blocks.
+        /// The number of forwards that only computed K/V of finished blocks.
         var commits = 0
-        /// Forwards run only to compute K/V of the prompt.
+        /// The number of forwards that only computed K/V of the prompt.
         var prefills = 0
-        /// Tokens that replaced another token.
+        /// The number of tokens that replaced another token.
         var edits = 0
     }
 
-    /// Where the active block stands in its loop.
+    /// The progress of the active block's loop.
     struct BlockProgress {
         var block = 0
         var step = 0
-        /// Steps done without a mask.
+        /// The number of steps done without a mask.
         var postSteps = 0
-        /// The step before changed nothing: the next may not predict the mask.
+        /// Whether the step before changed nothing; then the next step may not predict the mask.
         var isStuck = false
-        /// The block came back to where it had been: no further step may predict the mask.
+        /// Whether the block came back to a state it had been in; then no further step may predict the mask.
         var isGoingRound = false
-        /// Of this step, the block is in `seen`: forwards may be repeated.
+        /// Whether the block of this step is in `seen` already: a forward may be repeated.
         var isNoted = false
-        /// Blocks of tokens, [blockLength] each, that the active block has been.
+        /// The tokens, [blockLength] each, that the active block has held.
         var seen: Set<[Int32]> = []
-        /// Rounds of block editing done; nil before the block has left its loop.
+        /// The rounds of multi-block editing done; nil before the block has left its loop.
         var editingRounds: Int?
     }
 
-    /// Tokens that the host does not want predicted.
+    /// The tokens that the host does not want predicted.
     struct Bans {
         var everywhere: Set<Int32> = []
         var at: [Int: Set<Int32>] = [:]  // by position
@@ -69,7 +70,7 @@ struct DecoderState {
         answerEnd = canvas.promptLength + options.genLength
     }
 
-    /// A copy whose canvas is its own; predictions are shared until one of the two makes new ones.
+    /// Returns a copy with a canvas of its own. Predictions are shared until one of the two makes new ones.
     func copy() throws(LLaDAError) -> DecoderState {
         var copy = self
         copy.canvas = try Canvas(copying: canvas)
@@ -84,15 +85,15 @@ extension DecoderState {
     /// Whether the active positions, of several blocks, see each other.
     var isWindow: Bool { active.count > options.blockLength }
 
-    /// Masks among the active positions that a policy may fill, ascending.
+    /// The masks among the active positions that a policy may fill, ascending.
     var openMasks: [Int] { canvas.openMasks(in: active) }
 
-    /// Tokens among the active positions that a policy may edit, ascending.
+    /// The tokens among the active positions that a policy may edit, ascending.
     var editable: [Int] { canvas.editable(in: active) }
 
     func hasEnd(_ range: Range<Int>) -> Bool { range.contains { eosIDs.contains(canvas.token($0)) } }
 
-    /// Behind the first end-of-sequence token, if nothing before it is masked.
+    /// The position after the first end-of-sequence token; nil if there is none, or if a position before it is masked.
     var endOfAnswer: Int? {
         for position in canvas.promptLength..<canvas.count {
             if eosIDs.contains(canvas.token(position)) { return position + 1 }
@@ -101,7 +102,7 @@ extension DecoderState {
         return nil
     }
 
-    /// What was generated, up to the end of the active block.
+    /// The generated positions, up to the end of the active block.
     var generated: Range<Int> {
         let end = canvas.block(progress.block).upperBound
         return min(canvas.promptLength, end)..<end
@@ -110,7 +111,7 @@ extension DecoderState {
 
 /// What steps do.
 extension DecoderState {
-    /// Writes one edit; nil if it changed nothing.
+    /// Writes one edit and returns its event; nil if it changed nothing.
     mutating func write(_ edit: Decoder.Edit) -> Decoder.Event? {
         let old = canvas.token(edit.position)
         guard let kind = canvas.write(edit.token, at: edit.position, afterForward: counters.forwards) else {
@@ -122,7 +123,7 @@ extension DecoderState {
             reason: edit.reason)
     }
 
-    /// Everything before `end` is final.
+    /// Makes everything before `end` final.
     mutating func settle(upTo end: Int) {
         canvas.settle(settledLength..<max(settledLength, end))
         settledLength = max(settledLength, end)
@@ -135,7 +136,8 @@ extension DecoderState {
         progress.block = block
     }
 
-    /// Forgets what was generated from `position` on, a block's start, and what was to be done with it.
+    /// Forgets all that was generated from `position` on, which is the start of a block, with its predictions, proposal
+    /// and events.
     mutating func truncate(to position: Int) {
         canvas.truncate(to: position)
         settledLength = min(settledLength, position)

@@ -1,21 +1,21 @@
 extension Decoder {
-    /// Why a token was, or is to be, written.
+    /// Why a token was written or is to be written.
     public enum Reason: Int32, Sendable {
         /// Mask-to-token: confidence > threshold.
         case threshold
-        /// Mask-to-token: too few were, so the most confident.
+        /// Mask-to-token: one of the most confident, where too few were above the threshold.
         case fallback
         /// Token-to-token, while the block has masks.
         case edit
-        /// Token-to-token, after its last mask.
+        /// Token-to-token, after the block's last mask.
         case postEdit
-        /// Token-to-token in a finished block (MBE).
+        /// Token-to-token in a finished block (multi-block editing).
         case blockEdit
-        /// The host's.
+        /// An edit of the host.
         case host
     }
 
-    /// A token to write: part of a proposal. The mask id masks the position again.
+    /// A token to write, as a part of a proposal. The mask id masks the position again.
     public struct Edit: Sendable, Equatable {
         public var position: Int
         public var token: Int32
@@ -32,6 +32,7 @@ extension Decoder {
 
     /// A token that has changed.
     public struct Event: Sendable, Equatable {
+        /// How the token changed.
         public enum Kind: Int32, Sendable {
             /// Mask to token.
             case unmask

@@ -1,4 +1,4 @@
-/// What a row's logits go through before they are judged: tokens taken out, and one made less likely.
+/// The changes to a row's logits before they are judged: tokens taken out, and one made less likely.
 package struct LogitAdjustment {
     var banned: [Int32] = []
     var penalty: (token: Int32, amount: Float)?
@@ -7,7 +7,7 @@ package struct LogitAdjustment {
 
     var isEmpty: Bool { banned.isEmpty && penalty == nil }
 
-    /// row: logits of `vocabulary`
+    /// Adjusts the logits of `vocabulary`.  row: [vocabulary.count]
     func apply(to row: UnsafeMutablePointer<Float>, _ vocabulary: Range<Int>) {
         if let penalty, vocabulary.contains(Int(penalty.token)) {
             row[Int(penalty.token) - vocabulary.lowerBound] -= penalty.amount

@@ -1,20 +1,20 @@
-/// What a forward made of its positions: the token it predicts for each, and how sure the model is of it.
+/// The predictions of a forward: for each position a token, and the model's confidence in it.
 ///
-/// A copy shares its memory with the original until one of the two makes predictions anew.
+/// A copy shares its memory with the original until one of the two makes new predictions.
 struct Predictions {
-    /// Of the forward; none: there are no predictions.
+    /// The positions of the forward; empty if there are no predictions.
     private(set) var positions = 0..<0
-    /// What logits went through before they were judged.  [positions.count]
+    /// The changes to the logits before they were judged.  [positions.count]
     private(set) var adjustments: [LogitAdjustment] = []
     private var tokenBuffer: Buffer<Int32>?  // [at least positions.count]
     private var confidenceBuffer: Buffer<Float>?  // [at least positions.count]
 
-    /// [positions.count]
+    /// The predicted tokens.  [positions.count]
     var tokens: UnsafeBufferPointer<Int32> {
         UnsafeBufferPointer(start: tokenBuffer?.pointer, count: tokenBuffer == nil ? 0 : positions.count)
     }
 
-    /// Softmax probabilities.  [positions.count]
+    /// The softmax probabilities of the tokens.  [positions.count]
     var confidences: UnsafeBufferPointer<Float> {
         UnsafeBufferPointer(start: confidenceBuffer?.pointer, count: confidenceBuffer == nil ? 0 : positions.count)
     }
@@ -28,8 +28,7 @@ struct Predictions {
         adjustments = []
     }
 
-    /// Room of its own for the predictions of so many adjusted rows, uninitialised.
-    /// Returns where they go: [positions.count] each.
+    /// Makes unshared, uninitialised room for the predictions of `positions`, and returns it: [positions.count] each.
     mutating func begin(
         _ positions: Range<Int>, _ adjustments: [LogitAdjustment]
     ) throws(LLaDAError) -> (tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>) {

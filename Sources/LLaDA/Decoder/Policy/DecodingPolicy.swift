@@ -1,32 +1,32 @@
 /// A decoding algorithm: what it adjusts before predictions are made, what it proposes, and what follows a step.
 ///
-/// A policy is a value that never changes. What it has to remember of a block stands in `DecoderState.progress`, so
-/// that forks and snapshots have it too. To add one: a file like `LowConfidence.swift`, a kind, and its line in
+/// A policy is a value that never changes. What it must remember of a block stands in `DecoderState.progress`, so that
+/// forks and snapshots have it too. A new policy needs a file like `LowConfidence.swift`, a kind, and its line in
 /// `Policy.decodingPolicy` (docs/architecture.md, "A decoding policy").
 protocol DecodingPolicy: Sendable {
-    /// Whether the numbers suit the length to generate.
+    /// Throws `.invalidArgument` unless the policy's numbers suit the length to generate.
     func validate(genLength: Int) throws(LLaDAError)
 
     /// Whether there is something to do in a block that has just become active.
     func hasWork(_ state: DecoderState) -> Bool
 
-    /// The model has run over the active positions. Called before predictions are made of it, also where a forward is
+    /// Prepares predictions, after the model has run over the active positions. It is called again if a forward is
     /// repeated.
     func prepare(_ state: inout DecoderState)
 
-    /// What becomes of the logits at a position, beside what the host has banned.
+    /// Adjusts the logits at a position, in addition to the host's bans.
     func adjust(_ adjustment: inout LogitAdjustment, at position: Int, _ state: DecoderState)
 
-    /// The edits of a step, from the predictions of the last forward, in any order.
+    /// Returns the edits of a step, from the predictions of the last forward, in any order.
     func propose(_ state: DecoderState) -> [Decoder.Edit]
 
-    /// What follows a step that was written.
+    /// Returns what follows a step that was written.
     func follow(_ step: AppliedStep, _ state: inout DecoderState) -> NextStep
 
-    /// What follows when the block's own loop is over, for the policy or for the host.
+    /// Returns what follows the end of the block's own loop, which the policy or the host has ended.
     func end(_ state: inout DecoderState) -> NextStep
 
-    /// So many blocks up to the one that is left may still be edited: they are not final yet.
+    /// The number of blocks, up to the one that is left, that may still be edited: they are not final yet.
     var openBlocks: Int { get }
 
     /// Whether the answer has ended with the block that is left.
@@ -43,9 +43,9 @@ extension DecodingPolicy {
 
 /// What `apply` has done.
 struct AppliedStep {
-    /// Whether policies could have filled masks before.
+    /// Whether there were masks that a policy could have filled.
     let hadMasks: Bool
-    /// Tokens that were written and are others than before.
+    /// The number of tokens that were written and differ from those before.
     let changed: Int
     /// Whether an end-of-sequence token is among them.
     let wroteEnd: Bool
@@ -55,7 +55,7 @@ enum NextStep {
     /// One more step on the active positions.
     case goOn
     case leaveBlock
-    /// Decoding is done; the answer ends before this position.
+    /// The end of decoding; the answer ends before this position.
     case finish(answerEnd: Int)
 }
 
@@ -70,7 +70,7 @@ extension Policy {
 }
 
 extension DecoderState {
-    /// An edit to the token that is predicted at `position`.
+    /// Returns an edit to the predicted token at `position`.
     func edit(at position: Int, _ reason: Decoder.Reason) -> Decoder.Edit {
         Decoder.Edit(
             position: position, token: predictions.token(at: position),

@@ -1,5 +1,5 @@
-/// LLaDA2.1: masks are filled, and tokens already written are edited, until nothing changes
-/// (spec: decoding.md, sections 2 and 3).
+/// The policy of LLaDA2.1: masks are filled, and written tokens are edited, until nothing changes (spec: decoding.md,
+/// sections 2 and 3).
 struct JointThreshold: DecodingPolicy {
     private let threshold: Float
     private let editingThreshold: Float
@@ -19,8 +19,8 @@ struct JointThreshold: DecodingPolicy {
         !state.openMasks.isEmpty || (maxPostSteps > 0 && !state.editable.isEmpty)
     }
 
-    /// Remembers the block at the first forward of a step. One that was there before, without having been full in
-    /// between, comes again for ever: only predictions of the mask itself can do that, so they end (spec: decoding.md,
+    /// Remembers the block at the first forward of a step. A block that comes back, without having been full in
+    /// between, would come back for ever. Only predictions of the mask can cause that, so they end (spec: decoding.md,
     /// section 2, the engine rule).
     func prepare(_ state: inout DecoderState) {
         guard !state.progress.isStuck, !state.progress.isNoted else { return }
@@ -46,7 +46,7 @@ struct JointThreshold: DecodingPolicy {
     func follow(_ step: AppliedStep, _ state: inout DecoderState) -> NextStep {
         if !step.hadMasks {
             state.progress.postSteps += 1
-            state.progress.seen = []  // a way through a full block uses up the budget, so it is no endless one
+            state.progress.seen = []  // a way through a full block uses up the budget, so it cannot be endless
         }
         let isStable = !step.hadMasks && step.changed == 0
         let isSpent = state.openMasks.isEmpty && state.progress.postSteps >= maxPostSteps

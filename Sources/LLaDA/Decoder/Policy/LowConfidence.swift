@@ -1,5 +1,5 @@
-/// LLaDA2.0: masks are filled where confidence > threshold, or by quota; what is written stays
-/// (spec: decoding.md, section 1).
+/// The policy of LLaDA2.0: masks are filled where confidence > threshold, or by quota, and written tokens stay (spec:
+/// decoding.md, section 1).
 struct LowConfidence: DecodingPolicy {
     private let threshold: Float
     private let steps: Int
@@ -31,14 +31,14 @@ struct LowConfidence: DecodingPolicy {
     }
 
     func follow(_ step: AppliedStep, _ state: inout DecoderState) -> NextStep {
-        // Of the canvas, as the reference has it: the end may lie in the padding of the last block.
+        // The end is searched in the whole canvas, as in the reference: it may lie in the padding of the last block.
         if state.options.eosEarlyStop, step.wroteEnd, let end = state.endOfAnswer { return .finish(answerEnd: end) }
         return state.openMasks.isEmpty || state.progress.step >= stepsPerBlock(state) ? .leaveBlock : .goOn
     }
 
     func hasAnswered(_ state: DecoderState) -> Bool { state.hasEnd(state.generated) }
 
-    /// S of the reference. Without a length to generate (infilling) there is only `steps`.
+    /// Returns S of the reference. Without a length to generate (infilling), only `steps` counts.
     private func stepsPerBlock(_ state: DecoderState) -> Int {
         let genLength = state.options.genLength
         return genLength > 0 ? min(steps, genLength / minimalTopk) : steps

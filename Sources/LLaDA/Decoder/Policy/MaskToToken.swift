@@ -1,8 +1,8 @@
-/// Filling masks by confidence (spec: decoding.md, sections 1 and 2). All comparisons are strict, ties go to the lowest
-/// position.
+/// Mask-to-token: filling masks by confidence (spec: decoding.md, sections 1 and 2). All comparisons are strict, and
+/// ties go to the lowest position.
 enum MaskToToken {
-    /// Fills the active masks with confidence > threshold, or, if these are fewer than `atLeast`, that many of the most
-    /// confident.
+    /// Returns edits of the active masks with confidence > threshold, or, if these are fewer than `atLeast`, of that
+    /// many of the most confident.
     static func edits(_ state: DecoderState, threshold: Float, atLeast: Int) -> [Decoder.Edit] {
         let masks = state.openMasks
         if masks.isEmpty { return [] }
@@ -16,7 +16,7 @@ enum MaskToToken {
         return ranked.prefix(atLeast).map { state.edit(at: $0, .fallback) }
     }
 
-    /// LLaDA2.0: how many tokens step `step` of a block has to write at least, of `steps`.
+    /// Returns how many tokens step `step` of a block must write at least, of `steps` steps (LLaDA2.0).
     static func quota(step: Int, steps: Int, blockLength: Int) -> Int {
         blockLength / steps + (step < blockLength % steps ? 1 : 0)
     }

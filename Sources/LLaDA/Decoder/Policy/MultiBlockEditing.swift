@@ -1,6 +1,6 @@
-/// LLaDA2.1, and multi-block editing: a block that has left the loop of `JointThreshold` is revisited together with
-/// those before it. They see each other, and tokens are edited but none is masked (spec: decoding.md, section 7). A
-/// window of one block switches that off.
+/// The policy of LLaDA2.1 with multi-block editing: a block that has left the loop of `JointThreshold` is revisited
+/// together with the blocks before it. These blocks see each other, and their tokens are edited, but none is masked
+/// (spec: decoding.md, section 7). A window of one block switches multi-block editing off.
 struct MultiBlockEditing: DecodingPolicy {
     private let block: JointThreshold
     private let editingThreshold: Float
@@ -26,7 +26,7 @@ struct MultiBlockEditing: DecodingPolicy {
 
     func propose(_ state: DecoderState) -> [Decoder.Edit] {
         if !state.isEditingBlocks { return block.propose(state) }
-        // A finished block is not opened again: the mask is no edit here.
+        // A finished block is not opened again: here, the mask is not an edit.
         return TokenToToken.edits(state, threshold: editingThreshold, .blockEdit)
             .filter { $0.token != state.canvas.maskID }
     }
@@ -52,7 +52,7 @@ struct MultiBlockEditing: DecodingPolicy {
         return .goOn
     }
 
-    /// The next window reaches back that far.
+    /// The next window reaches back this far.
     var openBlocks: Int { mbeWindow - 1 }
 
     func hasAnswered(_ state: DecoderState) -> Bool { block.hasAnswered(state) }

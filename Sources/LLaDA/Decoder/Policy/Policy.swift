@@ -1,9 +1,10 @@
-/// The numbers that say which edits a step proposes, and when a block is done (spec: decoding.md, sections 1 to 3 and
+/// The numbers that decide which edits a step proposes and when a block is done (spec: decoding.md, sections 1 to 3 and
 /// 7).
 ///
-/// The twin of `llada_policy`. A number stands here twice: as a property, and in `numbers`, by which it is checked,
-/// kept in snapshots and handed to and from C.
+/// The twin of `llada_policy`. Each number stands here twice: as a property, and in `numbers`, by which it is checked,
+/// kept in snapshots, and copied to and from C.
 public struct Policy: Sendable, Equatable {
+    /// The algorithm.
     public enum Kind: Int32, Sendable, CaseIterable {
         /// LLaDA2.0: masks are filled where confidence > threshold, or by quota.
         case lowConfidence
@@ -11,40 +12,41 @@ public struct Policy: Sendable, Equatable {
         case jointThreshold
     }
 
+    /// The algorithm that uses the numbers.
     public var kind: Kind
-    /// Mask-to-token: write where confidence > threshold.
+    /// Mask-to-token: the confidence above which a mask is filled.
     public var threshold: Float = 0.95
-    /// Low confidence: at most this many steps a block.
+    /// Low confidence: the most steps of a block.
     public var steps = 32
-    /// Low confidence: steps <= gen_length / minimal_topk.
+    /// Low confidence: a limit on the steps, gen_length / minimal_topk.
     public var minimalTopk = 1
-    /// Joint: token-to-token where confidence > editing_threshold.
+    /// Joint: the confidence above which a written token is edited.
     public var editingThreshold: Float = 0.9
-    /// Joint: at most this many steps without a mask.
+    /// Joint: the most steps of a block without a mask.
     public var maxPostSteps = 16
-    /// Joint: write at least this many masks a step.
+    /// Joint: the fewest masks that a step fills.
     public var numToTransfer = 1
-    /// Joint: taken off the logit of the token that stands to the left (SGLang).
+    /// Joint: the amount taken off the logit of the token to the left (SGLang).
     public var penaltyLambda: Float = 0
-    /// Multi-block editing: revisit this many blocks at a block's end; 1 is off.
+    /// Multi-block editing: the number of blocks revisited at a block's end; 1 is off.
     public var mbeWindow = 1
-    /// ... this many times, or until nothing changes.
+    /// Multi-block editing: the most rounds; a round that changes nothing ends it.
     public var mbeRounds = 1
-    /// 0: the most likely token.
+    /// The temperature of the draw; 0 takes the most likely token.
     public var temperature: Float = 0
-    /// 0: off.
+    /// The number of most likely tokens to draw from; 0 is off.
     public var topK = 0
-    /// 1: off.
+    /// The probability mass of the most likely tokens to draw from; 1 is off.
     public var topP: Float = 1
-    /// Equal seeds draw equal tokens.
+    /// The seed of the draws; equal seeds draw equal tokens.
     public var seed: UInt64 = 0
 
-    /// The defaults of the reference's `generate` of that kind.
+    /// Makes a policy of this kind with the defaults of the reference's `generate`.
     public init(_ kind: Kind) { self.kind = kind }
 }
 
 extension Policy {
-    /// A number by its name in the header, with what it may be.
+    /// A number by its name in the header, with its range.
     package enum Number: Sendable {
         case real(String, WritableKeyPath<Policy, Float> & Sendable, ClosedRange<Float>, expected: String)
         case count(String, WritableKeyPath<Policy, Int> & Sendable, ClosedRange<Int>)
@@ -54,7 +56,7 @@ extension Policy {
     private static let finite = -Float.greatestFiniteMagnitude...Float.greatestFiniteMagnitude
     private static let most = Int(Int32.max)
 
-    /// All of them, in the header's order.
+    /// All numbers, in the header's order.
     package static let numbers: [Number] = [
         .real("threshold", \.threshold, finite, expected: "a number"),
         .count("steps", \.steps, 1...most),
@@ -71,7 +73,7 @@ extension Policy {
         .seed("seed", \.seed),
     ]
 
-    /// Whether each number is in its range, and all suit the length to generate.
+    /// Throws `.invalidArgument` unless each number is in its range and all suit the length to generate.
     func validate(genLength: Int) throws(LLaDAError) {
         for number in Self.numbers {
             switch number {

@@ -1,9 +1,9 @@
 /// The settings of the reports.
 extension Policy {
-    /// 2.0 and 2.0-CAP.
+    /// The settings of LLaDA2.0 and 2.0-CAP.
     public static var lowConfidence: Policy { Policy(.lowConfidence) }
 
-    /// 2.1, S mode.
+    /// The settings of LLaDA2.1, speedy (S) mode.
     public static var speedy: Policy {
         var policy = Policy(.jointThreshold)
         policy.threshold = 0.5
@@ -11,7 +11,7 @@ extension Policy {
         return policy
     }
 
-    /// 2.1, Q mode.
+    /// The settings of LLaDA2.1, quality (Q) mode.
     public static var quality: Policy {
         var policy = Policy(.jointThreshold)
         policy.threshold = 0.7
@@ -19,7 +19,7 @@ extension Policy {
         return policy
     }
 
-    /// The plain one of a kind.
+    /// Returns the plain preset of a kind.
     package static func preset(of kind: Kind) -> Policy {
         switch kind {
         case .lowConfidence: lowConfidence
@@ -27,7 +27,7 @@ extension Policy {
         }
     }
 
-    /// 2.1, Q mode with multi-block editing.
+    /// The settings of LLaDA2.1, quality (Q) mode, with multi-block editing.
     public static var qualityMBE: Policy {
         var policy = quality
         policy.mbeWindow = 2

@@ -9,7 +9,7 @@ package struct Philox {
 
     package init(seed: UInt64) { self.seed = seed }
 
-    /// Uniform in [0, 1), 53 bits.
+    /// Returns a uniform number in [0, 1) with 53 bits.
     package func uniform(forward: Int, position: Int) -> Double {
         var counter: (UInt32, UInt32, UInt32, UInt32) = (
             UInt32(truncatingIfNeeded: forward), UInt32(truncatingIfNeeded: forward >> 32),
@@ -27,7 +27,7 @@ package struct Philox {
     }
 }
 
-/// Drawing a token: temperature, then top-k, then top-p on what is left (spec: decoding.md, section 0).
+/// A sampler of tokens: temperature, then top-k, then top-p on what is left (spec: decoding.md, section 0).
 package struct Sampler {
     private let temperature: Float
     private let topK: Int
@@ -39,10 +39,11 @@ package struct Sampler {
         self.topP = topP
     }
 
-    /// The token drawn by `uniform` from one row of logits, and its probability in the distribution it was drawn from.
+    /// Returns the token that `uniform` draws from one row of logits, and its probability in the distribution it was
+    /// drawn from.  logits: [vocab]
     package func draw(_ logits: UnsafePointer<Float>, vocab: Int, uniform: Double) -> (token: Int32, confidence: Float)
     {
-        // Token ids with their tempered logits.
+        // The token ids with their logits divided by the temperature.
         var kept: [(id: Int32, logit: Float)] = []
         kept.reserveCapacity(vocab)
         let floor = topK > 0 && topK < vocab ? kthLargest(logits, vocab) : -Float.infinity
@@ -57,7 +58,8 @@ package struct Sampler {
         var weights = kept.map { Double(llk_expf($0.logit - largest)) }
         var sum = weights.reduce(0, +)
         if topP < 1 {
-            // A token stays if what comes before it does not exceed p yet; so the crossing one stays, and the first.
+            // A token stays if the mass before it does not exceed p. So the token that crosses p stays, and always the
+            // first.
             var before = 0.0
             var count = 0
             while count < weights.count, before / sum <= Double(topP) {

@@ -1,6 +1,6 @@
-/// Editing tokens already written (spec: decoding.md, section 2; 2.1 report, eq. 2).
+/// Token-to-token: editing tokens already written (spec: decoding.md, section 2; 2.1 report, eq. 2).
 enum TokenToToken {
-    /// Replaces the active tokens whose prediction is another, with confidence > threshold.
+    /// Returns edits of the active tokens whose prediction is another token, with confidence > threshold.
     static func edits(_ state: DecoderState, threshold: Float, _ reason: Decoder.Reason) -> [Decoder.Edit] {
         let predictions = state.predictions
         return state.editable.filter { position in
