@@ -1,6 +1,7 @@
 extension Model {
-    /// A decoder on a prompt, which may end in the middle of a block: generated tokens go on from there. Nothing is
-    /// computed yet.
+    /// Returns a decoder on a prompt. The prompt may end in the middle of a block; generated tokens continue there.
+    /// Nothing is computed yet. Throws `.specialToken` if the mask id is unknown or stands in a prompt without
+    /// `infill`, `.invalidArgument` for a token or an option that the model cannot have, and `.outOfMemory`.
     public func decoder(prompt: [Int32], options: Decoder.Options = Decoder.Options()) throws(LLaDAError) -> Decoder {
         guard let maskTokenID else {
             throw LLaDAError(
@@ -11,14 +12,19 @@ extension Model {
         return try Decoder(sequence, maskID: maskTokenID, eosIDs: eosTokenIDs, prompt: prompt, options: options)
     }
 
-    /// A cache for the decoders of this model. `maxBytes`: of keys and values. A token takes
-    /// 2 * num_hidden_layers * num_key_value_heads * head_dim numbers.
+    /// Returns a cache for the decoders of this model. `maxBytes` bounds the bytes of keys and values. A token takes 2
+    /// * num_hidden_layers * num_key_value_heads * head_dim numbers. Throws `.invalidArgument` unless `maxBytes` is
+    /// positive.
     public func prefixCache(maxBytes: Int) throws(LLaDAError) -> PrefixCache {
         try PrefixCache(transformer, maxBytes: maxBytes)
     }
 
-    /// The decoder that a snapshot was made of, under this model and under its ids of mask and end. What a prefix cache
-    /// has of the pages is taken from there. `computedPositions` and `reusedPositions` begin anew.
+    /// Returns the decoder of a snapshot that was made with this model and the same ids of mask and end of sequence.
+    /// The prefix cache gives those pages that it has. `computedPositions` and `reusedPositions` begin at 0.
+    ///
+    /// Throws `.snapshot` if the snapshot is damaged, or of another model or version; `.invalidArgument` if the prefix
+    /// cache belongs to another model, or if the decoder's `useCache` is false and there is a prefix cache; `.state` if
+    /// experts are switched off and there is a prefix cache; and `.outOfMemory`.
     public func restore(_ snapshot: [UInt8], prefixCache: PrefixCache? = nil) throws(LLaDAError) -> Decoder {
         let copy = try Buffer<UInt8>(count: snapshot.count)
         copy.pointer.update(from: snapshot, count: snapshot.count)
@@ -27,12 +33,12 @@ extension Model {
         return try restore(bytes, prefixCache: prefixCache)
     }
 
-    /// The same from memory that stays as it is meanwhile.
+    /// Restores from memory that the caller keeps unchanged during the call.
     package func restore(_ snapshot: UnsafeRawBufferPointer, prefixCache: PrefixCache?) throws(LLaDAError) -> Decoder {
         try restore(SnapshotSource(snapshot), prefixCache)
     }
 
-    /// The same from the file `path`.
+    /// Restores from the file `path`, and throws the same errors, or `.io` if the file cannot be read.
     public func restore(file path: String, prefixCache: PrefixCache? = nil) throws(LLaDAError) -> Decoder {
         try restore(try SnapshotSource(path: path), prefixCache)
     }

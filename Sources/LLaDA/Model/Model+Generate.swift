@@ -1,20 +1,24 @@
 extension Model {
-    /// What `generate` came to.
+    /// The result of `generate`.
     public struct Generation: Sendable {
-        /// Up to and including the first end-of-sequence token.
+        /// The generated tokens, up to and including the first end-of-sequence token.
         public let tokens: [Int32]
-        /// Nil without a tokenizer; control tokens left out.
+        /// The text of the tokens without control tokens; nil if the model has no tokenizer.
         public let text: String?
+        /// The counts of the decoder: see `Decoder.forwards`.
         public let forwards: Int
+        /// See `Decoder.commits`.
         public let commits: Int
+        /// See `Decoder.edits`.
         public let edits: Int
         public let finishReason: Decoder.FinishReason
 
-        /// Tokens per forward.
+        /// The number of tokens per forward.
         public var tpf: Double { forwards == 0 ? 0 : Double(tokens.count) / Double(forwards) }
     }
 
-    /// From prompt to answer in one call.
+    /// Generates an answer to a prompt in one call. `afterStep` is called after each step. An error that it throws ends
+    /// the call and is rethrown. Throws what `decoder(prompt:options:)` and `Decoder.run` throw.
     public func generate(
         _ prompt: [Int32], options: Decoder.Options = Decoder.Options(),
         afterStep: ((Decoder) throws(LLaDAError) -> Void)? = nil

@@ -1,6 +1,9 @@
 extension Model {
-    /// The logits of a whole sequence under the strict block-causal mask: the one at position i is about the token AT
-    /// position i.  out: [tokens.count, vocabSize]
+    /// Computes the logits of a whole sequence under the strict block-causal mask. The logits at position i are about
+    /// the token AT position i.  out: [tokens.count, vocabSize]
+    ///
+    /// Throws `.invalidArgument` for a token or block length out of range or too many tokens, `.bufferTooSmall`, and
+    /// `.outOfMemory`.
     public func logits(
         _ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, into out: UnsafeMutableBufferPointer<Float>
     ) throws(LLaDAError) {

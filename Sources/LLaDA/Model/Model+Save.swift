@@ -1,10 +1,11 @@
 extension Model {
-    /// Writes a packed model to the folder `path`, which is made, or is there and empty. It opens as any checkpoint,
-    /// and without packing anything. `progress` is told the part done, 0 to 1; what it throws ends the work, and is
-    /// thrown.
+    /// Writes a packed model to the folder `path`, which is new or empty. The folder opens like any checkpoint, and
+    /// opening it packs nothing. `progress` receives the part done, from 0 to 1. An error that it throws ends the call
+    /// and is rethrown.
     ///
-    /// The folder gets the config and tokenizer files as they were when the model was opened; what the options of the
-    /// opening said is not part of it. On an error nothing is left behind.
+    /// The folder gets the config and tokenizer files as they were when the model was opened. The options of the
+    /// opening are not saved. After an error nothing is left behind. Throws `.invalidArgument` if the model is not
+    /// packed, and `.io` if the folder is not empty or cannot be written.
     public func save(to path: String, progress: Progress? = nil) throws(LLaDAError) {
         try withPath(path) { (path) throws(LLaDAError) in try save(to: path, progress: progress) }
     }
@@ -15,7 +16,7 @@ extension Model {
                 .invalidArgument,
                 "the model is not packed, and its folder is all there is to save: open it as bf16, int8 or int4")
         }
-        // Those whose size fills lines of the cache go first: so they begin at one, and these are the large ones.
+        // Tensors that fill whole cache lines go first, so that each of them begins at one. These are the large ones.
         let all = transformer.weights.tensors
         let tensors = all.filter { Self.fillsLines($0) } + all.filter { !Self.fillsLines($0) }
         let header = SafetensorsHeader(

@@ -1,17 +1,18 @@
 extension Model {
-    /// What this model makes of noisy versions of sequences, all blocks of a version at once (spec: training.md,
-    /// "Concatenated mask"): of each position after the prompt whose noisy token is not the sequence's own, masked or
-    /// wrong, or with `everywhere` of every position after the prompt.
+    /// Judges noisy versions of sequences, all blocks of a version at once (spec: training.md, "Concatenated mask"). It
+    /// scores each position after the prompt whose noisy token is not the sequence's own, masked or wrong; with
+    /// `everywhere`, it scores every position after the prompt.
     ///
-    /// Clean blocks are run once for all versions, and once for all sequences that begin with them. `progress` is told
-    /// the part done, 0 to 1, after each forward of about 512 positions; what it throws ends the work, and is thrown.
-    /// Then, as after any failure on the way, buffers hold part of the results.
+    /// Clean blocks run once for all versions, and once for all sequences that begin with them. `progress` receives the
+    /// part done, from 0 to 1, after each forward of about 512 positions. An error that it throws ends the call and is
+    /// rethrown. After any error on the way, the buffers hold a part of the results. Throws `.invalidArgument` for a
+    /// sequence or block length out of range, `.bufferTooSmall`, and `.outOfMemory`.
     public func score(
         _ sequences: [NoisedSequence], blockLength: Int = 32, everywhere: Bool = false, into out: ScoreBuffers,
         progress: Progress? = nil
     ) throws(LLaDAError) {
         try config.check(blockLength: blockLength, canvas: 0)
-        var starts: [Int] = []  // of each sequence's positions in the buffers
+        var starts: [Int] = []  // where each sequence's positions begin in the buffers
         var total = 0
         for (index, sequence) in sequences.enumerated() {
             try sequence.check(config, index: index)

@@ -1,78 +1,92 @@
 import Kernels
 
-/// An opened checkpoint: weights, config and, where its folder has one, the tokenizer. Immutable: any number of
-/// threads and decoders may share it.
+/// An opened checkpoint: weights, config and, if its folder has one, the tokenizer. A model is immutable, and any
+/// number of threads and decoders may share it.
 public final class Model: Sendable {
-    /// Who computes dense products with f32 weights.
+    /// What computes dense products with f32 weights.
     public enum BLAS: Sendable {
-        /// Our kernels; OpenBLAS where this CPU has none and OpenBLAS is installed.
+        /// The library's kernels; OpenBLAS if the library has no kernels for this CPU and OpenBLAS is installed.
         case auto
+        /// The library's kernels.
         case off
+        /// OpenBLAS; opening a model throws `.unsupported` if it cannot be used.
         case on
     }
 
+    /// The options of opening a model.
     public struct Options: Sendable {
-        /// How matrices are held, and multiplied: f32, bf16, int8 or int4. Nil: as stored, in place; in a saved model,
-        /// as packed.
+        /// The format in which matrices are held and multiplied: f32, bf16, int8 or int4. Nil: as stored, in place, or,
+        /// in a saved model, as packed.
         public var dtype: NumberFormat?
-        /// How keys and values are held, and attention computed: f32 or bf16. Nil: bf16 where the matrices are packed.
+        /// The format in which keys and values are held and attention is computed: f32 or bf16. Nil: bf16 if the
+        /// matrices are packed, else f32.
         public var kvDType: NumberFormat?
-        /// 0: as many as the process may use.
+        /// The number of threads; 0 for as many as the process may use.
         public var threads = 0
-        /// Nil: from `generation_config.json`, `config.json`, the tokenizer's `<|mask|>`, or 156895 if the vocabulary
-        /// has it.
+        /// The id of the mask. Nil: from `generation_config.json`, `config.json`, the tokenizer's `<|mask|>`, or 156895
+        /// if the vocabulary has it.
         public var maskTokenID: Int32?
-        /// Any of them ends a sequence. Empty: from `generation_config.json`, `config.json`, the tokenizer's
+        /// The ids that end a sequence. Empty: from `generation_config.json`, `config.json`, the tokenizer's
         /// `<|endoftext|>`, or 156892 if the vocabulary has it.
         public var eosTokenIDs: [Int32] = []
+        /// What computes dense products with f32 weights.
         public var blas = BLAS.auto
-        /// LLaDA2.2's block routing for any model: the tokens of a block share so many experts of a layer. 0: as the
-        /// config says.
+        /// The number of experts of a layer that the tokens of a block share: LLaDA2.2's block routing, for any model.
+        /// 0: as the config says.
         public var expertCapacity = 0
-        /// False reads weights into memory instead of mapping their file.
+        /// Whether the file of the weights is mapped. False reads the weights into memory.
         public var useMmap = true
 
         public init() {}
     }
 
     public let config: ModelConfig
+    /// The tokenizer; nil if the folder has none.
     public let tokenizer: Tokenizer?
+    /// The chat template; nil if the folder has no tokenizer.
     public let chatTemplate: ChatTemplate?
-    /// Nil: unknown; then no decoder can be made.
+    /// The id of the mask; nil if it is unknown, and then there are no decoders.
     public let maskTokenID: Int32?
+    /// The ids that end a sequence.
     public let eosTokenIDs: [Int32]
-    /// How the layers' matrices are held; nil: as stored.
+    /// The format of the layers' matrices; nil: as stored.
     public let dtype: NumberFormat?
+    /// The number of parameters.
     public let numParameters: Int
-    /// As held.
+    /// The bytes of the weights, as held.
     public let weightBytes: Int
     package let transformer: Transformer
-    /// The files a saved model needs beside its weights; nil if it is not packed and cannot be saved.
+    /// The files that a saved model needs beside its weights; nil if the model is not packed and cannot be saved.
     let sideFiles: SideFiles?
 
-    /// How keys and values are held: f32 or bf16.
+    /// The format of keys and values: f32 or bf16.
     public var kvDType: NumberFormat { transformer.kvDType }
+    /// The number of threads, the caller included.
     public var threads: Int { transformer.compute.team.size }
 
-    /// The kernels this CPU gets: "avx512", "avx2", "neon" or "portable".
+    /// The name of the kernels for this CPU: "avx512", "avx2", "neon" or "portable".
     public static var kernelsName: String { String(cString: llk_isa_name(llk_best_isa())) }
 
     private static let mostThreads = 1024
 
-    /// Opens the Hugging Face folder `path` of a `llada2_moe` checkpoint. `progress` is told the part done, 0 to 1;
-    /// what it throws ends the work, and is thrown.
+    /// Opens the Hugging Face folder `path` of a `llada2_moe` checkpoint. `progress` receives the part done, from 0 to
+    /// 1. An error that it throws ends the call and is rethrown.
+    ///
+    /// Throws `.invalidArgument` for an option out of range; `.io`, `.json`, `.config`, `.safetensors`, `.shardIndex`,
+    /// `.tensor` or `.tokenizer` for a missing or faulty file; `.unsupported` for a checkpoint or option that the
+    /// library does not implement; and `.outOfMemory`.
     public convenience init(
         path: String, options: Options = Options(), progress: Progress? = nil
     ) throws(LLaDAError) {
-        // Reading takes the first half of the time, laying out the second; with mapped files used in place both are
-        // quick.
+        // Reading takes the first half of the time, and laying out the second. Both are quick for mapped files that are
+        // used in place.
         let checkpoint = try Checkpoint.open(path, mapped: options.useMmap) { (part) throws(LLaDAError) in
             try progress?(0.5 * part)
         }
         try self.init(checkpoint, options: options, progress: progress)
     }
 
-    /// The same of any source of tensors.
+    /// Makes a model of any source of tensors.
     package init(_ source: any TensorSource, options: Options, progress: Progress? = nil) throws(LLaDAError) {
         guard 0...Self.mostThreads ~= options.threads else {
             throw LLaDAError(.invalidArgument, "threads is \(options.threads); expected 0 to \(Self.mostThreads)")
@@ -123,7 +137,7 @@ extension Model.Options {
         }
     }
 
-    /// How matrices will be held, in a folder whose weights may be packed already.
+    /// Returns the format of the matrices in a folder whose weights may be packed already.
     fileprivate func dtype(of packed: PackedFile?, in folder: String) throws(LLaDAError) -> NumberFormat? {
         guard let packed else { return dtype }
         guard dtype == nil || dtype == packed.dtype else {

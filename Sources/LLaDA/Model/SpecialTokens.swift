@@ -1,5 +1,5 @@
-/// Where the ids of the mask and of the end of a sequence come from: the caller, the config files, the tokenizer, or
-/// what LLaDA2.x ships with.
+/// The ids of the mask and of the end of a sequence: from the caller, the config files, the tokenizer, or the values of
+/// LLaDA2.x, in this order.
 struct SpecialTokens {
     let config: ModelConfig
     let tokenizer: Tokenizer?

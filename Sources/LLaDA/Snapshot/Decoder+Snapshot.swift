@@ -1,9 +1,9 @@
 /// A decoder as bytes, and back, in this process or another.
 extension Decoder {
-    /// All that decides how decoding goes on: options and policy, canvas, locks, bans, counters, the last forward and
-    /// the proposal. With its pages of keys and values nothing is computed again; without them, what stands before the
-    /// active block is, at the next forward. Either way it goes on as this one would, bit for bit. A rule and what
-    /// `watch` keeps are not part of it.
+    /// Returns all that decides how decoding goes on: options and policy, canvas, locks, bans, counters, the last
+    /// forward and the proposal. With its pages of keys and values, nothing is computed again. Without them, the next
+    /// forward computes what stands before the active block. Either way the restored decoder continues as this one
+    /// would, bit for bit. The rule and the records of `watch` are not part of a snapshot.
     public func snapshot(includingPages: Bool = false) throws(LLaDAError) -> [UInt8] {
         let writer = try snapshotWriter(includingPages: includingPages)
         var failure: LLaDAError?
@@ -20,7 +20,8 @@ extension Decoder {
         return bytes
     }
 
-    /// The same as a file, which appears whole or not at all, in place of one that was there.
+    /// Writes the snapshot to the file `path`, in place of any file there. The file appears whole or not at all. Throws
+    /// `.io`.
     public func save(to path: String, includingPages: Bool = false) throws(LLaDAError) {
         try withPath(path) { (path) throws(LLaDAError) in try save(to: path, includingPages: includingPages) }
     }
@@ -29,7 +30,7 @@ extension Decoder {
         try snapshotWriter(includingPages: includingPages).write(to: path)
     }
 
-    /// Writes the snapshot if there is room for it, and says how many bytes that are in any case.
+    /// Writes the snapshot if there is room for it. Returns its number of bytes in any case.
     package func snapshot(into out: UnsafeMutableRawBufferPointer, includingPages: Bool) throws(LLaDAError) -> Int {
         let writer = try snapshotWriter(includingPages: includingPages)
         if writer.byteCount <= out.count { try writer.write(into: out) }
@@ -52,8 +53,8 @@ extension Decoder {
         return SnapshotWriter(.decoder, of: sequence.denoiser.fingerprint, body: body.bytes, pages: pages)
     }
 
-    /// The decoder that was saved under this model, and under its ids of mask and end. What a prefix cache has of the
-    /// pages is taken from there. `computedPositions` and `reusedPositions` begin anew.
+    /// Restores the decoder that was saved with this model and the same ids of mask and end of sequence. The prefix
+    /// cache gives those pages that it has. `computedPositions` and `reusedPositions` begin at 0.
     convenience init(
         _ denoiser: any Denoiser, maskID: Int32?, eosIDs: [Int32], restoring source: SnapshotSource,
         prefixCache: PrefixCache?
@@ -85,7 +86,7 @@ extension Decoder {
         self.init(state, sequence)
     }
 
-    /// Of the last forward, [rows, hidden]; nil if there was none.
+    /// Reads the states of the last forward, [rows, hidden]; nil if there was no forward.
     private static func states(_ reader: inout SnapshotReader, count: Int) throws(LLaDAError) -> Buffer<Float>? {
         if count == 0 { return nil }
         guard count <= reader.remaining / MemoryLayout<Float>.size else {

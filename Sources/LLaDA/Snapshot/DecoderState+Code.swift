@@ -1,10 +1,11 @@
-/// What a snapshot of a decoder holds, in order. Whatever of it a decoder counts with or looks up is checked when it is
+/// The contents of a decoder's snapshot, in order. Whatever a decoder counts with or looks up is checked when it is
 /// read.
 extension DecoderState {
-    /// Counters are far from where they would overflow.
+    /// The largest counter: far from where it would overflow.
     private static let mostCounted = 1 << 48
 
-    /// When reading, `self` is of the model: a canvas without positions, with its ids of mask and end.
+    /// Writes or reads the state. Before reading, `self` has a canvas without positions and the model's ids of mask and
+    /// end of sequence.
     mutating func code(_ coder: inout some StateCoder, _ config: ModelConfig) throws(LLaDAError) {
         let (vocabSize, most) = (config.vocabSize, Self.mostCounted)
         try codeIDs(&coder, vocabSize)
@@ -40,7 +41,7 @@ extension DecoderState {
             "\(predictions.positions)", "\(active), the active positions")
     }
 
-    /// Those of mask and end decide as much as the weights do.
+    /// Writes the ids of mask and end of sequence, or checks them: they decide as much as the weights do.
     private func codeIDs(_ coder: inout some StateCoder, _ vocabSize: Int) throws(LLaDAError) {
         var maskID = canvas.maskID
         try coder.token("the mask id", &maskID, vocabSize: vocabSize)
@@ -206,7 +207,7 @@ extension Predictions {
         }
         var adjustments = adjustments
         for index in 0..<positions.count {
-            // Bans of all positions are one list.
+            // The bans of all positions are usually one list.
             let before = index > 0 ? adjustments[index - 1] : nil
             if coder.isReading { adjustments.append(before ?? LogitAdjustment()) }
             try adjustments[index].code(&coder, before, vocabSize)
@@ -220,7 +221,8 @@ extension Predictions {
 }
 
 extension LogitAdjustment {
-    /// `before`: that of the position before; `self`, when reading, is the same.
+    /// Writes or reads an adjustment. `before` is that of the position before; when reading, `self` begins as a copy of
+    /// it.
     fileprivate mutating func code(
         _ coder: inout some StateCoder, _ before: LogitAdjustment?, _ vocabSize: Int
     ) throws(LLaDAError) {

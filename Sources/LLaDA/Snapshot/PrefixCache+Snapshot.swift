@@ -1,7 +1,7 @@
 /// A prefix cache as a file: a long prompt is computed once, and not again by the next process.
 extension PrefixCache {
-    /// Writes all that is cached, with its pins, to the file `path`, which appears whole or not at all, in place of one
-    /// that was there. Decoders may go on meanwhile.
+    /// Writes all cached blocks, with their pins, to the file `path`, in place of any file there. The file appears
+    /// whole or not at all. Decoders may continue during the call. Throws `.io`.
     public func save(to path: String) throws(LLaDAError) {
         try withPath(path) { (path) throws(LLaDAError) in try save(to: path) }
     }
@@ -21,9 +21,11 @@ extension PrefixCache {
         try writer.write(to: path)
     }
 
-    /// Adds what the file `path` has, saved with the same model, to what is cached, as if it had just been used, and
-    /// says how many tokens that are. Nothing that is cached goes for it: what has no room is left out, pins last, then
-    /// what was used last. A prefix that is pinned in both has the larger of the two numbers of pins.
+    /// Adds the blocks of the file `path`, saved with the same model, to the cache, as if they had just been used.
+    /// Returns the number of tokens added. No cached block is removed for them. Blocks without room are left out:
+    /// pinned ones come first, then the most recently used. A prefix that is pinned in both gets the larger number of
+    /// pins. Throws `.io` if the file cannot be read, `.snapshot` if it is damaged or of another model or version, and
+    /// `.outOfMemory`.
     public func load(from path: String) throws(LLaDAError) -> Int {
         let source = try SnapshotSource(path: path)
         var reader = try SnapshotReader(source, .prefixCache, of: denoiser.fingerprint)
@@ -41,7 +43,7 @@ extension PrefixCache {
         return take(entries)
     }
 
-    /// And where their pages lie in the file.
+    /// Reads the entries, and the offsets of their pages in the file.
     private static func entries(
         _ reader: inout SnapshotReader, _ denoiser: any Denoiser
     ) throws(LLaDAError) -> ([PrefixTree.Entry], offsets: [Int]) {

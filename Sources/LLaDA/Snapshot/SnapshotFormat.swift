@@ -1,4 +1,4 @@
-/// What every snapshot begins with, and ends with. All numbers are little-endian.
+/// The format of every snapshot. All numbers are little-endian.
 ///
 /// | bytes | |
 /// |---|---|
@@ -8,7 +8,7 @@
 /// | 8 | bytes of the whole |
 /// | 8 | bytes of the body |
 /// | ... | body |
-/// | ... | pages of keys and values, as they lie in memory: the body says which |
+/// | ... | pages of keys and values, as they lie in memory; the body says which |
 /// | 8 | checksum of all before |
 enum SnapshotFormat {
     enum Kind: UInt32 {
@@ -29,7 +29,7 @@ enum SnapshotFormat {
     static let checksumSize = 8
 }
 
-/// Bytes that grow: integers and floats, little-endian.
+/// A growing array of bytes: integers and floats, little-endian.
 struct ByteWriter {
     private(set) var bytes: [UInt8] = []
 
@@ -43,11 +43,11 @@ struct ByteWriter {
 
     mutating func put(_ values: some Sequence<Int32>) { for value in values { put(value) } }
 
-    /// As they lie in memory.
+    /// Appends bytes as they lie in memory.
     mutating func put(_ raw: UnsafeRawBufferPointer) { bytes += raw }
 }
 
-/// A snapshot that is to be written: a header, a body, pages.
+/// A snapshot to write: a header, a body, pages.
 struct SnapshotWriter {
     private let head: [UInt8]
     private let pages: [Page]
@@ -69,7 +69,7 @@ struct SnapshotWriter {
         self.pages = pages
     }
 
-    /// Hands on all bytes in their order, in pieces that are valid for the call only.
+    /// Calls `take` with all bytes in their order, in pieces. A piece is valid during its call only.
     func write(_ take: (UnsafeRawBufferPointer) throws(LLaDAError) -> Void) throws(LLaDAError) {
         var checksum = Checksum()
         func pass(_ bytes: UnsafeRawBufferPointer) throws(LLaDAError) {
@@ -85,7 +85,7 @@ struct SnapshotWriter {
         try end.withUnsafeBufferPointer { (end) throws(LLaDAError) in try take(UnsafeRawBufferPointer(end)) }
     }
 
-    /// out: [byteCount]
+    /// Writes all bytes to memory.  out: [byteCount]
     func write(into out: UnsafeMutableRawBufferPointer) throws(LLaDAError) {
         var done = 0
         try write { (bytes) throws(LLaDAError) in

@@ -1,11 +1,11 @@
-/// The body of a snapshot whose header and checksum are right. What it says is checked all the same, as it is read:
+/// A reader of the body of a snapshot whose header and checksum are right. All contents are checked as they are read:
 /// whoever can compute a checksum can write anything.
 struct SnapshotReader {
     private let source: SnapshotSource
     private let body: UnsafeRawBufferPointer
     private let owner: Buffer<UInt8>
     private var offset = 0
-    /// Where the pages lie in the source.
+    /// The place of the pages in the source.
     let pages: Range<Int>
 
     init(_ source: SnapshotSource, _ kind: SnapshotFormat.Kind, of fingerprint: ModelFingerprint) throws(LLaDAError) {
@@ -121,7 +121,7 @@ struct SnapshotReader {
         LLaDAError(.snapshot, file: name, key: what, found: "\(found)", expected: expected)
     }
 
-    /// What another check refuses, refuses the snapshot.
+    /// Runs a check, and throws its error as an error of the snapshot.
     func check(_ body: () throws(LLaDAError) -> Void) throws(LLaDAError) {
         do throws(LLaDAError) {
             try body()
@@ -148,7 +148,7 @@ struct SnapshotReader {
         return value
     }
 
-    /// Of things of at least `size` bytes each: so many there may be.
+    /// Reads a number of things of at least `size` bytes each, and throws if so many do not fit the rest of the body.
     mutating func count(_ what: String, ofSize size: Int) throws(LLaDAError) -> Int {
         let value = Int(try number(what, as: Int64.self))
         guard 0...remaining / size ~= value else { throw error(what, value, expected: "at most \(remaining / size)") }
@@ -171,7 +171,7 @@ struct SnapshotReader {
         return tokens
     }
 
-    /// Raw bytes of as many as `out` has.
+    /// Fills `out` with raw bytes.
     mutating func bytes(_ what: String, into out: UnsafeMutableRawBufferPointer) throws(LLaDAError) {
         out.copyMemory(from: try take(out.count, what))
     }
@@ -180,7 +180,7 @@ struct SnapshotReader {
         if remaining != 0 { throw error("the body", "\(remaining) bytes too long", expected: "an end") }
     }
 
-    /// The keys and values that lie at `offset` of the source.
+    /// Reads the keys and values at `offset` of the source into a page.
     func read(_ page: Page, at offset: Int) throws(LLaDAError) {
         try source.read(offset, into: page.bytes)
     }

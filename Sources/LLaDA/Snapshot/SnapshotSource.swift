@@ -1,14 +1,14 @@
 import Glibc
 
-/// Where a snapshot is read from: memory, or a file, which is never mapped: one that someone truncates meanwhile ends
-/// early, and does no worse.
+/// The source of a snapshot: memory or a file. A file is never mapped: if someone truncates it during the reading, it
+/// ends early, and nothing worse happens.
 final class SnapshotSource {
     let name: String  // for messages
     let count: Int
     private let memory: UnsafeRawBufferPointer
     private let descriptor: Int32
 
-    /// `bytes` must outlive this.
+    /// Makes a source of memory. `bytes` must outlive this object.
     init(_ bytes: UnsafeRawBufferPointer) {
         (name, count, memory, descriptor) = ("the snapshot", bytes.count, bytes, -1)
     }
@@ -21,7 +21,7 @@ final class SnapshotSource {
 
     deinit { if descriptor >= 0 { close(descriptor) } }
 
-    /// Fills `out` with what stands from `offset` on.
+    /// Fills `out` with the bytes from `offset` on.
     func read(_ offset: Int, into out: UnsafeMutableRawBufferPointer) throws(LLaDAError) {
         guard offset >= 0, out.count <= count, offset <= count - out.count else {
             throw LLaDAError(.snapshot, "\(name) ends early: \(count) bytes, and something is said to lie at \(offset)")

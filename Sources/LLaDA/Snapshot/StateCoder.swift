@@ -1,7 +1,8 @@
-/// Writes values to bytes, or reads them from bytes: what a snapshot holds is listed once, for both ways.
+/// A coder that writes values to bytes, or reads them from bytes: the contents of a snapshot are listed once, for both
+/// ways.
 ///
-/// `what` names a value in the words of an error. When reading, values are checked as they come: a count or a position
-/// that is out of its range, and whatever `expect` does not find, throws `.snapshot`.
+/// `what` names a value in an error message. When reading, values are checked as they come: a count or a position out
+/// of its range, and whatever fails `expect`, throws `.snapshot`.
 protocol StateCoder {
     var isReading: Bool { get }
 
@@ -15,10 +16,10 @@ protocol StateCoder {
     where Value.RawValue: FixedWidthInteger & BitwiseCopyable
     mutating func token(_ what: String, _ value: inout Int32, vocabSize: Int) throws(LLaDAError)
 
-    /// How many elements there are, of at least `size` bytes each.
+    /// Codes a number of elements of at least `size` bytes each.
     mutating func count(_ what: String, _ value: inout Int, ofSize size: Int) throws(LLaDAError)
 
-    /// As they lie in memory.
+    /// Codes bytes as they lie in memory.
     mutating func raw(_ what: String, _ bytes: UnsafeMutableRawBufferPointer) throws(LLaDAError)
 
     /// When reading, throws unless `isSound`.
@@ -26,12 +27,12 @@ protocol StateCoder {
         _ isSound: Bool, _ what: String, _ found: @autoclosure () -> String, _ expected: @autoclosure () -> String
     ) throws(LLaDAError)
 
-    /// When reading, throws what `body` throws, as a fault of the snapshot.
+    /// When reading, throws an error of `body` as an error of the snapshot.
     func check(_ body: () throws(LLaDAError) -> Void) throws(LLaDAError)
 }
 
 extension StateCoder {
-    /// A number of elements, then each of them. `size`: bytes of an element at least.
+    /// Codes the number of elements, then each element. An element has at least `size` bytes.
     mutating func list<Element>(
         _ what: String, _ elements: inout [Element], ofSize size: Int, empty: Element,
         _ code: (inout Self, inout Element) throws(LLaDAError) -> Void
@@ -44,7 +45,7 @@ extension StateCoder {
         }
     }
 
-    /// As many tokens as `count` says, without it.
+    /// Codes `count` tokens, without the count.
     mutating func tokens(_ what: String, _ tokens: inout [Int32], _ count: Int, vocabSize: Int) throws(LLaDAError) {
         for index in 0..<count {
             if isReading { tokens.append(0) }
@@ -52,7 +53,7 @@ extension StateCoder {
         }
     }
 
-    /// A set of tokens, ascending, so that equal ones have equal bytes.
+    /// Codes a set of tokens, ascending, so that equal sets have equal bytes.
     mutating func tokenSet(_ what: String, _ set: inout Set<Int32>, vocabSize: Int) throws(LLaDAError) {
         var sorted = isReading ? [] : set.sorted()
         try list("the length of a list", &sorted, ofSize: MemoryLayout<Int32>.size, empty: 0) {
