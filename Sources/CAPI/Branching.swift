@@ -14,7 +14,7 @@ public func llada_decoder_fork(
         if let policy { newPolicy = try Policy(policy) }
         let copy = try decoder.fork(policy: newPolicy)
         let created = DecoderHandle(copy)
-        // The rule that the engine copied calls the host with the origin.
+        // The rule that the engine copied would call the host with the origin.
         created.setRule(handle.hostRule, of: copy)
         fork.pointee = OpaquePointer(Unmanaged.passRetained(created).toOpaque())
     }

@@ -1,13 +1,14 @@
 import LLaDA
 
-/// A buffer that the caller wants filled, with the place for the count that it takes.
+/// A buffer of the caller that is to be filled, with the place for the number of elements.
 struct CallerBuffer<Element: BitwiseCopyable> {
     private let start: UnsafeMutablePointer<Element>?
     private let capacity: UInt
     private let count: UnsafeMutablePointer<Int>
     private let name: String
 
-    /// A `size_t` arrives as `Int`; one above `Int.max` is simply much room.
+    /// Checks the pointers. A `size_t` arrives as `Int`; a capacity above `Int.max` is a large capacity. Throws
+    /// `.invalidArgument` for NULL.
     init(
         _ start: UnsafeMutablePointer<Element>?, capacity: Int, count: UnsafeMutablePointer<Int>?, _ name: String
     ) throws(LLaDAError) {
@@ -19,12 +20,13 @@ struct CallerBuffer<Element: BitwiseCopyable> {
         self.name = name
     }
 
-    /// Reports the count in any case, and writes all or nothing.
+    /// Writes all of `values`, or nothing if they do not fit (`.bufferTooSmall`). Reports the count in both cases.
     func fill(_ values: [Element]) throws(LLaDAError) {
         try fill(count: values.count) { _ in start?.update(from: values, count: values.count) }
     }
 
-    /// Has `body` write `needed` elements into the buffer. The count is reported, unless it is `body` that fails.
+    /// Lets `body` write `needed` elements into the buffer. Reports the count unless `body` throws. Throws
+    /// `.bufferTooSmall`.
     func fill(
         count needed: Int, _ body: (UnsafeMutableBufferPointer<Element>) throws(LLaDAError) -> Void
     ) throws(LLaDAError) {
@@ -37,8 +39,8 @@ struct CallerBuffer<Element: BitwiseCopyable> {
     }
 }
 
-/// What the caller passes as pointer and count; NULL will do for nothing. No array in this interface has more than
-/// `Int32.max` elements: what claims to is refused before it is touched.
+/// Returns the caller's array of a pointer and a count; NULL is allowed for an empty one. No array of this interface
+/// has more than `Int32.max` elements, and a larger count is refused before the array is touched.
 func elements<Element>(
     _ start: UnsafePointer<Element>?, _ count: Int, _ name: String, _ countName: String = "count"
 ) throws(LLaDAError) -> UnsafeBufferPointer<Element> {
@@ -49,7 +51,7 @@ func elements<Element>(
     return UnsafeBufferPointer(start: start, count: count)
 }
 
-/// The bytes of a C string, without the NUL.
+/// Returns the bytes of a C string, without the NUL.
 func bytes(_ string: UnsafePointer<CChar>) -> UnsafeBufferPointer<UInt8> {
     var length = 0
     while string[length] != 0 { length += 1 }

@@ -48,7 +48,7 @@ private func decoderOptions(_ pointer: UnsafePointer<llada_decoder_options>?) th
     return options
 }
 
-/// In a callback of the decoder itself this drops the caller's hold only: the call at work has its own.
+/// Releases the caller's reference. In a callback of the decoder itself that is safe: the running call has its own.
 @_cdecl("llada_decoder_free") @implementation
 public func llada_decoder_free(_ decoder: OpaquePointer?) {
     guard let decoder else { return }
@@ -110,7 +110,7 @@ public func llada_decoder_run(
 }
 
 extension DecoderHandle {
-    /// A C callback as the engine wants it: non-zero becomes `.stopped`.
+    /// Returns a C callback in the form that the engine takes: a non-zero result becomes `.stopped`.
     func afterStep(
         _ callback: llada_step_callback?, _ pointer: OpaquePointer?, _ user: UnsafeMutableRawPointer?
     ) -> ((Decoder) throws(LLaDAError) -> Void)? {

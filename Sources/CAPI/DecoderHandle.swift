@@ -3,23 +3,24 @@ import Glibc
 import LLaDA
 import Synchronization
 
-/// A C rule, and what is handed to it.
+/// A C rule, and the pointer that is passed to it.
 struct HostRule {
     let function: llada_rule
     let user: UnsafeMutableRawPointer?
 }
 
-/// What a `llada_decoder` points to: the decoder, who is at work on it, and the arrays lent out as views.
+/// The object behind a `llada_decoder`: the decoder, who is using it, and the arrays lent out as views.
 final class DecoderHandle {
     private let decoder: Decoder
-    /// May be used from any thread at any time.
+    /// The request to stop. Any thread may use it at any time.
     let cancellation: Cancellation
 
     private let busy = Atomic<Bool>(false)
-    /// The thread in which a callback runs right now; 0 if none does. There is no thread 0: pthread_t is an address.
+    /// The thread that is running a callback; 0 if none is. No thread has the number 0, because pthread_t is an
+    /// address.
     private let callbackThread = Atomic<UInt>(0)
 
-    /// Whether that callback is a rule; for its thread alone.
+    /// Whether that callback is a rule. Only the callback's thread may read it.
     private var isInRule = false
 
     /// The rule as the host gave it, for forks.
@@ -35,30 +36,30 @@ final class DecoderHandle {
 
     deinit { endViews() }
 
-    /// The handle behind a pointer. The reference returned is one more hold, so that a callback that frees the decoder
-    /// it is called by does no harm.
+    /// Returns the handle behind a pointer. The result holds a reference of its own, so a callback may free the decoder
+    /// that it is called by.
     static func at(_ pointer: OpaquePointer?) throws(LLaDAError) -> DecoderHandle {
         guard let pointer else { throw .null("decoder") }
         return Unmanaged<DecoderHandle>.fromOpaque(UnsafeRawPointer(pointer)).takeUnretainedValue()
     }
 
-    // MARK: Who may
+    // MARK: Access
 
-    /// For functions that are not const: one at a time, and none from a callback. Ends all views.
+    /// Runs a function that is not const: one at a time, and not in a callback (`.busy`). Ends all views.
     func work(_ body: (Decoder) throws(LLaDAError) -> Void) throws(LLaDAError) {
         try begin()
         defer { end() }
         try body(decoder)
     }
 
-    /// For functions that interfere: as `work`, and from the decoder's own rule.
+    /// Runs a function that interferes: as `work`, and also in the decoder's own rule.
     func interfere(_ body: (Decoder) throws(LLaDAError) -> Void) throws(LLaDAError) {
         guard callbackThread.load(ordering: .relaxed) == UInt(pthread_self()), isInRule else { return try work(body) }
         endViews()
         try body(decoder)
     }
 
-    /// `work` on several at once; each is there once.
+    /// Runs `work` on several handles at once. Each must be there only once.
     static func work(
         _ handles: [DecoderHandle], _ body: ([Decoder]) throws(LLaDAError) -> Void
     ) throws(LLaDAError) {
@@ -80,7 +81,7 @@ final class DecoderHandle {
 
     private func end() { busy.store(false, ordering: .releasing) }
 
-    /// For const functions: at rest, or in a callback.
+    /// Returns the decoder for a const function, which may run at rest or in a callback. Throws `.busy` otherwise.
     func look() throws(LLaDAError) -> Decoder {
         if busy.load(ordering: .acquiring), callbackThread.load(ordering: .relaxed) != UInt(pthread_self()) {
             throw LLaDAError(.busy, "the decoder is at work on another thread")
@@ -88,7 +89,7 @@ final class DecoderHandle {
         return decoder
     }
 
-    /// Calls back in the midst of `work`. Views that an earlier callback took end here.
+    /// Calls back during `work`. Views that an earlier callback took end here.
     func callBack(_ body: () -> Int32) -> Int32 {
         endViews()
         callbackThread.store(UInt(pthread_self()), ordering: .relaxed)
@@ -96,14 +97,14 @@ final class DecoderHandle {
         return body()
     }
 
-    /// The same for a rule, which may interfere.
+    /// Calls a rule, which may interfere, during `work`.
     func callRule(_ body: () -> Int32) -> Int32 {
         isInRule = true
         defer { isInRule = false }
         return callBack(body)
     }
 
-    // MARK: Views. Each is made once and then stays where it is, so that a second look does not end the first.
+    // MARK: Views. Each is made once and keeps its address, so that a second look does not end the first.
 
     func editsView(_ make: () -> [llada_edit]) -> UnsafeBufferPointer<llada_edit> {
         let view = edits ?? Self.copy(make())
@@ -124,7 +125,7 @@ final class DecoderHandle {
         events = nil
     }
 
-    /// Never NULL, not even when there is nothing to show.
+    /// Returns a copy of the elements. The address is never NULL, even if there are none.
     private static func copy<Element: BitwiseCopyable>(_ elements: [Element]) -> UnsafeBufferPointer<Element> {
         let start = UnsafeMutablePointer<Element>.allocate(capacity: max(elements.count, 1))
         start.initialize(from: elements, count: elements.count)
@@ -132,7 +133,7 @@ final class DecoderHandle {
     }
 }
 
-/// What functions do that a rule may call as well.
+/// Runs `body` for a function that a rule may call too, and returns its status.
 func interfere(
     _ decoder: OpaquePointer?, _ error: UnsafeMutablePointer<llada_error>?,
     _ body: (Decoder) throws(LLaDAError) -> Void
@@ -140,7 +141,7 @@ func interfere(
     answer(error) { () throws(LLaDAError) in try DecoderHandle.at(decoder).interfere(body) }
 }
 
-/// What most functions that are not const do: work on the decoder behind a pointer, and answer.
+/// Runs `body` for a function that is not const, on the decoder behind a pointer, and returns its status.
 func work(
     _ decoder: OpaquePointer?, _ error: UnsafeMutablePointer<llada_error>?,
     _ body: (Decoder) throws(LLaDAError) -> Void

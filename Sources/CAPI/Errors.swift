@@ -26,12 +26,13 @@ public func llada_status_name(_ status: llada_status) -> UnsafePointer<CChar>? {
     }
 }
 
-/// The bytes of a literal: NUL-terminated, and there as long as the library is.
+/// Returns the bytes of a literal, which end with a NUL and stay as long as the library does.
 private func cString(_ literal: StaticString) -> UnsafePointer<CChar> {
     UnsafeRawPointer(literal.utf8Start).assumingMemoryBound(to: CChar.self)
 }
 
-/// Runs the body of an export: what it throws becomes the status, and the words in the caller's `report`.
+/// Runs the body of an exported function. An error that it throws becomes the status, and its message goes into
+/// `report`.
 func answer(
     _ report: UnsafeMutablePointer<llada_error>?, _ body: () throws(LLaDAError) -> Void
 ) -> llada_status {
@@ -44,7 +45,7 @@ func answer(
     }
 }
 
-/// Fills as much of a `llada_error` as its `struct_size` says there is; one without room for a status is left alone.
+/// Fills as much of a `llada_error` as its `struct_size` covers. A struct without room for a status stays unchanged.
 private func describe(_ error: LLaDAError, in report: UnsafeMutableRawPointer) {
     let header = MemoryLayout<(UInt32, llada_status)>.size
     let size = min(Int(report.load(as: UInt32.self)), MemoryLayout<llada_error>.size)
@@ -54,7 +55,7 @@ private func describe(_ error: LLaDAError, in report: UnsafeMutableRawPointer) {
     let room = UnsafeMutableRawBufferPointer(start: report + header, count: size - header)
     let message = Array(error.message.utf8)
     var length = min(message.count, room.count - 1)
-    // A character that does not fit is left out as a whole: back to where one begins.
+    // A character that does not fit is left out as a whole.
     while length > 0, length < message.count, message[length] & 0xC0 == 0x80 { length -= 1 }
     room.copyBytes(from: message[..<length])
     room[length] = 0

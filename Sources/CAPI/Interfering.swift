@@ -8,7 +8,7 @@ public func llada_decoder_set_proposal(
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let handle = try DecoderHandle.at(decoder)
-        // Taken before the work begins: they may lie in a view that it ends.
+        // The edits are copied before the work begins: they may lie in a view that the work ends.
         let edits = try elements(edits, count, "edits").map {
             Decoder.Edit(position: Int($0.position), token: $0.token, confidence: $0.confidence, reason: .host)
         }
@@ -75,14 +75,14 @@ public func llada_decoder_set_rule(
 }
 
 extension DecoderHandle {
-    /// Gives the handle's decoder a rule in C, which is called with the handle.
+    /// Gives the handle's decoder a C rule, which is called with the handle.
     func setRule(_ rule: HostRule?, of decoder: Decoder) {
         hostRule = rule
         guard let rule else {
             decoder.rule = nil
             return
         }
-        // The handle owns the decoder, and with it the rule.
+        // The handle owns the decoder, and so the rule.
         unowned let handle = self
         let pointer = OpaquePointer(Unmanaged.passUnretained(self).toOpaque())
         func call(_: Decoder) throws(LLaDAError) {

@@ -32,7 +32,7 @@ public func llada_decoders_run(
         let handles = try handles(decoders, count)
         let most = most_in_flight == 0 ? Int.max : Int(clamping: UInt(bitPattern: most_in_flight))
         try DecoderHandle.work(handles) { (working) throws(LLaDAError) in
-            // Each under the pointer that the caller knows it by.
+            // Each decoder is called back under the pointer by which the caller knows it.
             var afterStep: [ObjectIdentifier: (Decoder) throws(LLaDAError) -> Void] = [:]
             for (index, decoder) in working.enumerated() {
                 afterStep[ObjectIdentifier(decoder)] = handles[index].afterStep(callback, decoders?[index], user)
@@ -44,7 +44,7 @@ public func llada_decoders_run(
     }
 }
 
-/// The handles of a list, each there once.
+/// Returns the handles of a list. Throws `.invalidArgument` if a decoder is there twice.
 private func handles(
     _ decoders: UnsafePointer<OpaquePointer?>?, _ count: Int
 ) throws(LLaDAError) -> [DecoderHandle] {

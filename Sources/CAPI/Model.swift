@@ -1,13 +1,14 @@
 import CLLaDA
 import LLaDA
 
-/// The model behind a handle. The reference returned is one more hold: `llada_model_free` in between does no harm.
+/// Returns the model behind a handle. The result holds a reference of its own, so `llada_model_free` may be called
+/// meanwhile.
 func model(_ handle: OpaquePointer?) throws(LLaDAError) -> Model {
     guard let handle else { throw .null("model") }
     return Unmanaged<Model>.fromOpaque(UnsafeRawPointer(handle)).takeUnretainedValue()
 }
 
-/// A C callback as the engine wants it: non-zero becomes `.stopped`.
+/// Returns a C callback in the form that the engine takes: a non-zero result becomes `.stopped`.
 func progress(_ callback: llada_progress_callback?, _ user: UnsafeMutableRawPointer?) -> Progress? {
     guard let callback else { return nil }
     return { (part) throws(LLaDAError) in
@@ -70,7 +71,7 @@ private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LL
     }
     if let threads = fields[\.threads] { options.threads = Int(threads) }
     if let capacity = fields[\.expert_capacity] { options.expertCapacity = Int(capacity) }
-    // -1 has the engine look for one.
+    // -1 lets the engine look for the id.
     options.maskTokenID = fields[\.mask_token_id].flatMap { $0 == -1 ? nil : $0 }
     if let ids = fields[\.eos_token_ids], let count = fields[\.eos_token_id_count] {
         options.eosTokenIDs = Array(try elements(ids, count, "eos_token_ids", "eos_token_id_count"))
@@ -79,7 +80,7 @@ private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LL
     return options
 }
 
-/// Nil: AUTO.
+/// Returns the format of a `llada_dtype`; nil for AUTO.
 private func numberFormat(_ code: llada_dtype, _ name: String, expected: String) throws(LLaDAError) -> NumberFormat? {
     switch Int(code) {
     case LLADA_DTYPE_AUTO: nil
@@ -91,7 +92,7 @@ private func numberFormat(_ code: llada_dtype, _ name: String, expected: String)
     }
 }
 
-/// A model holds no other formats than the header has.
+/// Returns the `llada_dtype` of a format. A model holds no other formats than the header has.
 private func dtype(_ format: NumberFormat?) -> llada_dtype {
     switch format {
     case .f32: llada_dtype(LLADA_DTYPE_F32)

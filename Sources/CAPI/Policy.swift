@@ -51,7 +51,8 @@ extension llada_policy {
 }
 
 extension Policy {
-    /// What a smaller struct lacks is as in the plain preset of its kind. Ranges are the engine's to check.
+    /// Reads a policy. Fields that a smaller struct lacks are those of the plain preset of its kind. The engine checks
+    /// ranges.
     init(_ pointer: UnsafePointer<llada_policy>) throws(LLaDAError) {
         let fields = try CallerStruct(pointer, "llada_policy")
         self = .quality
@@ -75,7 +76,8 @@ extension Policy {
     }
 }
 
-/// Where `llada_policy` has each number: they follow its kind, in the order that `Policy.numbers` has from the header.
+/// The offset of each number in `llada_policy`. The numbers follow the kind, in the order of the header, which
+/// `Policy.numbers` has too.
 private let placedNumbers: [(Policy.Number, offset: Int)] = {
     var end = MemoryLayout<(UInt32, llada_policy_kind)>.size
     return Policy.numbers.map { number in

@@ -1,7 +1,7 @@
 import CLLaDA
 import LLaDA
 
-/// The cache behind a handle. The reference returned is one more hold.
+/// Returns the cache behind a handle. The result holds a reference of its own.
 func prefixCache(_ handle: OpaquePointer?) throws(LLaDAError) -> PrefixCache {
     guard let handle else { throw .null("cache") }
     return Unmanaged<PrefixCache>.fromOpaque(UnsafeRawPointer(handle)).takeUnretainedValue()

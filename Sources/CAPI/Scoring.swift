@@ -38,7 +38,7 @@ public func llada_model_score(
             everywhere = fields[flag: \.everywhere] ?? everywhere
             progress = CAPI.progress(fields[\.progress] ?? nil, fields[\.progress_user] ?? nil)
         }
-        // A `size_t` arrives as `Int`; one above `Int.max` is simply much room.
+        // A `size_t` arrives as `Int`; a capacity above `Int.max` is a large capacity.
         let room = Int(clamping: UInt(bitPattern: capacity))
         if needed > room {
             count.pointee = needed

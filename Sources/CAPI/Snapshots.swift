@@ -11,7 +11,7 @@ public func llada_decoder_save(
         let decoder = try DecoderHandle.at(decoder).look()
         guard let count else { throw .null("count") }
         if buffer == nil && capacity != 0 { throw .null("buffer") }
-        // A `size_t` arrives as `Int`; one above `Int.max` is simply much room.
+        // A `size_t` arrives as `Int`; a capacity above `Int.max` is a large capacity.
         let room = capacity < 0 ? Int.max : capacity
         let needed = try decoder.snapshot(
             into: UnsafeMutableRawBufferPointer(start: buffer, count: room), includingPages: with_pages)

@@ -1,13 +1,14 @@
 import LLaDA
 
-/// A struct that the caller filled or wants filled, read and written no further than its `struct_size` says.
+/// A struct of the caller, which is read and written no further than its `struct_size` says.
 ///
-/// Fields are read one by one: each is whole or not there at all, and a flag may hold any byte.
+/// Fields are read one by one. A field is there as a whole or not at all, and a flag may hold any byte.
 struct CallerStruct<Struct> {
     private let base: UnsafeMutableRawPointer
     private let size: Int
 
-    /// Refuses a struct without a size, and one that is larger than the library's and says something there.
+    /// Checks the size. Throws `.invalidArgument` for a struct without a size, and for one that is larger than the
+    /// library's and has non-zero bytes there.
     init(_ pointer: UnsafePointer<Struct>, _ name: String) throws(LLaDAError) {
         try self.init(UnsafeMutablePointer(mutating: pointer), name)
     }
@@ -16,7 +17,7 @@ struct CallerStruct<Struct> {
         base = UnsafeMutableRawPointer(pointer)
         size = Int(base.load(as: UInt32.self))
         let known = MemoryLayout<Struct>.size
-        // No struct will ever be that large: what is beyond is memory that nobody filled, and not to be touched.
+        // No struct will ever be that large. A larger size is memory that nobody filled, and must not be touched.
         let limit = 4096
         if size < MemoryLayout<UInt32>.size || size > limit {
             throw .argument(
@@ -29,8 +30,8 @@ struct CallerStruct<Struct> {
         }
     }
 
-    /// Makes a struct of the caller's, of `size` bytes, from the library's: what the caller does not know is left out,
-    /// what the library does not know is zero.
+    /// Fills a struct of the caller, of `size` bytes, with the library's defaults. Fields that the caller does not know
+    /// are left out, and fields that the library does not know are zero.
     static func initialize(_ pointer: UnsafeMutablePointer<Struct>?, _ size: Int, _ name: String, to value: Struct)
         throws(LLaDAError)
     {
@@ -46,17 +47,17 @@ struct CallerStruct<Struct> {
         target.storeBytes(of: UInt32(truncatingIfNeeded: size), as: UInt32.self)
     }
 
-    /// The value of a field; nil if the caller's struct ends before it.
+    /// Returns the value of a field; nil if the caller's struct ends before it.
     subscript<Value>(_ field: KeyPath<Struct, Value>) -> Value? {
         offset(field, Value.self).map { base.load(fromByteOffset: $0, as: Value.self) }
     }
 
-    /// The same for a flag: true for any byte but 0.
+    /// Returns the value of a flag, which is true for any byte but 0; nil if the caller's struct ends before it.
     subscript(flag field: KeyPath<Struct, Bool>) -> Bool? {
         offset(field, Bool.self).map { base.load(fromByteOffset: $0, as: UInt8.self) != 0 }
     }
 
-    /// The number at a place of the struct; nil if the caller's struct ends before it.
+    /// Returns the number at an offset of the struct; nil if the caller's struct ends before it.
     func load<Value: BitwiseCopyable>(_ offset: Int, as type: Value.Type) -> Value? {
         offset + MemoryLayout<Value>.size <= size ? base.load(fromByteOffset: offset, as: type) : nil
     }
@@ -68,7 +69,7 @@ struct CallerStruct<Struct> {
         return offset
     }
 
-    /// Fills the caller's struct as far as it goes; its `struct_size` stays.
+    /// Fills the caller's struct as far as it goes. Its `struct_size` stays.
     func write(_ value: Struct) {
         let head = MemoryLayout<UInt32>.size
         withUnsafeBytes(of: value) { bytes in

@@ -44,7 +44,7 @@ public func llada_detokenize(
             flags, among: LLADA_TEXT_SKIP_CONTROL | LLADA_TEXT_HOLD_BACK,
             "LLADA_TEXT_SKIP_CONTROL and LLADA_TEXT_HOLD_BACK")
         let buffer = try CallerBuffer(text, capacity: capacity, count: count, "text")
-        // One push and no flush: what is cut off at the end stays in the stream.
+        // One push and no flush: an incomplete character at the end stays in the stream.
         var stream = TextStream(
             try tokenizer(of: model), skipSpecialTokens: Int(flags) & LLADA_TEXT_SKIP_CONTROL != 0)
         var result = try stream.push(tokens)

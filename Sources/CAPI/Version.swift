@@ -13,13 +13,13 @@ public func llada_version_string() -> UnsafePointer<CChar>? { Texts.version }
 @_cdecl("llada_build_info") @implementation
 public func llada_build_info() -> UnsafePointer<CChar>? { Texts.buildInfo }
 
-/// Made at the first call; they stay for ever.
+/// Texts that are made at the first call and never freed.
 private enum Texts {
     nonisolated(unsafe) static let version = lasting(number)
     nonisolated(unsafe) static let buildInfo = lasting("llada \(number) (kernels: \(Model.kernelsName))")
 
     private static let number = "\(LLADA_VERSION_MAJOR).\(LLADA_VERSION_MINOR).\(LLADA_VERSION_PATCH)"
 
-    /// A C string that is never freed; nil where there is no memory for it.
+    /// Returns a C string that is never freed; nil if there is no memory for it.
     private static func lasting(_ text: String) -> UnsafePointer<CChar>? { UnsafePointer(strdup(text)) }
 }

@@ -1,33 +1,33 @@
 import LLaDA
 
-/// The command line; main.swift has its manual.
+/// The command line; main.swift documents it.
 struct Arguments {
     var path: String?
     var shape: Shape?
     var layers: Int?
     var threads = [0]
-    /// Experts that a block may use; 0: as the model says.
+    /// The number of experts that a block may use; 0: as the model says.
     var capacities = [0]
     var prefixes = [512]
-    /// Sequences of a forward; none: only single ones are timed.
+    /// The numbers of sequences of a forward; with none, only single sequences are timed.
     var batches: [Int] = []
     var block = 32
     var rounds = 9
-    /// Tokens to generate; 0: no generation is timed.
+    /// The number of tokens to generate; 0: no generation is timed.
     var generate = 0
     var policies = [(name: "Q", policy: Policy.quality)]
     var prompt: String?
     var json: String?
     var plot: String?
-    /// Of others' autoregressive decoding, ms a token.
+    /// The times of other engines' autoregressive decoding, in ms per token.
     var tokenTimes: [Double] = []
-    /// Tables of what to expect, in place of timings.
+    /// Whether to print tables of what to expect, in place of timings.
     var expect = false
-    /// How many times its time at the limits a step is expected to take.
+    /// The expected time of a step, as a multiple of its time at the machine's limits.
     var overLimits = 1.0
     var options = Model.Options()
 
-    /// Nil: auto.
+    /// The formats by name; auto is nil.
     private static let formats = Dictionary(
         uniqueKeysWithValues: [("auto", NumberFormat?.none)]
             + [NumberFormat.f32, .bf16, .int8, .int4].map { ($0.rawValue, $0) })
@@ -54,7 +54,7 @@ struct Arguments {
                 }
                 return number
             }
-            /// Ascending, each once.
+            /// Returns the numbers of a list, ascending, each once.
             func numbers(_ least: Int) throws -> [Int] { Set(try list().map { try number($0, least) }).sorted() }
             func oneOf<Value>(_ values: [String: Value], _ text: String) throws -> Value {
                 guard let value = values[text] else {

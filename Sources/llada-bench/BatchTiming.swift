@@ -1,7 +1,7 @@
 import Foundation
 import LLaDA
 
-/// One forward for several sequences, each on a prefix of its own and with drafts of its own.
+/// The timing of one forward for several sequences, each with drafts of its own on the same prefix.
 struct BatchTiming {
     let count: Int
     let prefix: Int
@@ -15,7 +15,7 @@ struct BatchTiming {
         self.block = block
     }
 
-    /// Each sequence a step a second makes: tokens a second, at one token a forward.
+    /// The steps per second of all sequences together: tokens per second at one token per forward.
     var stepsPerSecond: Double { Double(count) / median(step) }
 
     static func round(_ timings: inout [BatchTiming], _ transformer: Transformer, _ random: RandomTokens) throws {
@@ -28,7 +28,7 @@ struct BatchTiming {
             let decoders = try Self.decoders(most, sequence, transformer, tokens, first, maskID: random.maskID)
             for index in timings.indices {
                 let some = Array(decoders[..<timings[index].count])
-                try DecoderBatch.forward(some)  // not timed: caches and threads get warm
+                try DecoderBatch.forward(some)  // not timed: it warms up caches and threads
                 watch.pointee = PartWatch()
                 let time = try seconds { try DecoderBatch.forward(some) }
                 watch.pointee.finished(.head)
@@ -38,7 +38,7 @@ struct BatchTiming {
         }
     }
 
-    /// Forks of one decoder: the prefix is computed once, the work of a forward is that of strangers.
+    /// Returns forks of one decoder. The prefix is computed once, and a forward has the work of unrelated sequences.
     private static func decoders(
         _ count: Int, _ sequence: CachedSequence, _ transformer: Transformer, _ tokens: [Int32], _ timing: BatchTiming,
         maskID: Int32
@@ -60,7 +60,7 @@ struct BatchTiming {
     }
 }
 
-/// Sums up what the parts of forwards take: what came since the part before belongs to it.
+/// A sum of the times of each part of forwards. The time since the part before belongs to a part.
 struct PartWatch {
     private(set) var spent: [Observer.Part: Double] = [:]
     private var last = Self.now

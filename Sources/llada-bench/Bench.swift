@@ -5,7 +5,7 @@ import Probes
 
 /// Everything that is timed, round after round.
 struct Bench {
-    /// What one count of threads, and one pool of experts, came to.
+    /// The timings for one number of threads and one pool of experts.
     struct Run {
         let transformer: Transformer
         var steps: [StepTiming]  // by prefix
@@ -17,7 +17,7 @@ struct Bench {
         var scoreArithmetic: [Double] = []  // GFLOP/s, in the type of keys and values
 
         var team: ThreadTeam { transformer.compute.team }
-        /// What all threads reached at most, round by round.
+        /// The most that all threads reached, round by round.
         var limits: [StepCost.Limits] {
             arithmetic.indices.map { round in
                 StepCost.Limits(
@@ -50,7 +50,7 @@ struct Bench {
                 .invalidArgument, "\(longest) positions are wanted; the model has \(model.config.maxPositionEmbeddings)"
             )
         }
-        // One set of weights, however many teams compute with them.
+        // All teams compute with one set of weights.
         let own = model.transformer
         runs = []
         for threads in arguments.threads {
@@ -75,7 +75,7 @@ struct Bench {
                     options.blockLength = block
                     options.genLength = arguments.generate
                     options.policy = policy
-                    // Where random weights would end an answer means nothing.
+                    // The end of an answer means nothing with random weights.
                     let ends = arguments.shape == nil ? model.eosTokenIDs : []
                     return GenerationTiming(
                         policy: name, prompt: prompt, maskID: tokens.maskID, eosIDs: ends, options: options)
@@ -112,7 +112,7 @@ struct Bench {
         }
     }
 
-    /// How matrices that are held in this format are multiplied.
+    /// Returns how matrices of this format are multiplied.
     private static func kind(_ dtype: NumberFormat?) -> probe_kind {
         switch dtype {
         case .bf16: PROBE_BF16
@@ -122,7 +122,7 @@ struct Bench {
     }
 }
 
-/// Tokens that spread over the vocabulary, the mask not among them.
+/// Tokens that spread over the vocabulary, without the mask.
 struct RandomTokens {
     let maskID: Int32
     private let vocabulary: Int

@@ -2,13 +2,13 @@ import Foundation
 import LLaDA
 import Probes
 
-/// What to expect of a machine, for the published shapes: tables in Markdown. All of it follows from the shapes, but
-/// this CPU's arithmetic, which is probed.
+/// What to expect of a machine for the published shapes, as tables in Markdown. Everything follows from the shapes,
+/// except this CPU's arithmetic, which is probed.
 struct Expectation {
     private struct Row {
         let shape: Shape
         let dtype: NumberFormat
-        let capacity: Int  // experts of a block's pool; 0: all
+        let capacity: Int  // the experts of a block's pool; 0: all
 
         var name: String { "\(shape) \(dtype)" + (capacity > 0 ? ", pool of \(capacity)" : "") }
     }
@@ -19,7 +19,7 @@ struct Expectation {
         }
     }
     private static let bandwidths = [25.0, 50, 100, 200, 400]  // GB/s
-    private static let bandwidthOfACore = 12.5  // GB/s; most machines have more cores to them
+    private static let bandwidthOfACore = 12.5  // GB/s per core; most machines have more cores for their bandwidth
     private static let tokensPerForward = [2.0, 4, 6]
 
     /// G(FL)OP/s of a core.
@@ -36,7 +36,7 @@ struct Expectation {
         }
         floatArithmetic = core(PROBE_F32)
         let int8 = core(PROBE_INT8)
-        // Where a CPU has no such instructions, the kernels multiply in f32.
+        // Without such instructions, the kernels multiply in f32.
         let least = floatArithmetic
         arithmetic = [.int4: int8, .int8: int8, .bf16: core(PROBE_BF16)].mapValues { max($0, least) }
         overLimits = arguments.overLimits
@@ -69,7 +69,7 @@ struct Expectation {
         }
     }
 
-    /// Bytes and operations: of the machine there is nothing in them.
+    /// The table of bytes and operations, which depend on no machine.
     private var readings: String {
         get throws {
             var lines = [
@@ -93,7 +93,7 @@ struct Expectation {
         }
     }
 
-    /// Tokens a second by bandwidth and tokens a forward.
+    /// The table of tokens per second by bandwidth and tokens per forward.
     private var speeds: String {
         get throws {
             let each = Self.tokensPerForward.map { String(format: "%.0f", $0) }.joined(separator: " / ")
@@ -110,8 +110,8 @@ struct Expectation {
                     return Self.tokensPerForward.map { String(format: $0 / time < 10 ? "%.1f" : "%.0f", $0 / time) }
                         .joined(separator: " / ")
                 }
-                // Autoregressive decoding of the same weights at the same limits: the same at each bandwidth, as rates
-                // are in proportion to it.
+                // The comparison is with autoregressive decoding of the same weights at the same limits. It is the same
+                // at each bandwidth, because the rates are in proportion to it.
                 let even = limits(row, bandwidth: Self.bandwidths[0])
                 lines.append([row.name] + cells + [String(format: "%.1f", step.seconds(even) / token.seconds(even))])
             }

@@ -1,6 +1,7 @@
 import LLaDA
 
-/// An answer, from the first forward over masks to the last; the prompt's keys and values are there before.
+/// The timing of an answer, from the first forward over masks to the last. The prompt's keys and values are computed
+/// before.
 struct GenerationTiming {
     let policy: String
     let prompt: [Int32]
@@ -8,7 +9,7 @@ struct GenerationTiming {
     let eosIDs: [Int32]
     let options: Decoder.Options
     private(set) var seconds: [Double] = []
-    // The same in each round.
+    // These are the same in each round.
     private(set) var tokens = 0
     private(set) var forwards = 0
     private(set) var edits = 0

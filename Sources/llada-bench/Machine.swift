@@ -2,8 +2,7 @@ import Foundation
 import LLaDA
 import Probes
 
-/// What the machine can do at most, measured as near to the run as can be: shared machines change from second to
-/// second.
+/// The most that the machine can do, measured close to the run: a shared machine changes from second to second.
 struct Machine {
     private let memory: UnsafeMutableRawPointer
     private let owner: AnyObject
@@ -14,7 +13,7 @@ struct Machine {
         memory.initializeMemory(as: UInt8.self, repeating: 1, count: bytes)
     }
 
-    /// GB/s that all threads of the team read together, from memory no cache holds.
+    /// Returns the GB/s at which all threads of the team together read memory that no cache holds.
     func bandwidth(_ team: ThreadTeam) -> Double {
         let pieces = team.size * 8
         let piece = bytes / pieces
@@ -22,7 +21,7 @@ struct Machine {
         return Double(bytes) / time / 1e9
     }
 
-    /// G(FL)OP/s of all threads of the team in registers.
+    /// Returns the G(FL)OP/s of all threads of the team in registers.
     static func arithmetic(_ team: ThreadTeam, _ kind: probe_kind) -> Double {
         let operations = probe_arithmetic(kind, 1)
         guard operations > 0 else { return 0 }
@@ -31,7 +30,7 @@ struct Machine {
         return operations * Double(rounds * team.size) / time / 1e9
     }
 
-    /// The most memory this process has held, in bytes.
+    /// The most memory that this process has held, in bytes.
     static var peakMemory: Int {
         var usage = rusage()
         getrusage(RUSAGE_SELF.rawValue, &usage)

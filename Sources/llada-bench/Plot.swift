@@ -2,7 +2,8 @@ import Foundation
 import LLaDA
 
 extension Report {
-    /// Bars of time: a step's parts one after another, for each count of threads and prefix; below, generation.
+    /// A picture: for each number of threads and each prefix, a bar with the times of a step's parts, and below,
+    /// generation.
     var plot: String {
         let parts = Observer.Part.allCases.filter { runs[0].steps[0].parts[$0] != nil }
         var drawing = Drawing(texts: [head] + runs.map(machineText))
@@ -41,7 +42,7 @@ extension Report {
     ]
 }
 
-/// Horizontal bars, group below group, each group to a scale of its own.
+/// Horizontal bars, group below group. Each group has a scale of its own.
 private struct Drawing {
     struct Bar {
         let name: String

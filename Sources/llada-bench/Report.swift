@@ -1,7 +1,7 @@
 import Foundation
 import LLaDA
 
-/// What the timings say, as text and JSON; Plot.swift has the picture.
+/// The timings as text and JSON; Plot.swift makes the picture.
 struct Report {
     let head: String
     let runs: [Bench.Run]
@@ -48,7 +48,7 @@ struct Report {
             run.bandwidth.min() ?? 0, run.bandwidth.max() ?? 0, median(run.arithmetic))
     }
 
-    /// A line for each count of threads and prefix, in ms, with the share of what bounds a part.
+    /// A line for each number of threads and each prefix, in ms, with the share of the limit that bounds a part.
     private var stepRows: [[String]] {
         let parts = Observer.Part.allCases.filter { runs[0].steps[0].parts[$0] != nil }
         var rows = [["threads", "pool", "prefix", "step, ms"] + parts.map { "\($0)" } + ["prefill, ms"]]
@@ -66,7 +66,7 @@ struct Report {
         return rows
     }
 
-    /// Steps of all sequences a second, and how many times those of the first line that is.
+    /// A line for each number of sequences, with the steps per second of all of them, and the ratio to the first line.
     private var batchRows: [[String]] {
         let parts = Observer.Part.allCases.filter { runs[0].batches[0].parts[$0] != nil }
         var rows = [
@@ -108,8 +108,8 @@ struct Report {
             }
     }
 
-    /// What more threads, or fewer experts, are worth, beside what they are to the machine's own limits: medians of the
-    /// rounds' ratios.
+    /// The gain of more threads, or fewer experts, beside the gain of the machine's own limits: medians of the rounds'
+    /// ratios.
     private var speedups: [String] {
         let one = runs[0]
         return runs.dropFirst().flatMap { run in
@@ -124,7 +124,7 @@ struct Report {
         }
     }
 
-    /// What the weights alone would take at the machine's limits, beside what was measured.
+    /// The time that a step would take at the machine's limits, beside the measured time.
     private var expectations: [String] {
         runs.flatMap { run in
             run.steps.map { timing in
@@ -136,7 +136,7 @@ struct Report {
                     }
                     .joined(separator: ", ")
                 let expected = limits.map { cost.seconds($0) }
-                // Within a round: a shared machine's limits change from one to the next.
+                // The ratio is taken within a round: a shared machine's limits change from one round to the next.
                 let ratios = zip(timing.step, expected).map { $0 / $1 }
                 return String(
                     format: """
@@ -150,7 +150,7 @@ struct Report {
         }
     }
 
-    /// How many tokens a step must yield to be as fast as an engine that takes so long for each.
+    /// The number of tokens that a step must yield to be as fast as an engine with these times per token.
     private var breakEven: [String] {
         runs.flatMap { run in
             run.steps.flatMap { timing in
@@ -197,7 +197,7 @@ struct Report {
         var text: String { String(format: "(%.0f %% of %@)", 100 * share, name) }
     }
 
-    /// How much of the machine's bandwidth or arithmetic a part reaches, if one of them bounds it.
+    /// Returns the share of the machine's bandwidth or arithmetic that a part reaches, if one of them bounds it.
     func limit(of part: Observer.Part, _ timing: StepTiming, _ run: Bench.Run) -> Limit? {
         guard let times = timing.parts[part] else { return nil }
         switch part {
@@ -219,7 +219,7 @@ struct Report {
         }
     }
 
-    /// Timings of all rounds, in their order.
+    /// Returns the timings of all rounds, in their order.
     private func fields(_ run: Bench.Run) -> [String: Any] {
         func milliseconds(_ times: [Double]) -> [Double] { times.map { 1e3 * $0 } }
         return [

@@ -1,7 +1,7 @@
 import Foundation
 import LLaDA
 
-/// The published sizes (spec: model.md, section 3), with as many layers as are wanted.
+/// The published sizes (spec: model.md, section 3), with any number of layers.
 enum Shape: String, CaseIterable {
     case mini, flash
 
@@ -35,7 +35,7 @@ enum Shape: String, CaseIterable {
     }
 }
 
-/// Random weights of a shape. Matrices are stretches of one random tensor. Norms are ones, biases zeros, and what is
+/// Random weights of a shape. Matrices are parts of one random tensor. Norms are ones, and biases are zeros. What is
 /// added to the residual is small, so that rows stay different and spread over the experts as those of a trained model
 /// do.
 final class SyntheticTensors: TensorSource {
@@ -46,22 +46,23 @@ final class SyntheticTensors: TensorSource {
     init(_ shape: Shape, layers: Int?) throws {
         config = try shape.config(layers: layers)
         directory = "synthetic \(shape)"
-        // The largest tensors are embedding and head, which must not be the same: tokens would predict themselves. The
-        // largest that writes to the residual is the dense layer's down projection.
+        // The largest tensors are the embedding and the head. They must differ, or tokens would predict themselves. The
+        // largest tensor that writes to the residual is the dense layer's down projection.
         random = (config.vocabSize + config.hiddenSize) * config.hiddenSize
         small = config.intermediateSize * config.hiddenSize
         file = try Self.file(random: random, small: small)
     }
 
-    // Numbers of each kind, in this order.
+    // The counts of the file's numbers of each kind, in this order.
     private let random: Int
     private let small: Int
     private static let constants = 1 << 16  // ones, and zeros
 
-    /// bf16: numbers of a spread of about 1 / sqrt(hidden), of a 64th of that, ones, and zeros.
+    /// Writes and maps a file of bf16: numbers with a spread of about 1 / sqrt(hidden), numbers with a 64th of that,
+    /// ones, and zeros.
     private static func file(random: Int, small: Int) throws -> MappedFile {
         let path = NSTemporaryDirectory() + "llada-bench-\(UUID().uuidString)"
-        defer { unlink(path) }  // the mapping stays
+        defer { unlink(path) }  // the mapping stays valid
         var state: UInt64 = 88_172_645_463_325_252
         let count = random + small
         var values = [UInt16](repeating: 0, count: count + 2 * constants)
@@ -70,7 +71,7 @@ final class SyntheticTensors: TensorSource {
             state ^= state << 13
             state ^= state >> 7
             state ^= state << 17
-            // Sign and mantissa at random, and one of three exponents.
+            // Sign and mantissa are random, and the exponent is one of three.
             let exponent = (index < random ? 120 : 114) + (state >> 32) % 3
             values[index] = UInt16(truncatingIfNeeded: state) & 0x807F | UInt16(exponent) << 7
         }
@@ -89,7 +90,7 @@ final class SyntheticTensors: TensorSource {
     func tensor(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor {
         guard let base = file.bytes.baseAddress else { throw LLaDAError(.io, "no random numbers") }
         let bytes = shape.reduce(2, *)
-        // Different tensors begin at different places, the same in every process.
+        // Different tensors begin at different places, which are the same in every process.
         let hash = name.utf8.reduce(14_695_981_039_346_656_037 as UInt64) { ($0 ^ UInt64($1)) &* 1_099_511_628_211 }
         func place(_ room: Int) -> Int { Int(hash % UInt64((2 * room - bytes) / 64 + 1)) * 64 }
         let start =

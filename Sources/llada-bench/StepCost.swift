@@ -2,23 +2,25 @@ import Foundation
 import Kernels
 import LLaDA
 
-/// What a step has to read and to compute, derived from a model's shape: nothing in it is measured.
+/// The bytes that a step must read and the operations that it must compute, derived from a model's shape. Nothing in it
+/// is measured.
 struct StepCost {
     struct Part {
-        /// Of weights, and of keys and values.
+        /// The bytes of weights, keys and values.
         var bytes = 0.0
-        /// Products of weights, in the format those are multiplied in.
+        /// The operations of products with weights, in the format that the weights are multiplied in.
         var operations = 0.0
-        /// In f32, whatever the format: routers.
+        /// The operations in f32, whatever the format: routers.
         var floatOperations = 0.0
-        /// Of attention, for scores and values, in the type that keys and values are held in.
+        /// The operations of attention, for scores and values, in the type of keys and values.
         var scoreOperations = 0.0
     }
 
     private(set) var parts: [Observer.Part: Part] = [:]
 
-    /// `rows` positions at once, all of which want logits, on `prefix` others in the cache; `experts` that the rows
-    /// use, a mixture layer: nil for the expectation of routers that choose at random.
+    /// Computes the cost of `rows` positions at once, all of which want logits, after `prefix` cached positions.
+    /// `experts` is the number of experts of a mixture layer that the rows use; nil: the expectation for routers that
+    /// choose at random.
     init(
         _ config: ModelConfig, _ dtype: NumberFormat?, _ kvDType: NumberFormat, rows: Int, prefix: Int,
         experts: Double? = nil
@@ -75,16 +77,16 @@ struct StepCost {
     var bytes: Double { parts.values.reduce(0) { $0 + $1.bytes } }
     var operations: Double { parts.values.reduce(0) { $0 + $1.operations + $1.floatOperations + $1.scoreOperations } }
 
-    /// What a machine can do at most.
+    /// The most that a machine can do.
     struct Limits {
         let bandwidth: Double  // GB/s
-        let arithmetic: Double  // G(FL)OP/s, in the format weights are multiplied in
+        let arithmetic: Double  // G(FL)OP/s, in the format that weights are multiplied in
         let floatArithmetic: Double  // GFLOP/s
         let scoreArithmetic: Double  // GFLOP/s, in the type of keys and values
     }
 
-    /// A part's time at these limits, in seconds: it reads its weights while it multiplies, and parts wait for each
-    /// other. Norms, routing's choices, softmax and the handing out of work are not in it.
+    /// Returns a part's time at these limits, in seconds. A part reads its weights while it multiplies, and parts wait
+    /// for each other. Norms, the choices of routers, softmax and the distribution of work are not counted.
     func seconds(_ part: Observer.Part, _ limits: Limits) -> Double {
         guard let part = parts[part] else { return 0 }
         return
@@ -94,7 +96,7 @@ struct StepCost {
 
     func seconds(_ limits: Limits) -> Double { parts.keys.reduce(0) { $0 + seconds($1, limits) } }
 
-    /// All weights of a model that holds its matrices like that, in bytes; the embedding in bf16.
+    /// Returns the bytes of all weights of a model that holds its matrices in this format; the embedding is in bf16.
     static func weights(_ config: ModelConfig, _ dtype: NumberFormat?) -> Double {
         let all = StepCost(config, dtype, .f32, rows: 0, prefix: 0, experts: Double(config.numExperts))
         return all.bytes + Double(2 * config.vocabSize * config.hiddenSize)

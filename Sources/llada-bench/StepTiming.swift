@@ -1,16 +1,16 @@
 import Foundation
 import LLaDA
 
-/// A denoising step on a prefix, and the prefill before it.
+/// The timing of a denoising step on a prefix, and of the prefill before it.
 struct StepTiming {
     let prefix: Int
     let block: Int
     private(set) var step: [Double] = []  // seconds
     private(set) var prefill: [Double] = []
     private(set) var parts: [Observer.Part: [Double]] = [:]
-    /// Experts that the rows of a step use, a layer; the same in each round.
+    /// The number of experts of a layer that the rows of a step use; it is the same in each round.
     private(set) var expertsUsed = 0.0
-    /// Bytes of the experts that a step reads.
+    /// The bytes of the experts that a step reads.
     private(set) var expertBytes = 0.0
 
     init(prefix: Int, block: Int) {
@@ -18,7 +18,8 @@ struct StepTiming {
         self.block = block
     }
 
-    /// One timing of each, on one sequence: what a longer prefix shares with a shorter one is computed once.
+    /// Adds one timing to each, on one sequence. The part that a longer prefix shares with a shorter one is computed
+    /// once.
     static func round(_ timings: inout [StepTiming], _ transformer: Transformer, _ random: RandomTokens) throws {
         guard let last = timings.last else { return }
         let tokens = random.first(last.prefix + last.block)
@@ -31,7 +32,7 @@ struct StepTiming {
         }
     }
 
-    /// Computes keys and values up to the end of the prefix, nothing of the head, and says how long that took.
+    /// Computes keys and values up to the end of the prefix, without the head. Returns the time in seconds.
     private func extend(_ sequence: CachedSequence, _ tokens: [Int32]) throws -> Double {
         try tokens.withUnsafeBufferPointer { tokens in
             try seconds { try sequence.prepare(tokens, active: prefix..<prefix, asOneBlock: false).run() }
@@ -47,10 +48,10 @@ struct StepTiming {
         let decoder = try Decoder(
             sequence, maskID: maskID, eosIDs: [], prompt: Array(tokens[..<prefix]),
             options: options)
-        // A draft, for masks are all alike and would all go to the same experts; other tokens than those of a longer
-        // prefix.
+        // The block is a draft: masks are all alike and would all go to the same experts. Its tokens differ from those
+        // of a longer prefix.
         for position in prefix..<prefix + block - 1 { try decoder.setToken(at: position, to: tokens[position + 1]) }
-        try decoder.forward()  // not timed: caches and threads get warm
+        try decoder.forward()  // not timed: it warms up caches and threads
 
         var used: [Int] = []  // by layer
         var watch = PartWatch()

@@ -9,16 +9,17 @@
 //         [--token-ms MS] [--json FILE] [--plot FILE.svg]             --token-ms 20,40: other engines' time for a token
 //     swift run -c release llada-bench --expect [--over-limits 1] [--prefix 512] [--block 32]
 //
-// A step denoises one block on a prefix of random tokens. --generate denoises an answer of so many tokens: to --prompt,
-// if the model has a tokenizer, else on each prefix. A random answer has no end and takes a forward or more a token.
+// A step denoises one block on a prefix of random tokens. --generate denoises an answer of TOKENS tokens: to --prompt,
+// if the model has a tokenizer, else on each prefix. An answer of random weights has no end, and takes a forward or
+// more for each token.
 //
-// --expect times nothing: it says what a step of the published shapes reads and computes, and what that takes on
-// machines of several bandwidths, a step --over-limits times as long as at their limits. Timings are told beside the
-// same calculation.
+// --expect times nothing. It prints what a step of the published shapes reads and computes, and how long that takes on
+// machines of several bandwidths, if a step takes --over-limits times as long as at their limits. Timings are printed
+// beside the same calculation.
 //
-// Medians over rounds, and their range. A round goes through all counts of threads and pools of experts, so that they
-// meet the same machine, and probes its bandwidth and arithmetic at each. Prefill of 32768 takes minutes: ask for fewer
-// rounds.
+// Results are medians over rounds, and their range. A round goes through all numbers of threads and all pools of
+// experts, so that they meet the same machine, and probes its bandwidth and arithmetic at each. Prefill of 32768 takes
+// minutes: use fewer rounds for it.
 import Foundation
 import LLaDA
 
