@@ -1,4 +1,4 @@
-/* cpus.c - asks the system. */
+/* cpus.c - the number of CPUs, asked of the system. */
 #define _GNU_SOURCE
 #include "cpus.h"
 

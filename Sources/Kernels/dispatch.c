@@ -1,4 +1,4 @@
-/* dispatch.c - which of the implementations in tables.h this CPU can run. */
+/* dispatch.c - the choice among the implementations of tables.h that this CPU can run. */
 #include "tables.h"
 
 #if defined(__aarch64__)
@@ -22,7 +22,7 @@ const char *llk_isa_name(llk_isa isa) {
 }
 
 #if defined(__x86_64__)
-/* __builtin_cpu_supports also asks whether the operating system saves the wide registers. */
+/* __builtin_cpu_supports also checks whether the operating system saves the wide registers. */
 static bool has_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 }

@@ -9,10 +9,10 @@ static inline size_t llk_size_of(llk_dtype dtype) { return dtype == LLK_F32 ? 4 
 
 static inline size_t llk_min(size_t a, size_t b) { return a < b ? a : b; }
 
-/* Pointers may have any alignment, so numbers are copied, never dereferenced; and copied through void *, because
+/* Pointers may have any alignment, so numbers are copied, never dereferenced. They are copied through void *, because
  * from the type float * a compiler may conclude that the address is a multiple of 4. */
 static inline void llk_copy(void *to, const void *from, size_t bytes) {
-    if (bytes) __builtin_memcpy(to, from, bytes); /* of nothing, even NULL may be copied */
+    if (bytes) __builtin_memcpy(to, from, bytes); /* for no bytes, a pointer may be NULL */
 }
 
 static inline float llk_load(const float *p, size_t i) {
@@ -43,7 +43,7 @@ static inline float llk_float(uint32_t bits) {
 
 static inline float llk_from_bf16(uint16_t h) { return llk_float((uint32_t)h << 16); }
 
-/* To nearest, ties to even; NaN stays NaN. */
+/* Rounds to nearest, ties to even. NaN stays NaN. */
 static inline uint16_t llk_to_bf16(float f) {
     const uint32_t bits = llk_bits(f);
     const uint32_t even = bits + 0x7fff + (bits >> 16 & 1); /* half up, less one if the kept part is even */
@@ -51,7 +51,7 @@ static inline uint16_t llk_to_bf16(float f) {
     return (uint16_t)((nan ? bits | 0x400000 : even) >> 16);
 }
 
-/* The tree of kernels.h over the 16 lanes. */
+/* Sums the 16 lanes by the tree of kernels.h. */
 static inline float llk_sum_of_lanes(const float a[16]) {
     float s[8];
     for (int j = 0; j < 8; j++) s[j] = a[j] + a[j + 8];

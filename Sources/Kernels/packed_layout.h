@@ -1,4 +1,4 @@
-/* packed_layout.h - the blocks of packed.h, and those of prepared rows. */
+/* packed_layout.h - the blocks of packed.h, and the blocks of prepared rows. */
 #ifndef LLADA_KERNELS_PACKED_LAYOUT_H
 #define LLADA_KERNELS_PACKED_LAYOUT_H
 
@@ -12,7 +12,7 @@ enum {
     PAIRS = BLOCK / 2,
     QUADS = BLOCK / 4,
     OCTETS = HALF / 8,
-    STEP = 4 * TILE, /* bytes of a pair, a quad or an octet of each output */
+    STEP = 4 * TILE, /* bytes of one pair, quad or octet of each output */
 };
 
 typedef struct {
@@ -35,11 +35,11 @@ typedef struct {
     uint16_t x[BLOCK];
 } bf16_row_block;
 
-/* For int8 and for int4. */
+/* A block of a prepared row, for int8 and for int4. */
 typedef struct {
     int8_t q[BLOCK];
     float scale;
-    /* What must be taken off because weights are stored unsigned: -128 sum q; -8 sum q over either half. */
+    /* The correction for weights that are stored unsigned: -BIAS8 sum q (packing.inc), and -8 sum q over each half. */
     int32_t offset8, offset4[2];
 } int8_row_block;
 

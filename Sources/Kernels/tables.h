@@ -1,4 +1,4 @@
-/* tables.h - the kernels of each instruction set, as function pointers: what dispatch.c chooses among. */
+/* tables.h - the kernels of each instruction set, as function pointers. dispatch.c chooses among them. */
 #ifndef LLADA_KERNELS_TABLES_H
 #define LLADA_KERNELS_TABLES_H
 

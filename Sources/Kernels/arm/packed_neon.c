@@ -1,4 +1,4 @@
-/* packed_neon.c - int8 and int4 weights by SDOT, bf16 as floats: BFDOT rounds in a way of its own. */
+/* packed_neon.c - int8 and int4 weights by SDOT, and bf16 as floats, because BFDOT rounds differently. */
 #if defined(__aarch64__)
 #define TARGET __attribute__((target("dotprod")))
 #include "vector_neon.h"

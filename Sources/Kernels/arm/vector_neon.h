@@ -12,7 +12,7 @@ typedef struct {
 
 #define EACH_QUARTER UNROLL for (int i = 0; i < 4; i++)
 
-/* v16 name(v16 a, v16 b), each quarter being `expression` of a.q[i] and b.q[i]. */
+/* Defines v16 name(v16 a, v16 b): each quarter is `expression` of a.q[i] and b.q[i]. */
 #define QUARTERWISE(name, expression)     \
     VEC_FN v16 name(v16 a, v16 b) {       \
         EACH_QUARTER a.q[i] = expression; \
@@ -39,7 +39,7 @@ VEC_FN v16 v16_round(v16 a) {
     return a;
 }
 
-/* 2^n by two factors that are both floats, as in the reference. */
+/* Multiplies by 2^n in two factors that are both floats, as in the reference. */
 VEC_FN v16 v16_ldexp(v16 p, v16 n) {
     EACH_QUARTER {
         int32x4_t whole = vcvtq_s32_f32(n.q[i]), half = vshrq_n_s32(whole, 1), bias = vdupq_n_s32(127);

@@ -2,7 +2,7 @@
 #ifndef LLADA_CPUS_H
 #define LLADA_CPUS_H
 
-/* At least 1. */
+/* Returns the number of CPUs, at least 1. */
 long llk_cpu_count(void);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * kernels.h - the arithmetic of the forward pass, on plain arrays. Knows shapes, no model.
+ * kernels.h - the arithmetic of the forward pass, on plain arrays. It knows shapes, but no model.
  *
- * One contract for every implementation (portable, AVX2, AVX-512, NEON): THE SAME BITS. Each output element is
- * computed by one fixed sequence of IEEE operations that depends only on the element's own inputs:
+ * One contract for every implementation (portable, AVX2, AVX-512, NEON): THE SAME BITS. Each output element is computed
+ * by one fixed sequence of IEEE operations that depends only on the element's own inputs:
  *
  *   - a dot product keeps 16 lane accumulators; lane j takes the products of the elements k with k % 16 == j,
  *     in increasing order of k, each by one fused multiply-add into an accumulator that begins at +0; absent
@@ -12,14 +12,14 @@
  *   - sums of other kinds use the same 16 lanes with an addition in place of the multiply-add;
  *   - exp is the polynomial of llk_expf below, in every implementation.
  *
- * Two things are left open: which NaN a NaN is (sign and payload), and all of it if the caller has changed the
- * rounding mode or made the CPU flush denormal numbers.
+ * Two things are open: which NaN a NaN is (sign and payload), and all results if the caller has changed the rounding
+ * mode or made the CPU flush denormal numbers.
  *
- * So results depend neither on the number of rows of a call, nor on how outputs are split over threads, nor
- * on the CPU. Tests hold every implementation to the portable one, bit by bit.
+ * So results depend neither on the number of rows of a call, nor on how outputs are split over threads, nor on the CPU.
+ * Tests compare every implementation with the portable one, bit by bit.
  *
- * Pointers need only the alignment of one byte: weights are read where the file was mapped. Sizes may be 0.
- * No function keeps state, allocates or prints; all may be called from several threads at once.
+ * Pointers may have any alignment: weights are read where the file was mapped. Sizes may be 0. No function keeps state,
+ * allocates or prints. Several threads may call any of them at once.
  */
 #ifndef LLADA_KERNELS_H
 #define LLADA_KERNELS_H
@@ -28,16 +28,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How a weight matrix is stored. */
+/* The format in which a weight matrix is stored. */
 typedef enum { LLK_F32 = 0, LLK_F16 = 1, LLK_BF16 = 2 } llk_dtype;
 
-/* Which implementation of the kernels to use. The caller takes the best once and hands it on. */
+/* An implementation of the kernels. The caller asks for the best once and passes it on. */
 typedef enum { LLK_PORTABLE = 0, LLK_AVX2 = 1, LLK_AVX512 = 2, LLK_NEON = 3 } llk_isa;
 
-/* The best implementation this CPU (and the operating system) can run. AVX2 implies FMA and F16C. */
+/* Returns the best implementation that this CPU and its operating system can run. AVX2 implies FMA and F16C. */
 llk_isa llk_best_isa(void);
 
-/* "portable", "avx2", "avx512" or "neon". Static, NUL-terminated. */
+/* Returns "portable", "avx2", "avx512" or "neon": a static string. */
 const char *llk_isa_name(llk_isa isa);
 
 typedef struct {
@@ -48,7 +48,7 @@ typedef struct {
 
     /* out[q, d] = sum_t p[q, t] v[t, d]   one fma per t, in increasing order of t, from +0
      * p: [queries, ldp >= keys];  v: [keys, ldv >= dim];  out: [queries, ldo >= dim].
-     * With `accumulate`, goes on from what out holds instead of +0: keys may come in pieces. */
+     * With `accumulate`, each sum continues from the value in out instead of +0, so that keys may come in pieces. */
     void (*weighted_sum)(const float *p, size_t ldp, size_t queries, const float *v, size_t ldv, size_t keys,
                          size_t dim, float *out, size_t ldo, bool accumulate);
 
@@ -56,12 +56,12 @@ typedef struct {
      * Rounding: mean = (lane-sum of fma squares) / n; scale = 1 / sqrtf(mean + eps); (x * scale) * weight. */
     void (*rms_norm)(const float *x, const float *weight, size_t n, float eps, float *y);
 
-    /* gate[i] = silu(gate[i]) * up[i],  silu(z) = z / (1 + exp(-z)); so -0 for z < -88.72, NaN for -inf. */
+    /* gate[i] = silu(gate[i]) * up[i],  silu(z) = z / (1 + exp(-z)). So silu is -0 for z < -88.72, and NaN for -inf. */
     void (*silu_mul)(float *gate, const float *up, size_t n);
 
-    /* In place over n >= 1 elements: z = x[i] * scale; e = exp(z - max z); x[i] = e * (1 / lane-sum of e).
-     * A NaN, a +inf, or nothing but -inf among the z makes every result NaN. *max and *sum are max z (-inf where all
-     * are NaN) and the lane-sum: what a softmax over more elements needs to know of these. */
+    /* In place over n >= 1 elements: z = x[i] * scale; e = exp(z - max z); x[i] = e * (1 / lane-sum of e). Every result
+     * is NaN if a z is NaN or +inf, or if all are -inf. *max is max z (-inf if all are NaN), and *sum is the lane-sum:
+     * a softmax over more elements needs no more of these. */
     void (*softmax)(float *x, size_t n, float scale, float *max, float *sum);
 
     /* The arg-max of n >= 1 logits (ties: lowest index; NaN never wins; all NaN or -inf: index 0), and
@@ -75,14 +75,14 @@ typedef struct {
     void (*to_f32)(const void *in, llk_dtype dtype, size_t n, float *out);
 } llk_kernels;
 
-/* The kernels of an implementation; NULL where this build or this CPU has none of that kind. */
+/* Returns the kernels of an implementation, or NULL if this build or this CPU does not have it. */
 const llk_kernels *llk_get(llk_isa isa);
 
-/* exp(x) within 1 ulp; exp(+-0) is 1. +0 where exp(x) would be denormal (x < -87.33654), +inf where it exceeds the
- * largest float (x > 88.72283); NaN to NaN. The definition every implementation follows. */
+/* Returns exp(x) within 1 ulp: the definition that every implementation follows. exp(+-0) is 1. The result is +0 where
+ * exp(x) would be denormal (x < -87.33654), +inf where it exceeds the largest float (x > 88.72283), and NaN for NaN. */
 float llk_expf(float x);
 
-/* Round to nearest even; NaN stays NaN. n elements. */
+/* Rounds n elements to nearest even. NaN stays NaN. */
 void llk_f32_to_bf16(const float *in, size_t n, uint16_t *out);
 
 #endif

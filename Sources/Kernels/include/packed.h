@@ -1,10 +1,11 @@
 /*
  * packed.h - products with weights packed for the dot-product instructions of CPUs, in bf16, int8 or int4.
  *
- * A matrix w [outputs, inputs] is cut into tiles of 64 outputs, a tile into blocks of 64 inputs; what the last ones
- * lack is zeros. The blocks of a tile lie one after another, the tiles likewise: a product reads one stream, and any
- * tile can be computed by itself. Every block is a multiple of 64 bytes and holds no address: a packed matrix can be
- * written to a file and mapped. An address that is a multiple of 64 is quicker, 2 MB pages quicker still.
+ * A matrix w [outputs, inputs] is cut into tiles of 64 outputs, and each tile into blocks of 64 inputs. Missing outputs
+ * and inputs of the last ones are zeros. The blocks of a tile lie one after another, and so do the tiles: a product
+ * reads one stream, and any tile can be computed by itself. Every block is a multiple of 64 bytes and holds no address,
+ * so a packed matrix can be written to a file and mapped. An address that is a multiple of 64 is faster, and pages of
+ * 2 MB are faster still.
  *
  * One block, o being the output within the tile:
  *
@@ -15,12 +16,12 @@
  *          u8  [4, 64, 4]    byte j of octet i: 8 + q of input 8 i + j, and as high bits that of input 8 i + 4 + j
  *          bf16 [64]         scale of each output:  w = q * scale,  -8 <= q <= 7                      2 x 1152 bytes
  *
- * The rows of x are prepared once, for any number of products: rounded to bf16, or (for int8 and int4, alike) to
- * integers of -127..127 with a scale for every 64 inputs. A prepared row is opaque, but a row like any other: rows can
- * be copied one by one, and in any order.
+ * The rows of x are prepared once, for any number of products. They are rounded to bf16, or (for int8 and int4 alike)
+ * to integers of -127..127 with a scale for every 64 inputs. The contents of a prepared row are private, but rows can
+ * be copied one by one, in any order.
  *
- * THE SAME BITS, as in kernels.h, from every implementation, whatever the rows and tiles of a call. One sequence of
- * IEEE operations for each output, over increasing inputs, beginning at y = +0:
+ * THE SAME BITS, as in kernels.h, from every implementation, whatever the rows and tiles of a call. Each output is one
+ * sequence of IEEE operations, over increasing inputs, from y = +0:
  *
  *   bf16   for each pair: y = fma(x1, w1, y); y = fma(x0, w0, y), where denormal operands and results become zero,
  *          as in VDPBF16PS
@@ -29,8 +30,8 @@
  *
  * On aarch64 a bf16 product differs where a result is tiny before it is rounded and normal afterwards.
  *
- * Integers: 64 values (in int4 weights, 32) of which the largest magnitude is below 2^-100 count as zeros; if one of
- * them is infinite or NaN, all are NaN.
+ * Integers: 64 values (in int4 weights, 32) whose largest magnitude is below 2^-100 count as zeros. If one of them is
+ * infinite or NaN, all are NaN.
  */
 #ifndef LLADA_PACKED_H
 #define LLADA_PACKED_H
@@ -39,10 +40,10 @@
 
 typedef enum { LLK_PACKED_BF16 = 0, LLK_PACKED_INT8 = 1, LLK_PACKED_INT4 = 2 } llk_format;
 
-/* Outputs of a tile. */
+/* The outputs of a tile. */
 enum { LLK_TILE = 64 };
 
-/* Bytes of a packed matrix, and of a prepared row of x. */
+/* Return the bytes of a packed matrix, and of a prepared row of x. */
 size_t llk_packed_size(llk_format format, size_t outputs, size_t inputs);
 size_t llk_row_size(llk_format format, size_t inputs);
 
@@ -51,7 +52,8 @@ typedef struct {
     void (*pack)(const void *w, llk_dtype dtype, size_t outputs, size_t inputs, size_t first, size_t last,
                  void *packed);
 
-    /* x: f32 [rows, ldx >= inputs] -> prepared: [rows, llk_row_size]. For this implementation alone. */
+    /* x: f32 [rows, ldx >= inputs] -> prepared: [rows, llk_row_size]. Only the same implementation can use the
+     * result. */
     void (*prepare)(const float *x, size_t ldx, size_t rows, size_t inputs, void *prepared);
 
     /* y[r, o] = sum_k x[r, k] w[o, k]   for r < rows, o in tiles first <= t < last
@@ -60,7 +62,8 @@ typedef struct {
                     float *y, size_t ldy);
 } llk_packed_kernels;
 
-/* The kernels of an implementation; NULL where llk_get is. AVX-512 without the instructions for a format: as AVX2. */
+/* Returns the kernels of an implementation, or NULL where llk_get does. AVX-512 without the instructions for a format
+ * gets those of AVX2, and NEON without its dot products the portable ones. */
 const llk_packed_kernels *llk_get_packed(llk_isa isa, llk_format format);
 
 #endif

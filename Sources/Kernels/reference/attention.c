@@ -1,4 +1,4 @@
-/* attention.c - the reference, to be read beside attention.h. The other implementations must give the same bits. */
+/* attention.c - the reference implementation of attention.h. The other implementations must give the same bits. */
 #include "attention.h"
 #include "flushing_fma.h"
 #include "numbers.h"

@@ -8,14 +8,14 @@
 
 static inline float flush(float f) { return fabsf(f) < 0x1p-126f ? copysignf(0, f) : f; }
 
-/* fma(a, b, c) where what is tiny once rounded to 24 bits, however small, becomes zero. */
+/* Returns fma(a, b, c), or zero where the sum, rounded to 24 bits whatever its exponent, is tiny. */
 static inline float flushing_fma(float a, float b, float c) {
     a = flush(a);
     b = flush(b);
     c = flush(c);
     float sum = fmaf(a, b, c);
     if (fabsf(sum) > 0x1p-126f || sum == 0) return sum;
-    float scaled = fmaf(a * 0x1p48f, b, c * 0x1p48f); /* as small a sum has terms so small that nothing overflows */
+    float scaled = fmaf(a * 0x1p48f, b, c * 0x1p48f); /* the terms of so small a sum are small too: nothing overflows */
     return fabsf(scaled) < 0x1p-78f ? copysignf(0, sum) : sum;
 }
 

@@ -1,5 +1,5 @@
-/* kernels.c - the reference: plain C that any compiler takes, to be read beside kernels.h. The other
- * implementations must give the same bits. */
+/* kernels.c - the reference implementation of kernels.h, in plain C that any compiler takes. The other implementations
+ * must give the same bits. */
 #include "exp_constants.h"
 #include "numbers.h"
 #include "tables.h"
@@ -102,7 +102,7 @@ static void axpy(float a, const float *x, size_t n, float *y) {
 }
 
 static void to_f32(const void *in, llk_dtype dtype, size_t n, float *out) {
-    if (dtype == LLK_F32) { /* bits, so that a signalling NaN passes through whatever registers are used */
+    if (dtype == LLK_F32) { /* bits are copied, so that a signalling NaN passes unchanged */
         llk_copy(out, in, 4 * n);
         return;
     }
@@ -127,7 +127,8 @@ float llk_expf(float x) {
     p = fmaf(p, r, EXP_C2);
     p = fmaf(p, r, 1);
     p = fmaf(p, r, 1);
-    /* 2^n alone may not be a float (n goes to 128): two factors that are, so that only the last step rounds. */
+    /* 2^n alone may not be a float (n goes to 128). Two factors that are floats are used, so that only the last step
+     * rounds. */
     int whole = (int)n, half = whole / 2;
     return p * llk_float((uint32_t)(127 + half) << 23) * llk_float((uint32_t)(127 + whole - half) << 23);
 }

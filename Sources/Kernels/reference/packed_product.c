@@ -1,4 +1,4 @@
-/* packed_product.c - the reference, to be read beside packed.h. The other implementations must give the same bits. */
+/* packed_product.c - the reference implementation of packed.h. The other implementations must give the same bits. */
 #define TARGET
 #define KERNELS llk_table_portable
 #define BIAS8 128

@@ -13,10 +13,10 @@
 #define MICRO_ROWS 2
 #define MICRO_OUTS 3
 
-/* The micro-kernel of the matrix product takes 2 rows x 3 outputs: 12 of the 16 registers accumulate, and the
- * halves of the 16 lanes take turns with the other four. */
+/* The micro-kernel of the matrix product takes 2 rows x 3 outputs. 12 of the 16 registers are accumulators; the two
+ * halves of the 16 lanes use the other four in turn. */
 
-/* Elements k .. k + 7 of every product. */
+/* Adds elements k .. k + 7 of every product. */
 VEC_FN void step8(__m256 acc[MICRO_ROWS][MICRO_OUTS], const float *const x[], const int rows, const char *const w[],
                   llk_dtype dtype, size_t k) {
     __m256 b[MICRO_OUTS];

@@ -11,21 +11,21 @@
 #include "templates/weighted_sum.inc"
 
 /*
- * The micro-kernel of the matrix product takes 4 rows x 4 outputs: 16 accumulators, 8 loads to 16 fused multiply-adds.
- * It spans all of `inner`, so nothing but the result is ever stored. The 4 rows of weights are used by
- * every row of x before the next 4 are touched: weights stream from memory once.
+ * The micro-kernel of the matrix product takes 4 rows x 4 outputs: 16 accumulators, and 8 loads for 16 fused
+ * multiply-adds. It spans all of `inner`, so only the result is ever stored. Every row of x uses the 4 rows of weights
+ * before the next 4 are read: weights stream from memory once.
  */
 #define MICRO_ROWS 4
 #define MICRO_OUTS 4
 
-/* The first two steps of the tree, for four accumulators at once: 4 x 16 lanes -> 4 x 4 lanes. */
+/* Does the first two steps of the tree, for four accumulators at once: 4 x 16 lanes -> 4 x 4 lanes. */
 VEC_FN v16 to_quarters(const v16 a[4]) {
     v16 s01 = v16_add(_mm512_shuffle_f32x4(a[0], a[1], 0x44), _mm512_shuffle_f32x4(a[0], a[1], 0xee));
     v16 s23 = v16_add(_mm512_shuffle_f32x4(a[2], a[3], 0x44), _mm512_shuffle_f32x4(a[2], a[3], 0xee));
     return v16_add(_mm512_shuffle_f32x4(s01, s23, 0x88), _mm512_shuffle_f32x4(s01, s23, 0xdd));
 }
 
-/* The last two, for four rows of four outputs: lane 4 r + o is the sum of row r, output o. */
+/* Does the last two steps, for four rows of four outputs: lane 4 r + o is the sum of row r, output o. */
 VEC_FN v16 from_quarters(v16 a, v16 b, v16 c, v16 d) {
     v16 ab = v16_add(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
     v16 cd = v16_add(_mm512_shuffle_ps(c, d, 0x44), _mm512_shuffle_ps(c, d, 0xee));
@@ -46,7 +46,7 @@ VEC_FN void micro_kernel(const float *x, size_t ldx, const int rows, const char 
 
     size_t k = 0;
     for (; inner - k >= 16; k += 16) {
-        if (next) /* the rows of weights are one run of bytes; a step reads `size` cache lines' worth of it */
+        if (next) /* the rows of weights are one run of bytes, of which a step reads `size` cache lines */
             UNROLL for (size_t line = 0; line < size; line++)
                 _mm_prefetch(next + MICRO_OUTS * size * k + 64 * line, _MM_HINT_T1);
         v16 b[MICRO_OUTS];

@@ -1,4 +1,4 @@
-/* packed_avx2.c - without instructions for dot products: bf16 as floats, int8 as pairs of 16 bits. */
+/* packed_avx2.c - packed products without dot-product instructions: bf16 as floats, int8 as pairs of 16 bits. */
 #if defined(__x86_64__)
 #define TARGET __attribute__((target("avx2,fma,f16c")))
 #include "vector_avx2.h"
@@ -11,8 +11,8 @@
 #define KERNELS llk_table_avx2
 #define BIAS8 128
 
-/* VDPBF16PS flushes denormals, ordinary instructions do it on demand. What is computed meanwhile comes from memory and
- * goes back to it: a barrier keeps it there. */
+/* VDPBF16PS flushes denormals. Ordinary instructions do so on demand. The operands and results of the code between come
+ * from memory and go back to it, and a barrier keeps that code there. */
 typedef unsigned fp_state;
 VEC_FN fp_state flush_denormals(void) {
     const unsigned flush_results = 1 << 15, flush_operands = 1 << 6, before = _mm_getcsr();
@@ -27,7 +27,7 @@ VEC_FN void restore(fp_state before) {
 
 VEC_FN __m256i load8(const char *p) { return _mm256_loadu_si256((const __m256i *)p); }
 
-/* The first and the second of each pair of bf16. */
+/* Return the first and the second of each pair of bf16, as floats. */
 VEC_FN __m256 first_bf16(__m256i pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
 VEC_FN __m256 second_bf16(__m256i pairs) {
     return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32((int)0xffff0000)));

@@ -16,7 +16,7 @@ VEC_FN w_bf16 load_bf16(const char *p) { return (__m512bh)_mm512_loadu_si512(p);
 VEC_FN x_bf16 set1_bf16(const char *p) { return (__m512bh)_mm512_set1_epi32(llk_load_int(p)); }
 VEC_FN v16 dot_bf16(v16 acc, w_bf16 w, x_bf16 x) { return _mm512_dpbf16_ps(acc, w, x); }
 
-/* The instruction flushes them by itself. */
+/* VDPBF16PS itself flushes denormals. */
 typedef int fp_state;
 VEC_FN fp_state flush_denormals(void) { return 0; }
 VEC_FN void restore(fp_state state) { (void)state; }

@@ -28,7 +28,7 @@ VEC_FN v16 v16_fnma(v16 a, v16 b, v16 c) {
 VEC_FN __m256 round8(__m256 a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 VEC_FN v16 v16_round(v16 a) { return BOTH(round8(a.lo), round8(a.hi)); }
 
-/* 2^n by two factors that are both floats, as in the reference. */
+/* Multiplies by 2^n in two factors that are both floats, as in the reference. */
 VEC_FN __m256 ldexp8(__m256 p, __m256 n) {
     __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1), bias = _mm256_set1_epi32(127);
     __m256i a = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
