@@ -1,6 +1,6 @@
 /// The layout of matrices in float8 (E4M3) with one scale for each block, as DeepSeek-V3 introduced it and the LLaDA2.1
-/// release uses it. `name` is [outputs, inputs] of F8_E4M3, and `name_scale_inv` is [ceil(outputs / rows), ceil(inputs
-/// / columns)]. A weight is its float8 times the scale of its block.
+/// release uses it. `name` is [outputs, inputs] of F8_E4M3, and `name_scale_inv` is
+/// [ceil(outputs / rows), ceil(inputs / columns)]. A weight is its float8 times the scale of its block.
 package struct BlockFP8: Sendable, Equatable {
     package let rows: Int
     package let columns: Int
@@ -31,8 +31,8 @@ package struct BlockFP8: Sendable, Equatable {
         shape.dropLast(2) + [(shape[shape.count - 2] - 1) / rows + 1, (shape[shape.count - 1] - 1) / columns + 1]
     }
 
-    /// Writes the weights as f32. weights: [outputs, inputs];  scales: [blocks of outputs, blocks of inputs];  out:
-    /// [outputs, inputs]
+    /// Writes the weights as f32.  weights: [outputs, inputs];  scales: [blocks of outputs, blocks of inputs];
+    /// out: [outputs, inputs]
     func decode(
         _ weights: UnsafeRawPointer, _ scales: UnsafePointer<Float>, outputs: Int, inputs: Int,
         into out: UnsafeMutablePointer<Float>

@@ -29,14 +29,15 @@ public struct ModelConfig: Sendable, Equatable {
     public let partialRotaryFactor: Double
     /// The number of leading dimensions of a head that are rotated; even.
     public let rotaryDim: Int
+    /// The extension of the context; nil without YaRN.
     public let yarn: YaRN?
 
     // MARK: Experts. All are 0 if every layer is dense and the file does not give them.
 
     public let numExperts: Int
     public let numExpertsPerTok: Int
-    /// The number of shared experts; 0 means none. Together they are one feed-forward of width `moeIntermediateSize *
-    /// numSharedExperts`.
+    /// The number of shared experts; 0 means none. Together they are one feed-forward of width
+    /// `moeIntermediateSize * numSharedExperts`.
     public let numSharedExperts: Int
     public let moeIntermediateSize: Int
     /// The number of equal groups of experts. A token chooses among the experts of its best `topkGroup` groups. Both

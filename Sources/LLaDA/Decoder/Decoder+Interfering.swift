@@ -43,8 +43,8 @@ extension Decoder {
         write(Edit(position: position, token: token))
     }
 
-    /// Masks a position of the active block or a later one that is not of the prompt. Throws `.state` after the end,
-    /// and `.invalidArgument` for any other position.
+    /// Masks a position of the active block or a later one that is not of the prompt; in multi-block editing, only of a
+    /// later one. Throws `.state` after the end, and `.invalidArgument` for any other position.
     public func mask(at position: Int) throws(LLaDAError) {
         try checkUnfinished("mask")
         try check(position: position)

@@ -1,6 +1,6 @@
 /// What a host may see, at any time.
 extension Decoder {
-    /// The options that the decoder was made with, with the policy of the fork if there was one.
+    /// The options of the decoder. The policy may differ from that of the origin of a fork.
     public var options: Options { state.options }
     /// The call that is next.
     public var phase: Phase { state.phase }

@@ -1,7 +1,7 @@
 /// Loops over steps. Each of these calls throws what `step` throws.
 extension Decoder {
     /// Steps until the end. `afterStep` is called after each step. An error that it throws ends the run and is
-    /// rethrown; a later run goes on from there.
+    /// rethrown; a later run continues from there.
     public func run(_ afterStep: ((Decoder) throws(LLaDAError) -> Void)? = nil) throws(LLaDAError) {
         while !isFinished { try step(then: afterStep) }
     }

@@ -27,7 +27,7 @@ public enum DecoderBatch {
     /// Steps all decoders to their ends, at most `mostInFlight` at a time. When one finishes, the next one joins, in
     /// their order. A finished decoder releases its keys and values, or leaves them to its prefix cache. `afterStep` is
     /// called for each decoder after each of its steps. An error that it throws ends the run and is rethrown; a later
-    /// run goes on from there. Throws `.invalidArgument` unless `mostInFlight` is positive.
+    /// run continues from there. Throws `.invalidArgument` unless `mostInFlight` is positive.
     public static func run(
         _ decoders: [Decoder], mostInFlight: Int = .max, _ afterStep: ((Decoder) throws(LLaDAError) -> Void)? = nil
     ) throws(LLaDAError) {

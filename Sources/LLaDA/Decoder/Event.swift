@@ -19,6 +19,7 @@ extension Decoder {
     public struct Edit: Sendable, Equatable {
         public var position: Int
         public var token: Int32
+        /// The confidence in the token; NaN if there is none.
         public var confidence: Float
         public var reason: Reason
 
@@ -46,6 +47,7 @@ extension Decoder {
         public internal(set) var kind: Kind
         public internal(set) var oldToken: Int32
         public internal(set) var newToken: Int32
+        /// The confidence of the edit; NaN if it has none.
         public internal(set) var confidence: Float
         public internal(set) var reason: Reason
     }

@@ -18,8 +18,8 @@ struct Attention {
     private var keyValueWidth: Int { config.numKeyValueHeads * config.headDim }
     private var width: Int { queryWidth + 2 * keyValueWidth }
 
-    /// Computes the queries of x into `work.queryKeyValue`, and the keys and values of x into their pages.  x: [rows,
-    /// hidden]
+    /// Computes the queries of x into `work.queryKeyValue`, and the keys and values of x into their pages.
+    /// x: [rows, hidden]
     func project(
         _ x: UnsafePointer<Float>, layer: Int, _ weights: AttentionWeights, _ batch: Batch, _ work: inout Workspace
     ) throws(LLaDAError) {

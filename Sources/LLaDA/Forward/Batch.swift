@@ -67,8 +67,8 @@ package struct Batch {
     }
 }
 
-/// The strict block-causal mask: a position attends to its whole block and to all blocks before (spec: model.md,
-/// section 1). It depends on positions alone, so it is stored as the end of what each row attends to.
+/// The strict block-causal mask: a position attends to its whole block and to all blocks before
+/// (spec: model.md, section 1). It depends on positions alone, so it is stored as the end of what each row attends to.
 package enum BlockCausalMask {
     package static func visibleEnd(of position: Int, blockLength: Int, length: Int) -> Int {
         min((position / blockLength + 1) * blockLength, length)

@@ -1,7 +1,7 @@
 import Kernels
 
-/// The mixture of experts: the weighted sum of each row's chosen experts, and the shared expert (spec: model.md,
-/// section 1).
+/// The mixture of experts: the weighted sum of each row's chosen experts, and the shared expert
+/// (spec: model.md, section 1).
 struct Experts {
     let config: ModelConfig
     let compute: Compute

@@ -2,8 +2,8 @@
 package protocol LogitSource {
     var vocabSize: Int { get }
 
-    /// Computes a range of the logits of some of the rows. Several threads may call it at once. out: [rows.count,
-    /// stride >= vocabulary.count]
+    /// Computes a range of the logits of some of the rows. Several threads may call it at once.
+    /// out: [rows.count, stride >= vocabulary.count]
     func logits(_ rows: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int)
 }
 

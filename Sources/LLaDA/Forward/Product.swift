@@ -32,8 +32,8 @@ extension Compute {
         }
     }
 
-    /// Returns x in the form that `weight` takes, prepared on the calling thread. x: [rows, inputs];  out: [rows] of
-    /// `stride(for:)` bytes, if needed
+    /// Returns x in the form that `weight` takes, prepared on the calling thread.  x: [rows, inputs];
+    /// out: [rows] of `stride(for:)` bytes, if needed
     func operand(
         _ x: UnsafePointer<Float>, rows: Int, for weight: Matrix, into out: UnsafeMutablePointer<UInt8>
     ) -> Operand {

@@ -1,7 +1,7 @@
 import Glibc
 
-/// Partial rotary position embedding: the first `rotaryDim` dimensions of a head are rotated in pairs (j, j + rotaryDim
-/// / 2), and the others stay (spec: model.md, section 1).
+/// Partial rotary position embedding: the first `rotaryDim` dimensions of a head are rotated in pairs
+/// (j, j + rotaryDim / 2), and the others stay (spec: model.md, section 1).
 package struct Rotary: Sendable {
     package let inverseFrequencies: [Float]  // [rotaryDim / 2], in radians per position
     /// The factor of cosines and sines; 1 without YaRN.

@@ -8,8 +8,8 @@ package struct Routing: Equatable, Sendable {
     package var k: Int
 }
 
-/// The sigmoid router with selection bias: group-limited top-k (2.0, 2.1), or one pool for each block (2.2) (spec:
-/// model.md, sections 1 and 1.1). Ties go to the lower id.
+/// The sigmoid router with selection bias: group-limited top-k (2.0, 2.1), or one pool for each block (2.2)
+/// (spec: model.md, sections 1 and 1.1). Ties go to the lower id.
 struct Router {
     let config: ModelConfig
     let team: ThreadTeam

@@ -3,8 +3,8 @@ import Kernels
 /// The result softmax(q k^T / sqrt(headDim)) v of one head, summed tile by tile of the keys.
 protocol TileSum {
     /// Adds a tile of keys, for up to queryTile queries; `index` is the number of the first. The first tile writes
-    /// `out`, and each later tile continues from it.  queries: [rows, stride >= headDim];  out: [rows, outStride >=
-    /// headDim]
+    /// `out`, and each later tile continues from it.  queries: [rows, stride >= headDim];
+    /// out: [rows, outStride >= headDim]
     func add(
         _ keys: Range<Int>, _ queries: UnsafePointer<Float>, stride: Int, rows: Int, index: Int,
         to out: UnsafeMutablePointer<Float>, stride outStride: Int)

@@ -72,8 +72,8 @@ package final class Transformer: Denoiser {
         return try finalStates(x, delta, batch.rows)
     }
 
-    /// Drops the rows that want no logits, once the last keys and values are written: in a prefill, most rows. x:
-    /// [rows, hidden]
+    /// Drops the rows that want no logits, once the last keys and values are written: in a prefill, most rows.
+    /// x: [rows, hidden]
     private func dropUnwanted(
         _ batch: Batch, _ x: UnsafeMutablePointer<Float>, _ attention: Attention, _ work: inout Workspace
     ) throws(LLaDAError) -> Batch {

@@ -12,8 +12,8 @@ extension Model {
         return try Decoder(sequence, maskID: maskTokenID, eosIDs: eosTokenIDs, prompt: prompt, options: options)
     }
 
-    /// Returns a cache for the decoders of this model. `maxBytes` bounds the bytes of keys and values. A token takes 2
-    /// * num_hidden_layers * num_key_value_heads * head_dim numbers. Throws `.invalidArgument` unless `maxBytes` is
+    /// Returns a cache for the decoders of this model. `maxBytes` bounds the bytes of keys and values. A token takes
+    /// `2 * num_hidden_layers * num_key_value_heads * head_dim` numbers. Throws `.invalidArgument` unless `maxBytes` is
     /// positive.
     public func prefixCache(maxBytes: Int) throws(LLaDAError) -> PrefixCache {
         try PrefixCache(transformer, maxBytes: maxBytes)

@@ -55,8 +55,8 @@ struct TokenStatistics {
         }
     }
 
-    /// Returns the sum of p * (x - largest) over a tile, p being the tile's own softmax.  x: [count];  scratch: [2,
-    /// count]
+    /// Returns the sum of p * (x - largest) over a tile, p being the tile's own softmax.  x: [count];
+    /// scratch: [2, count]
     private static func weightedSum(
         _ x: UnsafePointer<Float>, _ count: Int, _ peak: Peak, _ kernels: llk_kernels,
         scratch: UnsafeMutablePointer<Float>

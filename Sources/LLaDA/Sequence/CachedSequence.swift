@@ -4,8 +4,8 @@ import Kernels
 ///
 /// Every page remembers the tokens it was computed from. A page is valid for a canvas if its tokens and those of all
 /// pages before it are the canvas's tokens. So nothing has to be invalidated. The last forward over a block's final
-/// tokens commits the block; if no forward had those tokens, the block's rows are part of the next forward (spec:
-/// decoding.md, section 8).
+/// tokens commits the block; if no forward had those tokens, the block's rows are part of the next forward
+/// (spec: decoding.md, section 8).
 ///
 /// Forks and a prefix cache may share pages. A new page replaces a shared page before it is written to.
 package final class CachedSequence {
@@ -40,8 +40,8 @@ package final class CachedSequence {
     }
 
     /// Prepares a forward over tokens[active], given all tokens before: the first phase. The result says which rows to
-    /// run, and has pages to write to. `asOneBlock` lets the active positions, of several blocks, see each other (spec:
-    /// decoding.md, section 7). `Pending.run` is the second phase, for this sequence alone or for several.
+    /// run, and has pages to write to. `asOneBlock` lets the active positions, of several blocks, see each other
+    /// (spec: decoding.md, section 7). `Pending.run` is the second phase, for this sequence alone or for several.
     package func prepare(
         _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool
     ) throws(LLaDAError) -> Pending {

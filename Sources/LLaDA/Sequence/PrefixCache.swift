@@ -35,8 +35,9 @@ public final class PrefixCache: Sendable {
         var statistics = Statistics()
     }
 
-    /// Makes a cache of at most `maxBytes` bytes of keys and values. A token takes 2 * num_hidden_layers *
-    /// num_key_value_heads * head_dim numbers. Throws `.invalidArgument` unless `maxBytes` is positive.
+    /// Makes a cache of at most `maxBytes` bytes of keys and values. A token takes
+    /// `2 * num_hidden_layers * num_key_value_heads * head_dim` numbers. Throws `.invalidArgument` unless `maxBytes` is
+    /// positive.
     package init(_ denoiser: any Denoiser, maxBytes: Int) throws(LLaDAError) {
         guard maxBytes > 0 else {
             throw LLaDAError(.invalidArgument, "max_bytes is \(maxBytes); expected at least 1")

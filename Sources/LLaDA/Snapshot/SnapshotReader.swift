@@ -148,7 +148,7 @@ struct SnapshotReader {
         return value
     }
 
-    /// Reads a number of things of at least `size` bytes each, and throws if so many do not fit the rest of the body.
+    /// Reads a number of elements of at least `size` bytes each. Throws if that many do not fit the rest of the body.
     mutating func count(_ what: String, ofSize size: Int) throws(LLaDAError) -> Int {
         let value = Int(try number(what, as: Int64.self))
         guard 0...remaining / size ~= value else { throw error(what, value, expected: "at most \(remaining / size)") }

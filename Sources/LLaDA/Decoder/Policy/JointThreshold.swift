@@ -1,5 +1,5 @@
-/// The policy of LLaDA2.1: masks are filled, and written tokens are edited, until nothing changes (spec: decoding.md,
-/// sections 2 and 3).
+/// The policy of LLaDA2.1: masks are filled, and written tokens are edited, until nothing changes
+/// (spec: decoding.md, sections 2 and 3).
 struct JointThreshold: DecodingPolicy {
     private let threshold: Float
     private let editingThreshold: Float
@@ -20,8 +20,8 @@ struct JointThreshold: DecodingPolicy {
     }
 
     /// Remembers the block at the first forward of a step. A block that comes back, without having been full in
-    /// between, would come back for ever. Only predictions of the mask can cause that, so they end (spec: decoding.md,
-    /// section 2, the engine rule).
+    /// between, would come back for ever. Only predictions of the mask can cause that, so they end
+    /// (spec: decoding.md, section 2, the engine rule).
     func prepare(_ state: inout DecoderState) {
         guard !state.progress.isStuck, !state.progress.isNoted else { return }
         state.progress.isNoted = true

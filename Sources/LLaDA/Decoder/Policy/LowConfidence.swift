@@ -1,5 +1,5 @@
-/// The policy of LLaDA2.0: masks are filled where confidence > threshold, or by quota, and written tokens stay (spec:
-/// decoding.md, section 1).
+/// The policy of LLaDA2.0: masks are filled where confidence > threshold, or by quota, and written tokens stay
+/// (spec: decoding.md, section 1).
 struct LowConfidence: DecodingPolicy {
     private let threshold: Float
     private let steps: Int

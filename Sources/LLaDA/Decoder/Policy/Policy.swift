@@ -1,5 +1,5 @@
-/// The numbers that decide which edits a step proposes and when a block is done (spec: decoding.md, sections 1 to 3 and
-/// 7).
+/// The numbers that decide which edits a step proposes and when a block is done
+/// (spec: decoding.md, sections 1 to 3 and 7).
 ///
 /// The twin of `llada_policy`. Each number stands here twice: as a property, and in `numbers`, by which it is checked,
 /// kept in snapshots, and copied to and from C.

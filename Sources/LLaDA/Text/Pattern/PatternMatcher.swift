@@ -14,7 +14,7 @@ package struct PatternMatcher {
     private let stack: UnsafeMutableBufferPointer<Choice>
     private let memory: UnsafeMutableBufferPointer<LoopMemory>
 
-    /// The place to go on from when the current path fails.
+    /// The place to continue from when the current path fails.
     private struct Choice {
         var instruction: Int
         var position: Int
