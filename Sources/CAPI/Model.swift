@@ -9,10 +9,12 @@ func model(_ handle: OpaquePointer?) throws(LLaDAError) -> Model {
 }
 
 /// Returns a C callback in the form that the engine takes: a non-zero result becomes `.stopped`.
-func progress(_ callback: llada_progress_callback?, _ user: UnsafeMutableRawPointer?) -> Progress? {
+func progress(
+    _ callback: llada_progress_callback?, _ user: UnsafeMutableRawPointer?, of work: String
+) -> Progress? {
     guard let callback else { return nil }
     return { (part) throws(LLaDAError) in
-        if callback(part, user) != 0 { throw LLaDAError(.stopped, "the progress callback asked to stop") }
+        if callback(part, user) != 0 { throw LLaDAError(.stopped, "\(work) was stopped by the progress callback") }
     }
 }
 
@@ -44,7 +46,9 @@ public func llada_model_open(
         if let options {
             let fields = try CallerStruct(options, "llada_model_options")
             swiftOptions = try modelOptions(fields)
-            progress = CAPI.progress(fields[\.progress] ?? nil, fields[\.progress_user] ?? nil)
+            progress = CAPI.progress(
+                fields[\.progress] ?? nil, fields[\.progress_user] ?? nil,
+                of: "loading \(String(cString: path))")
         }
         let opened = try withFolder(path) { (path) throws(LLaDAError) in
             try Model(path: path, options: swiftOptions, progress: progress)
@@ -111,7 +115,8 @@ public func llada_model_save(
     answer(error) { () throws(LLaDAError) in
         let model = try CAPI.model(model)
         guard let path else { throw .null("path") }
-        try model.save(to: path, progress: CAPI.progress(progress, progress_user))
+        try model.save(
+            to: path, progress: CAPI.progress(progress, progress_user, of: "saving \(String(cString: path))"))
     }
 }
 

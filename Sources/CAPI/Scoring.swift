@@ -36,7 +36,7 @@ public func llada_model_score(
             let fields = try CallerStruct(options, "llada_score_options")
             blockLength = fields[\.block_length].map { Int($0) } ?? blockLength
             everywhere = fields[flag: \.everywhere] ?? everywhere
-            progress = CAPI.progress(fields[\.progress] ?? nil, fields[\.progress_user] ?? nil)
+            progress = CAPI.progress(fields[\.progress] ?? nil, fields[\.progress_user] ?? nil, of: "scoring")
         }
         // A `size_t` arrives as `Int`; a capacity above `Int.max` is a large capacity.
         let room = Int(clamping: UInt(bitPattern: capacity))
