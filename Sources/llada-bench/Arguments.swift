@@ -30,7 +30,7 @@ struct Arguments {
     /// The formats by name; auto is nil.
     private static let formats = Dictionary(
         uniqueKeysWithValues: [("auto", NumberFormat?.none)]
-            + [NumberFormat.f32, .bf16, .int8, .int4].map { ($0.rawValue, $0) })
+            + [NumberFormat.f32, .bf16, .int8, .int4].map { ($0.name, $0) })
     private static let presets: [String: Policy] = ["S": .speedy, "Q": .quality, "2.0": .lowConfidence]
 
     init(_ arguments: [String]) throws {

@@ -20,14 +20,14 @@ struct Report {
             format:
                 "%@, %d layers, %@, K/V %@, %@: %.1f M parameters, weights %.1f MiB, peak memory %.1f MiB, load %.1f s",
             arguments.path ?? "random weights of \(arguments.shape!)", config.numHiddenLayers,
-            model.dtype?.rawValue ?? "auto",
-            model.kvDType.rawValue, Model.kernelsName, Double(model.numParameters) / 1e6,
+            model.dtype?.name ?? "auto",
+            model.kvDType.name, Model.kernelsName, Double(model.numParameters) / 1e6,
             Double(model.weightBytes) / 0x1p20,
             Double(Machine.peakMemory) / 0x1p20, load)
         facts = [
             "model": arguments.path ?? "\(arguments.shape!)", "layers": config.numHiddenLayers,
             "block": arguments.block,
-            "dtype": model.dtype?.rawValue ?? "auto", "kv_dtype": model.kvDType.rawValue, "kernels": Model.kernelsName,
+            "dtype": model.dtype?.name ?? "auto", "kv_dtype": model.kvDType.name, "kernels": Model.kernelsName,
             "parameters": model.numParameters,
             "weight_bytes": model.weightBytes, "peak_memory_bytes": Machine.peakMemory, "load_ms": 1e3 * load,
         ]

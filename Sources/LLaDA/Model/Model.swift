@@ -143,13 +143,13 @@ extension Model.Options {
         guard dtype == nil || dtype == packed.dtype else {
             throw refusal(
                 "dtype", dtype,
-                expected: "auto or \(packed.dtype.rawValue), as the weights of \(folder) are packed")
+                expected: "auto or \(packed.dtype.name), as the weights of \(folder) are packed")
         }
         return packed.dtype
     }
 
     private func refusal(_ name: String, _ found: NumberFormat?, expected: String) -> LLaDAError {
-        LLaDAError(.invalidArgument, "\(name) is \(found?.rawValue ?? "auto"); expected \(expected)")
+        LLaDAError(.invalidArgument, "\(name) is \(found?.name ?? "auto"); expected \(expected)")
     }
 }
 

@@ -15,7 +15,7 @@ package struct PackedFile {
     private static let formats = NumberFormat.allCases.filter { $0.packed != nil }
 
     static func metadata(_ dtype: NumberFormat, parameters: Int) -> [(key: String, value: String)] {
-        [("format", format), ("version", version), ("dtype", dtype.rawValue), ("parameters", "\(parameters)")]
+        [("format", format), ("version", version), ("dtype", dtype.name), ("parameters", "\(parameters)")]
     }
 
     /// Reads the metadata; nil if it belongs to an ordinary file. Throws `.unsupported`.
@@ -31,9 +31,9 @@ package struct PackedFile {
             throw error(
                 "version", value("version"), expected: "\"\(Self.version)\": save the model again with this library")
         }
-        guard let dtype = Self.formats.first(where: { value("dtype") == JSONString($0.rawValue) }) else {
+        guard let dtype = Self.formats.first(where: { value("dtype") == JSONString($0.name) }) else {
             throw error(
-                "dtype", value("dtype"), expected: Self.formats.map { "\"\($0.rawValue)\"" }.joined(separator: ", "))
+                "dtype", value("dtype"), expected: Self.formats.map { "\"\($0.name)\"" }.joined(separator: ", "))
         }
         guard let parameters = value("parameters").flatMap({ Int($0.string) }) else {
             throw error("parameters", value("parameters"), expected: "a number")
