@@ -16,17 +16,14 @@ struct TokenBytes: Sendable {
         }
         var size = 16
         while size < tokens.count * 2 { size *= 2 }
-        places = Array(repeating: -1, count: size)
+        // Local: an array that is written while `self` is being read is copied at each write.
+        var places = [Int32](repeating: -1, count: size)
+        self.places = []
         for id in order {
-            withBytes(of: id) { bytes in
-                var place = Int(truncatingIfNeeded: Self.hash(bytes)) & (size - 1)
-                while places[place] >= 0 {
-                    if equal(bytes, places[place]) { return }
-                    place = (place + 1) & (size - 1)
-                }
-                places[place] = id
-            }
+            let place = withBytes(of: id) { bytes in self.place(of: bytes, in: places) }
+            if places[place] < 0 { places[place] = id }
         }
+        self.places = places
     }
 
     /// Ids are checked by the caller to be in `0..<count`; others have no bytes.
@@ -39,12 +36,15 @@ struct TokenBytes: Sendable {
     }
 
     func id(of bytes: UnsafeBufferPointer<UInt8>) -> Int32? {
+        let id = places[place(of: bytes, in: places)]
+        return id < 0 ? nil : id
+    }
+
+    /// Where the id of these bytes is, or, if there is none, would be.
+    private func place(of bytes: UnsafeBufferPointer<UInt8>, in places: [Int32]) -> Int {
         var place = Int(truncatingIfNeeded: Self.hash(bytes)) & (places.count - 1)
-        while places[place] >= 0 {
-            if equal(bytes, places[place]) { return places[place] }
-            place = (place + 1) & (places.count - 1)
-        }
-        return nil
+        while places[place] >= 0, !equal(bytes, places[place]) { place = (place + 1) & (places.count - 1) }
+        return place
     }
 
     private func equal(_ bytes: UnsafeBufferPointer<UInt8>, _ id: Int32) -> Bool {
