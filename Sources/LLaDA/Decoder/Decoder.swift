@@ -1,5 +1,3 @@
-import Kernels
-
 /// A decoder: a canvas that is being denoised, block by block. A step is `forward` + `propose` + `apply`. The host may
 /// look and interfere between any two of them.
 ///

@@ -1,5 +1,3 @@
-import Kernels
-
 /// One sequence's keys and values, and the forwards that keep them valid.
 ///
 /// Every page remembers the tokens it was computed from. A page is valid for a canvas if its tokens and those of all
