@@ -828,7 +828,8 @@ typedef struct llada_score_options {
     /* False: positions are scored whose noisy token is not the sequence's own, masked or wrong. True: all positions
      * after the prompt. Default: false. */
     bool everywhere;
-    /* Called after each forward, of about 512 positions. Default: NULL, none. */
+    /* Called after each layer of each forward, of about 512 positions, and as their logits are judged: often enough to
+     * stop at once. Default: NULL, none. */
     llada_progress_callback progress;
     void *progress_user;
 } llada_score_options;

@@ -49,6 +49,7 @@ package final class Transformer: Denoiser {
         let attention = Attention(config: config, compute: compute, rotary: rotary, kvDType: kvDType)
         for (index, layer) in weights.layers.enumerated() {
             try Cancellation.check(cancellations)
+            if index > 0 { try observer?.progress?(Double(index) / Double(weights.layers.count)) }
             add(index > 0 ? delta : nil, rows, to: x, norm: layer.inputNorm, normed)
             try attention.project(normed, layer: index, layer.attention, batch, &work)
             if index == weights.layers.count - 1 {

@@ -38,7 +38,8 @@ struct NoisyCleanPass {
         for (node, user) in plan.lastUsers.enumerated() { expiring[user].append(node) }
     }
 
-    mutating func run(_ blocks: [NoisyCleanPlan.Block]) throws(LLaDAError) -> Result {
+    /// Runs one forward. `progress` receives the number of rows that the finished layers are worth.
+    mutating func run(_ blocks: [NoisyCleanPlan.Block], progress: @escaping Progress) throws(LLaDAError) -> Result {
         giveUp(before: blocks.first?.sequence ?? 0)
         var rows: [Row] = []
         var tables: [PageTable] = []
@@ -80,7 +81,9 @@ struct NoisyCleanPass {
                 }
             }
         }
-        let states = try denoiser.forward(Batch(rows: rows, tables: tables), cancellations: [], observer: nil)
+        let rowCount = Double(rows.count)
+        let observer = Observer(progress: { (part) throws(LLaDAError) in try progress(part * rowCount) })
+        let states = try denoiser.forward(Batch(rows: rows, tables: tables), cancellations: [], observer: observer)
         return Result(logits: states, wanted: wanted, rowCount: rows.count)
     }
 
