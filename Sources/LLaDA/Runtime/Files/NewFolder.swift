@@ -84,6 +84,8 @@ package final class NewFolder {
             if count < 0 && errno == EINTR { continue }
             if count < 0 { throw error(name, errno) }
             done += count
+            // The system would keep gigabytes for the last `fsync`, which nothing can stop. Errors show there as well.
+            if count == Self.piece { fdatasync(file) }
             try progress(count)
         }
     }
