@@ -41,6 +41,7 @@ enum Shape: String, CaseIterable {
 final class SyntheticTensors: TensorSource {
     let config: ModelConfig
     let directory: String
+    let sideFiles = SideFiles()
     private let file: MappedFile
 
     init(_ shape: Shape, layers: Int?) throws {

@@ -8,7 +8,7 @@ enum TextFixture {
     static func bytes(_ name: String) throws -> [UInt8] { Array(try Data(contentsOf: folder.appending(path: name))) }
 
     static func tokenizer(_ name: String) throws -> Tokenizer {
-        try Tokenizer(contentsOf: folder.appending(path: "\(name).json").path)
+        try bytes("\(name).json").withUnsafeBytes { try Tokenizer($0) }
     }
 
     /// The length-prefixed fields of a file, see Tests/Fixtures/text/make_fixtures.py.

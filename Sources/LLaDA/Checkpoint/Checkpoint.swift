@@ -25,8 +25,9 @@ package struct Tensor: @unchecked Sendable {  // the bytes behind `base` are nev
 /// An open checkpoint folder in the layout of Hugging Face: the configuration and every tensor, all checked.
 ///
 /// Several threads may use it at once.
-package final class Checkpoint: Sendable {
+package final class Checkpoint: TensorSource, Sendable {
     package let directory: String
+    package let sideFiles: SideFiles
     package let config: ModelConfig
     /// The metadata of `model.safetensors`; empty if the weights are in shards.
     package let metadata: [(key: JSONString, value: JSONString)]
@@ -40,9 +41,7 @@ package final class Checkpoint: Sendable {
         let fileName: String
     }
 
-    private static let generationFileName = "generation_config.json"
     package static let singleFileName: JSONString = "model.safetensors"
-    private static let configLimit = 16 << 20
     private static let indexLimit = 256 << 20
 
     /// Opens the folder `path`. With `mapped` false, all weights are read into memory first; only then can opening take
@@ -59,24 +58,14 @@ package final class Checkpoint: Sendable {
         // "" + "/config.json" would be a file of the root folder.
         if path.isEmpty { throw LLaDAError(.io, "the path of the checkpoint is empty") }
         directory = path
-        config = try Self.config(in: path)
+        sideFiles = try SideFiles(folder: path)
+        config = try ModelConfig(sideFiles)
         let index = try Self.index(in: path)
         let shards = try Self.load(index?.shards ?? [Self.singleFileName], in: path, mapped: mapped, progress)
         try index?.check(shards.map { ($0.name, $0.tensors) })
         metadata = index == nil ? shards[0].tensors.metadata : []
         stored = try Self.merge(shards)
         try progress?(1)
-    }
-
-    private static func config(in folder: String) throws(LLaDAError) -> ModelConfig {
-        let name = ModelConfig.fileName
-        var config = try ModelConfig(try JSON.read("\(folder)/\(name)", name: name, limit: configLimit))
-        let generation = "\(folder)/\(generationFileName)"
-        if MappedFile.exists(generation) {
-            let json = try JSON.read(generation, name: generationFileName, limit: configLimit)
-            try config.apply(generation: json, file: generationFileName)
-        }
-        return config
     }
 
     /// Reads the index of the shards; nil if the weights are in a single file. As in transformers, a single file takes

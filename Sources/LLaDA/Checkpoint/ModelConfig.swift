@@ -67,7 +67,7 @@ public struct ModelConfig: Sendable, Equatable {
     /// The type of the stored weights as the file names it ("bfloat16"); nil if the file does not name it.
     public let torchDtype: String?
 
-    package static let fileName = "config.json"
+    package static let fileName = SideFiles.Name.config.rawValue
 
     /// Reads and checks a config. `file` is only its name in error messages. Throws `.config`, or `.unsupported` for
     /// what the library does not implement.

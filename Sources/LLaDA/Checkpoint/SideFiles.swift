@@ -1,20 +1,67 @@
-/// The small files of a checkpoint's folder, unchanged. A saved model gets copies of them.
+/// The small files beside the weights of a checkpoint: those of a folder, or texts that another format's metadata
+/// become. The config, the tokenizer and the chat template are read from these bytes, and a saved model gets them.
 package struct SideFiles: Sendable {
-    package let files: [(name: String, content: MappedFile)]
+    /// The name of a file.
+    package enum Name: String, Sendable, CaseIterable {
+        case config = "config.json"
+        case generationConfig = "generation_config.json"
+        case tokenizer = "tokenizer.json"
+        case tokenizerConfig = "tokenizer_config.json"
+        case chatTemplate = "chat_template.jinja"
 
-    /// The names, in the order of writing. `config.json` comes last, because a folder without it is no checkpoint.
-    private static let names = [
-        "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
-        ModelConfig.fileName,
-    ]
-    private static let limit = 1 << 30
+        /// The most bytes of the file.
+        fileprivate var limit: Int {
+            switch self {
+            case .config, .generationConfig, .chatTemplate: 16 << 20
+            case .tokenizerConfig: 64 << 20
+            case .tokenizer: 1 << 30
+            }
+        }
+    }
+
+    private enum Content: Sendable {
+        case file(MappedFile)
+        case made([UInt8])
+    }
+
+    private var contents: [Name: Content] = [:]
+
+    /// No files.
+    package init() {}
 
     /// Reads the files that the folder has. They are not mapped, so that later changes of the folder do not reach them.
+    /// Throws `.io` if there is no `config.json`.
     package init(folder: String) throws(LLaDAError) {
-        var files: [(name: String, content: MappedFile)] = []
-        for name in Self.names where MappedFile.exists("\(folder)/\(name)") {
-            files.append((name, try MappedFile("\(folder)/\(name)", mapped: false, limit: Self.limit)))
+        for name in Name.allCases {
+            let path = "\(folder)/\(name.rawValue)"
+            if name != .config, !MappedFile.exists(path) { continue }
+            contents[name] = .file(try MappedFile(path, mapped: false, limit: name.limit))
         }
-        self.files = files
+    }
+
+    /// Adds a file that no folder has.
+    package mutating func add(_ name: Name, _ bytes: [UInt8]) { contents[name] = .made(bytes) }
+
+    /// The names of the files, in the order of writing. `config.json` comes last, because a folder without it is no
+    /// checkpoint.
+    package var names: [Name] { Name.allCases.reversed().filter { contents[$0] != nil } }
+
+    /// Returns what `body` makes of a file's bytes; nil without the file.
+    package func withBytes<Result>(
+        of name: Name, _ body: (UnsafeRawBufferPointer) throws(LLaDAError) -> Result
+    ) throws(LLaDAError) -> Result? {
+        switch contents[name] {
+        case .file(let file): try withExtendedLifetime(file) { () throws(LLaDAError) in try body(file.bytes) }
+        case .made(let bytes):
+            try bytes.withUnsafeBufferPointer { (bytes) throws(LLaDAError) in
+                try body(UnsafeRawBufferPointer(bytes))
+            }
+        case nil: nil
+        }
+    }
+
+    /// Returns the document in a file; nil without the file.
+    package func json(_ name: Name) throws(LLaDAError) -> JSON? {
+        try withBytes(of: name) { (bytes) throws(LLaDAError) in try JSON.parse(bytes, file: name.rawValue) }
     }
 }

@@ -33,9 +33,10 @@ extension Model {
         try header.bytes.withUnsafeBufferPointer { (header) throws(LLaDAError) in
             try folder.write(name, [UnsafeRawBufferPointer(header)] + tensors.flatMap(\.pieces), progress: advance)
         }
-        for (name, content) in sideFiles.files {
-            try folder.write(name, [content.bytes]) { (_) throws(LLaDAError) in }
-            withExtendedLifetime(content) {}
+        for name in sideFiles.names {
+            try sideFiles.withBytes(of: name) { (bytes) throws(LLaDAError) in
+                try folder.write(name.rawValue, [bytes]) { (_) throws(LLaDAError) in }
+            }
         }
         try folder.publish()
     }

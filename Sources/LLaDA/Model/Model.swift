@@ -108,16 +108,12 @@ public final class Model: Sendable {
             config: config, weights: weights, compute: Compute(team: team, blas: try options.blas.library()),
             kvDType: options.kvDType ?? (dtype?.packed == nil ? .f32 : .bf16))
 
-        let tokenizerPath = "\(path)/tokenizer.json"
-        if MappedFile.exists(tokenizerPath) {
-            let tokenizer = try Tokenizer(contentsOf: tokenizerPath, modelVocabularySize: config.vocabSize)
-            self.tokenizer = tokenizer
-            chatTemplate = try ChatTemplate(folder: path, tokenizer: tokenizer)
-        } else {
-            tokenizer = nil
-            chatTemplate = nil
+        let files = source.sideFiles
+        tokenizer = try Tokenizer(files, modelVocabularySize: config.vocabSize)
+        chatTemplate = try tokenizer.map { (tokenizer) throws(LLaDAError) in
+            try ChatTemplate(files, tokenizer: tokenizer)
         }
-        sideFiles = dtype?.packed == nil ? nil : try SideFiles(folder: path)
+        sideFiles = dtype?.packed == nil ? nil : files
         let ids = SpecialTokens(config, tokenizer, options)
         maskTokenID = try ids.mask()
         eosTokenIDs = try ids.endOfSequence()

@@ -1,22 +1,5 @@
 import Kernels
 
-/// A source of tensors: a checkpoint, or something that stands in for one.
-package protocol TensorSource: AnyObject {
-    var directory: String { get }
-    var config: ModelConfig { get }
-    func has(_ name: String) -> Bool
-    /// The metadata of the file.
-    var metadata: [(key: JSONString, value: JSONString)] { get }
-    /// Returns the tensor of this name, which must have this shape and a type that the engine reads.
-    func tensor(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor
-    /// Returns the tensor of bytes of this name, which must have this shape.
-    func bytes(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor
-    /// The names of the tensors that nobody has asked for yet, sorted.
-    var unusedTensors: [String] { get }
-}
-
-extension Checkpoint: TensorSource {}
-
 /// A reader that takes tensors from a source, checks their shapes and holds them in the format that the caller names.
 struct WeightReader {
     let source: any TensorSource

@@ -1,17 +1,11 @@
 extension ChatTemplate {
-    /// Reads the template of a checkpoint's folder: `chat_template.jinja`, else `chat_template` of
-    /// `tokenizer_config.json`, else none. Throws if one of them is there and cannot be read.
-    package convenience init(folder: String, tokenizer: Tokenizer) throws(LLaDAError) {
-        let jinja = folder + "/chat_template.jinja"
-        let config = folder + "/tokenizer_config.json"
-        if MappedFile.exists(jinja) {
-            let file = try MappedFile(jinja, mapped: false, limit: 1 << 24)
-            // The bytes are valid as long as the file object, which may end after its last use.
-            let text = withExtendedLifetime(file) { String(decoding: file.bytes, as: UTF8.self) }
-            self.init(tokenizer: tokenizer, jinja: text, file: "chat_template.jinja")
-        } else if MappedFile.exists(config) {
-            let name = "tokenizer_config.json"
-            let root = JSONField(file: name, key: "", value: try JSON.read(config, name: name, limit: 1 << 26))
+    /// Reads the template of a checkpoint: `chat_template.jinja`, else `chat_template` of `tokenizer_config.json`, else
+    /// none. Throws if `tokenizer_config.json` is asked and cannot be read.
+    package convenience init(_ files: SideFiles, tokenizer: Tokenizer) throws(LLaDAError) {
+        if let text = try files.withBytes(of: .chatTemplate, { String(decoding: $0, as: UTF8.self) }) {
+            self.init(tokenizer: tokenizer, jinja: text, file: SideFiles.Name.chatTemplate.rawValue)
+        } else if let json = try files.json(.tokenizerConfig) {
+            let root = JSONField(file: SideFiles.Name.tokenizerConfig.rawValue, key: "", value: json)
             self.init(tokenizer: tokenizer, jinja: try Self.template(root["chat_template"]))
         } else {
             self.init(tokenizer: tokenizer)

@@ -20,14 +20,14 @@ public final class Tokenizer: Sendable {
     package let addedTokens: [AddedToken]
     private let parts: TokenizerParts
 
-    /// Reads `tokenizer.json`.
+    /// Reads `tokenizer.json`; nil without that file.
     ///
     /// `modelVocabularySize` is `vocab_size` of the model, which may be larger than the tokenizer's (padding): `decode`
-    /// skips the ids between, and refuses those beyond. Throws `.io`, `.json`, `.tokenizer` when the file contradicts
-    /// itself, `.unsupported` when it asks for something not implemented.
-    package convenience init(contentsOf path: String, modelVocabularySize: Int? = nil) throws(LLaDAError) {
-        let name = "tokenizer.json"
-        try self.init(JSON.read(path, name: name, limit: 1 << 30), file: name, modelVocabularySize: modelVocabularySize)
+    /// skips the ids between, and refuses those beyond. Throws `.json`, `.tokenizer` when the file contradicts itself,
+    /// `.unsupported` when it asks for something not implemented.
+    package convenience init?(_ files: SideFiles, modelVocabularySize: Int) throws(LLaDAError) {
+        guard let json = try files.json(.tokenizer) else { return nil }
+        try self.init(json, file: SideFiles.Name.tokenizer.rawValue, modelVocabularySize: modelVocabularySize)
     }
 
     /// The same from the bytes of the file; `file` is its name in error messages.

@@ -1,0 +1,12 @@
+extension ModelConfig {
+    /// Reads `config.json`, and the special ids of `generation_config.json`.
+    package init(_ files: SideFiles) throws(LLaDAError) {
+        guard let json = try files.json(.config) else {
+            throw LLaDAError(.io, "there is no \(Self.fileName)")
+        }
+        self = try ModelConfig(json)
+        if let generation = try files.json(.generationConfig) {
+            try apply(generation: generation, file: SideFiles.Name.generationConfig.rawValue)
+        }
+    }
+}

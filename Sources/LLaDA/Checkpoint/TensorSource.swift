@@ -1,0 +1,17 @@
+/// A source of what a model is made of: a checkpoint, or something that stands in for one.
+package protocol TensorSource: AnyObject {
+    /// The path of the source, for messages.
+    var directory: String { get }
+    var config: ModelConfig { get }
+    /// The small files that belong to the weights: the config and the tokenizer.
+    var sideFiles: SideFiles { get }
+    /// The metadata of the file.
+    var metadata: [(key: JSONString, value: JSONString)] { get }
+    func has(_ name: String) -> Bool
+    /// Returns the tensor of this name, which must have this shape and a type that the engine reads.
+    func tensor(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor
+    /// Returns the tensor of bytes of this name, which must have this shape.
+    func bytes(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor
+    /// The names of the tensors that nobody has asked for yet, sorted.
+    var unusedTensors: [String] { get }
+}
