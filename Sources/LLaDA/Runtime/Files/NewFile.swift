@@ -1,64 +1,68 @@
 import Glibc
 
-/// A new file that appears whole or not at all. It is written under a temporary name in the same folder, and gets its
-/// own name when it is complete and on the disk. This object removes an unpublished file when it goes.
+/// A new file that appears whole or not at all: it gets its name when it is complete and on the disk. If it replaces a
+/// file, it gets that one's mode and, where the process may set it, owner; if the name is a link, it replaces the file
+/// behind the link. Devices, pipes, sockets and folders are refused.
 ///
 /// Paths are C strings, because a file name on Linux need not be UTF-8.
 package final class NewFile {
-    private let path: [CChar]
-    private let partial: [CChar]
-    private let descriptor: Int32
-    private var isPublished = false
+    private let path: String  // for messages
+    private let folder: FolderDescriptor
+    private let name: [CChar]  // in the folder, with its NUL
+    private let file: PartialFile
 
-    /// The most temporary files of one name that may exist, including those of programs that were killed.
-    private static let most = 100
-
-    package init(_ path: UnsafePointer<CChar>) throws(LLaDAError) {
-        self.path = Array(UnsafeBufferPointer(start: path, count: strlen(path) + 1))
-        for number in 0..<Self.most {
-            let partial = self.path.dropLast() + ".partial\(number)".utf8CString
-            // O_EXCL: two processes that save at the same time must not write one file.
-            let descriptor = open(Array(partial), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-            if descriptor >= 0 {
-                (self.partial, self.descriptor) = (Array(partial), descriptor)
-                return
-            }
-            if errno != EEXIST { throw Self.error(path, errno) }
+    /// Begins the file `path`. With `unnamed` false, it has a temporary name while it is written.
+    package init(_ path: UnsafePointer<CChar>, unnamed: Bool = true) throws(LLaDAError) {
+        self.path = String(cString: path)
+        let (existing, target) = try Self.resolve(path)
+        let slash = target.lastIndex(of: CChar(UInt8(ascii: "/")))
+        name = Array(target[(slash.map { $0 + 1 } ?? 0)...])
+        let parent = slash.map { Array(target[...$0]) + [0] } ?? Array(".".utf8CString)
+        if name == [0] { throw Self.error(self.path, target == [0] ? ENOENT : EISDIR) }
+        guard let folder = FolderDescriptor(parent) else { throw Self.error(self.path, errno) }
+        // Until the file has the mode of the one that it replaces, nobody else may read it.
+        guard let file = PartialFile(in: folder, mode: existing == nil ? 0o666 : 0o600, unnamed: unnamed) else {
+            throw Self.error(self.path, errno)
         }
-        throw Self.error(path, EEXIST)
+        if let existing { file.adopt(existing) }
+        self.folder = folder
+        self.file = file
     }
 
-    deinit {
-        close(descriptor)
-        if !isPublished { unlink(partial) }
+    /// Returns the file that is to be replaced, if there is one, and the path behind links.
+    private static func resolve(_ path: UnsafePointer<CChar>) throws(LLaDAError) -> (existing: stat?, path: [CChar]) {
+        let given = Array(UnsafeBufferPointer(start: path, count: strlen(path) + 1))
+        var status = stat()
+        if retrying({ lstat(path, &status) }) != 0 { return (nil, given) }
+        let isLink = status.st_mode & S_IFMT == S_IFLNK
+        func unfollowed() -> LLaDAError {
+            LLaDAError(cannot: "follow the link \(String(cString: path))", errno: errno)
+        }
+        if isLink, retrying({ stat(path, &status) }) != 0 { throw unfollowed() }
+        switch status.st_mode & S_IFMT {
+        case S_IFREG: break
+        case S_IFDIR: throw error(String(cString: path), EISDIR)
+        default:
+            throw LLaDAError(
+                .io, "\(String(cString: path)) is a device, pipe or socket; expected a regular file, or none")
+        }
+        if !isLink { return (status, given) }
+        guard let real = realpath(path, nil) else { throw unfollowed() }
+        defer { free(real) }
+        return (status, Array(UnsafeBufferPointer(start: real, count: strlen(real) + 1)))
     }
 
     package func write(_ bytes: UnsafeRawBufferPointer) throws(LLaDAError) {
-        guard let base = bytes.baseAddress else { return }
-        var done = 0
-        while done < bytes.count {
-            let count = Glibc.write(descriptor, base + done, bytes.count - done)
-            if count < 0 && errno == EINTR { continue }
-            if count < 0 { throw Self.error(path, errno) }
-            done += count
-        }
+        try file.write(bytes) { Self.error(path, $0) }
     }
 
-    /// Gives the file its own name, in place of any file of that name.
+    /// Gives the file its name, in place of any file of that name.
     package func publish() throws(LLaDAError) {
-        // A full disk may show only here.
-        if fsync(descriptor) != 0 || rename(partial, path) != 0 { throw Self.error(path, errno) }
-        isPublished = true
-        // Until the folder is on the disk as well, a crash may bring the old file back.
-        let slash = path.lastIndex(of: CChar(UInt8(ascii: "/")))
-        let folder = slash.map { Array(path[...$0]) + [0] } ?? Array(".".utf8CString)
-        let directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        if directory < 0 { return }  // a folder may be writable and not readable
-        fsync(directory)
-        close(directory)
+        if !file.sync() || !file.replace(name) { throw Self.error(path, errno) }
+        folder.sync()
     }
 
-    private static func error(_ path: UnsafePointer<CChar>, _ code: Int32) -> LLaDAError {
-        LLaDAError(cannot: "write \(String(cString: path))", errno: code)
+    private static func error(_ path: String, _ code: Int32) -> LLaDAError {
+        LLaDAError(cannot: "write \(path)", errno: code)
     }
 }

@@ -1,105 +1,121 @@
 import Glibc
 
-/// A new folder whose files appear together or not at all. Each file is written under a temporary name, and gets its
-/// own name when all files are complete and on the disk. This object removes unpublished files when it goes.
+/// A new folder whose files appear together or not at all: they get their names when all of them are complete and on
+/// the disk. What a killed process has left in a folder, the next one that is to write there removes.
 ///
 /// Paths are C strings, because a file name on Linux need not be UTF-8.
 package final class NewFolder {
     private let path: String  // for messages
-    private let descriptor: Int32
+    private let folder: FolderDescriptor
+    private let unnamed: Bool
     /// The path of the folder if this object made it, else nil.
     private var made: [CChar]?
-    private var begun: [String] = []
+    private var files: [(name: String, file: PartialFile)] = []
+    /// The sign that a save is at work, which holds the names that it is about to give.
+    private var sign: PartialFile?
 
-    private static let suffix = ".partial"
-    /// Writes are cut into pieces of this size; `progress` may stop them after each piece.
-    private static let piece = 32 << 20
+    private static let signName = Array((PartialFile.prefix + "folder").utf8CString)
+    private static let signLimit = 1 << 12  // the names of a folder's files are those of SideFiles and the weights
 
-    /// Makes the folder `name`, or takes it if it is there and empty. Throws `.io` if the folder holds anything.
-    package init(_ name: UnsafePointer<CChar>) throws(LLaDAError) {
+    /// Makes the folder `name`, or takes it if it is there and empty. With `unnamed` false, files have temporary names
+    /// while they are written. Throws `.io` if the folder holds anything.
+    package init(_ name: UnsafePointer<CChar>, unnamed: Bool = true) throws(LLaDAError) {
         let path = String(cString: name)
-        let isNew = mkdir(name, 0o777) == 0
+        let isNew = retrying { mkdir(name, 0o777) } == 0
         if !isNew && errno != EEXIST { throw LLaDAError(cannot: "make the folder \(path)", errno: errno) }
-        let descriptor = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        if descriptor < 0 {
+        guard let folder = FolderDescriptor(name) else {
             let code = errno
             if isNew { rmdir(name) }
             throw LLaDAError(cannot: "open the folder \(path)", errno: code)
         }
         self.path = path
-        self.descriptor = descriptor
+        self.folder = folder
+        self.unnamed = unnamed
         made = isNew ? Array(UnsafeBufferPointer(start: name, count: strlen(name) + 1)) : nil
         // From here on `deinit` cleans up: after an error nothing is left that was not there before.
-        if !isNew, try !isEmpty() {
-            throw LLaDAError(.io, "\(path) is not empty; expected a folder that is, or none")
-        }
+        try begin()
     }
 
     deinit {
-        for name in begun { unlinkat(descriptor, name + Self.suffix, 0) }
-        close(descriptor)
+        files = []  // their temporary names go before the folder does
+        if sign != nil { removeSign() }
         if let made { rmdir(made) }
     }
 
-    private func isEmpty() throws(LLaDAError) -> Bool {
-        // closedir also closes the descriptor it reads from, so it gets one of its own.
-        let copy = openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard copy >= 0, let listing = fdopendir(copy) else {
-            let code = errno
-            if copy >= 0 { close(copy) }
-            throw LLaDAError(cannot: "list the folder \(path)", errno: code)
+    /// Takes the folder if it is empty.
+    private func begin() throws(LLaDAError) {
+        guard Self.reclaimSign(in: folder), let sign = PartialFile(in: folder, mode: 0o666, unnamed: unnamed) else {
+            throw notEmpty
         }
-        defer { closedir(listing) }
-        var count = 0
-        while count <= 2, readdir(listing) != nil { count += 1 }  // "." and ".." are always there
-        return count <= 2
+        if !sign.take(Self.signName) { throw errno == EEXIST ? notEmpty : error("", errno) }
+        self.sign = sign
+        guard let names = folder.names(limit: .max) else {
+            throw LLaDAError(cannot: "list the folder \(path)", errno: errno)
+        }
+        for name in names where name != Self.signName {
+            let text = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            guard text.hasPrefix(PartialFile.prefix), PartialFile.reclaim(text, in: folder) else { throw notEmpty }
+        }
     }
+
+    private var notEmpty: LLaDAError { LLaDAError(.io, "\(path) is not empty; expected a folder that is, or none") }
+
+    // MARK: The sign
+
+    private func removeSign() { unlinkat(folder.number, Self.signName, 0) }
+
+    /// Removes what a killed process has left: its sign, and the files that already had their names, unless it was the
+    /// last of them that came, and nothing is missing. Returns whether there is no sign any more.
+    private static func reclaimSign(in folder: FolderDescriptor) -> Bool {
+        let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
+        let descriptor = retrying { openat(folder.number, signName, flags) }
+        if descriptor < 0 { return errno == ENOENT }
+        defer { close(descriptor) }
+        guard retrying({ flock(descriptor, LOCK_EX | LOCK_NB) }) == 0 else { return false }
+        var content = [UInt8](repeating: 0, count: signLimit)
+        let count = retrying { pread(descriptor, &content, content.count, 0) }
+        let names = content[..<max(0, count)].split(separator: 0x0A).filter { !$0.contains(0x2F) }.map { name in
+            name.map { CChar(bitPattern: $0) } + [0]
+        }
+        var status = stat()
+        let isComplete = names.last.map { fstatat(folder.number, $0, &status, AT_SYMLINK_NOFOLLOW) == 0 } ?? false
+        if !isComplete {
+            for name in names { unlinkat(folder.number, name, 0) }
+        }
+        return unlinkat(folder.number, signName, 0) == 0
+    }
+
+    // MARK: Files
 
     /// Writes one file of `pieces`. `progress` receives the number of bytes written since its last call.
     package func write(
         _ name: String, _ pieces: some Sequence<UnsafeRawBufferPointer>, progress: (Int) throws(LLaDAError) -> Void
     ) throws(LLaDAError) {
-        // O_EXCL: two processes that save to one folder must not write one file.
-        let file = openat(descriptor, name + Self.suffix, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-        if file < 0 { throw error(name, errno) }
-        begun.append(name)
-        do throws(LLaDAError) {
-            for bytes in pieces { try write(bytes, to: file, name, progress) }
-            // A full disk may show only here.
-            if fsync(file) != 0 { throw error(name, errno) }
-        } catch {
-            close(file)
-            throw error
+        guard let file = PartialFile(in: folder, mode: 0o666, unnamed: unnamed) else { throw error(name, errno) }
+        for bytes in pieces {
+            try file.write(bytes, failed: { error(name, $0) }, progress: progress)
         }
-        if close(file) != 0 && errno != EINTR { throw error(name, errno) }
+        if !file.sync() { throw error(name, errno) }
+        files.append((name, file))
     }
 
-    private func write(
-        _ bytes: UnsafeRawBufferPointer, to file: Int32, _ name: String, _ progress: (Int) throws(LLaDAError) -> Void
-    ) throws(LLaDAError) {
-        guard let base = bytes.baseAddress else { return }
-        var done = 0
-        while done < bytes.count {
-            let count = Glibc.write(file, base + done, min(Self.piece, bytes.count - done))
-            if count < 0 && errno == EINTR { continue }
-            if count < 0 { throw error(name, errno) }
-            done += count
-            // The system would keep gigabytes for the last `fsync`, which nothing can stop. Errors show there as well.
-            if count == Self.piece { fdatasync(file) }
-            try progress(count)
-        }
-    }
-
-    /// Gives all files their own names, in the order in which they were written.
+    /// Gives all files their names, in the order in which they were written.
     package func publish() throws(LLaDAError) {
-        for (index, name) in begun.enumerated() where renameat(descriptor, name + Self.suffix, descriptor, name) != 0 {
+        let names = Array(files.map(\.name).joined(separator: "\n").utf8)
+        try names.withUnsafeBufferPointer { (names) throws(LLaDAError) in
+            try sign?.write(UnsafeRawBufferPointer(names), failed: { error("", $0) })
+        }
+        if sign?.sync() == false { throw error("", errno) }
+        for (index, (name, file)) in files.enumerated() where !file.take(Array(name.utf8CString)) {
             let code = errno
-            for name in begun[..<index] { unlinkat(descriptor, name, 0) }
+            for (name, _) in files[..<index] { unlinkat(folder.number, name, 0) }
             throw error(name, code)
         }
-        begun = []
+        folder.sync()
         made = nil
-        fsync(descriptor)  // the result does not matter: the files are on the disk already
+        files = []
+        removeSign()
+        sign = nil
     }
 
     private func error(_ name: String, _ code: Int32) -> LLaDAError {
