@@ -44,6 +44,21 @@ def test_finding_the_library(tmp_path):
     assert beside.stdout.strip() == str((tmp_path / "llada" / "libllada.so").resolve()), beside.stderr
 
 
+def test_a_package_of_links(tmp_path):
+    """As build systems lay one out: every file a link to where it is stored, the library beside the links."""
+    stored = tmp_path / "store" / "llada"
+    shutil.copytree(PACKAGE, stored, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    farm = tmp_path / "farm"
+    for file in (file for file in stored.rglob("*") if file.is_file()):
+        link = farm / "llada" / file.relative_to(stored)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+    (farm / "llada" / "libllada.so").symlink_to(llada._abi.lib._name)
+    code = f"import sys; sys.path.insert(0, {str(farm)!r}); import llada; print(llada._abi.lib._name)"
+    found = python(code, LLADA_LIBRARY="")
+    assert found.stdout.strip() == str(farm / "llada" / "libllada.so"), found.stderr
+
+
 def test_nothing_is_printed():
     """A library is silent, from loading to the end of the process."""
     code = (

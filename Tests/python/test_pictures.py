@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -294,13 +295,14 @@ def test_what_is_missing_is_said(tmp_path):
     assert "ImportError: heat maps need matplotlib: pip install 'llada[pictures]'" in done.stderr
 
 
-def command(*arguments):
+def command(*arguments, **environment):
     return subprocess.run(
         [sys.executable, "-m", "llada.trace", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=120,
         cwd=ROOT / "bindings" / "python",
+        env={**os.environ, **environment},
     )
 
 
@@ -316,7 +318,10 @@ def test_command_line(tmp_path):
     assert same.returncode == 0 and "the same bit for bit" in same.stdout
     other = command("replay", run, TINY.parent / "tiny-2.1-rl")
     assert other.returncode == 2 and other.stdout.startswith("step 1: ")
-    assert command("show", run).stdout.count("\n") >= len(trace.steps)
+    assert command("show", run, PYTHONIOENCODING="utf-8").stdout.count("\n") >= len(trace.steps)
+    for encoding in ("latin-1", "ascii"):  # no sign for a mask in either of them
+        plain = command("show", run, PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+        assert plain.returncode == 0 and plain.stdout.count("\n") >= len(trace.steps) and "_" in plain.stdout
     for name in ("html", "svg", "png", "experts"):
         done = command(name, run, tmp_path / f"out.{name}" if name in ("html", "svg") else tmp_path / f"{name}.png")
         assert (done.returncode, done.stderr) == (0, "")

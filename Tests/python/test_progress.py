@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import sys
 
+import pytest
+
 from conftest import load
 from llada.progress import Bar, bar_for
 
@@ -39,3 +41,19 @@ def test_who_gets_a_bar(monkeypatch, capsys):
     assert bar_for(lambda fraction: None, "x") is None
     load("gqa_group", progress=True).close()
     assert "loading gqa_group" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stream", ["closed", "bare"])
+def test_an_stderr_that_is_no_terminal_harms_nothing(monkeypatch, stream):
+    """A daemon closes it, a window system puts an object of its own there."""
+
+    class Bare:
+        def write(self, text):
+            return None
+
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed if stream == "closed" else Bare())
+    for progress in (None, True):
+        with load("gqa_group", progress=progress) as model:
+            assert len(list(model.generate_many([[1, 2]], block_length=8, gen_length=8))) == 1

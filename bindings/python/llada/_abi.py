@@ -359,9 +359,10 @@ def _library_path() -> Path:
         if Path(named).is_file():
             return Path(named).resolve()
         raise ImportError(f"LLADA_LIBRARY names {named!r}, and there is no such file")
-    here = Path(__file__).resolve().parent
-    if (here / "libllada.so").is_file():
-        return here / "libllada.so"
+    # The package may be reached through links, with the library beside the link or beside the file.
+    for here in (Path(__file__).absolute().parent, Path(__file__).resolve().parent):
+        if (here / "libllada.so").is_file():
+            return here / "libllada.so"
     checkout = next((folder for folder in here.parents if (folder / "include" / "llada.h").is_file()), None)
     if checkout is None:
         raise ImportError(
@@ -384,6 +385,14 @@ def _load() -> CDLL:
         library = CDLL(str(path))
     except OSError as problem:
         raise ImportError(f"cannot load {path}: {problem}") from problem
+    try:
+        version = library.llada_version()
+    except AttributeError:
+        raise ImportError(f"{path} does not export llada_version: it is no llada") from None
+    # Until 1.0 the interface may change with the minor version.
+    if version // 100 != VERSION_MAJOR * 100 + VERSION_MINOR:
+        found = f"{version // 10000}.{version // 100 % 100}"
+        raise ImportError(f"{path} is llada {found}; this package speaks {VERSION_MAJOR}.{VERSION_MINOR}")
     for name, (result, arguments) in PROTOTYPES.items():
         try:
             function = getattr(library, name)
@@ -391,11 +400,6 @@ def _load() -> CDLL:
             raise ImportError(f"{path} does not export {name}: it is of another version; build it again") from None
         function.restype = result
         function.argtypes = arguments
-    version = library.llada_version()
-    # Until 1.0 the interface may change with the minor version.
-    if version // 100 != VERSION_MAJOR * 100 + VERSION_MINOR:
-        found = f"{version // 10000}.{version // 100 % 100}"
-        raise ImportError(f"{path} is llada {found}; this package speaks {VERSION_MAJOR}.{VERSION_MINOR}")
     return library
 
 

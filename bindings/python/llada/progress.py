@@ -49,7 +49,7 @@ class Bar:
         try:
             self.stream.write(text)
             self.stream.flush()
-        except (UnicodeError, ValueError, OSError):
+        except (AttributeError, UnicodeError, ValueError, OSError):
             pass  # a stream that cannot show the bar is no reason to fail
 
 
@@ -104,11 +104,19 @@ class Tally(Bar):
         self.draw(f"{self.label} {bar}{count}, {rate:.0f} tokens/s, {tokens / max(forwards, 1):.2f} per forward")
 
 
+def is_terminal(stream: Any) -> bool:
+    """Whether somebody sees it. A stream may be None, closed, or an object that has `write` and little else."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError, OSError):
+        return False
+
+
 def _delay(progress: Progress) -> float | None:
     """After how many seconds a bar is drawn; None: there is none."""
     if sys.stderr is None or callable(progress):
         return None
-    return 0.0 if progress is True else 0.5 if progress is None and sys.stderr.isatty() else None
+    return 0.0 if progress is True else 0.5 if progress is None and is_terminal(sys.stderr) else None
 
 
 def bar_for(progress: Progress, label: str) -> Bar | None:

@@ -9,6 +9,7 @@ python -m llada.trace html run.jsonl run.html       # svg, png and experts likew
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from typing import Any, Callable
 
@@ -117,6 +118,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the status of the process."""
     options = parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # an answer may have any character
     try:
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from .recording import Recording
 
 def page(trace: Recording) -> str:
     title = f"{trace.start.model['name']}: {len(trace.steps)} forwards"
-    template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    # Not a file where the package is in an archive.
+    template = (files(__package__) / "page.html").read_text(encoding="utf-8")
     before, after = template.split("@DATA@")
     return before.replace("@TITLE@", html.escape(title)) + embedded(data(trace)) + after
 

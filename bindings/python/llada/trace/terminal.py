@@ -10,16 +10,17 @@ from typing import TextIO
 import numpy as np
 
 from .. import drawing
+from ..progress import is_terminal
 from ..records import Event
-from .film import END, Frame, edit_texts, frames, reader, shown
+from .film import END, MASK, Frame, edit_texts, frames, reader, shown
 from .recording import Recording
 
 
 def play(trace: Recording, delay: float = 0.4, stream: TextIO | None = None, width: int | None = None) -> None:
     stream = sys.stdout if stream is None else stream
-    if not stream.isatty():
+    if not is_terminal(stream):
         for frame in frames(trace):
-            stream.write(plain(trace, frame, width or 100) + "\n")
+            stream.write(writable(plain(trace, frame, width or 100), stream) + "\n")
         return
     columns, rows = shutil.get_terminal_size()
     columns = columns if width is None else min(columns, width)
@@ -29,9 +30,23 @@ def play(trace: Recording, delay: float = 0.4, stream: TextIO | None = None, wid
             time.sleep(delay)
         picture = coloured(trace, frame, columns)
         picture = [picture[0], *picture[1:][-(rows - 2) :]]  # what has scrolled away cannot be drawn again
-        stream.write((f"\x1b[{drawn}A\r" if drawn else "") + "".join(f"{line}\x1b[K\n" for line in picture) + "\x1b[J")
+        lines = "".join(f"{writable(line, stream)}\x1b[K\n" for line in picture)
+        stream.write((f"\x1b[{drawn}A\r" if drawn else "") + lines + "\x1b[J")
         stream.flush()
         drawn = len(picture)
+
+
+_PLAIN_SIGNS = str.maketrans({MASK: "_", END: "#", "·": "|", "→": "->"})
+
+
+def writable(text: str, stream: TextIO) -> str:
+    """The text in characters that the stream's encoding has."""
+    encoding = stream.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_PLAIN_SIGNS).encode(encoding, "backslashreplace").decode(encoding)
+    return text
 
 
 def plain(trace: Recording, frame: Frame, width: int) -> str:
