@@ -206,7 +206,8 @@ typedef struct llada_model_options {
     llada_dtype kv_dtype;
     /* Default: AUTO. */
     llada_blas blas;
-    /* The size of the model's team of threads, the caller's included. 0: as many as the process may use. Default: 0. */
+    /* The size of the model's team of threads, the caller's included. 0: as many as the process may use, which is the
+     * CPUs of its affinity mask, or its quota where a container has one, rounded down. Default: 0. */
     int32_t threads;
     /* A block of 32 positions shares this many experts of a layer, those that some token of the block scores highest:
      * the block routing of LLaDA2.2 (2.2, section 2.2), for any model. Fewer bytes are read in a step, and results

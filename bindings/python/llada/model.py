@@ -71,7 +71,8 @@ class Model(Held):
             dtype: How matrices are held and multiplied: "auto" (as stored, in place) and "f32" exactly; "bf16", "int8"
                 and "int4" packed, faster, with activations rounded to match. What `save` wrote is packed: "auto", or
                 the same.
-            threads: None: as many as the process may use. Results do not depend on it, bit for bit.
+            threads: None: as many as the process may use, by its affinity and by a container's quota. Results do not
+                depend on it, bit for bit.
             mask_token_id: None: that of generation_config.json or config.json, else of the tokenizer, else LLaDA2's
                 own.
             eos_token_id: One id, or several, each of which ends an answer. None: likewise.

@@ -1,4 +1,5 @@
 import Glibc
+import Kernels
 
 /// The memory nodes of a machine that has several, found through libnuma at run time. Without libnuma, or with one
 /// node, there is nothing to do and no object.
@@ -33,9 +34,18 @@ package final class NUMA: Sendable {
     private let nodes: UInt  // the address of the mask's words
     private let bits: UInt
 
-    /// The nodes of this machine. libnuma is loaded once per process, at the first use, with RTLD_LOCAL.
-    package static let shared: NUMA? = dlopen("libnuma.so.1", RTLD_NOW | RTLD_LOCAL).flatMap { library in
-        NUMA { dlsym(library, $0) }
+    /// The nodes of this machine. libnuma is loaded once per process, at the first use, with RTLD_LOCAL; on a machine
+    /// with one node it is not loaded.
+    package static let shared: NUMA? = {
+        guard hasSeveralNodes, let library = dlopen("libnuma.so.1", RTLD_NOW | RTLD_LOCAL) else { return nil }
+        return NUMA { dlsym(library, $0) }
+    }()
+
+    /// Whether the system tells of several nodes ("0-1" or "0,2"), and of the CPUs of this process. Where it does not,
+    /// libnuma would print a warning when it is loaded.
+    private static var hasSeveralNodes: Bool {
+        let nodes = SystemFile.lines("/sys/devices/system/node/online").first ?? ""
+        return nodes.contains { $0 == "-" || $0 == "," } && llk_affinity() > 0
     }
 
     /// Finds the nodes; nil if there is nothing to do. `symbol` returns the address of a function or variable of

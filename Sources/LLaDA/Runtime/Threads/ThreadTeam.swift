@@ -31,9 +31,9 @@ package final class ThreadTeam: @unchecked Sendable {
         turn.deallocate()
     }
 
-    /// The number of CPUs this process may run on.
+    /// The number of CPUs this process may run on, or those that its quota is worth, if they are fewer.
     package static var availableThreads: Int {
-        max(1, llk_cpu_count())
+        min(max(1, llk_cpu_count()), CPUQuota().cpus ?? .max)
     }
 
     /// Runs `body` once for each chunk in 0 ..< count, in any order. Returns when all chunks are done.
