@@ -84,7 +84,9 @@
  *            All others return LLADA_ERROR_BUSY. Handles that are not at work may be used as ever. A VIEW taken inside
  *            a callback ends with it.
  * Manners.   The library does not print, exit, trap, install signal handlers or change the locale, and it holds no
- *            state outside its handles. One caveat: it maps checkpoints into memory by default, and if a file is
+ *            state outside its handles. Whatever the calling thread has set of rounding, flushing of denormals,
+ *            floating-point traps, errno and pthread_setcancelstate makes no difference, and is so in callbacks and
+ *            afterwards. One caveat: it maps checkpoints into memory by default, and if a file is
  *            truncated while it is mapped, the process gets SIGBUS; see llada_model_options.use_mmap.
  * Results.   Equal inputs give bit-equal outputs, whatever the number of threads, with the cache on or off, alone or in
  *            a batch.

@@ -94,7 +94,7 @@ final class DecoderHandle {
         endViews()
         callbackThread.store(UInt(pthread_self()), ordering: .relaxed)
         defer { callbackThread.store(0, ordering: .relaxed) }
-        return body()
+        return HostThread.callBack(body)
     }
 
     /// Calls a rule, which may interfere, during `work`.

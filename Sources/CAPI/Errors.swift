@@ -36,12 +36,14 @@ private func cString(_ literal: StaticString) -> UnsafePointer<CChar> {
 func answer(
     _ report: UnsafeMutablePointer<llada_error>?, _ body: () throws(LLaDAError) -> Void
 ) -> llada_status {
-    do throws(LLaDAError) {
-        try body()
-        return Status.ok.rawValue
-    } catch {
-        if let report { describe(error, in: UnsafeMutableRawPointer(report)) }
-        return error.status.rawValue
+    HostThread.enter {
+        do throws(LLaDAError) {
+            try body()
+            return Status.ok.rawValue
+        } catch {
+            if let report { describe(error, in: UnsafeMutableRawPointer(report)) }
+            return error.status.rawValue
+        }
     }
 }
 

@@ -14,7 +14,8 @@ func progress(
 ) -> Progress? {
     guard let callback else { return nil }
     return { (part) throws(LLaDAError) in
-        if callback(part, user) != 0 { throw LLaDAError(.stopped, "\(work) was stopped by the progress callback") }
+        let stops = HostThread.callBack { callback(part, user) } != 0
+        if stops { throw LLaDAError(.stopped, "\(work) was stopped by the progress callback") }
     }
 }
 
@@ -123,7 +124,7 @@ public func llada_model_save(
 @_cdecl("llada_model_free") @implementation
 public func llada_model_free(_ model: OpaquePointer?) {
     guard let model else { return }
-    Unmanaged<Model>.fromOpaque(UnsafeRawPointer(model)).release()
+    HostThread.enter { Unmanaged<Model>.fromOpaque(UnsafeRawPointer(model)).release() }
 }
 
 @_cdecl("llada_model_get_info") @implementation

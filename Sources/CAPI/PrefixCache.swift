@@ -23,7 +23,7 @@ public func llada_prefix_cache_create(
 @_cdecl("llada_prefix_cache_free") @implementation
 public func llada_prefix_cache_free(_ cache: OpaquePointer?) {
     guard let cache else { return }
-    Unmanaged<PrefixCache>.fromOpaque(UnsafeRawPointer(cache)).release()
+    HostThread.enter { Unmanaged<PrefixCache>.fromOpaque(UnsafeRawPointer(cache)).release() }
 }
 
 @_cdecl("llada_prefix_cache_get_info") @implementation

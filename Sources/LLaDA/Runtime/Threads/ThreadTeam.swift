@@ -159,6 +159,7 @@ private final class Crew: @unchecked Sendable {
     }
 
     private func serve(as worker: Int) {
+        llk_standard_floats()  // a thread begins with what its maker has set
         var seen = 0
         while true {
             var spins = 0
