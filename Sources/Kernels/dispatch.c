@@ -56,6 +56,8 @@ const llk_kernels *llk_get(llk_isa isa) {
     ((format) == LLK_PACKED_BF16   ? &llk_packed_##isa##_bf16 \
      : (format) == LLK_PACKED_INT8 ? &llk_packed_##isa##_int8 \
      : (format) == LLK_PACKED_INT4 ? &llk_packed_##isa##_int4 \
+     : (format) == LLK_PACKED_Q8_0 ? &llk_packed_##isa##_q8_0 \
+     : (format) == LLK_PACKED_Q4_0 ? &llk_packed_##isa##_q4_0 \
                                    : NULL)
 
 const llk_packed_kernels *llk_get_packed(llk_isa isa, llk_format format) {

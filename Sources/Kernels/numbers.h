@@ -1,4 +1,4 @@
-/* numbers.h - floats, their bits, bf16, and the order in which 16 lanes are summed. */
+/* numbers.h - floats, their bits, bf16, f16, and the order in which 16 lanes are summed. */
 #ifndef LLADA_KERNELS_NUMBERS_H
 #define LLADA_KERNELS_NUMBERS_H
 
@@ -42,6 +42,21 @@ static inline float llk_float(uint32_t bits) {
 }
 
 static inline float llk_from_bf16(uint16_t h) { return llk_float((uint32_t)h << 16); }
+
+/* sign(1) exponent(5, bias 15) fraction(10) -> sign(1) exponent(8, bias 127) fraction(23); always exact. */
+static inline float llk_from_f16(uint16_t h) {
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16;
+    uint32_t exponent = (h >> 10) & 31, fraction = h & 1023;
+    if (exponent == 31) {
+        uint32_t quiet = fraction ? 0x400000 : 0; /* a signalling NaN becomes quiet, as in hardware */
+        return llk_float(sign | 0x7f800000 | quiet | fraction << 13);
+    }
+    if (exponent == 0) { /* zero or subnormal: fraction * 2^-24 */
+        float magnitude = (float)fraction * 0x1p-24f;
+        return sign ? -magnitude : magnitude;
+    }
+    return llk_float(sign | (exponent + 127 - 15) << 23 | fraction << 13);
+}
 
 /* Rounds to nearest, ties to even. NaN stays NaN. */
 static inline uint16_t llk_to_bf16(float f) {

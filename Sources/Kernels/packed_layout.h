@@ -32,10 +32,24 @@ typedef struct {
 } int4_block;
 
 typedef struct {
+    struct {
+        uint32_t quads[QUADS / 2][TILE];
+        uint16_t scales[TILE];
+    } halves[2];
+} q8_0_block;
+
+typedef struct {
+    struct {
+        uint32_t quads[QUADS / 4][TILE]; /* with four more inputs in their high bits */
+        uint16_t scales[TILE];
+    } halves[2];
+} q4_0_block;
+
+typedef struct {
     uint16_t x[BLOCK];
 } bf16_row_block;
 
-/* A block of a prepared row, for int8 and for int4. */
+/* A block of a prepared row, for all formats of integers. */
 typedef struct {
     int8_t q[BLOCK];
     float scale;
@@ -48,6 +62,8 @@ static inline size_t block_size(llk_format format) {
     case LLK_PACKED_BF16: return sizeof(bf16_block);
     case LLK_PACKED_INT8: return sizeof(int8_block);
     case LLK_PACKED_INT4: return sizeof(int4_block);
+    case LLK_PACKED_Q8_0: return sizeof(q8_0_block);
+    case LLK_PACKED_Q4_0: return sizeof(q4_0_block);
     }
     return 0;
 }

@@ -11,7 +11,7 @@
 #define DECLARE_TABLES(isa)                                                                      \
     extern LLK_HIDDEN const llk_kernels llk_table_##isa;                                         \
     extern LLK_HIDDEN const llk_packed_kernels llk_packed_##isa##_bf16, llk_packed_##isa##_int8, \
-        llk_packed_##isa##_int4;                                                                 \
+        llk_packed_##isa##_int4, llk_packed_##isa##_q8_0, llk_packed_##isa##_q4_0;               \
     extern LLK_HIDDEN const llk_attention_kernels llk_attention_##isa;
 
 DECLARE_TABLES(portable)

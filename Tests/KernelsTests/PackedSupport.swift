@@ -3,9 +3,25 @@ import Kernels
 
 /// How weights are packed.
 enum Format: Int, CaseIterable, CustomStringConvertible {
-    case bf16, int8, int4
-    var llk: llk_format { [LLK_PACKED_BF16, LLK_PACKED_INT8, LLK_PACKED_INT4][rawValue] }
-    var description: String { ["bf16", "int8", "int4"][rawValue] }
+    case bf16, int8, int4, q8_0, q4_0
+    var llk: llk_format {
+        [LLK_PACKED_BF16, LLK_PACKED_INT8, LLK_PACKED_INT4, LLK_PACKED_Q8_0, LLK_PACKED_Q4_0][rawValue]
+    }
+    var description: String { ["bf16", "int8", "int4", "Q8_0", "Q4_0"][rawValue] }
+
+    /// Packed from numbers, which they round.
+    static let ofNumbers: [Format] = [.bf16, .int8, .int4]
+    /// Packed from the blocks of GGUF files.
+    static let ofBlocks: [Format] = [.q8_0, .q4_0]
+
+    /// The inputs that share a scale.
+    var run: Int { self == .int8 ? 64 : 32 }
+
+    /// Some number of inputs that a matrix of this format can have.
+    func inputs(_ range: ClosedRange<Int>, _ g: inout Generator) -> Int {
+        let inputs = g.size(range)
+        return Format.ofBlocks.contains(self) ? (inputs + 31) / 32 * 32 : inputs
+    }
 }
 
 func tiles(_ outputs: Int) -> Int { (outputs + 63) / 64 }
@@ -22,6 +38,21 @@ struct Packed {
         fill(w, dtype, tiles: 0..<tiles(outputs), by)
     }
 
+    /// Random weights.
+    init(_ outputs: Int, _ inputs: Int, _ format: Format, _ kind: Kind, _ g: inout Generator, _ by: Implementation) {
+        if Format.ofBlocks.contains(format) {
+            self.init(Blocks(outputs, inputs, format, kind, spare: 0, &g))
+        } else {
+            let w = Weights(outputs * inputs, LLK_F32, kind, spare: 0, &g)
+            self.init(w.memory, LLK_F32, outputs, inputs, format, by)
+        }
+    }
+
+    init(_ blocks: Blocks) {
+        self.init(blocks.outputs, blocks.inputs, blocks.format)
+        fill(blocks, tiles: 0..<tiles(outputs))
+    }
+
     /// Not yet filled.
     init(_ outputs: Int, _ inputs: Int, _ format: Format) {
         self.format = format
@@ -34,6 +65,13 @@ struct Packed {
         withExtendedLifetime(w) {
             by.packed(format.llk).pack(
                 w.start, dtype, outputs, inputs, tiles.lowerBound, tiles.upperBound, memory.start)
+        }
+    }
+
+    func fill(_ blocks: Blocks, tiles: Range<Int>) {
+        withExtendedLifetime(blocks.memory) {
+            llk_pack_blocks(
+                format.llk, blocks.memory.start, outputs, inputs, tiles.lowerBound, tiles.upperBound, memory.start)
         }
     }
 
@@ -55,9 +93,9 @@ struct Packed {
         let (j, i) = (o % 64, k % 64)
         let block = o / 64 * ((inputs + 63) / 64) + k / 64
         func byte(_ offset: Int) -> UInt8 { memory.start.load(fromByteOffset: offset, as: UInt8.self) }
-        func bf16(_ offset: Int) -> Float {
-            Float(bitPattern: UInt32(memory.start.loadUnaligned(fromByteOffset: offset, as: UInt16.self)) << 16)
-        }
+        func half(_ offset: Int) -> UInt16 { memory.start.loadUnaligned(fromByteOffset: offset, as: UInt16.self) }
+        func bf16(_ offset: Int) -> Float { Float(bitPattern: UInt32(half(offset)) << 16) }
+        func f16(_ offset: Int) -> Float { Float(Float16(bitPattern: half(offset))) }
         switch format {
         case .bf16: return (1, bf16(block * 8192 + ((i / 2) * 64 + j) * 4 + i % 2 * 2))
         case .int8:
@@ -67,6 +105,13 @@ struct Packed {
             let start = block * 2304 + i / 32 * 1152, n = i % 32
             let pair = byte(start + ((n / 8) * 64 + j) * 4 + n % 4)
             return (Int(n % 8 < 4 ? pair & 15 : pair >> 4) - 8, bf16(start + 1024 + 2 * j))
+        case .q8_0:
+            let start = block * 4352 + i / 32 * 2176, n = i % 32
+            return (Int(byte(start + ((n / 4) * 64 + j) * 4 + n % 4)) - 128, f16(start + 2048 + 2 * j))
+        case .q4_0:
+            let start = block * 2304 + i / 32 * 1152, n = i % 32
+            let pair = byte(start + ((n % 16 / 4) * 64 + j) * 4 + n % 4)
+            return (Int(n < 16 ? pair & 15 : pair >> 4) - 8, f16(start + 1024 + 2 * j))
         }
     }
 
@@ -95,8 +140,8 @@ struct Packed {
                         $0 + Int((x[$1] * (127 / largest)).rounded(.toNearestOrEven)) * element(o, $1).q
                     })
             }
-            var t = dot(first..<first + (format == .int8 ? 64 : 32)) * element(o, first).scale
-            if format == .int4 && first + 32 < inputs {
+            var t = dot(first..<first + format.run) * element(o, first).scale
+            if format.run == 32 && first + 32 < inputs {
                 t.addProduct(dot(first + 32..<first + 64), element(o, first + 32).scale)
             }
             y.addProduct(t, largest / 127)

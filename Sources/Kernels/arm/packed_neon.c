@@ -1,4 +1,4 @@
-/* packed_neon.c - int8 and int4 weights by SDOT, and bf16 as floats, because BFDOT rounds differently. */
+/* packed_neon.c - weights of integers by SDOT, and bf16 as floats, because BFDOT rounds differently. */
 #if defined(__aarch64__)
 #define TARGET __attribute__((target("dotprod")))
 #include "vector_neon.h"
@@ -99,6 +99,8 @@ VEC_FN w_int4 high_int4(const char *p) {
 PACKED_KERNELS(llk_packed_neon_bf16, bf16, LLK_PACKED_BF16)
 PACKED_KERNELS(llk_packed_neon_int8, int8, LLK_PACKED_INT8)
 PACKED_KERNELS(llk_packed_neon_int4, int4, LLK_PACKED_INT4)
+BLOCKS_KERNELS(llk_packed_neon_q8_0, q8_0, LLK_PACKED_Q8_0)
+BLOCKS_KERNELS(llk_packed_neon_q4_0, q4_0, LLK_PACKED_Q4_0)
 ATTENTION_KERNELS(llk_attention_neon)
 
 #endif

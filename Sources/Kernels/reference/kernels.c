@@ -6,26 +6,11 @@
 
 #include <math.h>
 
-/* sign(1) exponent(5, bias 15) fraction(10) -> sign(1) exponent(8, bias 127) fraction(23); always exact. */
-static float from_f16(uint16_t h) {
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16;
-    uint32_t exponent = (h >> 10) & 31, fraction = h & 1023;
-    if (exponent == 31) {
-        uint32_t quiet = fraction ? 0x400000 : 0; /* a signalling NaN becomes quiet, as in hardware */
-        return llk_float(sign | 0x7f800000 | quiet | fraction << 13);
-    }
-    if (exponent == 0) { /* zero or subnormal: fraction * 2^-24 */
-        float magnitude = (float)fraction * 0x1p-24f;
-        return sign ? -magnitude : magnitude;
-    }
-    return llk_float(sign | (exponent + 127 - 15) << 23 | fraction << 13);
-}
-
 static float load(const void *p, llk_dtype dtype, size_t i) {
     if (dtype == LLK_F32) return llk_load(p, i);
     uint16_t h;
     llk_copy(&h, (const char *)p + 2 * i, sizeof h);
-    return dtype == LLK_F16 ? from_f16(h) : llk_from_bf16(h);
+    return dtype == LLK_F16 ? llk_from_f16(h) : llk_from_bf16(h);
 }
 
 static void matmul(const float *x, size_t ldx, size_t rows, const void *w, llk_dtype dtype, size_t inner, size_t first,

@@ -42,33 +42,51 @@ static void block_product_int8(const char *x, size_t ldx, int rows, const char *
     }
 }
 
-static void block_product_int4(const char *x, size_t ldx, int rows, const char *w, const char *next, size_t lines,
-                               float *sums) {
-    (void)next, (void)lines;
-    int4_block weights;
-    llk_copy(&weights, w, sizeof weights);
+/* A block with a scale for each half, as numbers. */
+typedef struct {
+    int q[2][HALF][TILE];
+    float scales[2][TILE];
+} halves;
+
+static void add_halves(const char *x, size_t ldx, int rows, const halves *w, float *sums) {
     for (size_t r = 0; r < (size_t)rows; r++) {
         int8_row_block row;
         llk_copy(&row, x + r * ldx, sizeof row);
         for (size_t o = 0; o < TILE; o++) {
-            float t = 0;
-            for (size_t half = 0; half < 2; half++) {
-                int d = 0;
-                for (size_t k = 0; k < HALF; k++) {
-                    const size_t shift = 8 * (k % 4) + 4 * (k / 4 % 2);
-                    d += row.q[HALF * half + k] * ((int)(weights.halves[half].octets[k / 8][o] >> shift & 15) - 8);
-                }
-                const float scale = llk_from_bf16(weights.halves[half].scales[o]);
-                t = half == 0 ? (float)d * scale : fmaf((float)d, scale, t);
-            }
+            int d[2] = {0};
+            for (size_t k = 0; k < BLOCK; k++) d[k / HALF] += row.q[k] * w->q[k / HALF][k % HALF][o];
             float *sum = sums + TILE * r + o;
-            *sum = fmaf(t, row.scale, *sum);
+            *sum = fmaf(fmaf((float)d[1], w->scales[1][o], (float)d[0] * w->scales[0][o]), row.scale, *sum);
         }
     }
 }
+
+/* Defines the block product of a format: input k of a half is the `bits` bits of words[step] from bit `shift` on. */
+#define PRODUCT_OF_HALVES(name, words, step, shift, bits, from_half)                                       \
+    static void block_product_##name(const char *x, size_t ldx, int rows, const char *w, const char *next, \
+                                     size_t lines, float *sums) {                                          \
+        (void)next, (void)lines;                                                                           \
+        name##_block weights;                                                                              \
+        llk_copy(&weights, w, sizeof weights);                                                             \
+        halves numbers;                                                                                    \
+        for (size_t h = 0; h < 2; h++)                                                                     \
+            for (size_t o = 0; o < TILE; o++) {                                                            \
+                numbers.scales[h][o] = from_half(weights.halves[h].scales[o]);                             \
+                for (size_t k = 0; k < HALF; k++) {                                                        \
+                    const int code = weights.halves[h].words[step][o] >> (shift) & ((1 << bits) - 1);      \
+                    numbers.q[h][k][o] = code - (1 << (bits - 1));                                         \
+                }                                                                                          \
+            }                                                                                              \
+        add_halves(x, ldx, rows, &numbers, sums);                                                          \
+    }
+PRODUCT_OF_HALVES(int4, octets, k / 8, 8 * (k % 4) + 4 * (k / 4 % 2), 4, llk_from_bf16)
+PRODUCT_OF_HALVES(q8_0, quads, k / 4, 8 * (k % 4), 8, llk_from_f16)
+PRODUCT_OF_HALVES(q4_0, quads, k / 4 % 4, 8 * (k % 4) + 4 * (k / 16), 4, llk_from_f16)
 
 #include "templates/packed_product.inc"
 
 PACKED_KERNELS(llk_packed_portable_bf16, bf16, LLK_PACKED_BF16)
 PACKED_KERNELS(llk_packed_portable_int8, int8, LLK_PACKED_INT8)
 PACKED_KERNELS(llk_packed_portable_int4, int4, LLK_PACKED_INT4)
+BLOCKS_KERNELS(llk_packed_portable_q8_0, q8_0, LLK_PACKED_Q8_0)
+BLOCKS_KERNELS(llk_packed_portable_q4_0, q4_0, LLK_PACKED_Q4_0)

@@ -101,6 +101,8 @@ VEC_FN v16i dot_int4(v16i acc, w_int4 w, x_int4 x) {
 PACKED_KERNELS(llk_packed_avx2_bf16, bf16, LLK_PACKED_BF16)
 PACKED_KERNELS(llk_packed_avx2_int8, int8, LLK_PACKED_INT8)
 PACKED_KERNELS(llk_packed_avx2_int4, int4, LLK_PACKED_INT4)
+BLOCKS_KERNELS(llk_packed_avx2_q8_0, q8_0, LLK_PACKED_Q8_0)
+BLOCKS_KERNELS(llk_packed_avx2_q4_0, q4_0, LLK_PACKED_Q4_0)
 ATTENTION_KERNELS(llk_attention_avx2)
 
 #endif

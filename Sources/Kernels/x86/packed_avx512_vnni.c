@@ -1,4 +1,4 @@
-/* packed_avx512_vnni.c - int8 and int4 weights by VPDPBUSD. */
+/* packed_avx512_vnni.c - weights of integers by VPDPBUSD. */
 #if defined(__x86_64__)
 #define TARGET __attribute__((target("avx2,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")))
 #include "vector_avx512.h"
@@ -30,5 +30,7 @@ VEC_FN v16i dot_int4(v16i acc, w_int4 w, x_int4 x) { return _mm512_dpbusd_epi32(
 
 PACKED_KERNELS(llk_packed_avx512_int8, int8, LLK_PACKED_INT8)
 PACKED_KERNELS(llk_packed_avx512_int4, int4, LLK_PACKED_INT4)
+BLOCKS_KERNELS(llk_packed_avx512_q8_0, q8_0, LLK_PACKED_Q8_0)
+BLOCKS_KERNELS(llk_packed_avx512_q4_0, q4_0, LLK_PACKED_Q4_0)
 
 #endif
