@@ -61,7 +61,7 @@ public func llada_model_open(
 private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LLaDAError) -> Model.Options {
     var options = Model.Options()
     if let dtype = fields[\.dtype] {
-        options.dtype = try numberFormat(dtype, "dtype", expected: "a LLADA_DTYPE, 0 to 4")
+        options.dtype = try numberFormat(dtype, "dtype", expected: "a LLADA_DTYPE, 0 to 6")
     }
     if let dtype = fields[\.kv_dtype] {
         options.kvDType = try numberFormat(dtype, "kv_dtype", expected: "LLADA_DTYPE_AUTO, _F32 or _BF16, 0 to 2")
@@ -93,6 +93,8 @@ private func numberFormat(_ code: llada_dtype, _ name: String, expected: String)
     case LLADA_DTYPE_BF16: .bf16
     case LLADA_DTYPE_INT8: .int8
     case LLADA_DTYPE_INT4: .int4
+    case LLADA_DTYPE_Q8_0: .q8_0
+    case LLADA_DTYPE_Q4_0: .q4_0
     default: throw .argument(name, found: code, expected: expected)
     }
 }
@@ -104,6 +106,8 @@ private func dtype(_ format: NumberFormat?) -> llada_dtype {
     case .bf16: llada_dtype(LLADA_DTYPE_BF16)
     case .int8: llada_dtype(LLADA_DTYPE_INT8)
     case .int4: llada_dtype(LLADA_DTYPE_INT4)
+    case .q8_0: llada_dtype(LLADA_DTYPE_Q8_0)
+    case .q4_0: llada_dtype(LLADA_DTYPE_Q4_0)
     case nil, .f16, .f8E4M3: llada_dtype(LLADA_DTYPE_AUTO)
     }
 }

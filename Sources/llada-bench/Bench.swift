@@ -116,7 +116,7 @@ struct Bench {
     private static func kind(_ dtype: NumberFormat?) -> probe_kind {
         switch dtype {
         case .bf16: PROBE_BF16
-        case .int8, .int4: PROBE_INT8
+        case .int8, .int4, .q8_0, .q4_0: PROBE_INT8
         case nil, .f32, .f16, .f8E4M3: PROBE_F32
         }
     }

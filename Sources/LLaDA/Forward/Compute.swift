@@ -13,7 +13,8 @@ package struct Compute: Sendable {
 
     package init(isa: llk_isa = llk_best_isa(), team: ThreadTeam, blas: OpenBLAS? = nil) {
         kernels = llk_get(isa).pointee
-        packed = [LLK_PACKED_BF16, LLK_PACKED_INT8, LLK_PACKED_INT4].map { llk_get_packed(isa, $0).pointee }
+        packed = [LLK_PACKED_BF16, LLK_PACKED_INT8, LLK_PACKED_INT4, LLK_PACKED_Q8_0, LLK_PACKED_Q4_0]
+            .map { llk_get_packed(isa, $0).pointee }
         attention = llk_get_attention(isa).pointee
         self.team = team
         self.blas = blas

@@ -125,11 +125,13 @@ extension Model.Options {
     fileprivate func validateFormats() throws(LLaDAError) {
         switch dtype {
         case nil, .f32, .bf16, .int8, .int4: break
-        case .f16, .f8E4M3: throw refusal("dtype", dtype, expected: "auto, f32, bf16, int8 or int4")
+        case .f16, .f8E4M3, .q8_0, .q4_0:
+            throw refusal("dtype", dtype, expected: "auto, f32, bf16, int8 or int4")
         }
         switch kvDType {
         case nil, .f32, .bf16: break
-        case .f16, .f8E4M3, .int8, .int4: throw refusal("kv_dtype", kvDType, expected: "auto, f32 or bf16")
+        case .f16, .f8E4M3, .int8, .int4, .q8_0, .q4_0:
+            throw refusal("kv_dtype", kvDType, expected: "auto, f32 or bf16")
         }
     }
 

@@ -8,7 +8,7 @@ extension NumberFormat {
         case .f32: LLK_F32
         case .f16: LLK_F16
         case .bf16: LLK_BF16
-        case .f8E4M3, .int8, .int4: nil
+        case .f8E4M3, .int8, .int4, .q8_0, .q4_0: nil
         }
     }
 
@@ -18,6 +18,8 @@ extension NumberFormat {
         case .bf16: LLK_PACKED_BF16
         case .int8: LLK_PACKED_INT8
         case .int4: LLK_PACKED_INT4
+        case .q8_0: LLK_PACKED_Q8_0
+        case .q4_0: LLK_PACKED_Q4_0
         case .f32, .f16, .f8E4M3: nil
         }
     }

@@ -47,7 +47,7 @@ ERROR_SPECIAL_TOKEN = -16
 ERROR_SNAPSHOT = -17
 
 # The enums of the header by value; a name here is the header's in lower case.
-DTYPES = ("auto", "f32", "bf16", "int8", "int4")
+DTYPES = ("auto", "f32", "bf16", "int8", "int4", "q8_0", "q4_0")
 BLAS = ("auto", "off", "on")
 POLICY_KINDS = ("low_confidence", "joint_threshold")
 PRESETS = ("low_confidence", "speedy", "quality", "quality_mbe")
