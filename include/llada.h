@@ -183,8 +183,8 @@ enum {
     LLADA_DTYPE_BF16 = 2, /* packed; weights and activations rounded to bf16 (nearest even), sums in f32 */
     LLADA_DTYPE_INT8 = 3, /* packed; integers with a scale for every 64 inputs, activations likewise */
     LLADA_DTYPE_INT4 = 4, /* packed; routed experts: 4 bits with a scale for every 32 inputs; all else as INT8 */
-    /* packed; GGUF's blocks of 32 inputs, each number as it is in the file, activations as for INT8. Only AUTO gives
-     * them, where a file is in them; nothing is converted to them. */
+    /* packed; GGUF's blocks of 32 inputs, each number as it is in the file; activations as for INT8. A model is in them
+     * if its file is, and AUTO; nothing is converted to them. */
     LLADA_DTYPE_Q8_0 = 5,
     LLADA_DTYPE_Q4_0 = 6
 };

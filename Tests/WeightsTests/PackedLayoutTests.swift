@@ -6,7 +6,9 @@ import Testing
 @Suite struct PackedLayoutTests {
     private static let shapes = [(1, 1), (64, 64), (65, 33), (3, 200), (130, 96), (2048, 512)]
 
-    @Test(arguments: [(NumberFormat.bf16, 8192), (.int8, 4224), (.int4, 2 * 1152)])
+    @Test(arguments: [
+        (NumberFormat.bf16, 8192), (.int8, 4224), (.int4, 2 * 1152), (.q8_0, 2 * 2176), (.q4_0, 2 * 1152),
+    ])
     func aMatrixIsTilesOfBlocks(_ dtype: NumberFormat, _ bytesOfABlock: Int) throws {
         let format = try #require(dtype.packed)
         for (outputs, inputs) in Self.shapes {
@@ -34,5 +36,7 @@ import Testing
         #expect(Matrix.Layout(.bf16, stored: LLK_F32) == .packed(LLK_PACKED_BF16))
         #expect(Matrix.Layout(.int4, stored: LLK_F32) == .packed(LLK_PACKED_INT4))
         #expect(NumberFormat.int4.ofAllTokens == .int8 && NumberFormat.bf16.ofAllTokens == .bf16)
+        #expect(Matrix.Layout(.q8_0, stored: LLK_F32) == .packed(LLK_PACKED_Q8_0))
+        #expect(NumberFormat.q4_0.rows == nil && NumberFormat.q4_0.ofAllTokens == .q4_0)
     }
 }

@@ -54,7 +54,7 @@ static void comes_back(void) {
                 CHECK(!memcmp(logits, expected, sizeof logits));
                 llada_model_free(model);
             }
-        for (llada_dtype other = LLADA_DTYPE_F32; other <= LLADA_DTYPE_INT4; other++) {
+        for (llada_dtype other = LLADA_DTYPE_F32; other <= LLADA_DTYPE_Q4_0; other++) {
             if (other == dtype) continue;
             llada_model_options options = usual_options();
             options.dtype = other;

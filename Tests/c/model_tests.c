@@ -145,7 +145,9 @@ static void model_options_out_of_range(void) {
         int32_t value;
         llada_status status;
     } bad[] = {
-        {offsetof(llada_model_options, dtype), 5, LLADA_ERROR_INVALID_ARGUMENT},
+        {offsetof(llada_model_options, dtype), LLADA_DTYPE_Q8_0, LLADA_ERROR_INVALID_ARGUMENT},
+        {offsetof(llada_model_options, dtype), LLADA_DTYPE_Q4_0, LLADA_ERROR_INVALID_ARGUMENT},
+        {offsetof(llada_model_options, dtype), 7, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, dtype), -1, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, threads), -1, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, threads), INT32_MAX, LLADA_ERROR_INVALID_ARGUMENT},
@@ -155,7 +157,9 @@ static void model_options_out_of_range(void) {
         {offsetof(llada_model_options, expert_capacity), INT32_MAX, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, kv_dtype), LLADA_DTYPE_INT8, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, kv_dtype), LLADA_DTYPE_INT4, LLADA_ERROR_INVALID_ARGUMENT},
-        {offsetof(llada_model_options, kv_dtype), 5, LLADA_ERROR_INVALID_ARGUMENT},
+        {offsetof(llada_model_options, kv_dtype), LLADA_DTYPE_Q8_0, LLADA_ERROR_INVALID_ARGUMENT},
+        {offsetof(llada_model_options, kv_dtype), LLADA_DTYPE_Q4_0, LLADA_ERROR_INVALID_ARGUMENT},
+        {offsetof(llada_model_options, kv_dtype), 7, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, kv_dtype), -1, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, blas), 3, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, blas), -1, LLADA_ERROR_INVALID_ARGUMENT},

@@ -16,7 +16,7 @@ public final class Model: Sendable {
     /// The options of opening a model.
     public struct Options: Sendable {
         /// The format in which matrices are held and multiplied: f32, bf16, int8 or int4. Nil: as stored, in place, or,
-        /// in a saved model, as packed.
+        /// in a saved model, as packed. Nothing is converted to q8_0 or q4_0.
         public var dtype: NumberFormat?
         /// The format in which keys and values are held and attention is computed: f32 or bf16. Nil: bf16 if the
         /// matrices are packed, else f32.
@@ -122,11 +122,12 @@ public final class Model: Sendable {
 }
 
 extension Model.Options {
+    private static let formats = "auto, f32, bf16, int8 or int4"
+
     fileprivate func validateFormats() throws(LLaDAError) {
         switch dtype {
-        case nil, .f32, .bf16, .int8, .int4: break
-        case .f16, .f8E4M3, .q8_0, .q4_0:
-            throw refusal("dtype", dtype, expected: "auto, f32, bf16, int8 or int4")
+        case nil, .f32, .bf16, .int8, .int4, .q8_0, .q4_0: break
+        case .f16, .f8E4M3: throw refusal("dtype", dtype, expected: Self.formats)
         }
         switch kvDType {
         case nil, .f32, .bf16: break
@@ -137,7 +138,11 @@ extension Model.Options {
 
     /// Returns the format of the matrices in a folder whose weights may be packed already.
     fileprivate func dtype(of packed: PackedFile?, in folder: String) throws(LLaDAError) -> NumberFormat? {
-        guard let packed else { return dtype }
+        guard let packed else {
+            // Nothing is converted to the formats of other files.
+            if dtype == .q8_0 || dtype == .q4_0 { throw refusal("dtype", dtype, expected: Self.formats) }
+            return dtype
+        }
         guard dtype == nil || dtype == packed.dtype else {
             throw refusal(
                 "dtype", dtype,

@@ -9,7 +9,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import _abi
 from .errors import Error
 from .model import Model
 
@@ -18,9 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m llada.convert", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", help="the folder of a llada2_moe checkpoint")
     parser.add_argument("out", help="the folder to write: a new one, or an empty one")
-    parser.add_argument(
-        "--dtype", choices=[name for name in _abi.DTYPES if name not in ("auto", "f32")], default="int8"
-    )
+    parser.add_argument("--dtype", choices=["bf16", "int8", "int4"], default="int8")
     parser.add_argument("--threads", type=int, help="as many as the process may use")
     options = parser.parse_args(arguments)
     try:

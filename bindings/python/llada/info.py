@@ -37,7 +37,8 @@ class ModelInfo:
         has_chat_template: Whether conversations can be laid out.
         num_parameters: Numbers that the model consists of.
         weight_bytes: As held in memory, mapped files included.
-        dtype: Of the matrices, as held: "f32", "bf16", "int8" or "int4"; "auto": as stored in the checkpoint.
+        dtype: Of the matrices, as held: "f32", "bf16", "int8", "int4", or, as GGUF files have them, "q8_0" or "q4_0";
+            "auto": as stored in the checkpoint.
         kv_dtype: Of keys and values: "f32" or "bf16".
     """
 
