@@ -31,8 +31,8 @@ struct Blocks {
         }
     }
 
-    /// Random numbers. Plain scales are around 1 / 128; others have any bits, without (wild) or with (special) infinities
-    /// and NaN.
+    /// Random numbers. Plain scales are around 1 / 128; others have any bits, without (wild) or with (special)
+    /// infinities and NaN.
     init(_ outputs: Int, _ inputs: Int, _ format: Format, _ kind: Kind, spare: Int, _ g: inout Generator) {
         var (bits, random) = (g, g)
         self.init(outputs, inputs, format, spare: spare) { _ in

@@ -26,8 +26,8 @@
  * each number and each scale as it is there: a scale may be anything that f16 has.
  *
  * The rows of x are prepared once, for any number of products. They are rounded to bf16, or, for all other formats, to
- * integers of -127..127 with a scale for every 64 inputs. What one of these prepares, the others take. The contents of a
- * prepared row are private, but rows can be copied one by one, in any order.
+ * integers of -127..127 with a scale for every 64 inputs. What one of these prepares, the others take. The contents of
+ * a prepared row are private, but rows can be copied one by one, in any order.
  *
  * THE SAME BITS, as in kernels.h, from every implementation, whatever the rows and tiles of a call. Each output is one
  * sequence of IEEE operations, over increasing inputs, from y = +0:
