@@ -6,7 +6,9 @@ python -m llada.convert MODEL OUT --dtype int4
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+import time
 from pathlib import Path
 
 from .errors import Error
@@ -20,15 +22,32 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dtype", choices=["bf16", "int8", "int4"], default="int8")
     parser.add_argument("--threads", type=int, help="as many as the process may use")
     options = parser.parse_args(arguments)
+    started = time.monotonic()
     try:
         with Model.load(options.model, dtype=options.dtype, threads=options.threads) as model:
             model.save(options.out)
+        packed, peak = time.monotonic(), peak_memory()
+        # Opened once, so that what was written is known to be good.
+        Model.load(options.out, threads=options.threads).close()
     except (Error, ValueError) as problem:
         print(f"llada.convert: {problem}", file=sys.stderr)
         return 1
+    opened = time.monotonic()
     size = sum(file.stat().st_size for file in Path(options.out).iterdir())
-    print(f"{options.out}: {options.dtype}, {size / 1e6:.1f} MB")
+    print(
+        f"{options.out}: {options.dtype}, {size / 1e6:.1f} MB, packed in {packed - started:.1f} s"
+        f"{f' with {peak / 1e6:.0f} MB of memory at most' if peak else ''}; opens in {opened - packed:.1f} s"
+    )
     return 0
+
+
+def peak_memory() -> int | None:
+    """The most bytes of memory that this process has held, pages of mapped files included; None if it is unknown."""
+    try:
+        found = re.search(r"^VmHWM:\s*(\d+) kB$", Path("/proc/self/status").read_text(), re.M)
+    except OSError:
+        return None
+    return int(found[1]) << 10 if found else None
 
 
 if __name__ == "__main__":

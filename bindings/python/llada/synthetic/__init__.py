@@ -8,25 +8,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import InvalidArgumentError
-from .shapes import SHAPES, config, tensors
+from .shapes import SHAPES, published_config, tensors
 from .tokenizer import SPECIAL, tokenizer_config, tokenizer_json
 from .weights import INDEX, RandomNumbers, shards, write_shard
 
-__all__ = ["SHAPES", "Written", "write"]
+__all__ = ["SHAPES", "Written", "published_config", "write"]
 
 
 class Written(NamedTuple):
     """What `write` wrote.
 
     Attributes:
-        layers: Of the model.
         tensors: Number of tensors.
         shards: Number of files with weights.
         byte_count: Size of all files, in bytes.
     """
 
-    layers: int
     tensors: int
     shards: int
     byte_count: int
@@ -34,8 +31,7 @@ class Written(NamedTuple):
 
 def write(
     folder: Path,
-    shape: str = "mini",
-    layers: int | None = None,
+    config: dict[str, Any],
     seed: int = 0,
     progress: Callable[[float], object] = lambda fraction: None,
 ) -> Written:
@@ -46,24 +42,17 @@ def write(
 
     Args:
         folder: A new folder, or an empty one.
-        shape: "mini" (16B) or "flash" (100B).
-        layers: The number of layers; None: as many as the shape has.
+        config: Of the model, as `published_config` gives it.
         seed: Of the random numbers. The tokenizer is the same for all.
         progress: Called with the fraction that is written, 0 to 1; stops the writing by raising.
 
     Raises:
-        InvalidArgumentError: An unknown shape, or less than one layer.
         OSError: The folder is not empty, cannot be written, or the disk has too little room.
     """
-    if shape not in SHAPES:
-        raise InvalidArgumentError(f"shape is {shape!r}; it must be one of {', '.join(map(repr, SHAPES))}")
-    if layers is not None and layers < 1:
-        raise InvalidArgumentError(f"layers is {layers}; it must be at least 1")
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty")
-    model = config(shape, layers)
-    parts = shards(list(tensors(model)))
+    parts = shards(list(tensors(config)))
     total = sum(tensor.byte_count for part in parts.values() for tensor in part)
     free = shutil.disk_usage(folder).free
     if free < total + (64 << 20):
@@ -82,11 +71,10 @@ def write(
         "generation_config.json": generation,
         "tokenizer_config.json": tokenizer_config(),
         "tokenizer.json": tokenizer_json(),
-        "config.json": model,
+        "config.json": config,
     }.items():
         (folder / name).write_text(_text(content), encoding="utf-8")
     return Written(
-        layers=model["num_hidden_layers"],
         tensors=len(places),
         shards=len(parts),
         byte_count=sum(file.stat().st_size for file in folder.iterdir()),

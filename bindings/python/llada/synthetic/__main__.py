@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import Error
 from ..progress import bar_for
-from . import SHAPES, write
+from . import SHAPES, published_config, write
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,16 +25,17 @@ def main(arguments: list[str] | None = None) -> int:
     bar = bar_for(None, f"writing {options.out.name}")
     started = time.monotonic()
     try:
-        written = write(options.out, options.shape, options.layers, options.seed, bar or (lambda fraction: None))
+        config = published_config(options.shape, options.layers)
+        written = write(options.out, config, options.seed, bar or (lambda fraction: None))
     except (Error, OSError, ValueError) as problem:
         print(f"llada.synthetic: {problem}", file=sys.stderr)
         return 1
     finally:
         if bar is not None:
             bar.wipe()
-    layers = "1 layer" if written.layers == 1 else f"{written.layers} layers"
+    layers = config["num_hidden_layers"]
     print(
-        f"{options.out}: {options.shape}, {layers}, {written.tensors} tensors in {written.shards} files,"
+        f"{options.out}: {options.shape}, {layers} layer{'s' * (layers != 1)}, {written.tensors} tensors in {written.shards} files,"
         f" {written.byte_count / 1e9:.1f} GB, in {time.monotonic() - started:.0f} s"
     )
     return 0

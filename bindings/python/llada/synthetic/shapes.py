@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from math import prod
 from typing import Any, NamedTuple
 
+from ..errors import InvalidArgumentError
 from .tokenizer import SPECIAL
 
 _SIZES: dict[str, dict[str, Any]] = {
@@ -31,8 +32,20 @@ SHAPES = tuple(_SIZES)
 """Their names."""
 
 
-def config(shape: str, layers: int | None = None) -> dict[str, Any]:
-    """config.json of a shape, as a dict, with the keys of the published ones; None: with all of its layers."""
+def published_config(shape: str, layers: int | None = None) -> dict[str, Any]:
+    """config.json of a shape, as a dict, with the keys of the published ones.
+
+    Args:
+        shape: "mini" (16B) or "flash" (100B).
+        layers: The number of layers; None: as many as the shape has.
+
+    Raises:
+        InvalidArgumentError: An unknown shape, or less than one layer.
+    """
+    if shape not in SHAPES:
+        raise InvalidArgumentError(f"shape is {shape!r}; it must be one of {', '.join(map(repr, SHAPES))}")
+    if layers is not None and layers < 1:
+        raise InvalidArgumentError(f"layers is {layers}; it must be at least 1")
     values = {
         "architectures": ["LLaDA2MoeModelLM"],
         "attention_dropout": 0.0,
