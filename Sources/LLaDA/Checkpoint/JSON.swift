@@ -17,6 +17,9 @@ package enum JSON: Sendable {
     /// stack.
     package static let maximumDepth = 128
 
+    /// The largest document, in bytes.
+    package static let maximumSize = Int(UInt32.max)
+
     /// Parses a whole document. `file` is only its name in error messages. Throws `.json`.
     package static func parse(_ bytes: UnsafeRawBufferPointer, file: String) throws(LLaDAError) -> JSON {
         var parser = JSONParser(bytes, file: file)
@@ -71,12 +74,6 @@ package struct JSONString: Hashable, Sendable, ExpressibleByStringLiteral {
         return rest.next() == nil ? text + "\"" : text + "…\""
     }
 
-    package static func == (a: JSONString, b: JSONString) -> Bool {
-        a.bytes.withUnsafeBytes { a in
-            b.bytes.withUnsafeBytes { b in a.count == b.count && a.elementsEqual(b) }
-        }
-    }
-
     // The synthesised version feeds the hasher one byte at a time, which is ten times slower over a vocabulary.
     package func hash(into hasher: inout Hasher) {
         bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
@@ -87,36 +84,72 @@ package struct JSONString: Hashable, Sendable, ExpressibleByStringLiteral {
 /// The members of a JSON object, in the order of the file, each key once.
 package struct JSONObject: Sendable {
     package private(set) var members: [(key: JSONString, value: JSON)] = []
-    /// The place of each key in `members`; empty while a linear search is cheaper.
-    private var places: [JSONString: Int] = [:]
+    /// Where the members are, by the hashes of their keys: open addressing, at most two thirds full, a power of two.
+    /// Empty while a linear search is cheaper. A dictionary would hold the keys a second time, and touch them whenever
+    /// it grows.
+    private var slots: [Slot] = []
     private static let linearLimit = 8
+
+    private struct Slot: Sendable {
+        var hash: UInt32 = 0
+        /// The place in `members`, plus one; 0 for an empty slot. It fits: see `JSON.maximumSize`.
+        var next: UInt32 = 0
+    }
 
     package init() {}
 
     package subscript(key: JSONString) -> JSON? {
-        guard let place = place(of: key) else { return nil }
-        return members[place].value
+        if members.count <= Self.linearLimit { return members.first { $0.key == key }?.value }
+        let next = Int(slots[slot(of: key, Self.hash(key))].next)
+        return next == 0 ? nil : members[next - 1].value
     }
 
     /// Adds a member. Returns false, and adds nothing, if the key is already there.
     mutating func append(_ key: JSONString, _ value: JSON) -> Bool {
         if members.count < Self.linearLimit {
-            if place(of: key) != nil { return false }
+            if members.contains(where: { $0.key == key }) { return false }
         } else {
-            if places.isEmpty {
-                for (place, member) in members.enumerated() { places[member.key] = place }
-            }
-            if let first = places.updateValue(members.count, forKey: key) {
-                places[key] = first
-                return false
-            }
+            if slots.isEmpty { fill() }
+            if 2 * slots.count < 3 * (members.count + 1) { grow() }
+            let hash = Self.hash(key)
+            let slot = slot(of: key, hash)
+            if slots[slot].next != 0 { return false }
+            slots[slot] = Slot(hash: hash, next: UInt32(members.count + 1))
         }
         members.append((key, value))
         return true
     }
 
-    private func place(of key: JSONString) -> Int? {
-        if members.count <= Self.linearLimit { return members.firstIndex { $0.key == key } }
-        return places[key]
+    /// A process's hashes are its own, so that no file can be written whose keys all fall into one slot.
+    private static func hash(_ key: JSONString) -> UInt32 { UInt32(truncatingIfNeeded: key.hashValue) }
+
+    /// Returns the slot of the key, or, if there is none, the empty one where it belongs.
+    private func slot(of key: JSONString, _ hash: UInt32) -> Int {
+        slots.withUnsafeBufferPointer { slots in
+            let mask = slots.count - 1
+            var slot = Int(hash) & mask
+            while slots[slot].next != 0, slots[slot].hash != hash || members[Int(slots[slot].next) - 1].key != key {
+                slot = (slot + 1) & mask
+            }
+            return slot
+        }
+    }
+
+    private mutating func fill() {
+        slots = Array(repeating: Slot(), count: 4 * Self.linearLimit)
+        for (place, member) in members.enumerated() {
+            let hash = Self.hash(member.key)
+            slots[slot(of: member.key, hash)] = Slot(hash: hash, next: UInt32(place + 1))
+        }
+    }
+
+    private mutating func grow() {
+        var grown = [Slot](repeating: Slot(), count: 2 * slots.count)
+        for slot in slots where slot.next != 0 {
+            var place = Int(slot.hash) & (grown.count - 1)
+            while grown[place].next != 0 { place = (place + 1) & (grown.count - 1) }
+            grown[place] = slot
+        }
+        slots = grown
     }
 }

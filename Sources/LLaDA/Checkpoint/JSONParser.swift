@@ -12,6 +12,9 @@ struct JSONParser {
     }
 
     mutating func document() throws(LLaDAError) -> JSON {
+        if bytes.count > JSON.maximumSize {
+            throw LLaDAError(.json, "\(file): has \(bytes.count) bytes; at most \(JSON.maximumSize) are accepted")
+        }
         if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { throw error("a byte order mark, which JSON does not have") }
         let value = try value()
         skipSpace()

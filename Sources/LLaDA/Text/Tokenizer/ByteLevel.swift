@@ -22,17 +22,26 @@ enum ByteLevel {
 
     /// The bytes that a token of the vocabulary stands for; nil when a character is outside the alphabet.
     static func bytes(of token: [UInt8]) -> [UInt8]? {
-        token.withUnsafeBufferPointer { text in
-            var result: [UInt8] = []
-            result.reserveCapacity(text.count)
+        var bytes: [UInt8] = []
+        return append(token, to: &bytes) ? bytes : nil
+    }
+
+    /// Appends the bytes that a token of the vocabulary stands for. Returns false, and appends nothing, when a
+    /// character is outside the alphabet.
+    static func append(_ token: [UInt8], to bytes: inout [UInt8]) -> Bool {
+        let before = bytes.count
+        return token.withUnsafeBufferPointer { text in
             var position = 0
             while position < text.count {
                 let (value, length) = UTF8Text.scalar(text, at: position)
-                guard let byte = byte(of: value) else { return nil }
-                result.append(byte)
+                guard let byte = byte(of: value) else {
+                    bytes.removeLast(bytes.count - before)
+                    return false
+                }
+                bytes.append(byte)
                 position += length
             }
-            return result
+            return true
         }
     }
 }

@@ -1,27 +1,76 @@
 /// The bytes of all tokens in one allocation, and a hash table from bytes to id.
+///
+/// A look-up in a large table waits for memory and for nothing else, so the table is as small as can be.
 struct TokenBytes: Sendable {
     private var storage: [UInt8] = []
     /// Where each id's bytes end; those of id n begin where those of n - 1 end.
-    private var ends: [Int]
-    /// Ids; -1 for an empty place. A power of two, at most half full.
-    private var places: [Int32]
+    private var ends: [Int] = []
+    private var places: [Place] = []
 
-    /// `tokens[id]` is nil for ids without a token. Of equal tokens the first in `order` is found.
-    init(_ tokens: [[UInt8]?], order: some Sequence<Int32>) {
-        ends = []
+    /// A place of the table: the id, and some bits of the hash, which tell most tokens apart without their bytes.
+    private struct Place: Sendable {
+        private var word: UInt32 = 0  // 1, 7 bits of the hash, 24 of the id (TokenizerParts.idLimit); 0: empty
+
+        init() {}
+        init(_ id: Int32, _ hash: UInt64) { word = Self.mark(hash) | UInt32(truncatingIfNeeded: id) & 0xFF_FFFF }
+
+        var isEmpty: Bool { word == 0 }
+        var id: Int32 { Int32(word & 0xFF_FFFF) }
+        func mayHave(_ hash: UInt64) -> Bool { word & 0xFF00_0000 == Self.mark(hash) }
+
+        private static func mark(_ hash: UInt64) -> UInt32 {
+            0x8000_0000 | UInt32(truncatingIfNeeded: hash >> 33) & 0x7F00_0000
+        }
+    }
+
+    /// `tokens[id]` is nil for ids without a token. Of equal tokens the first is found.
+    init(_ tokens: [[UInt8]?]) {
+        let ids = fill(tokens) { token, storage in
+            storage += token
+            return true
+        }
+        index(ids.first)
+    }
+
+    /// The same of tokens in the byte alphabet, which stand for the bytes that their characters stand for. A token with
+    /// a character outside the alphabet stands for its own bytes; of equal tokens it is found last.
+    init(inByteAlphabet tokens: [[UInt8]?]) {
+        let ids = fill(tokens) { token, storage in
+            let isInAlphabet = ByteLevel.append(token, to: &storage)
+            if !isInAlphabet { storage += token }
+            return isInAlphabet
+        }
+        index(ids.first + ids.last)
+    }
+
+    /// Appends all tokens to the storage. Returns the ids for which `append` said true, and the others.
+    private mutating func fill(
+        _ tokens: [[UInt8]?], append: ([UInt8], inout [UInt8]) -> Bool
+    ) -> (first: [Int32], last: [Int32]) {
+        var ids: (first: [Int32], last: [Int32]) = ([], [])
+        ids.first.reserveCapacity(tokens.count)
         ends.reserveCapacity(tokens.count)
-        for token in tokens {
-            if let token { storage += token }
+        storage.reserveCapacity(8 * tokens.count)
+        for (id, token) in tokens.enumerated() {
+            if let token {
+                if append(token, &storage) { ids.first.append(Int32(id)) } else { ids.last.append(Int32(id)) }
+            }
             ends.append(storage.count)
         }
+        return ids
+    }
+
+    private mutating func index(_ ids: [Int32]) {
         var size = 16
-        while size < tokens.count * 2 { size *= 2 }
+        while size * 2 < ids.count * 3 { size *= 2 }  // at most two thirds full
         // Local: an array that is written while `self` is being read is copied at each write.
-        var places = [Int32](repeating: -1, count: size)
-        self.places = []
-        for id in order {
-            let place = withBytes(of: id) { bytes in self.place(of: bytes, in: places) }
-            if places[place] < 0 { places[place] = id }
+        var places = [Place](repeating: Place(), count: size)
+        for id in ids {
+            withBytes(of: id) { bytes in
+                let hash = Self.hash(bytes)
+                let place = place(of: bytes, hash, in: places)
+                if places[place].isEmpty { places[place] = Place(id, hash) }
+            }
         }
         self.places = places
     }
@@ -36,19 +85,42 @@ struct TokenBytes: Sendable {
     }
 
     func id(of bytes: UnsafeBufferPointer<UInt8>) -> Int32? {
-        let id = places[place(of: bytes, in: places)]
-        return id < 0 ? nil : id
+        let found = places[place(of: bytes, Self.hash(bytes), in: places)]
+        return found.isEmpty ? nil : found.id
     }
 
     /// Where the id of these bytes is, or, if there is none, would be.
-    private func place(of bytes: UnsafeBufferPointer<UInt8>, in places: [Int32]) -> Int {
-        var place = Int(truncatingIfNeeded: Self.hash(bytes)) & (places.count - 1)
-        while places[place] >= 0, !equal(bytes, places[place]) { place = (place + 1) & (places.count - 1) }
-        return place
+    private func place(of bytes: UnsafeBufferPointer<UInt8>, _ hash: UInt64, in places: [Place]) -> Int {
+        places.withUnsafeBufferPointer { places in
+            var place = Int(truncatingIfNeeded: hash) & (places.count - 1)
+            while !places[place].isEmpty {
+                if places[place].mayHave(hash), matches(places[place].id, bytes) { break }
+                place = (place + 1) & (places.count - 1)
+            }
+            return place
+        }
     }
 
-    private func equal(_ bytes: UnsafeBufferPointer<UInt8>, _ id: Int32) -> Bool {
-        withBytes(of: id) { $0.count == bytes.count && $0.elementsEqual(bytes) }
+    /// Whether the token with this id has these bytes.
+    func matches(_ id: Int32, _ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
+        withBytes(of: id) { own in
+            guard own.count == bytes.count else { return false }
+            let (own, bytes) = (UnsafeRawBufferPointer(own), UnsafeRawBufferPointer(bytes))
+            var position = 0
+            while position + 8 <= own.count {
+                if own.loadUnaligned(fromByteOffset: position, as: UInt64.self)
+                    != bytes.loadUnaligned(fromByteOffset: position, as: UInt64.self)
+                {
+                    return false
+                }
+                position += 8
+            }
+            while position < own.count {
+                if own[position] != bytes[position] { return false }
+                position += 1
+            }
+            return true
+        }
     }
 
     /// Eight bytes at a time; good enough for tables whose keys no attacker chooses, and for a cache that may miss.

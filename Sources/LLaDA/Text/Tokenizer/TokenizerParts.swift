@@ -67,13 +67,9 @@ struct TokenizerParts: Sendable {
             addedIDs[JSONString(token.content)] = token.id
         }
         addedTokens = added
-        let bytes = spelled.map { content in content.map { ByteLevel.bytes(of: $0) ?? $0 } }
-        let inAlphabet = spelled.indices.filter { spelled[$0].map { ByteLevel.bytes(of: $0) != nil } ?? false }
-        let outside = spelled.indices.filter { spelled[$0] != nil && ByteLevel.bytes(of: spelled[$0] ?? []) == nil }
-        tokens = TokenBytes(bytes, order: (inAlphabet + outside).map { Int32($0) })
+        tokens = TokenBytes(inByteAlphabet: spelled)
         if try model["ignore_merges"].bool(default: false) {
-            let whole = vocabulary.contents.map { content in content.flatMap { ByteLevel.bytes(of: $0) } }
-            wholePieces = TokenBytes(whole, order: whole.indices.filter { whole[$0] != nil }.map { Int32($0) })
+            wholePieces = TokenBytes(vocabulary.contents.map { content in content.flatMap { ByteLevel.bytes(of: $0) } })
         } else {
             wholePieces = nil
         }

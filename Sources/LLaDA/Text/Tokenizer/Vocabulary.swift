@@ -27,8 +27,7 @@ struct Vocabulary {
             contents[id] = key.bytes
         }
         count = members.count
-        let contents = contents
-        table = TokenBytes(contents, order: contents.indices.lazy.filter { contents[$0] != nil }.map { Int32($0) })
+        table = TokenBytes(contents)
     }
 
     /// The ids of the 256 single bytes.
@@ -57,38 +56,64 @@ struct Vocabulary {
         merges.reserveCapacity(list.count)
         var joined: [UInt8] = []
         for (index, value) in list.enumerated() {
-            let (left, right): (ArraySlice<UInt8>, ArraySlice<UInt8>)
+            let merge: BPE.Merge?
             switch value {
             case .string(let line):
                 if line.bytes.starts(with: "#version".utf8) { continue }
-                let halves = line.bytes.split(separator: 0x20, omittingEmptySubsequences: false)
-                guard halves.count == 2 else {
-                    throw field[index, value].wrong("two tokens with one space between them")
+                merge = try line.bytes.withUnsafeBufferPointer { (line) throws(LLaDAError) in
+                    guard let space = line.firstIndex(of: 0x20), !line[(space + 1)...].contains(0x20) else {
+                        throw field[index, value].wrong("two tokens with one space between them")
+                    }
+                    return self.merge(
+                        UnsafeBufferPointer(rebasing: line[..<space]),
+                        UnsafeBufferPointer(rebasing: line[(space + 1)...]), &joined, after: merges.last)
                 }
-                (left, right) = (halves[0], halves[1])
             case .array(let halves):
-                guard halves.count == 2, case .string(let first) = halves[0], case .string(let second) = halves[1]
+                guard halves.count == 2, case .string(let left) = halves[0], case .string(let right) = halves[1]
                 else {
                     throw field[index, value].wrong("two strings")
                 }
-                (left, right) = (first.bytes[...], second.bytes[...])
+                merge = left.bytes.withUnsafeBufferPointer { left in
+                    right.bytes.withUnsafeBufferPointer { right in self.merge(left, right, &joined, after: merges.last)
+                    }
+                }
             default: throw field[index, value].wrong("a string or an array of two")
             }
-            joined.removeAll(keepingCapacity: true)
-            joined += left
-            joined += right
-            guard let result = id(joined[...]), let left = id(left), let right = id(right) else {
+            guard let merge else {
                 throw LLaDAError(
-                    .tokenizer, file: field.file, key: "\(field.key)[\(index)]",
-                    found: "\(JSONString(Array(left)).quoted) + \(JSONString(Array(right)).quoted)",
+                    .tokenizer, file: field.file, key: "\(field.key)[\(index)]", found: Self.quoted(value),
                     expected: "two tokens of the vocabulary that together are another")
             }
-            merges.append(BPE.Merge(left: left, right: right, result: result))
+            merges.append(merge)
         }
         return merges
     }
 
-    private func id(_ bytes: ArraySlice<UInt8>) -> Int32? {
-        bytes.withUnsafeBufferPointer { table.id(of: $0) }
+    /// Returns the merge of two tokens, unless one of them or what they make is none. `joined` is room for the latter.
+    /// Most files number tokens in the order of their merges, so the one after that of `last` is tried first.
+    private func merge(
+        _ left: UnsafeBufferPointer<UInt8>, _ right: UnsafeBufferPointer<UInt8>, _ joined: inout [UInt8],
+        after last: BPE.Merge?
+    ) -> BPE.Merge? {
+        joined.removeAll(keepingCapacity: true)
+        joined.append(contentsOf: left)
+        joined.append(contentsOf: right)
+        let result = joined.withUnsafeBufferPointer { joined in
+            if let last, !joined.isEmpty, table.matches(last.result + 1, joined) { return Int32?(last.result + 1) }
+            return table.id(of: joined)
+        }
+        guard let result, let left = table.id(of: left), let right = table.id(of: right) else { return nil }
+        return BPE.Merge(left: left, right: right, result: result)
+    }
+
+    /// The two tokens of a merge, for a message.
+    private static func quoted(_ merge: JSON) -> String {
+        switch merge {
+        case .string(let line):
+            line.bytes.split(separator: 0x20, omittingEmptySubsequences: false)
+                .map { JSONString(Array($0)).quoted }.joined(separator: " + ")
+        case .array(let halves): halves.map(\.summary).joined(separator: " + ")
+        default: merge.summary
+        }
     }
 }
