@@ -164,6 +164,8 @@ struct WeightReader {
             matrices.append(
                 Matrix(base: UnsafeRawPointer(base), layout: layout, outputs: outputs, inputs: inputs, owner: owner))
         }
+        // Without this, the whole source would be in memory beside what is made of it.
+        tensor.owner.release(UnsafeRawBufferPointer(start: tensor.base, count: tensor.byteCount))
         return matrices
     }
 

@@ -40,12 +40,16 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
 
     package var isMapped: Bool { memory == nil && !bytes.isEmpty }
 
-    /// Releases the pages of a part of a mapping from this process's memory. A later access reads them from the file
-    /// again.
+    /// The system maps the pages around one that is touched, in stretches of this size.
+    private static let faultAround = 64 << 10
+
+    /// Releases the pages of a part of a mapping from this process's memory, and those that came with them. A later
+    /// access reads them from the file again.
     package func release(_ part: UnsafeRawBufferPointer) {
-        guard isMapped, let base = part.baseAddress else { return }
-        let page = Int(getpagesize())
-        let start = UnsafeMutableRawPointer(mutating: base).alignedDown(toMultipleOf: page)
+        guard isMapped, let first = bytes.baseAddress, let base = part.baseAddress else { return }
+        let start = max(
+            UnsafeMutableRawPointer(mutating: first),
+            UnsafeMutableRawPointer(mutating: base).alignedDown(toMultipleOf: Self.faultAround))
         madvise(start, base + part.count - UnsafeRawPointer(start), MADV_DONTNEED)
     }
 
