@@ -23,6 +23,8 @@ struct Arguments {
     var tokenTimes: [Double] = []
     /// Whether to print tables of what to expect, in place of timings.
     var expect = false
+    /// Whether to time the opening of the folder, in place of steps.
+    var open = false
     /// The expected time of a step, as a multiple of its time at the machine's limits.
     var overLimits = 1.0
     var options = Model.Options()
@@ -82,6 +84,7 @@ struct Arguments {
             case "--token-ms": tokenTimes = try list().map(positive)
             case "--plot": plot = try text()
             case "--expect": expect = true
+            case "--open": open = true
             case "--over-limits": overLimits = try positive(text())
             default:
                 if word.hasPrefix("-") {
@@ -90,13 +93,14 @@ struct Arguments {
                 path = word
             }
         }
+        if open, path == nil { throw wrong("--open wants a FOLDER") }
         if !expect, (path == nil) == (shape == nil) { throw wrong("say which MODEL, or --shape mini|flash") }
         guard let most = threads.last else { throw wrong("--threads wants a number or more") }
         guard let shortest = prefixes.first, shortest >= block else { throw wrong("--prefix must be at least --block") }
         options.threads = threads[0] == 0 ? 0 : most
     }
 
-    func open() throws -> Model {
+    func model() throws -> Model {
         if let shape {
             return try Model(try SyntheticTensors(shape, layers: layers), options: options)
         }

@@ -182,13 +182,6 @@ struct Report {
 
     private func milliseconds(_ times: [Double]) -> String { String(format: "%.2f", 1e3 * median(times)) }
 
-    private func table(_ rows: [[String]]) -> String {
-        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-        return rows.map { row in
-            zip(row, widths).map { String(repeating: " ", count: $1 - $0.count) + $0 }.joined(separator: "  ")
-        }.joined(separator: "\n")
-    }
-
     // MARK: Roofline
 
     struct Limit {
@@ -254,4 +247,12 @@ struct Report {
             },
         ]
     }
+}
+
+/// Lays out rows in columns.
+func table(_ rows: [[String]]) -> String {
+    let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+    return rows.map { row in
+        zip(row, widths).map { String(repeating: " ", count: $1 - $0.count) + $0 }.joined(separator: "  ")
+    }.joined(separator: "\n")
 }

@@ -7,11 +7,16 @@
 //         [--batch 1,2,4,8,16]                                        sequences of a forward, each on the first prefix
 //         [--generate TOKENS [--policy Q] [--prompt TEXT]]            --policy S,Q,2.0 takes a list
 //         [--token-ms MS] [--json FILE] [--plot FILE.svg]             --token-ms 20,40: other engines' time for a token
+//     swift run -c release llada-bench --open FOLDER [--dtype int8|int4] [--rounds 9] [--threads 0]
 //     swift run -c release llada-bench --expect [--over-limits 1] [--prefix 512] [--block 32]
 //
 // A step denoises one block on a prefix of random tokens. --generate denoises an answer of TOKENS tokens: to --prompt,
 // if the model has a tokenizer, else on each prefix. An answer of random weights has no end, and takes a forward or
 // more for each token.
+//
+// --open times the opening of a folder, part by part, its first step, packing to --dtype (without it, to int8 and to
+// int4), saving, and the opening of what was saved, which is in the system's folder for temporary files meanwhile. Each
+// comes with the memory that the process held afterwards and at most, pages of mapped files included.
 //
 // --expect times nothing. It prints what a step of the published shapes reads and computes, and how long that takes on
 // machines of several bandwidths, if a step takes --over-limits times as long as at their limits. Timings are printed
@@ -29,8 +34,14 @@ do {
         print(try Expectation(arguments).text)
         exit(0)
     }
+    if arguments.open, let path = arguments.path {
+        let opening = Opening(path, arguments)
+        try opening.run()
+        print(opening.text)
+        exit(0)
+    }
     var opened: Model?
-    let load = try seconds { opened = try arguments.open() }
+    let load = try seconds { opened = try arguments.model() }
     guard let model = opened else { exit(1) }
     var bench = try Bench(model, arguments)
     try bench.run()

@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import jinja2
 import numpy as np
 import pytest
+import safetensors
+import tokenizers
 
 import llada
 from conftest import CONFORMANCE, ROOT
@@ -60,7 +63,7 @@ def model(mini) -> llada.Model:
 
 @pytest.fixture(scope="module")
 def peer(mini):
-    return pytest.importorskip("tokenizers").Tokenizer.from_file(str(mini / "tokenizer.json"))
+    return tokenizers.Tokenizer.from_file(str(mini / "tokenizer.json"))
 
 
 # -- shapes
@@ -81,16 +84,13 @@ def test_shards_hold_five_gigabytes_at_most():
     sizes = [sum(tensor.byte_count for tensor in part) for part in parts.values()]
     total = sum(tensor.byte_count for tensor in tensors(published_config("mini")))
     assert list(parts) == [f"model-{number:05}-of-00007.safetensors" for number in range(1, 8)]
-    assert max(sizes) <= 5_000_000_000 and sum(sizes) == sum(
-        tensor.byte_count for tensor in tensors(published_config("mini"))
-    )
+    assert max(sizes) <= 5_000_000_000 and sum(sizes) == total
 
 
 # -- files
 
 
 def test_the_files_are_as_the_hub_has_them(mini):
-    safetensors = pytest.importorskip("safetensors")
     index = json.loads((mini / "model.safetensors.index.json").read_text())
     names = sorted(file.name for file in mini.glob("*.safetensors"))
     assert names == [f"model-{number:05}-of-{len(names):05}.safetensors" for number in range(1, len(names) + 1)]
@@ -98,7 +98,7 @@ def test_the_files_are_as_the_hub_has_them(mini):
     total, found = 0, {}
     for name in names:
         with safetensors.safe_open(str(mini / name), framework="np") as file:
-            for key in file.keys():  # noqa: SIM118: it is no dict
+            for key in file.keys():  # noqa: SIM118
                 assert index["weight_map"][key] == name
                 found[key] = tuple(file.get_slice(key).get_shape())
                 total += (4 if key.endswith("bias") else 2) * int(np.prod(found[key]))
@@ -179,7 +179,6 @@ def test_every_merge_makes_a_token(mini):
 
 
 def test_the_chat_template_is_the_layout(mini, model):
-    jinja2 = pytest.importorskip("jinja2")
     template = jinja2.Template(json.loads((mini / "tokenizer_config.json").read_text())["chat_template"])
     for messages in (
         [{"role": "user", "content": "What is 17 plus 25?"}],
@@ -196,7 +195,6 @@ def test_the_chat_template_is_the_layout(mini, model):
 
 def test_opening_takes_less_than_reading_the_tokenizer_does_elsewhere(mini):
     """Processor time, the less of two."""
-    tokenizers = pytest.importorskip("tokenizers")
 
     def least(work) -> float:
         times = []

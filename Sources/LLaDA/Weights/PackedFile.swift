@@ -5,7 +5,7 @@ import Kernels
 /// checkpoint. `__metadata__` names the format. The layout is the same on all CPUs, and a change of it would change the
 /// version.
 package struct PackedFile {
-    let dtype: NumberFormat
+    package let dtype: NumberFormat
     /// The number of parameters of the whole model. Shapes in tiles do not show whether the config was replaced by one
     /// of other sizes; this number does.
     let parameters: Int
@@ -19,7 +19,7 @@ package struct PackedFile {
     }
 
     /// Reads the metadata; nil if it belongs to an ordinary file. Throws `.unsupported`.
-    init?(_ metadata: [(key: JSONString, value: JSONString)], file: String) throws(LLaDAError) {
+    package init?(_ metadata: [(key: JSONString, value: JSONString)], file: String) throws(LLaDAError) {
         func value(_ key: JSONString) -> JSONString? { metadata.first { $0.key == key }?.value }
         func error(_ key: String, _ found: JSONString?, expected: String) -> LLaDAError {
             LLaDAError(

@@ -35,8 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
             bar.wipe()
     layers = config["num_hidden_layers"]
     print(
-        f"{options.out}: {options.shape}, {layers} layer{'s' * (layers != 1)}, {written.tensors} tensors in {written.shards} files,"
-        f" {written.byte_count / 1e9:.1f} GB, in {time.monotonic() - started:.0f} s"
+        f"{options.out}: {options.shape}, {layers} layer{'s' * (layers != 1)}, {written.tensors} tensors in {written.shards}"
+        f" files, {written.byte_count / 1e9:.1f} GB, in {time.monotonic() - started:.0f} s"
     )
     return 0
 
