@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -157,6 +160,25 @@ def test_ids_are_those_of_hugging_face(model, peer):
         assert model.tokenizer.decode(expected) == peer.decode(expected, skip_special_tokens=False), text
 
 
+def test_ids_may_have_another_order_than_merges(mini, tmp_path):
+    """Readers that expect the one of the other are found out."""
+    for file in mini.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    content = json.loads((mini / "tokenizer.json").read_text())
+    tokens = list(content["model"]["vocab"])
+    random.Random(2).shuffle(tokens)
+    content["model"]["vocab"] = {token: number for number, token in enumerate(tokens)}
+    content["model"]["merges"] = [merge.split(" ") for merge in content["model"]["merges"]]
+    (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    peer = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    with llada.Model.load(tmp_path, threads=1) as model:
+        for text in strings():
+            assert model.tokenizer.encode(text).tolist() == peer.encode(text, add_special_tokens=False).ids or (
+                "<|" in text or "role>" in text
+            ), text
+
+
 def test_special_ids(model, peer):
     for name, number in SPECIAL.items():
         assert peer.token_to_id(name) == number
@@ -206,6 +228,27 @@ def test_opening_takes_less_than_reading_the_tokenizer_does_elsewhere(mini):
 
     ours = least(lambda: llada.Model.load(mini, threads=1).close())
     assert ours < least(lambda: tokenizers.Tokenizer.from_file(str(mini / "tokenizer.json")))
+
+
+# -- memory
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "int4"])
+def test_packing_lets_go_of_what_it_has_packed(mini, dtype):
+    """Else the pages of the source would be in memory beside the result."""
+    code = f"""
+import re, llada
+def mapped(): return int(re.search(r"RssFile:\\s*(\\d+)", open("/proc/self/status").read())[1]) << 10
+before = mapped()
+with llada.Model.load({str(mini)!r}, dtype={dtype!r}, threads=1) as model:
+    print(mapped() - before)
+"""
+    path = {"PYTHONPATH": str(ROOT / "bindings" / "python")}
+    held = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env={**os.environ, **path}
+    )
+    source = sum(file.stat().st_size for file in mini.glob("*.safetensors"))
+    assert int(held.stdout) < source / 5
 
 
 # -- the weights

@@ -33,10 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         if bar is not None:
             bar.wipe()
-    layers = config["num_hidden_layers"]
+    layers, took = config["num_hidden_layers"], time.monotonic() - started
     print(
-        f"{options.out}: {options.shape}, {layers} layer{'s' * (layers != 1)}, {written.tensors} tensors in {written.shards}"
-        f" files, {written.byte_count / 1e9:.1f} GB, in {time.monotonic() - started:.0f} s"
+        f"{options.out}: {options.shape}, {layers} layer{'s' * (layers != 1)}, {written.tensors} tensors in"
+        f" {written.shards} files, {written.byte_count / 1e9:.1f} GB, in {took:.0f} s"
     )
     return 0
 
