@@ -152,7 +152,8 @@ enum {
     LLADA_ERROR_STOPPED = -14,          /* a callback returned non-zero */
     LLADA_ERROR_BUFFER_TOO_SMALL = -15, /* the count that is needed has been reported */
     LLADA_ERROR_SPECIAL_TOKEN = -16,    /* the mask id is unknown, or stands where it must not */
-    LLADA_ERROR_SNAPSHOT = -17          /* a snapshot is damaged, of another version, or of another model */
+    LLADA_ERROR_SNAPSHOT = -17,         /* a snapshot is damaged, of another version, or of another model */
+    LLADA_ERROR_NUMERIC = -18           /* weights are NaN or infinite, or what the model computes from them is */
 };
 
 /* What went wrong. The message is always NUL-terminated UTF-8; it names what was found and what was expected. */
@@ -285,6 +286,12 @@ LLADA_API llada_status llada_model_get_info(const llada_model *model, llada_mode
 /* The end-of-sequence ids: each of them ends an answer. There may be none. */
 LLADA_API llada_status llada_model_eos_token_ids(const llada_model *model, int32_t *ids, size_t capacity, size_t *count,
                                                  llada_error *error);
+
+/* What opening the model left out or assumed, as sentences in English, one in a line: tensors that have no part in the
+ * model, entries of files that contradict others, ids that could not be. `*count` bytes of UTF-8, not NUL-terminated;
+ * 0 where there is nothing to say. */
+LLADA_API llada_status llada_model_notes(const llada_model *model, char *text, size_t capacity, size_t *count,
+                                         llada_error *error);
 
 /* The logits of a whole sequence, without a decoder: [token_count, vocab_size]. A position sees the blocks before its
  * own, and its own block in both directions (the strict block-causal mask); the logits at position i are about the

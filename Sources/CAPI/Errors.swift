@@ -22,6 +22,7 @@ public func llada_status_name(_ status: llada_status) -> UnsafePointer<CChar>? {
     case .bufferTooSmall: cString("LLADA_ERROR_BUFFER_TOO_SMALL")
     case .specialToken: cString("LLADA_ERROR_SPECIAL_TOKEN")
     case .snapshot: cString("LLADA_ERROR_SNAPSHOT")
+    case .numeric: cString("LLADA_ERROR_NUMERIC")
     case nil: cString("unknown status")
     }
 }

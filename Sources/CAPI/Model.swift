@@ -177,6 +177,18 @@ public func llada_model_eos_token_ids(
     }
 }
 
+@_cdecl("llada_model_notes") @implementation
+public func llada_model_notes(
+    _ model: OpaquePointer?, _ text: UnsafeMutablePointer<CChar>?, _ capacity: Int, _ count: UnsafeMutablePointer<Int>?,
+    _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let model = try CAPI.model(model)
+        let buffer = try CallerBuffer(text, capacity: capacity, count: count, "text")
+        try buffer.fill(model.notes.joined(separator: "\n").utf8.map { CChar(bitPattern: $0) })
+    }
+}
+
 @_cdecl("llada_model_logits") @implementation
 public func llada_model_logits(
     _ model: OpaquePointer?, _ tokens: UnsafePointer<Int32>?, _ token_count: Int, _ block_length: Int32,

@@ -55,18 +55,42 @@ import Testing
         try expect(decoder, rows, without: banned)
     }
 
-    @Test func aNotANumberAnywhereIsNoConfidence() throws {
-        var rows = logits(2)
-        rows[1][1100] = .nan
-        let compute = Compute(team: ThreadTeam(threads: 2))
-        var confidence = Confidence(compute: compute, vocabSize: Self.vocab)
-        let tokens = try Buffer<Int32>(count: 2)
-        let confidences = try Buffer<Float>(count: 2)
-        try confidence.predict(
-            Rows(rows: rows), adjust: [LogitAdjustment(), LogitAdjustment()], cancellations: [],
-            tokens: tokens.pointer, confidences: confidences.pointer)
-        #expect(!confidences.pointer[0].isNaN)
-        #expect(confidences.pointer[1].isNaN)
+    @Test func aLogitThatIsNotFiniteIsAnError() throws {
+        for (value, isFaulty) in [(Float.nan, true), (.infinity, true), (-.infinity, false), (3e38, false)] {
+            var rows = logits(2)
+            rows[1][1100] = value
+            let compute = Compute(team: ThreadTeam(threads: 2))
+            var confidence = Confidence(compute: compute, vocabSize: Self.vocab)
+            let tokens = try Buffer<Int32>(count: 2)
+            let confidences = try Buffer<Float>(count: 2)
+            func predict(banned: [Int32]) throws {
+                try confidence.predict(
+                    Rows(rows: rows),
+                    adjust: [LogitAdjustment(position: 6), LogitAdjustment(position: 7, banned: banned)],
+                    cancellations: [], tokens: tokens.pointer, confidences: confidences.pointer)
+            }
+            if isFaulty {
+                expectRefusal(.numeric, ["position 7"]) { try predict(banned: []) }
+                // A ban takes the token out, whatever its logit is.
+                try predict(banned: [1100])
+            } else {
+                try predict(banned: [])
+            }
+            #expect(!confidences.pointer[0].isNaN && !confidences.pointer[1].isNaN)
+        }
+    }
+
+    @Test func whereAllIsBannedSomethingElseThanTheMaskIsPredicted() throws {
+        var options = Decoder.Options()
+        (options.blockLength, options.genLength) = (2, 2)
+        let script = try Script(logits: 5) { _, _, _ in [1, 2, 3, 4, 5] }
+        for (mask, expected) in [(Int32(0), Int32(1)), (4, 0)] {
+            let decoder = try Decoder(
+                CachedSequence(script, blockLength: 2), maskID: mask, eosIDs: [], prompt: [], options: options)
+            for token in Int32(0)..<5 { try decoder.ban(token, at: nil, true) }
+            try decoder.run()
+            #expect(decoder.output == [expected, expected])
+        }
     }
 
     /// Logits that are at hand.

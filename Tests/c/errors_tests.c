@@ -19,12 +19,13 @@ static void status_names(void) {
                                         "LLADA_ERROR_STOPPED",
                                         "LLADA_ERROR_BUFFER_TOO_SMALL",
                                         "LLADA_ERROR_SPECIAL_TOKEN",
-                                        "LLADA_ERROR_SNAPSHOT"};
-    for (int i = 0; i <= 17; i++) {
+                                        "LLADA_ERROR_SNAPSHOT",
+                                        "LLADA_ERROR_NUMERIC"};
+    for (int i = 0; i <= 18; i++) {
         if (strcmp(llada_status_name(-i), names[i])) failed(__FILE__, __LINE__, "%d is %s", -i, llada_status_name(-i));
         CHECK(llada_status_name(-i) == llada_status_name(-i));
     }
-    static const int32_t strange[] = {1, -18, 4711, INT32_MAX, INT32_MIN};
+    static const int32_t strange[] = {1, -19, 4711, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < sizeof strange / sizeof *strange; i++)
         CHECK(!strcmp(llada_status_name(strange[i]), "unknown status"));
 }
@@ -80,6 +81,7 @@ static void null_everywhere(void) {
     REFUSES(llada_model_save, NULL, NULL, NULL, NULL);
     REFUSES(llada_model_get_info, NULL, NULL);
     REFUSES(llada_model_eos_token_ids, NULL, NULL, 0, NULL);
+    REFUSES(llada_model_notes, NULL, NULL, 0, NULL);
     REFUSES(llada_model_logits, NULL, NULL, 0, 0, NULL, 0, NULL);
     REFUSES(llada_tokenize, NULL, NULL, 0, 0, NULL, 0, NULL);
     REFUSES(llada_detokenize, NULL, NULL, 0, 0, NULL, 0, NULL);
@@ -168,6 +170,7 @@ static void null_handles(void) {
     llada_decoder *decoder = NULL;
     REFUSES(llada_model_get_info, NULL, &info);
     REFUSES(llada_model_eos_token_ids, NULL, buffer, 8, &count);
+    REFUSES(llada_model_notes, NULL, text, 8, &count);
     REFUSES(llada_model_logits, NULL, prompt, 1, 4, logits, VOCAB, &count);
     REFUSES(llada_tokenize, NULL, "a", 1, 0, buffer, 8, &count);
     REFUSES(llada_detokenize, NULL, prompt, 1, 0, text, 8, &count);

@@ -486,7 +486,7 @@ def test_the_bound_of_no_tokens():
 def test_exceptions_travel():
     from llada import _abi, errors
 
-    for status in range(_abi.ERROR_SNAPSHOT, 0):
+    for status in range(_abi.ERROR_NUMERIC, 0):
         error = errors.from_status(status, "what went wrong")
         same = pickle.loads(pickle.dumps(error))
         assert (type(same), str(same), same.status, same.name) == (type(error), "what went wrong", status, error.name)

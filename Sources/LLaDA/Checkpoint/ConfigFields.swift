@@ -1,5 +1,5 @@
-/// The typed members of one object of a configuration file. Types are taken literally: 64.0 is no integer, "64" is no
-/// number, and 1 is no boolean. Each of them shows that the writer of the file meant something else.
+/// The typed members of one object of a configuration file. null is absent, and 64.0 is 64, as tools in several languages
+/// write it. Otherwise types are taken literally: "64" is no number, and 1 is no boolean.
 struct ConfigFields {
     let file: String
     let object: JSONObject
@@ -49,10 +49,18 @@ struct ConfigFields {
     }
 
     private func integer(_ key: JSONString, _ value: JSON, in range: ClosedRange<Int>) throws(LLaDAError) -> Int {
-        guard case .integer(let number) = value, range.contains(number) else {
+        guard let number = Self.whole(value), range.contains(number) else {
             throw error(key, found: value.summary, expected: Self.expectation(range))
         }
         return number
+    }
+
+    private static func whole(_ value: JSON) -> Int? {
+        switch value {
+        case .integer(let integer): integer
+        case .double(let double): Int(exactly: double)
+        default: nil
+        }
     }
 
     private static func expectation(_ range: ClosedRange<Int>) -> String {
@@ -91,7 +99,7 @@ struct ConfigFields {
     }
 
     func bool(_ key: JSONString) throws(LLaDAError) -> Bool? {
-        guard let value = object[key] else { return nil }
+        guard let value = value(key) else { return nil }
         guard case .bool(let flag) = value else { throw error(key, found: value.summary, expected: "true or false") }
         return flag
     }

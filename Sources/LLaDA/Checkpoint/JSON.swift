@@ -22,6 +22,10 @@ package enum JSON: Sendable {
 
     /// Parses a whole document. `file` is only its name in error messages. Throws `.json`.
     package static func parse(_ bytes: UnsafeRawBufferPointer, file: String) throws(LLaDAError) -> JSON {
+        // An empty document is one that breaks off.
+        if !bytes.isEmpty, let description = WrongFile.description(bytes) {
+            throw LLaDAError(.json, "\(file) \(description)")
+        }
         var parser = JSONParser(bytes, file: file)
         return try parser.document()
     }

@@ -12,6 +12,10 @@ public struct ModelConfig: Sendable, Equatable {
     /// The width of a dense feed-forward; 0 if no layer is dense and the file does not give it.
     public let intermediateSize: Int
     public let rmsNormEps: Double
+    /// Whether the head is the embedding: there is one matrix for both.
+    public let tieWordEmbeddings: Bool
+    /// The number of layers of multi-token prediction that the file counts behind the model's; they are left out.
+    let numNextnPredictLayers: Int
     /// The number of positions that the model runs, as the file gives it. With YaRN it is at least YaRN's factor times
     /// the original positions, because files differ in whether `max_position_embeddings` is the length before or after.
     public let maxPositionEmbeddings: Int
@@ -54,11 +58,22 @@ public struct ModelConfig: Sendable, Equatable {
     // MARK: Special tokens
 
     public let padTokenID: Int?
+    /// The ids of the mask and of the end of a sequence in each file that has some, by precedence:
+    /// `generation_config.json` before `config.json`.
+    package private(set) var specialIDs: [SpecialIDs]
+
+    /// The ids of one file.
+    package struct SpecialIDs: Sendable, Equatable {
+        package let file: String
+        package let mask: Int?
+        package let ends: [Int]
+    }
+
     /// The id of the mask, from `generation_config.json` if that file has one; nil if neither file has one.
-    public package(set) var maskTokenID: Int?
+    public var maskTokenID: Int? { specialIDs.lazy.compactMap(\.mask).first }
     /// The ids of the end of a sequence, from `generation_config.json` if that file has any; empty if neither file has
     /// one.
-    public package(set) var eosTokenIDs: [Int]
+    public var eosTokenIDs: [Int] { specialIDs.lazy.map(\.ends).first { !$0.isEmpty } ?? [] }
     public let deleteTokenID: Int?
     public let splitTokenID: Int?
 
@@ -66,6 +81,8 @@ public struct ModelConfig: Sendable, Equatable {
     package let blockFP8: BlockFP8?
     /// The type of the stored weights as the file names it ("bfloat16"); nil if the file does not name it.
     public let torchDtype: String?
+    /// What was assumed where the file says nothing and no tensor can tell, a sentence each.
+    package let notes: [String]
 
     package static let fileName = SideFiles.Name.config.rawValue
 
@@ -86,6 +103,8 @@ public struct ModelConfig: Sendable, Equatable {
         vocabSize = try fields.requiredInteger("vocab_size", in: 1...4_194_304)
         intermediateSize = try fields.integer("intermediate_size", in: 1...1_048_576, required: dense > 0)
         rmsNormEps = try fields.positive("rms_norm_eps") ?? 1e-5
+        tieWordEmbeddings = try fields.bool("tie_word_embeddings") ?? false
+        numNextnPredictLayers = try fields.integer("num_nextn_predict_layers", in: 0...1024) ?? 0
 
         let positions = try fields.integer("max_position_embeddings", in: 1...Self.mostPositions) ?? 16_384
         let attention = try AttentionFields(fields, hiddenSize: hiddenSize, positions: positions)
@@ -112,33 +131,54 @@ public struct ModelConfig: Sendable, Equatable {
 
         let ids = 0...vocabSize - 1
         padTokenID = try fields.integer("pad_token_id", in: ids)
-        maskTokenID = try fields.integer("mask_token_id", in: ids)
-        eosTokenIDs = try fields.integers("eos_token_id", in: ids) ?? []
+        specialIDs = [try SpecialIDs(fields, ids)]
         deleteTokenID = try fields.integer("delete_token_id", in: ids)
         splitTokenID = try fields.integer("split_token_id", in: ids)
         // transformers 5 writes "dtype".
         let dtype = try fields.string("dtype")
         torchDtype = (try fields.string("torch_dtype") ?? dtype)?.string
+        notes = Self.assumptions(
+            fields,
+            [("rms_norm_eps", "1e-5"), ("rope_theta", attention.rope.isThetaGiven ? nil : "10000")]
+                + (experts.groups > 0 && experts.capacity == 0 ? [("n_group", "8"), ("topk_group", "4")] : [])
+                + (experts.groups > 0 ? [("routed_scaling_factor", "2.5")] : []))
+    }
+
+    /// Names the defaults that were taken for keys that are absent or null. Shapes of tensors do not show them.
+    private static func assumptions(_ fields: ConfigFields, _ defaults: [(key: JSONString, value: String?)]) -> [String] {
+        let taken = defaults.compactMap { key, value in
+            fields.value(key) == nil ? value.map { "\(key.string) \($0)" } : nil
+        }
+        if taken.isEmpty { return [] }
+        return ["\(fields.file) does not say, and LLaDA2's defaults are taken: \(taken.joined(separator: ", "))"]
     }
 
     /// Takes the ids of mask and end of sequence from `generation_config.json`, which is the newer word on how to
     /// generate.
     package mutating func apply(generation json: JSON, file: String) throws(LLaDAError) {
         let fields = try ConfigFields(json, file: file)
-        let ids = 0...vocabSize - 1
-        if let mask = try fields.integer("mask_token_id", in: ids) { maskTokenID = mask }
-        if let eos = try fields.integers("eos_token_id", in: ids) { eosTokenIDs = eos }
+        specialIDs.insert(try SpecialIDs(fields, 0...vocabSize - 1), at: 0)
     }
 
+    /// The tensors of LLaDA2 are those of Ling 2.0, and the config differs in little more than its name: a model that
+    /// was trained to predict the next token would load and answer nonsense.
     private static func checkModelType(_ fields: ConfigFields) throws(LLaDAError) {
         let type = try fields.string("model_type")
-        if type == "llada2_moe" { return }
-        if case .array(let architectures)? = fields.value("architectures") {
-            for case .string("LLaDA2MoeModelLM") in architectures { return }
+        var architectures: [JSONString] = []
+        if case .array(let values)? = fields.value("architectures") {
+            for case .string(let name) in values { architectures.append(name) }
         }
+        func isLing(_ name: JSONString) -> Bool { name.string.lowercased().hasPrefix("bailing") }
+        if let ling = type.flatMap({ isLing($0) ? $0 : nil }) ?? architectures.first(where: isLing) {
+            throw fields.error(
+                type == ling ? "model_type" : "architectures", found: "\(ling.quoted) (Ling), an autoregressive model",
+                expected: "a diffusion model, \"llada2_moe\"", .unsupported)
+        }
+        if type == "llada2_moe" || type == "llada2_moe_veomni" { return }
+        if type == nil, architectures.contains("LLaDA2MoeModelLM") { return }
         throw fields.error(
-            "model_type", found: type?.quoted ?? "missing", expected: "\"llada2_moe\"",
-            type == nil ? .config : .unsupported)
+            "model_type", found: type?.quoted ?? "missing",
+            expected: "\"llada2_moe\" (or dFactory's \"llada2_moe_veomni\")", type == nil ? .config : .unsupported)
     }
 
     private static func refuseUnimplemented(_ fields: ConfigFields) throws(LLaDAError) {
@@ -148,10 +188,17 @@ public struct ModelConfig: Sendable, Equatable {
         try fields.require("use_qk_norm", true)
         try fields.require("norm_topk_prob", true)
         let off: [JSONString] = [
-            "use_bias", "use_qkv_bias", "tie_word_embeddings", "norm_head", "use_sliding_window",
-            "using_split_qkv_in_self_attention",
+            "use_bias", "use_qkv_bias", "norm_head", "use_sliding_window", "using_split_qkv_in_self_attention",
         ]
         for key in off { try fields.require(key, false) }
+    }
+}
+
+extension ModelConfig.SpecialIDs {
+    fileprivate init(_ fields: ConfigFields, _ ids: ClosedRange<Int>) throws(LLaDAError) {
+        file = fields.file
+        mask = try fields.integer("mask_token_id", in: ids)
+        ends = try fields.integers("eos_token_id", in: ids) ?? []
     }
 }
 

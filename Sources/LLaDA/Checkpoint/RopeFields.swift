@@ -2,6 +2,8 @@
 /// as the old name. Existing files have the keys in any of the three places; keys in several places must agree.
 struct RopeFields {
     let theta, partialFactor: Double
+    /// Whether a place of the file has `rope_theta`.
+    let isThetaGiven: Bool
     let yarn: YaRN?
 
     private static let places: [JSONString] = ["rope_parameters", "rope_scaling"]
@@ -31,6 +33,7 @@ struct RopeFields {
         if let partial, partial > 1 {
             throw fields.error("partial_rotary_factor", found: "\(partial)", expected: "at most 1")
         }
+        isThetaGiven = theta != nil
         let base = theta ?? 10_000
         self.theta = base
         partialFactor = partial ?? 0.5

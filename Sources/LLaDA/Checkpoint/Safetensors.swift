@@ -48,6 +48,7 @@ package struct Safetensors: Sendable {
     private static func header(
         of bytes: UnsafeRawBufferPointer, file: String
     ) throws(LLaDAError) -> (object: JSONObject, end: Int) {
+        if let description = WrongFile.description(bytes) { throw LLaDAError(.safetensors, "\(file) \(description)") }
         if bytes.count < 8 {
             throw LLaDAError(
                 .safetensors, "\(file): has \(bytes.count) bytes; expected at least the 8 of the header's length")
@@ -88,7 +89,7 @@ package enum SafetensorsType: String, Sendable, CaseIterable {
         "F8_E4M3FNUZ"
     case f16 = "F16", bf16 = "BF16", f32 = "F32", f64 = "F64", c64 = "C64"
 
-    /// The number format that the engine reads the type as; nil for all other types, bytes among them.
+    /// The number format that the engine reads the type as; nil for all other types, bytes and scales among them.
     package var numberFormat: NumberFormat? {
         switch self {
         case .f32: .f32

@@ -4,8 +4,9 @@ package struct ShardIndex: Sendable {
 
     /// The names of the files, sorted, each once.
     package let shards: [JSONString]
-    private let shardOfTensor: [JSONString: JSONString]
-    private let totalSize: Int?
+    let shardOfTensor: [JSONString: JSONString]
+    /// The size of all tensors, in bytes, as the file gives it. Scripts that write an index often get it wrong.
+    let totalSize: Int?
 
     package init(_ json: JSON, file: String = ShardIndex.fileName) throws(LLaDAError) {
         guard case .object(let root) = json else {
@@ -32,7 +33,7 @@ package struct ShardIndex: Sendable {
         }
         self.shardOfTensor = shardOfTensor
         shards = names.sorted { $0.bytes.lexicographicallyPrecedes($1.bytes) }
-        totalSize = try Self.totalSize(root, file: file)
+        totalSize = Self.totalSize(root)
     }
 
     /// Throws `.shardIndex` unless the name is a plain file name: a checkpoint must not make the host read other files.
@@ -50,51 +51,80 @@ package struct ShardIndex: Sendable {
         }
     }
 
-    private static func totalSize(_ root: JSONObject, file: String) throws(LLaDAError) -> Int? {
-        guard let metadata = root["metadata"] else { return nil }
-        guard case .object(let object) = metadata else {
-            throw LLaDAError(.shardIndex, file: file, key: "metadata", found: metadata.summary, expected: "an object")
+    /// Returns the size of all tensors as the file gives it; nil if it gives none, or one that is no whole number.
+    private static func totalSize(_ root: JSONObject) -> Int? {
+        guard case .object(let metadata)? = root["metadata"] else { return nil }
+        switch metadata["total_size"] {
+        case .integer(let size): return size
+        // Some writers put a float here. Beyond 2^53 it is rounded, and says nothing exact.
+        case .double(let size) where abs(size) < 0x1p53: return Int(exactly: size)
+        default: return nil
         }
-        // Some writers put a float here, which is rounded beyond 2^53; it allows no exact check.
-        guard case .integer(let size)? = object["total_size"] else { return nil }
-        return size
     }
 
-    /// Throws `.shardIndex` unless the index and the files agree on every tensor, in both directions.
-    package func check(
-        _ contents: [(shard: JSONString, tensors: Safetensors)], file: String = ShardIndex.fileName
-    ) throws(LLaDAError) {
-        var found = Set<JSONString>(minimumCapacity: shardOfTensor.count)
-        var total = 0
-        for (shard, tensors) in contents {
-            for entry in tensors.entries {
-                guard let listed = shardOfTensor[entry.name] else {
-                    throw LLaDAError(
-                        .shardIndex, "\(shard.string): tensor \(entry.name.quoted) is not listed in \(file)")
-                }
-                if listed != shard {
-                    throw LLaDAError(
-                        .shardIndex,
-                        "\(shard.string): tensor \(entry.name.quoted) is listed in \(file) for \(listed.string)")
-                }
-                found.insert(entry.name)
-                let (sum, overflow) = total.addingReportingOverflow(entry.bytes.count)
-                if overflow { throw LLaDAError(.shardIndex, "\(file): the tensors' sizes overflow 64 bits") }
-                total = sum
-            }
-        }
-        // The message names the lowest name, so that the same folder always gives the same message.
-        let missing = shardOfTensor.keys.filter { !found.contains($0) }.min {
+    /// Returns the file of a tensor; nil if the index does not list it.
+    func shard(of tensor: JSONString) -> JSONString? { shardOfTensor[tensor] }
+
+    /// Returns the lowest of the tensors that the index lists for a file and that `isWanted`, so that the same folder
+    /// always gives the same message.
+    func firstTensor(in shard: JSONString, where isWanted: (JSONString) -> Bool) -> JSONString? {
+        shardOfTensor.filter { $0.value == shard && isWanted($0.key) }.keys.min {
             $0.bytes.lexicographicallyPrecedes($1.bytes)
         }
-        if let missing, let shard = shardOfTensor[missing] {
-            throw LLaDAError(
-                .shardIndex, "\(file): tensor \(missing.quoted) is listed for \(shard.string), which does not have it")
+    }
+}
+
+/// What an index makes of the files that it names: which tensors the checkpoint has. The index decides; what the files
+/// have besides is left out.
+struct IndexedTensors {
+    /// The tensors that are part of the checkpoint, under their names in the files.
+    private(set) var present: [(entry: Safetensors.Entry, shard: Int)] = []
+    /// The tensors that the index lists and no file has, with the file that they are listed for.
+    private(set) var absent: [JSONString: JSONString] = [:]
+    /// The tensors that the index does not list, with the file that has them.
+    private(set) var unlisted: [JSONString: JSONString] = [:]
+    private(set) var notes: [String] = []
+
+    init(_ index: ShardIndex, _ shards: [(name: JSONString, tensors: Safetensors)]) {
+        var found = Set<JSONString>(minimumCapacity: index.shardOfTensor.count)
+        var misplaced: [JSONString: [(entry: Safetensors.Entry, shard: Int)]] = [:]
+        for (number, shard) in shards.enumerated() {
+            for entry in shard.tensors.entries {
+                if let listed = index.shard(of: entry.name) {
+                    if listed == shard.name {
+                        present.append((entry, number))
+                        found.insert(entry.name)
+                    } else {
+                        misplaced[entry.name, default: []].append((entry, number))
+                    }
+                } else {
+                    unlisted[entry.name] = shard.name
+                }
+            }
         }
-        if let totalSize, totalSize != total {
-            throw LLaDAError(
-                .shardIndex, file: file, key: "metadata.total_size", found: "\(totalSize)",
-                expected: "\(total), the sum of all tensors")
+        let file = ShardIndex.fileName
+        var elsewhere: [String] = []
+        for (name, shard) in index.shardOfTensor where !found.contains(name) {
+            if let places = misplaced[name], places.count == 1 {
+                // The checkpoint has this tensor, in one place: the index names another file.
+                present.append(places[0])
+                elsewhere.append(name.string)
+            } else {
+                absent[name] = shard
+            }
         }
+        let extra = misplaced.filter { found.contains($0.key) }.map(\.key.string) + unlisted.keys.map(\.string)
+        if !elsewhere.isEmpty { notes.append(Self.note(elsewhere, "are in other files than \(file) says")) }
+        if !absent.isEmpty { notes.append(Self.note(absent.keys.map(\.string), "are listed in \(file) and missing")) }
+        if !extra.isEmpty { notes.append(Self.note(extra, "were left out: \(file) does not list them there")) }
+        let total = present.reduce(0) { $0 &+ $1.entry.bytes.count }
+        if let stated = index.totalSize, stated != total, absent.isEmpty {
+            notes.append("\(file): metadata.total_size is \(stated); the tensors have \(total) bytes")
+        }
+    }
+
+    private static func note(_ names: [String], _ what: String) -> String {
+        let shown = names.sorted().prefix(3).joined(separator: ", ")
+        return "\(names.count) tensor\(names.count == 1 ? "" : "s") \(what): \(shown)\(names.count > 3 ? ", …" : "")"
     }
 }

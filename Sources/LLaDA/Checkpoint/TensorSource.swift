@@ -12,6 +12,15 @@ package protocol TensorSource: AnyObject {
     func tensor(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor
     /// Returns the tensor of bytes of this name, which must have this shape.
     func bytes(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor
-    /// The names of the tensors that nobody has asked for yet, sorted.
+    /// Returns scales of F8_E8M0, one byte each; nil if the scales of this name have another type.
+    func exponents(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor?
+    /// The names of the tensors that nobody has asked for yet and that cannot be left out, sorted.
     var unusedTensors: [String] { get }
+    /// What was left out or overlooked, a sentence each. It is complete once all tensors of the model are asked for.
+    var notes: [String] { get }
+}
+
+extension TensorSource {
+    package func exponents(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor? { nil }
+    package var notes: [String] { [] }
 }

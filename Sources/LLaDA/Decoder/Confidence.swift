@@ -15,7 +15,7 @@ package struct Confidence {
     }
 
     /// Finds the most likely token of each row and its probability. Throws `.cancelled`, without predictions, if one of
-    /// `cancellations` was requested.  tokens, confidences: [adjust.count]
+    /// `cancellations` was requested, and `.numeric` if logits are not finite.  tokens, confidences: [adjust.count]
     package mutating func predict(
         _ source: any LogitSource, adjust: [LogitAdjustment], cancellations: [Cancellation],
         tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
@@ -33,18 +33,22 @@ package struct Confidence {
         try Cancellation.check(cancellations)
         for row in 0..<rows {
             let peak = Peak(peaks, tiles: source.tiles, row: row, of: rows)
+            try peak.check(position: adjust[row].position, hasBans: !adjust[row].banned.isEmpty)
             (tokens[row], confidences[row]) = (peak.prediction, peak.confidence)
         }
     }
 
     /// Draws a token for each row. The confidence is the token's probability in the distribution it was drawn from.
-    /// `uniform` gives each row its random number.  logits: [adjust.count, vocab];  tokens, confidences: [adjust.count]
+    /// `uniform` gives each row its random number. Throws `.numeric` if logits are not finite.  logits: [adjust.count, vocab];  tokens, confidences: [adjust.count]
     mutating func draw(
         _ sampler: Sampler, logits: UnsafePointer<Float>, adjust: [LogitAdjustment], uniform: (Int) -> Double,
         tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
     ) throws(LLaDAError) {
         let scratch = try rowScratch.reserve(compute.team.size * vocabSize)
         let vocabSize = vocabSize
+        for (index, adjustment) in adjust.enumerated() {
+            try Peak.check(logits + index * vocabSize, vocabSize, position: adjustment.position)
+        }
         compute.team.forEach(adjust.count) { index, worker in
             var row = logits + index * vocabSize
             if !adjust[index].isEmpty {

@@ -88,6 +88,9 @@ public final class Decoder {
         try denoiser.config.check(prompt)
         try options.validate(for: denoiser)
         try options.validate(prompt, maskID)
+        guard denoiser.config.vocabSize > 1 else {
+            throw LLaDAError(.specialToken, "the vocabulary has 1 token, the mask; expected tokens to write")
+        }
         let canvas = try Canvas(
             prompt: prompt, genLength: options.genLength, blockLength: options.blockLength, maskID: maskID)
         self.init(DecoderState(options: options, canvas: canvas, eosIDs: Set(eosIDs)), sequence)

@@ -1,9 +1,14 @@
 /// The changes to a row's logits before they are judged: tokens taken out, and one made less likely.
 package struct LogitAdjustment {
+    /// The position that the row is about, for messages.
+    var position = 0
     var banned: [Int32] = []
     var penalty: (token: Int32, amount: Float)?
 
-    package init(banned: [Int32] = []) { self.banned = banned }
+    package init(position: Int = 0, banned: [Int32] = []) {
+        self.position = position
+        self.banned = banned
+    }
 
     var isEmpty: Bool { banned.isEmpty && penalty == nil }
 

@@ -30,6 +30,23 @@ struct Peak {
     var confidence: Float { isSound ? 1 / sum : .nan }
     var prediction: Int32 { isSound ? token : 0 }
 
+    /// Throws `.numeric` if a logit of the row is NaN or +inf, or if all are -inf and no ban is the reason.
+    func check(position: Int, hasBans: Bool) throws(LLaDAError) {
+        if sum.isNaN || !isSound && !hasBans { throw Self.error(position: position) }
+    }
+
+    /// Throws `.numeric` if a logit of a whole row is NaN or infinite.  row: [count]
+    static func check(_ row: UnsafePointer<Float>, _ count: Int, position: Int) throws(LLaDAError) {
+        if !FiniteCheck.isFinite(row, LLK_F32, count) { throw error(position: position) }
+    }
+
+    /// An error about a row whose logits are not finite although its final states are.
+    private static func error(position: Int) -> LLaDAError {
+        LLaDAError(
+            .numeric,
+            "the logits at position \(position) are NaN or infinite; expected finite ones: is lm_head.weight sound?")
+    }
+
     /// Joins the peak of the next part. Sums are rescaled in the order of the parts, so the tiles affect the rounding.
     private mutating func join(_ next: Peak) {
         if next.sum == 0 { return }  // all tokens of the part are banned

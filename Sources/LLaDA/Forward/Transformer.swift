@@ -51,6 +51,7 @@ package final class Transformer: Denoiser {
             try Cancellation.check(cancellations)
             if index > 0 { try observer?.progress?(Double(index) / Double(weights.layers.count)) }
             add(index > 0 ? delta : nil, rows, to: x, norm: layer.inputNorm, normed)
+            try checkFinite(x, normed, batch.rows, after: index > 0 ? .feedForward(index - 1) : .embedding)
             try attention.project(normed, layer: index, layer.attention, batch, &work)
             if index == weights.layers.count - 1 {
                 batch = try dropUnwanted(batch, x, attention, &work)
@@ -59,6 +60,7 @@ package final class Transformer: Denoiser {
             }
             try attention.mix(layer: index, layer.attention, batch, &work, out: delta)
             add(delta, rows, to: x, norm: layer.postAttentionNorm, normed)
+            try checkFinite(x, normed, batch.rows, after: .attention(index))
             observer?.finished?(.attention)
             switch layer.feedForward {
             case .dense(let weights):
@@ -111,7 +113,39 @@ package final class Transformer: Denoiser {
             compute.kernels.rms_norm(
                 row, weights.norm.base, hidden, Float(config.rmsNormEps), normed.pointer + index * hidden)
         }
+        try checkFinite(x, normed.pointer, wanted.map { rows[$0] }, at: wanted, after: .feedForward(weights.layers.count - 1))
         return try finalStates(normed, rows: wanted.count)
+    }
+
+    /// A part of the model that writes to the residual.
+    private enum Writer {
+        case embedding
+        case attention(Int)
+        case feedForward(Int)
+    }
+
+    /// Throws `.numeric` if what `writer` added to the residual is not finite. The norm shows it in its first number: of
+    /// a row with NaN all are NaN, and of one with an infinity all but the infinity are 0. x, normed: [rows, hidden];
+    /// `places` are the rows of x, if they are not those of `normed`
+    private func checkFinite(
+        _ x: UnsafePointer<Float>, _ normed: UnsafePointer<Float>, _ rows: [Row], at places: [Int]? = nil,
+        after writer: Writer
+    ) throws(LLaDAError) {
+        let hidden = config.hiddenSize
+        for (index, row) in rows.enumerated() {
+            let first = normed[index * hidden]
+            if first != 0, !first.isNaN { continue }
+            let place = places?[index] ?? index
+            guard let bad = (place * hidden..<(place + 1) * hidden).first(where: { !x[$0].isFinite }) else { continue }
+            let what =
+                switch writer {
+                case .embedding: "the embedding of token \(row.token)"
+                case .attention(let layer): "layer \(layer): the output of attention"
+                case .feedForward(let layer): "layer \(layer): the output of the feed-forward"
+                }
+            throw LLaDAError(
+                .numeric, "\(what) at position \(row.position) has \(x[bad]); expected finite numbers: are the weights sound?")
+        }
     }
 
     /// Computes x += delta, and y, the norm of x.  x, delta, y: [rows, hidden]

@@ -2,8 +2,8 @@ extension Model {
     /// Computes the logits of a whole sequence under the strict block-causal mask. The logits at position i are about
     /// the token AT position i.  out: [tokens.count, vocabSize]
     ///
-    /// Throws `.invalidArgument` for a token or block length out of range or too many tokens, `.bufferTooSmall`, and
-    /// `.outOfMemory`.
+    /// Throws `.invalidArgument` for a token or block length out of range or too many tokens, `.bufferTooSmall`,
+    /// `.numeric` for weights that give NaN or infinities, and `.outOfMemory`.
     public func logits(
         _ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, into out: UnsafeMutableBufferPointer<Float>
     ) throws(LLaDAError) {
@@ -24,6 +24,9 @@ extension Model {
             try Pending.run([pending]) { (_, states) throws(LLaDAError) in
                 states.allLogits(
                     rows: active.count, transformer.compute.team, into: base + start * config.vocabSize)
+                for position in active {
+                    try Peak.check(base + position * config.vocabSize, config.vocabSize, position: position)
+                }
             }
         }
     }

@@ -45,7 +45,9 @@ extension Model {
             for first in stride(from: 0, to: result.wanted.count, by: Self.judgedAtOnce) {
                 let piece = first..<min(first + Self.judgedAtOnce, result.wanted.count)
                 let wanted = Array(result.wanted[piece])
-                try statistics.judge(result.logits.slice(piece), targets: wanted.map(\.token)) { row, found in
+                try statistics.judge(
+                    result.logits.slice(piece), targets: wanted.map(\.token), positions: wanted.map(\.position)
+                ) { row, found in
                     let wanted = wanted[row]
                     let place =
                         starts[wanted.sequence] + wanted.version * sequences[wanted.sequence].tokens.count

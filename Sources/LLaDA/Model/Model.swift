@@ -24,10 +24,10 @@ public final class Model: Sendable {
         /// The number of threads; 0 for as many as the process may use.
         public var threads = 0
         /// The id of the mask. Nil: from `generation_config.json`, `config.json`, the tokenizer's `<|mask|>`, or 156895
-        /// if the vocabulary has it.
+        /// if the vocabulary has it. It must not be one of `eosTokenIDs`.
         public var maskTokenID: Int32?
         /// The ids that end a sequence. Empty: from `generation_config.json`, `config.json`, the tokenizer's
-        /// `<|endoftext|>`, or 156892 if the vocabulary has it.
+        /// `<|endoftext|>`, or 156892 if the vocabulary has it. The mask is left out of a file's list.
         public var eosTokenIDs: [Int32] = []
         /// What computes dense products with f32 weights.
         public var blas = BLAS.auto
@@ -45,12 +45,16 @@ public final class Model: Sendable {
     public let tokenizer: Tokenizer?
     /// The chat template; nil if the folder has no tokenizer.
     public let chatTemplate: ChatTemplate?
+    /// The ids of mask and end of sequence, and where each was found.
+    package let specialTokens: SpecialTokens
     /// The id of the mask; nil if it is unknown, and then there are no decoders.
-    public let maskTokenID: Int32?
+    public var maskTokenID: Int32? { specialTokens.mask?.id }
     /// The ids that end a sequence.
-    public let eosTokenIDs: [Int32]
+    public var eosTokenIDs: [Int32] { specialTokens.ends?.ids ?? [] }
     /// The format of the layers' matrices; nil: as stored.
     public let dtype: NumberFormat?
+    /// What opening the model left out or assumed, a sentence each.
+    public let notes: [String]
     /// The number of parameters.
     public let numParameters: Int
     /// The bytes of the weights, as held.
@@ -73,8 +77,8 @@ public final class Model: Sendable {
     /// 1. An error that it throws ends the call and is rethrown.
     ///
     /// Throws `.invalidArgument` for an option out of range; `.io`, `.json`, `.config`, `.safetensors`, `.shardIndex`,
-    /// `.tensor` or `.tokenizer` for a missing or faulty file; `.unsupported` for a checkpoint or option that the
-    /// library does not implement; and `.outOfMemory`.
+    /// `.tensor` or `.tokenizer` for a missing or faulty file; `.numeric` for a scale, vector or packed matrix that is
+    /// not finite; `.unsupported` for a checkpoint or option that the library does not implement; and `.outOfMemory`.
     public convenience init(
         path: String, options: Options = Options(), progress: Progress? = nil
     ) throws(LLaDAError) {
@@ -114,9 +118,9 @@ public final class Model: Sendable {
             try ChatTemplate(files, tokenizer: tokenizer)
         }
         sideFiles = dtype?.packed == nil ? nil : files
-        let ids = SpecialTokens(config, tokenizer, options)
-        maskTokenID = try ids.mask()
-        eosTokenIDs = try ids.endOfSequence()
+        let ids = try SpecialTokens(config, tokenizer, options)
+        specialTokens = ids
+        notes = config.notes + source.notes + ids.notes
         try progress?(1)
     }
 }

@@ -38,6 +38,8 @@ public enum Status: Int32, Sendable {
     case specialToken = -16
     /// A snapshot is damaged, has another version, or belongs to another model.
     case snapshot = -17
+    /// Weights are NaN or infinite, or make the model compute NaN; or a scale is no positive finite number.
+    case numeric = -18
 }
 
 /// An error of the library: a status, and a message that names the file, the key, what was found and what was expected.

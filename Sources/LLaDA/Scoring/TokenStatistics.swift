@@ -23,9 +23,10 @@ struct TokenStatistics {
         var entropy: Double  // NaN if not wanted
     }
 
-    /// Calls `each` with the statistics of each row of the source, in order.  targets: [rows]
+    /// Calls `each` with the statistics of each row of the source, in order. Throws `.numeric` if logits are not finite.
+    /// targets, positions: [rows]
     mutating func judge(
-        _ source: some LogitSource, targets: [Int32], each: (_ row: Int, _ statistics: Row) -> Void
+        _ source: some LogitSource, targets: [Int32], positions: [Int], each: (_ row: Int, _ statistics: Row) -> Void
     ) throws(LLaDAError) {
         let rows = targets.count
         let tiles = source.tiles
@@ -46,6 +47,7 @@ struct TokenStatistics {
         }
         for row in 0..<rows {
             let peak = Peak(peaks, tiles: tiles, row: row, of: rows)
+            try peak.check(position: positions[row], hasBans: false)
             each(
                 row,
                 Row(

@@ -14,7 +14,7 @@ package struct Matrix: @unchecked Sendable {  // never written after it is made
     package let outputs: Int
     package let inputs: Int
     /// The owner of `base`: a mapped file, or memory of the library.
-    private let owner: AnyObject
+    let owner: AnyObject
 
     package init(base: UnsafeRawPointer, layout: Layout, outputs: Int, inputs: Int, owner: AnyObject) {
         self.base = base

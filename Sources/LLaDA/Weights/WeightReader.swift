@@ -21,20 +21,31 @@ struct WeightReader {
         arena = Arena(team: team)
     }
 
-    mutating func matrix(_ name: String, outputs: Int, inputs: Int, _ dtype: NumberFormat?) throws(LLaDAError) -> Matrix
-    {
-        try matrices(name, shape: [outputs, inputs], outputs: outputs, inputs: inputs, dtype)[0]
+    /// Reads a matrix. If it is held under a name of its own, `stored` is the tensor to read it from.
+    mutating func matrix(
+        _ name: String, from stored: String? = nil, outputs: Int, inputs: Int, _ dtype: NumberFormat?
+    ) throws(LLaDAError) -> Matrix {
+        try matrices(name, from: stored ?? name, shape: [outputs, inputs], outputs: outputs, inputs: inputs, dtype)[0]
+    }
+
+    /// Reads the matrix of a router, in f32. A number in it that is not finite would change the choice of experts, and
+    /// nothing else would show it.
+    mutating func router(_ name: String, outputs: Int, inputs: Int) throws(LLaDAError) -> Matrix {
+        let matrix = try matrix(name, outputs: outputs, inputs: inputs, .f32)
+        try FiniteCheck(source.directory, team).check(matrix, name)
+        return matrix
     }
 
     /// Reads a stack of `count` matrices from one tensor: [count, outputs, inputs], as dFactory merges experts.
     mutating func stack(
         _ name: String, count: Int, outputs: Int, inputs: Int, _ dtype: NumberFormat?
     ) throws(LLaDAError) -> [Matrix] {
-        try matrices(name, shape: [count, outputs, inputs], outputs: outputs, inputs: inputs, dtype)
+        try matrices(name, from: name, shape: [count, outputs, inputs], outputs: outputs, inputs: inputs, dtype)
     }
 
     mutating func vector(_ name: String, count: Int) throws(LLaDAError) -> Vector {
         let vector = try floats(name, shape: [count])
+        try FiniteCheck(source.directory, team).check(vector, name)
         parameters += count
         hold(name, .f32, [count], [UnsafeRawBufferPointer(start: vector.pointer, count: count * 4)])
         return Vector(vector)
@@ -57,7 +68,7 @@ struct WeightReader {
         return buffer
     }
 
-    /// Returns the stored type of a tensor that must not be float8: only matrices of layers have scales for float8.
+    /// Returns the stored type of a tensor that must not be float8: only matrices have scales for float8.
     private func storedType(_ tensor: Tensor) throws(LLaDAError) -> llk_dtype {
         guard let type = tensor.dtype?.rows else {
             throw LLaDAError(
@@ -67,9 +78,13 @@ struct WeightReader {
         return type
     }
 
-    /// Reads a table in place, whatever its type.
+    /// Reads a table in place, whatever its type; one in float8 is decoded to bf16.
     mutating func table(_ name: String, count: Int, width: Int) throws(LLaDAError) -> Table {
         let tensor = try source.tensor(name, shape: [count, width])
+        if tensor.dtype == .f8E4M3 {
+            let matrix = try matrix(name, outputs: count, inputs: width, nil)
+            return Table(base: matrix.base, type: LLK_BF16, width: width, owner: matrix.owner)
+        }
         let type = try storedType(tensor)
         parameters += count * width
         hold(
@@ -80,22 +95,26 @@ struct WeightReader {
 
     /// Reads one matrix or a stack.  shape: [outputs, inputs] or [count, outputs, inputs]
     private mutating func matrices(
-        _ name: String, shape: [Int], outputs: Int, inputs: Int, _ dtype: NumberFormat?
+        _ name: String, from stored: String, shape: [Int], outputs: Int, inputs: Int, _ dtype: NumberFormat?
     ) throws(LLaDAError) -> [Matrix] {
         let matrices =
             if isPacked, let format = dtype?.packed {
-                try copied(name, shape.dropLast(2), outputs, inputs, format)
+                try copied(stored, shape.dropLast(2), outputs, inputs, format)
             } else {
-                try made(name, shape, outputs, inputs, dtype)
+                try made(stored, shape, outputs, inputs, dtype)
             }
         parameters += matrices.count * outputs * inputs
-        let (type, stored): (SafetensorsType, [Int]) =
+        // A second name for what another tensor holds takes no memory.
+        if stored != name, matrices[0].base == held.first(where: { $0.name == stored })?.pieces[0].baseAddress {
+            return matrices
+        }
+        let (type, shape): (SafetensorsType, [Int]) =
             switch matrices[0].layout {
             case .rows(let type): (SafetensorsType(type), shape)
             case .packed(let format):
                 (.u8, shape.dropLast(2) + PackedFile.shape(format, outputs: outputs, inputs: inputs))
             }
-        hold(name, type, stored, matrices.map(\.bytes))
+        hold(name, type, shape, matrices.map(\.bytes))
         return matrices
     }
 
@@ -161,8 +180,10 @@ struct WeightReader {
             case .rows(let held): try convert(from, type, size, to: held, base)
             case .packed(let format): pack(from, type, outputs, inputs, format, base)
             }
-            matrices.append(
-                Matrix(base: UnsafeRawPointer(base), layout: layout, outputs: outputs, inputs: inputs, owner: owner))
+            let matrix = Matrix(
+                base: UnsafeRawPointer(base), layout: layout, outputs: outputs, inputs: inputs, owner: owner)
+            try FiniteCheck(source.directory, team).check(matrix, count > 1 ? "\(name)[\(index)]" : name)
+            matrices.append(matrix)
         }
         // Without this, the whole source would be in memory beside what is made of it.
         tensor.owner.release(UnsafeRawBufferPointer(start: tensor.base, count: tensor.byteCount))
@@ -189,19 +210,43 @@ struct WeightReader {
             self.fp8 = fp8
             self.outputs = outputs
             self.inputs = inputs
-            scales = try reader.floats("\(tensor.name)_scale_inv", shape: fp8.scales(of: shape))
+            scales = try reader.scales(of: tensor.name, shape: fp8.scales(of: shape) ?? [])
             floats = try Buffer(count: outputs * inputs)
         }
 
         /// Returns matrix `index` as f32: [outputs, inputs]. The pointer is valid until the next call.
         func matrix(_ index: Int) -> UnsafeRawPointer {
-            let blocks = fp8.scales(of: [outputs, inputs]).reduce(1, *)
+            let blocks = fp8.scales(of: [outputs, inputs])?.reduce(1, *) ?? 0
             fp8.decode(
-                tensor.base + index * outputs * inputs, scales.pointer + index * blocks, outputs: outputs,
-                inputs: inputs,
+                tensor.base + index * outputs * inputs, scales.pointer + index * blocks, 0..<outputs, inputs: inputs,
                 into: floats.pointer)
             return UnsafeRawPointer(floats.pointer)
         }
+    }
+
+    /// Reads the scales of a tensor in float8. DeepSeek calls them `_scale_inv`, compressed-tensors `_scale`; both are
+    /// factors. Throws `.numeric` unless each is a positive finite number.
+    private func scales(of name: String, shape: [Int]) throws(LLaDAError) -> Buffer<Float> {
+        let usual = "\(name)_scale_inv"
+        let name = !source.has(usual) && source.has("\(name)_scale") ? "\(name)_scale" : usual
+        let scales: Buffer<Float>
+        if let exponents = try source.exponents(name, shape: shape) {
+            scales = try Buffer<Float>(count: exponents.byteCount)
+            for index in 0..<exponents.byteCount {
+                scales.pointer[index] = BlockFP8.scale(
+                    exponent: exponents.base.load(fromByteOffset: index, as: UInt8.self))
+            }
+            withExtendedLifetime(exponents.owner) {}
+        } else {
+            scales = try floats(name, shape: shape)
+        }
+        for index in 0..<scales.count where !(scales.pointer[index] > 0 && scales.pointer[index] < .infinity) {
+            let columns = shape.last ?? 1
+            throw LLaDAError(
+                .numeric, file: source.directory, key: "tensor \"\(name)\": the scale at [\(index / columns), \(index % columns)]",
+                found: "\(scales.pointer[index])", expected: "a positive finite number")
+        }
+        return scales
     }
 
     private func pack(

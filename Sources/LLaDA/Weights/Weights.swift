@@ -51,7 +51,7 @@ package struct Weights: Sendable {
     ) throws(LLaDAError) {
         let config = source.config
         var reader = WeightReader(source, isPacked: isPacked, team: team)
-        embedding = try reader.table("model.word_embeddings.weight", count: config.vocabSize, width: config.hiddenSize)
+        embedding = try reader.table(Self.embeddingName, count: config.vocabSize, width: config.hiddenSize)
         var layers: [LayerWeights] = []
         for index in 0..<config.numHiddenLayers {
             try progress?(Double(index) / Double(config.numHiddenLayers))
@@ -59,13 +59,16 @@ package struct Weights: Sendable {
         }
         self.layers = layers
         norm = try reader.vector("model.norm.weight", count: config.hiddenSize)
+        // A saved model has a packed head of its own.
+        let isTied = config.tieWordEmbeddings && !isPacked
         head = try reader.matrix(
-            "lm_head.weight", outputs: config.vocabSize, inputs: config.hiddenSize, dtype?.ofAllTokens)
-        parameters = reader.parameters
+            "lm_head.weight", from: isTied ? Self.embeddingName : nil, outputs: config.vocabSize,
+            inputs: config.hiddenSize, dtype?.ofAllTokens)
+        parameters = reader.parameters - (config.tieWordEmbeddings ? config.vocabSize * config.hiddenSize : 0)
         byteCount = reader.bytes
         tensors = reader.held
         // A tensor without a place would be a part of the model that is not computed.
-        if let unknown = source.unusedTensors.first(where: { !Self.isIgnored($0) }) {
+        if let unknown = source.unusedTensors.first {
             throw LLaDAError(
                 .unsupported,
                 "\(source.directory): tensor \"\(unknown)\" has no place in a llada2_moe model of this config")
@@ -73,10 +76,7 @@ package struct Weights: Sendable {
         try progress?(1)
     }
 
-    /// Whether the tensor is of training code and has no part in inference. sglang skips these tensors as well.
-    private static func isIgnored(_ name: String) -> Bool {
-        name.hasSuffix("inv_freq") || name.hasPrefix("v_head") || name.hasPrefix("model.v_head")
-    }
+    private static let embeddingName = "model.word_embeddings.weight"
 
     private static func layer(
         _ index: Int, _ config: ModelConfig, _ dtype: NumberFormat?, _ reader: inout WeightReader
@@ -139,8 +139,7 @@ package struct Weights: Sendable {
             }
         }
         return MixtureWeights(
-            router: try reader.matrix(
-                "\(prefix).gate.weight", outputs: config.numExperts, inputs: config.hiddenSize, .f32),
+            router: try reader.router("\(prefix).gate.weight", outputs: config.numExperts, inputs: config.hiddenSize),
             expertBias: config.moeRouterEnableExpertBias
                 ? try reader.vector("\(prefix).gate.expert_bias", count: config.numExperts) : nil,
             experts: experts,

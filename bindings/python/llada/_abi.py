@@ -45,6 +45,7 @@ ERROR_STOPPED = -14
 ERROR_BUFFER_TOO_SMALL = -15
 ERROR_SPECIAL_TOKEN = -16
 ERROR_SNAPSHOT = -17
+ERROR_NUMERIC = -18
 
 # The enums of the header by value; a name here is the header's in lower case.
 DTYPES = ("auto", "f32", "bf16", "int8", "int4", "q8_0", "q4_0")
@@ -275,6 +276,7 @@ PROTOTYPES = {
     "llada_model_free": (None, [_handle]),
     "llada_model_get_info": (c_int32, [_handle, POINTER(ModelInfo), _error]),
     "llada_model_eos_token_ids": (c_int32, [_handle, _tokens, c_size_t, _count, _error]),
+    "llada_model_notes": (c_int32, [_handle, POINTER(c_char), c_size_t, _count, _error]),
     "llada_model_logits": (c_int32, [_handle, _tokens, c_size_t, c_int32, POINTER(c_float), c_size_t, _count, _error]),
     "llada_tokenize": (c_int32, [_handle, c_char_p, c_size_t, c_uint32, _tokens, c_size_t, _count, _error]),
     "llada_detokenize": (c_int32, [_handle, _tokens, c_size_t, c_uint32, POINTER(c_char), c_size_t, _count, _error]),

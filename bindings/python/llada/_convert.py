@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from ctypes import POINTER, byref, c_int32, c_size_t, sizeof, string_at
+from ctypes import POINTER, byref, c_int32, c_size_t, create_string_buffer, sizeof, string_at
 from typing import Any, Union
 
 import numpy as np
@@ -117,6 +117,21 @@ def collect(function: Any, *arguments: Any, guess: int) -> Tokens:
             capacity = count.value
         else:
             return buffer[: count.value].copy()
+
+
+def collect_text(function: Any, *arguments: Any, guess: int) -> str:
+    """What a function of the library that fills text writes, likewise."""
+    capacity, length = guess, c_size_t()
+    while True:
+        buffer = create_string_buffer(capacity)
+        try:
+            call(function, *arguments, buffer, capacity, byref(length))
+        except Error as problem:
+            if problem.status != _abi.ERROR_BUFFER_TOO_SMALL or length.value <= capacity:
+                raise
+            capacity = length.value
+        else:
+            return buffer.raw[: length.value].decode("utf-8")
 
 
 def needed(function: Any, *arguments: Any) -> int:

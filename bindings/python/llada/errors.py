@@ -116,6 +116,16 @@ class SnapshotError(Error, ValueError):
     status = _abi.ERROR_SNAPSHOT
 
 
+class NumericError(Error, ArithmeticError):
+    """Weights are NaN or infinite, or what the model computes from them is."""
+
+    status = _abi.ERROR_NUMERIC
+
+
+class CheckpointWarning(UserWarning):
+    """Something that loading a checkpoint left out or assumed: `Model.notes`."""
+
+
 _classes: dict[int, type[Error]] = {
     kind.status: kind
     for kind in (
@@ -130,6 +140,7 @@ _classes: dict[int, type[Error]] = {
         Stopped,
         SpecialTokenError,
         SnapshotError,
+        NumericError,
     )
 }
 for _status in (_abi.ERROR_JSON, _abi.ERROR_CONFIG, _abi.ERROR_SAFETENSORS, _abi.ERROR_SHARD_INDEX, _abi.ERROR_TENSOR):

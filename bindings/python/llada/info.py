@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from . import _abi
-from ._convert import collect
+from ._convert import collect, collect_text
 from ._handle import Handle
 from .errors import SpecialTokenError, call
 
@@ -98,3 +98,8 @@ def read_info(model: Handle) -> ModelInfo:
         values[name] = _abi.DTYPES[values[name]]
     ends = collect(_abi.lib.llada_model_eos_token_ids, model, guess=8)
     return ModelInfo(**values, eos_token_ids=tuple(ends.tolist()))
+
+
+def read_notes(model: Handle) -> tuple[str, ...]:
+    """Asks the library what it left out or assumed."""
+    return tuple(collect_text(_abi.lib.llada_model_notes, model, guess=4096).splitlines())

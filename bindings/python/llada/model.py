@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from ctypes import byref, c_float, c_size_t
 from typing import TYPE_CHECKING, Any, Callable
@@ -16,9 +17,9 @@ from ._convert import tokens as as_tokens
 from ._handle import Handle, Held
 from .cache import PrefixCache
 from .decoder import Decoder, OnStep, Rule
-from .errors import InvalidArgumentError, call
+from .errors import CheckpointWarning, InvalidArgumentError, call
 from .generation import Generation
-from .info import OpenedModel, read_info
+from .info import OpenedModel, read_info, read_notes
 from .likelihood import Choice, Elbo, choose, draw_noise, elbos
 from .opening import folder_name, open_model
 from .options import AnswerOptions, GenerationOptions, check_names
@@ -40,6 +41,7 @@ class Model(Held):
 
     Attributes:
         info: What is known of it: a ModelInfo.
+        notes: What loading left out or assumed, a sentence each.
     """
 
     _what = "model"
@@ -48,6 +50,7 @@ class Model(Held):
         self._handle: Handle | None = handle
         self._path = os.fsdecode(path)
         self.info = read_info(handle)
+        self.notes = read_notes(handle)
 
     @classmethod
     def load(
@@ -92,12 +95,19 @@ class Model(Held):
             TokenizerError: The tokenizer is broken.
             UnsupportedError: Nothing that this library implements.
             InvalidArgumentError: An argument is out of its range; a ValueError.
+            NumericError: A weight or a scale is NaN or infinite, or a scale is not positive.
             Stopped: `progress` returned llada.STOP.
+
+        Warns:
+            CheckpointWarning: For each of `notes`.
         """
         handle = open_model(
             path, dtype, threads, mask_token_id, eos_token_id, blas, use_mmap, expert_capacity, progress, kv_dtype
         )
-        return cls(handle, path)
+        model = cls(handle, path)
+        for note in model.notes:
+            warnings.warn(note, CheckpointWarning, stacklevel=2)
+        return model
 
     def save(self, path: Path, progress: Progress = None) -> None:
         """Writes a packed model ("bf16", "int8" or "int4") to a folder, once: `load` then opens it without packing

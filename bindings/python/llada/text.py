@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
-from ctypes import byref, c_size_t, create_string_buffer
 from typing import Any
 
 from . import _abi
-from ._convert import Tokens, collect, token_pointer, tokens
+from ._convert import Tokens, collect, collect_text, token_pointer, tokens
 from ._handle import Handle
-from .errors import Error, InvalidArgumentError, call
+from .errors import InvalidArgumentError, call
 from .info import OpenedModel
 
 Message = Mapping[str, str]
@@ -27,17 +26,8 @@ def tokenize(model: Handle, text: str | bytes, control: bool) -> Tokens:
 def detokenize(model: Handle, ids: Tokens, skip_control: bool, hold_back: bool) -> str:
     """See `Tokenizer.decode`."""
     flags = (_abi.TEXT_SKIP_CONTROL if skip_control else 0) | (_abi.TEXT_HOLD_BACK if hold_back else 0)
-    capacity, length = 16 * len(ids) + 64, c_size_t()
-    while True:
-        buffer = create_string_buffer(capacity)
-        try:
-            call(_abi.lib.llada_detokenize, model, token_pointer(ids), len(ids), flags, buffer, capacity, byref(length))
-        except Error as problem:
-            if problem.status != _abi.ERROR_BUFFER_TOO_SMALL or length.value <= capacity:
-                raise
-            capacity = length.value
-        else:
-            return buffer.raw[: length.value].decode("utf-8")
+    arguments = model, token_pointer(ids), len(ids), flags
+    return collect_text(_abi.lib.llada_detokenize, *arguments, guess=16 * len(ids) + 64)
 
 
 def chat_tokenize(model: Handle, messages: Iterable[Message], add_generation_prompt: bool) -> Tokens:

@@ -64,6 +64,12 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
         return lstat(path, &status) == 0 || (errno != ENOENT && errno != ENOTDIR)
     }
 
+    /// Whether the path is that of a folder, or of a link to one.
+    package static func isFolder(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
     /// Opens a regular file for reading, and returns its descriptor and its size in bytes. The caller closes the
     /// descriptor.
     static func open(_ path: String) throws(LLaDAError) -> (descriptor: Int32, size: Int) {

@@ -25,18 +25,19 @@ struct TokenBytes: Sendable {
 
     /// `tokens[id]` is nil for ids without a token. Of equal tokens the first is found.
     init(_ tokens: [[UInt8]?]) {
-        let ids = fill(tokens) { token, storage in
+        let ids = fill(tokens) { _, token, storage in
             storage += token
             return true
         }
         index(ids.first)
     }
 
-    /// The same of tokens in the byte alphabet, which stand for the bytes that their characters stand for. A token with
-    /// a character outside the alphabet stands for its own bytes; of equal tokens it is found last.
-    init(inByteAlphabet tokens: [[UInt8]?]) {
-        let ids = fill(tokens) { token, storage in
-            let isInAlphabet = ByteLevel.append(token, to: &storage)
+    /// The same of tokens in the byte alphabet, which stand for the bytes that their characters stand for. A token of
+    /// `except`, and one with a character outside the alphabet, stands for its own bytes; of equal tokens it is found
+    /// last.  except: by id
+    init(inByteAlphabet tokens: [[UInt8]?], except: [Bool]) {
+        let ids = fill(tokens) { id, token, storage in
+            let isInAlphabet = !except[id] && ByteLevel.append(token, to: &storage)
             if !isInAlphabet { storage += token }
             return isInAlphabet
         }
@@ -45,7 +46,7 @@ struct TokenBytes: Sendable {
 
     /// Appends all tokens to the storage. Returns the ids for which `append` said true, and the others.
     private mutating func fill(
-        _ tokens: [[UInt8]?], append: ([UInt8], inout [UInt8]) -> Bool
+        _ tokens: [[UInt8]?], append: (Int, [UInt8], inout [UInt8]) -> Bool
     ) -> (first: [Int32], last: [Int32]) {
         var ids: (first: [Int32], last: [Int32]) = ([], [])
         ids.first.reserveCapacity(tokens.count)
@@ -53,7 +54,7 @@ struct TokenBytes: Sendable {
         storage.reserveCapacity(8 * tokens.count)
         for (id, token) in tokens.enumerated() {
             if let token {
-                if append(token, &storage) { ids.first.append(Int32(id)) } else { ids.last.append(Int32(id)) }
+                if append(id, token, &storage) { ids.first.append(Int32(id)) } else { ids.last.append(Int32(id)) }
             }
             ends.append(storage.count)
         }

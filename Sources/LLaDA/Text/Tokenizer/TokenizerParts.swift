@@ -23,9 +23,6 @@ struct TokenizerParts: Sendable {
         if !root["version"].isNull, try root["version"].string() != "1.0" {
             throw root["version"].unsupported("\"1.0\"")
         }
-        for field in [root["truncation"], root["padding"]] where !field.isNull {
-            throw field.unsupported("null")
-        }
         let nfc = try Self.needsNFC(root["normalizer"]) ? NFC() : nil
         self.nfc = nfc
         preTokenizer = try PreTokenizer(root["pre_tokenizer"])
@@ -42,7 +39,7 @@ struct TokenizerParts: Sendable {
         special = Array(repeating: false, count: contents.count)
 
         // Decoding: a token stands for the bytes its characters stand for, or, when one of them is outside the byte
-        // alphabet, for its own UTF-8. So for added tokens too, after normalization, as in Hugging Face.
+        // alphabet, for its own UTF-8. An added token is its own text, after normalization.
         var spelled = contents
         for (place, token) in added.enumerated() {
             let field = root["added_tokens"]
@@ -67,7 +64,9 @@ struct TokenizerParts: Sendable {
             addedIDs[JSONString(token.content)] = token.id
         }
         addedTokens = added
-        tokens = TokenBytes(inByteAlphabet: spelled)
+        var isAdded = Array(repeating: false, count: spelled.count)
+        for token in added { isAdded[Int(token.id)] = true }
+        tokens = TokenBytes(inByteAlphabet: spelled, except: isAdded)
         if try model["ignore_merges"].bool(default: false) {
             wholePieces = TokenBytes(vocabulary.contents.map { content in content.flatMap { ByteLevel.bytes(of: $0) } })
         } else {
