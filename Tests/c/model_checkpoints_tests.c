@@ -392,15 +392,29 @@ static void not_regular(void) {
     }
 }
 
-/* It goes by either of two names; both must be strange. */
+/* Models of other kinds have tensors of the same names, and would answer nonsense. */
 static void another_architecture(void) {
+    static const char *const types[] = {"llama", "bailing_moe_v2", "bailing_hybrid", "llada"};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        char quoted[64];
+        snprintf(quoted, sizeof quoted, "\"%s\"", types[i]);
+        good_checkpoint();
+        blob c = replaced(config.bytes, config.length, "\"llada2_moe\"", quoted);
+        write_file("config.json", c.bytes, c.length);
+        snprintf(quoted, sizeof quoted, CONFIG "|model_type|%s", types[i]);
+        expect(LLADA_ERROR_UNSUPPORTED, quoted);
+        forget();
+    }
     good_checkpoint();
-    blob c = replaced(config.bytes, config.length, "\"llada2_moe\"", "\"llama\"");
+    blob c = replaced(config.bytes, config.length, "\"LLaDA2MoeModelLM\"", "\"BailingMoeV2ForCausalLM\"");
+    write_file("config.json", c.bytes, c.length);
+    expect(LLADA_ERROR_UNSUPPORTED, CONFIG "|architectures|BailingMoeV2ForCausalLM|autoregressive");
+    c = replaced(config.bytes, config.length, "\"llada2_moe\"", "\"llada2_moe_veomni\"");
     write_file("config.json", c.bytes, c.length);
     expect(LLADA_OK, "");
-    c = replaced(c.bytes, c.length, "\"LLaDA2MoeModelLM\"", "\"LlamaForCausalLM\"");
+    c = replaced(config.bytes, config.length, "\"llada2_moe\"", "null");
     write_file("config.json", c.bytes, c.length);
-    expect(LLADA_ERROR_UNSUPPORTED, CONFIG "|model_type|llama");
+    expect(LLADA_OK, ""); /* by its architecture */
     forget();
 }
 
@@ -450,6 +464,10 @@ static void shards(void) {
     shard(make_index(NULL, ""));
     expect(LLADA_OK, "");
     forget();
+    /* A tensor that nobody has, and nobody needs. */
+    shard(make_index(NULL, "\"model.extra.weight\":\"model-00001-of-00001.safetensors\""));
+    expect(LLADA_OK, "");
+    forget();
     static const struct {
         const char *skip, *extra;
         llada_status status;
@@ -466,8 +484,6 @@ static void shards(void) {
         {"lm_head.weight", "\"lm_head.weight\":\"model-00002-of-00002.safetensors\"", LLADA_ERROR_IO,
          "model-00002-of-00002.safetensors"},
         {"lm_head.weight", "", LLADA_ERROR_SHARD_INDEX, "lm_head.weight"}, /* in the shard, not in the index */
-        {NULL, "\"model.extra.weight\":\"model-00001-of-00001.safetensors\"", LLADA_ERROR_SHARD_INDEX,
-         "model.extra.weight"},
         {NULL, "\"lm_head.weight\":\"model-00001-of-00001.safetensors\"", LLADA_ERROR_JSON,
          INDEX "|lm_head.weight"}, /* twice */
     };
