@@ -4,6 +4,7 @@ f32."""
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -26,36 +27,73 @@ def e4m3(code: int) -> float:
 VALUES = np.array([e4m3(code) for code in range(256)], np.float32)
 
 
+ORDER = np.argsort(np.where(np.isnan(VALUES), np.inf, VALUES))[:-2]  # the codes of numbers, by their values
+
+
+def nearest(numbers: np.ndarray) -> np.ndarray:
+    """The codes of the values next to these numbers."""
+    values = VALUES[ORDER]
+    return ORDER[np.searchsorted((values[1:] + values[:-1]) / 2, numbers)].astype(np.uint8)
+
+
+@cache
+def source() -> dict:
+    return safetensors(CONFORMANCE / NAME / "model.safetensors")
+
+
 def encoded(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(codes, scales, what they mean)"""
     outputs, inputs = weight.shape
     rows, columns = -(-outputs // BLOCK[0]), -(-inputs // BLOCK[1])
     codes, scales = np.zeros(weight.shape, np.uint8), np.zeros((rows, columns), np.float32)
     means = np.zeros_like(weight)
-    finite = np.where(np.isnan(VALUES), np.inf, VALUES)
     for r in range(rows):
         for c in range(columns):
             part = np.s_[r * BLOCK[0] : (r + 1) * BLOCK[0], c * BLOCK[1] : (c + 1) * BLOCK[1]]
             scales[r, c] = np.abs(weight[part]).max() / np.float32(448)
-            codes[part] = np.abs((weight[part] / scales[r, c])[..., None] - finite).argmin(-1)
+            codes[part] = nearest(weight[part] / scales[r, c])
             means[part] = VALUES[codes[part]] * scales[r, c]
     return codes, scales, means
+
+
+QUANTIZATION = {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": BLOCK}
+CONFIG = json.loads((CONFORMANCE / NAME / "config.json").read_text())
+
+
+def is_float8(name: str, array: np.ndarray) -> bool:
+    """Whether a matrix is of those that releases have in float8; the router stays as it is."""
+    return array.ndim == 2 and ".layers." in name and "gate.weight" not in name
+
+
+def checkpoint(scale_name="_scale_inv", scale=lambda scales: ("F32", scales), wanted=is_float8):
+    """(tensors in float8, the same numbers in f32)"""
+    ours, theirs = {}, {}
+    for name, array in source().items():
+        ours[name] = theirs[name] = ("F32", array)
+        if wanted(name, array):
+            codes, scales, _ = encoded(array)
+            kind, stored = scale(scales)
+            ours[name], ours[name + scale_name] = ("F8_E4M3", codes), (kind, stored)
+            theirs[name] = ("F32", decoded(codes, kind, stored))
+    return ours, theirs
+
+
+def decoded(codes: np.ndarray, kind: str, scales: np.ndarray) -> np.ndarray:
+    """The numbers, by the definitions of the formats."""
+    if kind == "F8_E8M0":
+        scales = np.ldexp(np.float32(1), scales.astype(np.int32) - 127)
+    elif kind == "BF16":
+        scales = (scales.astype(np.uint32) << 16).view(np.float32)
+    spread = scales.repeat(BLOCK[0], 0).repeat(BLOCK[1], 1)[: codes.shape[0], : codes.shape[1]]
+    return VALUES[codes] * spread
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     base = tmp_path_factory.mktemp("fp8")
-    config = json.loads((CONFORMANCE / NAME / "config.json").read_text())
-    ours, theirs = {}, {}
-    for name, array in safetensors(CONFORMANCE / NAME / "model.safetensors").items():
-        ours[name] = theirs[name] = ("F32", array)
-        if array.ndim == 2 and ".layers." in name and "gate.weight" not in name:  # the router stays as it is
-            codes, scales, means = encoded(array)
-            ours[name], ours[f"{name}_scale_inv"] = ("F8_E4M3", codes), ("F32", scales)
-            theirs[name] = ("F32", means)
-    quantization = {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": BLOCK}
-    write_checkpoint(base / "fp8", {**config, "quantization_config": quantization}, ours)
-    write_checkpoint(base / "f32", config, theirs)
+    ours, theirs = checkpoint()
+    write_checkpoint(base / "fp8", {**CONFIG, "quantization_config": QUANTIZATION}, ours)
+    write_checkpoint(base / "f32", CONFIG, theirs)
     return base
 
 
@@ -93,3 +131,123 @@ def test_float8_without_a_word_on_its_scales_is_refused(folders, tmp_path):
     (broken / "model.safetensors").symlink_to(folders / "fp8" / "model.safetensors")
     with pytest.raises(llada.Error, match="F8_E4M3"):
         llada.Model.load(broken)
+
+
+def bf16(scales: np.ndarray) -> tuple[str, np.ndarray]:
+    return "BF16", (scales.view(np.uint32) >> 16).astype(np.uint16)
+
+
+def e8m0(scales: np.ndarray) -> tuple[str, np.ndarray]:
+    return "F8_E8M0", (np.frexp(scales)[1] + 127).astype(np.uint8)
+
+
+def compressed(**weights) -> dict:
+    """What compressed-tensors writes: one group, with these numbers of its weights."""
+    weights = {"num_bits": 8, "type": "float", "symmetric": True, "dynamic": False, "group_size": None, **weights}
+    activations = {"num_bits": 8, "type": "float", "strategy": "group", "group_size": 128, "dynamic": True}
+    group = {"targets": ["Linear"], "weights": weights, "input_activations": activations, "output_activations": None}
+    return {
+        "quant_method": "compressed-tensors",
+        "format": "float-quantized",
+        "quantization_status": "compressed",
+        "config_groups": {"group_0": group},
+        "ignore": ["lm_head", "re:.*mlp.gate$"],
+        "kv_cache_scheme": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "scale_name, scale, quantization",
+    [
+        ("_scale_inv", bf16, QUANTIZATION),
+        ("_scale_inv", e8m0, QUANTIZATION),
+        ("_scale", lambda scales: ("F32", scales), compressed(strategy="block", block_structure=list(BLOCK))),
+        ("_scale", bf16, compressed(strategy="block", block_structure=[float(size) for size in BLOCK])),
+        ("_scale", e8m0, {**QUANTIZATION, "modules_to_not_convert": None}),
+    ],
+)
+def test_scales_by_other_names_and_in_other_formats(tmp_path, scale_name, scale, quantization):
+    ours, theirs = checkpoint(scale_name, scale)
+    write_checkpoint(tmp_path / "fp8", {**CONFIG, "quantization_config": quantization}, ours)
+    write_checkpoint(tmp_path / "f32", CONFIG, theirs)
+    assert np.array_equal(logits(tmp_path / "fp8", "f32"), logits(tmp_path / "f32", "f32"))
+
+
+def test_a_scale_for_each_output(tmp_path):
+    ours, theirs = {}, {}
+    for name, array in source().items():
+        ours[name] = theirs[name] = ("F32", array)
+        if is_float8(name, array):
+            scales = np.abs(array).max(1, keepdims=True) / np.float32(448)
+            codes = nearest(array / scales)
+            ours[name], ours[f"{name}_scale"] = ("F8_E4M3", codes), ("F32", scales)
+            theirs[name] = ("F32", VALUES[codes] * scales)
+    write_checkpoint(tmp_path / "fp8", {**CONFIG, "quantization_config": compressed(strategy="channel")}, ours)
+    write_checkpoint(tmp_path / "f32", CONFIG, theirs)
+    assert np.array_equal(logits(tmp_path / "fp8", "f32"), logits(tmp_path / "f32", "f32"))
+
+
+def test_every_matrix_in_float8(tmp_path):
+    """Embedding, head and routers too. The table is held in bf16, so the scales are powers of two, which it holds
+    exactly."""
+    ours, theirs = checkpoint(scale=e8m0, wanted=lambda _, array: array.ndim == 2)
+    write_checkpoint(tmp_path / "fp8", {**CONFIG, "quantization_config": QUANTIZATION}, ours)
+    write_checkpoint(tmp_path / "f32", CONFIG, theirs)
+    expected = logits(tmp_path / "f32", "f32")
+    for dtype in ("f32", "auto"):
+        assert np.array_equal(logits(tmp_path / "fp8", dtype), expected)
+    with llada.Model.load(tmp_path / "fp8", dtype="int8") as model:
+        model.save(tmp_path / "saved")
+    assert np.array_equal(logits(tmp_path / "saved", "auto"), logits(tmp_path / "fp8", "int8"))
+    del ours["lm_head.weight"], ours["lm_head.weight_scale_inv"]
+    config = {**CONFIG, "quantization_config": QUANTIZATION, "tie_word_embeddings": True}
+    write_checkpoint(tmp_path / "tied", config, ours)
+    write_checkpoint(tmp_path / "untied", CONFIG, {**theirs, "lm_head.weight": theirs["model.word_embeddings.weight"]})
+    assert np.array_equal(logits(tmp_path / "tied", "f32"), logits(tmp_path / "untied", "f32"))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, -1.0])
+def test_a_scale_that_can_be_none_is_refused(tmp_path, value):
+    ours, _ = checkpoint()
+    name = "model.layers.1.mlp.shared_experts.up_proj.weight_scale_inv"
+    ours[name][1][1, 2] = value
+    write_checkpoint(tmp_path / "fp8", {**CONFIG, "quantization_config": QUANTIZATION}, ours)
+    with pytest.raises(llada.NumericError, match=rf'"{name}": the scale at \[1, 2\]'):
+        llada.Model.load(tmp_path / "fp8")
+
+
+def test_an_exponent_that_is_none_is_refused(tmp_path):
+    ours, _ = checkpoint(scale=e8m0)
+    ours["model.layers.1.attention.dense.weight_scale_inv"][1][0, 0] = 255
+    write_checkpoint(tmp_path / "fp8", {**CONFIG, "quantization_config": QUANTIZATION}, ours)
+    with pytest.raises(llada.NumericError, match="attention.dense.weight_scale_inv"):
+        llada.Model.load(tmp_path / "fp8")
+
+
+def test_a_weight_that_is_not_a_number_is_refused(tmp_path):
+    ours, _ = checkpoint()
+    ours["model.layers.1.attention.dense.weight"][1][7, 3] = 0x7F
+    write_checkpoint(tmp_path / "fp8", {**CONFIG, "quantization_config": QUANTIZATION}, ours)
+    for dtype in ("auto", "f32", "int4"):
+        with pytest.raises(llada.NumericError, match="attention.dense.weight"):
+            llada.Model.load(tmp_path / "fp8", dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    "quantization, words",
+    [
+        ({"quant_method": "fp8", "weight_block_size": None}, "weight_block_size is null"),
+        ({"quant_method": "fp8", "weight_block_size": [128]}, "weight_block_size"),
+        ({"quant_method": "gptq", "bits": 4}, "quant_method is .gptq"),
+        ({"bits": 4}, "quant_method is missing"),
+        (compressed(strategy="tensor"), "strategy is .tensor"),
+        (compressed(strategy="block", block_structure=[128, 128], num_bits=4), "num_bits is 4"),
+        (compressed(strategy="channel", type="int"), "type is .int"),
+        (compressed(strategy="block", block_structure=None), "block_structure is null"),
+        ({"quant_method": "compressed-tensors"}, "config_groups is missing"),
+    ],
+)
+def test_other_layouts_are_refused_by_name(tmp_path, quantization, words):
+    write_checkpoint(tmp_path / "fp8", {**CONFIG, "quantization_config": quantization}, checkpoint()[0])
+    with pytest.raises(llada.UnsupportedError, match=f"config.json: quantization_config.*{words}"):
+        llada.Model.load(tmp_path / "fp8")
