@@ -57,7 +57,8 @@ import Testing
         let more = try Self.open(
             Self.index(Self.good + ",\"mtp.fc.weight\":\"2.safetensors\",\"mtp.norm.weight\":\"3.safetensors\""))
         #expect(more.unusedTensors == ["a", "b", "c"])
-        #expect(more.notes.contains { $0.contains("mtp.fc.weight") } && more.notes.contains { $0.contains("3.safetens") })
+        #expect(
+            more.notes.contains { $0.contains("mtp.fc.weight") } && more.notes.contains { $0.contains("3.safetens") })
         expectRefusal(.shardIndex, ["\"mtp.fc.weight\" is listed for 2.safetensors", "does not have it"]) {
             _ = try more.tensor("mtp.fc.weight", shape: [2])
         }

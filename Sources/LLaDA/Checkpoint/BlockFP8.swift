@@ -22,7 +22,8 @@ package struct BlockFP8: Sendable, Equatable {
     }
 
     /// Reads the numbers of rows and columns of a block.
-    private static func block(_ fields: ConfigFields, _ key: JSONString) throws(LLaDAError) -> (rows: Int, columns: Int) {
+    private static func block(_ fields: ConfigFields, _ key: JSONString) throws(LLaDAError) -> (rows: Int, columns: Int)
+    {
         guard case .array(let values)? = fields.value(key), values.count == 2,
             let sizes = try fields.integers(key, in: 1...1_048_576)
         else {
@@ -50,7 +51,8 @@ package struct BlockFP8: Sendable, Equatable {
             let here = try weights.string("strategy") == "channel" ? (1, .max) : try block(weights, "block_structure")
             if let layout, layout != here {
                 throw weights.error(
-                    "block_structure", found: "that of other blocks", expected: "one layout for all groups", .unsupported)
+                    "block_structure", found: "that of other blocks", expected: "one layout for all groups",
+                    .unsupported)
             }
             layout = here
         }

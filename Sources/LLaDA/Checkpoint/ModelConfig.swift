@@ -145,7 +145,8 @@ public struct ModelConfig: Sendable, Equatable {
     }
 
     /// Names the defaults that were taken for keys that are absent or null. Shapes of tensors do not show them.
-    private static func assumptions(_ fields: ConfigFields, _ defaults: [(key: JSONString, value: String?)]) -> [String] {
+    private static func assumptions(_ fields: ConfigFields, _ defaults: [(key: JSONString, value: String?)]) -> [String]
+    {
         let taken = defaults.compactMap { key, value in
             fields.value(key) == nil ? value.map { "\(key.string) \($0)" } : nil
         }

@@ -76,16 +76,16 @@ package struct ShardIndex: Sendable {
 
 /// What an index makes of the files that it names: which tensors the checkpoint has. The index decides; what the files
 /// have besides is left out.
-struct IndexedTensors {
+package struct IndexedTensors {
     /// The tensors that are part of the checkpoint, under their names in the files.
-    private(set) var present: [(entry: Safetensors.Entry, shard: Int)] = []
+    package private(set) var present: [(entry: Safetensors.Entry, shard: Int)] = []
     /// The tensors that the index lists and no file has, with the file that they are listed for.
     private(set) var absent: [JSONString: JSONString] = [:]
     /// The tensors that the index does not list, with the file that has them.
     private(set) var unlisted: [JSONString: JSONString] = [:]
     private(set) var notes: [String] = []
 
-    init(_ index: ShardIndex, _ shards: [(name: JSONString, tensors: Safetensors)]) {
+    package init(_ index: ShardIndex, _ shards: [(name: JSONString, tensors: Safetensors)]) {
         var found = Set<JSONString>(minimumCapacity: index.shardOfTensor.count)
         var misplaced: [JSONString: [(entry: Safetensors.Entry, shard: Int)]] = [:]
         for (number, shard) in shards.enumerated() {

@@ -42,10 +42,12 @@ package enum WrongFile {
         if parts.count >= 5, parts[0] == "https:", parts[1].isEmpty, parts[2] == "huggingface.co" {
             parts = Array(parts[3...4])
         }
-        let isID = parts.count == 2 && parts.allSatisfy { part in
-            guard let first = part.utf8.first, isAlphanumeric(first) else { return false }
-            return part.utf8.allSatisfy { isAlphanumeric($0) || "-_.".utf8.contains($0) }
-        }
+        let isID =
+            parts.count == 2
+            && parts.allSatisfy { part in
+                guard let first = part.utf8.first, isAlphanumeric(first) else { return false }
+                return part.utf8.allSatisfy { isAlphanumeric($0) || "-_.".utf8.contains($0) }
+            }
         return isID ? parts.joined(separator: "/") : nil
     }
 

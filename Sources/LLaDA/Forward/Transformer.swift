@@ -113,7 +113,8 @@ package final class Transformer: Denoiser {
             compute.kernels.rms_norm(
                 row, weights.norm.base, hidden, Float(config.rmsNormEps), normed.pointer + index * hidden)
         }
-        try checkFinite(x, normed.pointer, wanted.map { rows[$0] }, at: wanted, after: .feedForward(weights.layers.count - 1))
+        try checkFinite(
+            x, normed.pointer, wanted.map { rows[$0] }, at: wanted, after: .feedForward(weights.layers.count - 1))
         return try finalStates(normed, rows: wanted.count)
     }
 
@@ -144,7 +145,8 @@ package final class Transformer: Denoiser {
                 case .feedForward(let layer): "layer \(layer): the output of the feed-forward"
                 }
             throw LLaDAError(
-                .numeric, "\(what) at position \(row.position) has \(x[bad]); expected finite numbers: are the weights sound?")
+                .numeric,
+                "\(what) at position \(row.position) has \(x[bad]); expected finite numbers: are the weights sound?")
         }
     }
 

@@ -243,7 +243,8 @@ struct WeightReader {
         for index in 0..<scales.count where !(scales.pointer[index] > 0 && scales.pointer[index] < .infinity) {
             let columns = shape.last ?? 1
             throw LLaDAError(
-                .numeric, file: source.directory, key: "tensor \"\(name)\": the scale at [\(index / columns), \(index % columns)]",
+                .numeric, file: source.directory,
+                key: "tensor \"\(name)\": the scale at [\(index / columns), \(index % columns)]",
                 found: "\(scales.pointer[index])", expected: "a positive finite number")
         }
         return scales
