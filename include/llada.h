@@ -174,7 +174,7 @@ typedef struct llada_model llada_model;
 
 /* How matrices are held and multiplied. Norms, biases and routers are always f32, and the embedding is held as stored.
  * f32 arithmetic is exact to its rounding; the packed formats are 2 to 5 times as fast, and hold copies of the weights
- * in memory. Checkpoints in FP8 (blocks with scales) open like any other. */
+ * in memory. Checkpoints in FP8 (with scales of blocks or rows) open like any other. */
 typedef int32_t llada_dtype;
 enum {
     /* Each tensor as stored: F32, F16 or BF16, used in place, with activations in f32. A folder that llada_model_save
@@ -220,12 +220,13 @@ typedef struct llada_model_options {
      * the block routing of LLaDA2.2 (2.2, section 2.2), for any model. Fewer bytes are read in a step, and results
      * differ. num_experts_per_tok to num_experts. 0: as the config says. Default: 0. */
     int32_t expert_capacity;
-    /* -1: that of generation_config.json, config.json, <|mask|> of the tokenizer, or 156895. Default: -1. */
+    /* -1: that of generation_config.json, config.json, <|mask|> of the tokenizer, or 156895. It may not be one of
+     * eos_token_ids. Default: -1. */
     int32_t mask_token_id;
     /* True: weights that are used in place are mapped. False: they are read into memory. Default: true. */
     bool use_mmap;
     /* [eos_token_id_count], copied: each of them ends an answer. Count 0: those of generation_config.json, config.json,
-     * <|endoftext|> of the tokenizer, or 156892. Default: NULL, 0. */
+     * <|endoftext|> of the tokenizer, or 156892; of a file's list, the mask is left out. Default: NULL, 0. */
     const int32_t *eos_token_ids;
     size_t eos_token_id_count;
     /* Default: NULL, none. */
@@ -295,7 +296,8 @@ LLADA_API llada_status llada_model_notes(const llada_model *model, char *text, s
 
 /* The logits of a whole sequence, without a decoder: [token_count, vocab_size]. A position sees the blocks before its
  * own, and its own block in both directions (the strict block-causal mask); the logits at position i are about the
- * token AT position i. */
+ * token AT position i. LLADA_ERROR_NUMERIC, as from every function that runs the model, if weights make it compute NaN
+ * or infinities; the message names layer and position. */
 LLADA_API llada_status llada_model_logits(const llada_model *model, const int32_t *tokens, size_t token_count,
                                           int32_t block_length, float *logits, size_t capacity, size_t *count,
                                           llada_error *error);
@@ -368,7 +370,8 @@ LLADA_API llada_status llada_decoder_options_init(llada_decoder_options *options
 
 /* Makes a decoder. The prompt may end in the middle of a block: generated tokens go on from there. The canvas has
  * ceil((prompt_count + gen_length) / block_length) blocks. Nothing is computed yet. `options` may be NULL: the
- * defaults. LLADA_ERROR_SPECIAL_TOKEN if the model's mask id is unknown, or stands in the prompt without `infill`. */
+ * defaults. LLADA_ERROR_SPECIAL_TOKEN if the model's mask id is unknown, or stands in the prompt without `infill`;
+ * LLADA_ERROR_UNSUPPORTED for a LLaDA2.2 model, whose decoding deletes and inserts tokens. */
 LLADA_API llada_status llada_decoder_create(const llada_model *model, const int32_t *prompt, size_t prompt_count,
                                             const llada_decoder_options *options, llada_decoder **decoder,
                                             llada_error *error);

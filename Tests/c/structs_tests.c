@@ -156,8 +156,9 @@ AT(llada_event, new_token, 12);
 AT(llada_event, confidence, 16);
 AT(llada_event, reason, 20);
 
-_Static_assert(LLADA_ERROR_NUMERIC == -18 && LLADA_ERROR_SNAPSHOT == -17 && LLADA_ERROR_SPECIAL_TOKEN == -16 && LLADA_ERROR_BUFFER_TOO_SMALL == -15 &&
-                   LLADA_ERROR_STATE == -11 && LLADA_ERROR_INVALID_ARGUMENT == -1 && LLADA_OK == 0,
+_Static_assert(LLADA_ERROR_NUMERIC == -18 && LLADA_ERROR_SNAPSHOT == -17 && LLADA_ERROR_SPECIAL_TOKEN == -16 &&
+                   LLADA_ERROR_BUFFER_TOO_SMALL == -15 && LLADA_ERROR_STATE == -11 &&
+                   LLADA_ERROR_INVALID_ARGUMENT == -1 && LLADA_OK == 0,
                "codes never change");
 
 static void init_gives_the_defaults(void) {

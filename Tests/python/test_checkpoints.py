@@ -83,7 +83,11 @@ def test_what_takes_no_part_is_left_out_by_name(folder):
         "model.layers.1.rotary_emb.inv_freq": ("F8_E5M2", np.ones(4, np.uint8)),
     }
     path = folder({**TENSORS, **extra})
-    words = f"3 tensors (multi-token prediction): model.layers.{LAYERS}.eh_proj.weight", "3 tensors (scales", "4 tensors"
+    words = (
+        f"3 tensors (multi-token prediction): model.layers.{LAYERS}.eh_proj.weight",
+        "3 tensors (scales",
+        "4 tensors",
+    )
     assert np.array_equal(logits(path, *words), usual())
 
 

@@ -177,6 +177,7 @@ class Model(Held):
 
         Raises:
             InvalidArgumentError: An id is outside the vocabulary.
+            NumericError: Weights make it compute NaN or infinities.
         """
         handle, sequence = self._live(), as_tokens(ids)
         out = np.empty((len(sequence), self.vocab_size), np.float32)
@@ -373,6 +374,8 @@ class Model(Held):
             TypeError: There is no such option, or an argument is of a wrong type.
             InvalidArgumentError: An argument is out of its range.
             SpecialTokenError: The mask id is unknown, or stands in the prompt without `infill`.
+            UnsupportedError: It is a LLaDA2.2 model, whose decoding deletes and inserts tokens.
+            NumericError: Weights make it compute NaN or infinities.
             TokenizerError: The prompt is text, and the model has no tokenizer.
             OutOfMemoryError: There is no memory, or no room in the prefix cache.
         """
@@ -470,7 +473,7 @@ class Model(Held):
                 GenerationOptions.
 
         Raises:
-            TypeError, InvalidArgumentError, SpecialTokenError, TokenizerError: As `generate`.
+            TypeError, InvalidArgumentError, SpecialTokenError, UnsupportedError, TokenizerError: As `generate`.
         """
         check_names("decoder", options, GenerationOptions)
         given: dict[str, Any] = dict(options)
