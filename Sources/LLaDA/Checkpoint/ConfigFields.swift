@@ -1,5 +1,5 @@
-/// The typed members of one object of a configuration file. null is absent, and 64.0 is 64, as tools in several languages
-/// write it. Otherwise types are taken literally: "64" is no number, and 1 is no boolean.
+/// The typed members of one object of a configuration file. null is absent, and 64.0 is 64, as some tools write it.
+/// Otherwise types are taken literally: "64" is no number, and 1 is no boolean.
 struct ConfigFields {
     let file: String
     let object: JSONObject

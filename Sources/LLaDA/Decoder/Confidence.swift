@@ -39,7 +39,8 @@ package struct Confidence {
     }
 
     /// Draws a token for each row. The confidence is the token's probability in the distribution it was drawn from.
-    /// `uniform` gives each row its random number. Throws `.numeric` if logits are not finite.  logits: [adjust.count, vocab];  tokens, confidences: [adjust.count]
+    /// `uniform` gives each row its random number. Throws `.numeric` if logits are not finite.
+    /// logits: [adjust.count, vocab];  tokens, confidences: [adjust.count]
     mutating func draw(
         _ sampler: Sampler, logits: UnsafePointer<Float>, adjust: [LogitAdjustment], uniform: (Int) -> Double,
         tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>

@@ -125,9 +125,9 @@ package final class Transformer: Denoiser {
         case feedForward(Int)
     }
 
-    /// Throws `.numeric` if what `writer` added to the residual is not finite. The norm shows it in its first number: of
-    /// a row with NaN all are NaN, and of one with an infinity all but the infinity are 0. x, normed: [rows, hidden];
-    /// `places` are the rows of x, if they are not those of `normed`
+    /// Throws `.numeric` if what `writer` added to the residual is not finite. The norm shows it in its first
+    /// number: of a row with NaN all are NaN, and of one with an infinity all are 0 but the infinity. `places` are the
+    /// rows of x, if they are not those of `normed`.  x, normed: [rows, hidden]
     private func checkFinite(
         _ x: UnsafePointer<Float>, _ normed: UnsafePointer<Float>, _ rows: [Row], at places: [Int]? = nil,
         after writer: Writer

@@ -1,5 +1,5 @@
-/// The ids of the mask and of the end of a sequence, and where each was found: given by the caller, in the config files,
-/// in the tokenizer, or known of LLaDA2.x, in this order. The mask ends no sequence.
+/// The ids of the mask and of the end of a sequence, and where each was found: given by the caller, in the config
+/// files, in the tokenizer, or known of LLaDA2.x, in this order. The mask ends no sequence.
 package struct SpecialTokens: Sendable {
     /// The place where an id was found.
     package enum Source: Sendable, Equatable {

@@ -8,7 +8,7 @@ from typing import Any
 from . import _abi
 from ._convert import Tokens, collect, collect_text, token_pointer, tokens
 from ._handle import Handle
-from .errors import InvalidArgumentError, call
+from .errors import InvalidArgumentError
 from .info import OpenedModel
 
 Message = Mapping[str, str]
