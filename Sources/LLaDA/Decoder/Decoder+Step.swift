@@ -1,7 +1,8 @@
 /// The three parts of a step.
 extension Decoder {
     /// Runs the model over the active positions, and before that over all earlier positions without valid K/V. Throws
-    /// `.state` after the end, `.cancelled` if `cancellation` was requested, and `.outOfMemory`.
+    /// `.state` after the end, `.cancelled` if `cancellation` was requested, `.numeric` if the model computes NaN or
+    /// infinities, and `.outOfMemory`.
     public func forward() throws(LLaDAError) { try DecoderBatch.forward([self]) }
 
     /// Lets the policy make a proposal from the predictions, and then lets the host's rule, if there is one, change it.

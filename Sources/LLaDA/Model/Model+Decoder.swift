@@ -1,7 +1,8 @@
 extension Model {
     /// Returns a decoder on a prompt. The prompt may end in the middle of a block; generated tokens continue there.
     /// Nothing is computed yet. Throws `.unsupported` for LLaDA2.2, whose decoding deletes and inserts tokens,
-    /// `.specialToken` if the mask id is unknown or stands in a prompt without `infill`, `.invalidArgument` for a token or an option that the model cannot have, and `.outOfMemory`.
+    /// `.specialToken` if the mask id is unknown or stands in a prompt without `infill`,
+    /// `.invalidArgument` for a token or an option that the model cannot have, and `.outOfMemory`.
     public func decoder(prompt: [Int32], options: Decoder.Options = Decoder.Options()) throws(LLaDAError) -> Decoder {
         for (key, id) in [("delete_token_id", config.deleteTokenID), ("split_token_id", config.splitTokenID)] {
             if let id {

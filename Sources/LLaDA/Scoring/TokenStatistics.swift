@@ -23,7 +23,7 @@ struct TokenStatistics {
         var entropy: Double  // NaN if not wanted
     }
 
-    /// Calls `each` with the statistics of each row of the source, in order. Throws `.numeric` unless logits are finite.
+    /// Calls `each` with the statistics of each row of the source, in order. Throws `.numeric` for faulty logits.
     /// targets, positions: [rows]
     mutating func judge(
         _ source: some LogitSource, targets: [Int32], positions: [Int], each: (_ row: Int, _ statistics: Row) -> Void
