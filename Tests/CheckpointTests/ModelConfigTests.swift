@@ -85,6 +85,28 @@ import Testing
         #expect(try Self.config(["eos_token_id": "null", "head_dim": "null"]).eosTokenIDs == [])
     }
 
+    /// null is absent, and 4.0 is 4, for every key.
+    @Test func readsWhatToolsWrite() throws {
+        let usual = try Self.config([:])
+        #expect(usual.notes == [])
+        let floats = ["hidden_size", "num_hidden_layers", "num_experts", "n_group", "vocab_size", "rotary_dim"]
+        #expect(
+            try Self.config(Dictionary(uniqueKeysWithValues: floats.map { ($0, Self.mini[$0].map { $0 + ".0" }) }))
+                == usual)
+        let nulls = [
+            "use_bias", "tie_word_embeddings", "norm_topk_prob", "use_sliding_window", "num_nextn_predict_layers",
+        ]
+        #expect(try Self.config(Dictionary(uniqueKeysWithValues: nulls.map { ($0, "null") })) == usual)
+        let assumed = try Self.config(["n_group": "null", "topk_group": nil, "rope_theta": "null"])
+        #expect(assumed.nGroup == 8 && assumed.topkGroup == 4)
+        #expect(
+            assumed.notes == [
+                "config.json does not say, and LLaDA2's defaults are taken: rope_theta 10000, n_group 8, topk_group 4"
+            ])
+        #expect(try Self.config(["tie_word_embeddings": "true"]).tieWordEmbeddings)
+        #expect(try Self.config(["model_type": "\"llada2_moe_veomni\""]) == usual)
+    }
+
     @Test func denseModelsNeedNoExperts() throws {
         let keys = [
             "moe_intermediate_size", "num_experts", "num_experts_per_tok", "num_shared_experts", "n_group",
@@ -135,7 +157,8 @@ import Testing
         (["hidden_size": "0"], ["hidden_size is 0"]),
         (["hidden_size": "65537"], ["hidden_size is 65537"]),
         (["hidden_size": "\"2048\""], ["hidden_size is \"2048\"", "an integer"]),
-        (["hidden_size": "2048.0"], ["hidden_size is 2048.0", "an integer"]),
+        (["hidden_size": "2048.5"], ["hidden_size is 2048.5", "an integer"]),
+        (["hidden_size": "1e300"], ["hidden_size is 1e+300", "an integer"]),
         (["hidden_size": "true"], ["hidden_size is true"]),
         (["hidden_size": "9223372036854775808"], ["hidden_size is 9.2"]),
         (["num_hidden_layers": "-1"], ["num_hidden_layers is -1", "1 to 1024"]),
@@ -219,7 +242,8 @@ import Testing
         (["norm_topk_prob": "false"], ["norm_topk_prob is false"]),
         (["use_bias": "true"], ["use_bias is true", "expected false"]),
         (["use_qkv_bias": "true"], ["use_qkv_bias is true"]),
-        (["tie_word_embeddings": "true"], ["tie_word_embeddings is true"]),
+        (["model_type": "\"bailing_moe_v2\""], ["model_type is \"bailing_moe_v2\"", "autoregressive"]),
+        (["architectures": "[\"BailingMoeV2ForCausalLM\"]"], ["architectures is", "autoregressive"]),
         (["norm_head": "true"], ["norm_head is true"]),
         (["use_sliding_window": "true"], ["use_sliding_window is true"]),
         (["using_split_qkv_in_self_attention": "true"], ["using_split_qkv_in_self_attention is true"]),

@@ -238,8 +238,8 @@ def test_a_weight_that_is_not_a_number_is_refused(tmp_path):
     [
         ({"quant_method": "fp8", "weight_block_size": None}, "weight_block_size is null"),
         ({"quant_method": "fp8", "weight_block_size": [128]}, "weight_block_size"),
-        ({"quant_method": "gptq", "bits": 4}, "quant_method is .gptq"),
-        ({"bits": 4}, "quant_method is missing"),
+        ({"quant_method": "gptq", "bits": 4}, " is .gptq"),
+        ({"bits": 4}, " is an object without a quant_method"),
         (compressed(strategy="tensor"), "strategy is .tensor"),
         (compressed(strategy="block", block_structure=[128, 128], num_bits=4), "num_bits is 4"),
         (compressed(strategy="channel", type="int"), "type is .int"),

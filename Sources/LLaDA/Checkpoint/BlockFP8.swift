@@ -8,16 +8,16 @@ package struct BlockFP8: Sendable, Equatable {
 
     /// Reads `quantization_config`; nil if the file has none. Throws `.unsupported` for any other kind.
     init?(_ fields: ConfigFields) throws(LLaDAError) {
-        guard let fields = try fields.nested("quantization_config") else { return nil }
-        switch try fields.string("quant_method") {
+        guard let quantization = try fields.nested("quantization_config") else { return nil }
+        switch try quantization.string("quant_method") {
         case "fp8":
-            (rows, columns) = try Self.block(fields, "weight_block_size")
+            (rows, columns) = try Self.block(quantization, "weight_block_size")
         case "compressed-tensors":
-            (rows, columns) = try Self.compressedTensors(fields)
+            (rows, columns) = try Self.compressedTensors(quantization)
         case let method:
             throw fields.error(
-                "quant_method", found: method?.quoted ?? "missing", expected: "\"fp8\" or \"compressed-tensors\"",
-                .unsupported)
+                "quantization_config", found: method?.quoted ?? "an object without a quant_method",
+                expected: "\"fp8\" or \"compressed-tensors\"", .unsupported)
         }
     }
 
