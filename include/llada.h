@@ -16,7 +16,7 @@
  *         size_t prompt_count = 0, answer_count = 0, length = 0;
  *         char text[4096];
  *         if (llada_model_open("path/to/checkpoint", NULL, &model, &error) == LLADA_OK &&
- *             llada_chat_tokenize(model, &question, 1, true, prompt, 512, &prompt_count, &error) == LLADA_OK &&
+ *             llada_chat_tokenize(model, &question, 1, NULL, prompt, 512, &prompt_count, &error) == LLADA_OK &&
  *             llada_decoder_create(model, prompt, prompt_count, NULL, &decoder, &error) == LLADA_OK &&
  *             llada_decoder_run(decoder, NULL, NULL, &error) == LLADA_OK &&
  *             llada_decoder_output(decoder, answer, 512, &answer_count, &error) == LLADA_OK &&
@@ -274,12 +274,13 @@ typedef struct llada_model_info {
     llada_dtype kv_dtype;            /* of keys and values: F32 or BF16 */
     int32_t threads;
     bool has_tokenizer;
-    bool has_chat_template; /* there is a tokenizer; llada_chat_tokenize may still refuse a layout it does not know */
+    bool has_chat_template; /* there is a tokenizer; knows_chat_layout tells whether llada_chat_tokenize refuses */
+    bool knows_chat_layout; /* the checkpoint's chat template is known to be the layout of llada_chat_tokenize */
     uint64_t num_parameters;
     uint64_t weight_bytes; /* as held */
 } llada_model_info;
 #define LLADA_MODEL_INFO_INIT \
-    {sizeof(llada_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, false, 0, 0}
+    {sizeof(llada_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, false, false, 0, 0}
 
 /* What a model is, by its config, and how it is held. */
 LLADA_API llada_status llada_model_get_info(const llada_model *model, llada_model_info *info, llada_error *error);
@@ -328,16 +329,77 @@ LLADA_API llada_status llada_detokenize(const llada_model *model, const int32_t 
                                         llada_text_flags flags, char *text, size_t capacity, size_t *count,
                                         llada_error *error);
 
+/* A stretch of a text with markup. */
+typedef struct llada_text_part {
+    const char *text; /* [byte_count] */
+    size_t byte_count;
+    bool is_markup; /* control tokens in it are meant; else it is content, in which they are plain characters */
+} llada_text_part;
+
+/* A text in parts to tokens: those of the whole text, except that content never becomes a control token, nor another
+ * added token that is written as a tag is (<...> or [...], as <think> may be). For chat templates that your program
+ * renders itself. LLADA_ERROR_TOKENIZER if the model has no tokenizer. LLADA_ERROR_UNSUPPORTED if a control token in the
+ * markup takes characters beside it (lstrip, rstrip, single_word). */
+LLADA_API llada_status llada_tokenize_parts(const llada_model *model, const llada_text_part *parts, size_t part_count,
+                                            int32_t *tokens, size_t capacity, size_t *count, llada_error *error);
+
+/* ---- Chat ------------------------------------------------------------------------------------------------------- */
+
+typedef int32_t llada_chat_layout;
+enum {
+    LLADA_CHAT_LAYOUT_KNOWN = 0,  /* that of LLaDA2 and Ling 2.0, if the checkpoint's template is known to be that */
+    LLADA_CHAT_LAYOUT_LLADA2 = 1 /* that of LLaDA2 and Ling 2.0, whatever the checkpoint's template is */
+};
+
+typedef struct llada_chat_options {
+    uint32_t struct_size;
+    bool add_generation_prompt; /* open the assistant's turn at the end. Default: true */
+    bool thinking;              /* tell the model to think before it answers. Default: false */
+    llada_chat_layout layout;   /* Default: KNOWN */
+    const char *tools;          /* JSON, NUL-terminated: a list of the tools that the model may call. Default: NULL */
+} llada_chat_options;
+#define LLADA_CHAT_OPTIONS_INIT {sizeof(llada_chat_options), true, false, LLADA_CHAT_LAYOUT_KNOWN, NULL}
+
 typedef struct llada_chat_message {
     const char *role;    /* "system", "user", "assistant" or "tool" */
     const char *content; /* NUL-terminated; control tokens in it are plain characters */
 } llada_chat_message;
 
-/* A conversation, in the layout that LLaDA2 was trained on. `add_generation_prompt` opens the assistant's turn.
- * LLADA_ERROR_TOKENIZER if the model has no tokenizer, LLADA_ERROR_UNSUPPORTED if it has no chat template. */
+/* A conversation to tokens, in the layout that LLaDA2 and Ling 2.0 were trained on. `options` may be NULL: the defaults.
+ * Whoever wrote a text, control tokens in it are plain characters: in contents, in tools, in calls of tools.
+ * LLADA_ERROR_TOKENIZER if the model has no tokenizer. LLADA_ERROR_UNSUPPORTED if the checkpoint's chat template is not
+ * known to be that layout: render it with a Jinja engine then (llada_chat_template, llada_tokenize_parts), or insist
+ * with LLADA_CHAT_LAYOUT_LLADA2. LLADA_ERROR_JSON, with line and column, if `tools` is not JSON. */
 LLADA_API llada_status llada_chat_tokenize(const llada_model *model, const llada_chat_message *messages,
-                                           size_t message_count, bool add_generation_prompt, int32_t *tokens,
+                                           size_t message_count, const llada_chat_options *options, int32_t *tokens,
                                            size_t capacity, size_t *count, llada_error *error);
+
+/* The same of a conversation in JSON, with all that a message may have, as servers and clients of OpenAI's interface
+ * write it: a list of {"role", "content"}, where
+ *   - "content" is text, a list of parts {"type": "text", "text": ...}, or null;
+ *   - an assistant's message may have "reasoning_content", which is shown if no question of a user follows; else
+ *     reasoning is looked for in the content, as <think>...</think>;
+ *   - an assistant's message may have "tool_calls", a list of {"function": {"name", "arguments"}} or {"name",
+ *     "arguments"}, with arguments as JSON, or as text that is JSON;
+ *   - a message of role "tool" is the result of a call.
+ * JSON is read as Python's json.loads reads it and laid out as json.dumps(..., ensure_ascii=False) writes it, which is
+ * what chat templates do. LLADA_ERROR_JSON, with line and column, for what is not JSON; LLADA_ERROR_INVALID_ARGUMENT,
+ * with the key, for what is no message. */
+LLADA_API llada_status llada_chat_tokenize_json(const llada_model *model, const char *messages, size_t byte_count,
+                                                const llada_chat_options *options, int32_t *tokens, size_t capacity,
+                                                size_t *count, llada_error *error);
+
+/* The checkpoint's own chat template, in Jinja, not NUL-terminated: the one named `name` (NULL: "default"; checkpoints
+ * with several may have "tool_use"). `*count` becomes 0 if there is none. LLADA_ERROR_TOKENIZER if the model has no
+ * tokenizer. */
+LLADA_API llada_status llada_chat_template(const llada_model *model, const char *name, char *text, size_t capacity,
+                                           size_t *count, llada_error *error);
+
+/* What a chat template expects to be given besides `messages`, `tools` and `add_generation_prompt`: a JSON object,
+ * {"bos_token": "...", "eos_token": "...", ...}, not NUL-terminated. LLADA_ERROR_TOKENIZER if the model has no
+ * tokenizer. */
+LLADA_API llada_status llada_chat_variables(const llada_model *model, char *text, size_t capacity, size_t *count,
+                                            llada_error *error);
 
 /* ---- Decoder: a canvas that is being denoised ------------------------------------------------------------------- */
 

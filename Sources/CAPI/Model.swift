@@ -160,6 +160,7 @@ public func llada_model_get_info(
         result.threads = Int32(clamping: model.threads)
         result.has_tokenizer = model.tokenizer != nil
         result.has_chat_template = model.chatTemplate != nil
+        result.knows_chat_layout = model.chatTemplate?.isKnownLayout ?? false
         result.num_parameters = UInt64(clamping: model.numParameters)
         result.weight_bytes = UInt64(clamping: model.weightBytes)
         try CallerStruct(info, "llada_model_info").write(result)

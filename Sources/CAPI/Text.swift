@@ -53,42 +53,23 @@ public func llada_detokenize(
     }
 }
 
-@_cdecl("llada_chat_tokenize") @implementation
-public func llada_chat_tokenize(
-    _ model: OpaquePointer?, _ messages: UnsafePointer<llada_chat_message>?, _ message_count: Int,
-    _ add_generation_prompt: Bool, _ tokens: UnsafeMutablePointer<Int32>?, _ capacity: Int,
-    _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
+@_cdecl("llada_tokenize_parts") @implementation
+public func llada_tokenize_parts(
+    _ model: OpaquePointer?, _ parts: UnsafePointer<llada_text_part>?, _ part_count: Int,
+    _ tokens: UnsafeMutablePointer<Int32>?, _ capacity: Int, _ count: UnsafeMutablePointer<Int>?,
+    _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let model = try CAPI.model(model)
-        let messages = try elements(messages, message_count, "messages", "message_count")
+        let parts = try elements(parts, part_count, "parts", "part_count")
         let buffer = try CallerBuffer(tokens, capacity: capacity, count: count, "tokens")
-        var conversation: [ChatMessage] = []
-        for (index, message) in messages.enumerated() {
-            guard let role = message.role else { throw .null("role of message \(index)") }
-            guard let content = message.content else { throw .null("content of message \(index)") }
-            conversation.append(
-                ChatMessage(
-                    role: try chatRole(String(decoding: bytes(role), as: UTF8.self), of: index),
-                    content: String(decoding: bytes(content), as: UTF8.self)))
+        var text: [TextPart] = []
+        for (index, part) in parts.enumerated() {
+            let bytes = try elements(
+                part.text, part.byte_count, "text of part \(index)", "byte_count of part \(index)")
+            let raw = UnsafeRawBufferPointer(bytes)
+            text.append(part.is_markup ? .markup(raw) : .content(raw))
         }
-        _ = try tokenizer(of: model)
-        guard let template = model.chatTemplate else {
-            throw LLaDAError(.unsupported, "the model has no chat template: tokenize the conversation yourself")
-        }
-        try buffer.fill(template.encode(conversation, generationPrompt: add_generation_prompt))
-    }
-}
-
-private func chatRole(_ name: String, of index: Int) throws(LLaDAError) -> ChatMessage.Role {
-    switch name {
-    case "system": .system
-    case "user": .user
-    case "assistant": .assistant
-    case "tool": .tool
-    default:
-        throw .argument(
-            "role of message \(index)", found: "\"\(name)\"",
-            expected: "\"system\", \"user\", \"assistant\" or \"tool\"")
+        try buffer.fill(tokenizer(of: model).encode(text))
     }
 }

@@ -11,7 +11,7 @@ static void no_tokenizer(void) {
     llada_chat_message message = {"user", "hello"};
     CHECK_REFUSED(llada_tokenize(model, "a", 1, 0, tokens, 8, &count, &error), LLADA_ERROR_TOKENIZER);
     CHECK_REFUSED(llada_detokenize(model, prompt, 1, 0, text, 8, &count, &error), LLADA_ERROR_TOKENIZER);
-    CHECK_REFUSED(llada_chat_tokenize(model, &message, 1, true, tokens, 8, &count, &error), LLADA_ERROR_TOKENIZER);
+    CHECK_REFUSED(llada_chat_tokenize(model, &message, 1, NULL, tokens, 8, &count, &error), LLADA_ERROR_TOKENIZER);
     llada_model_free(model);
 }
 
@@ -84,18 +84,18 @@ static void text_buffers(void) {
     if (info.has_chat_template) {
         llada_chat_message messages[] = {
             {"system", "Be brief."}, {"user", "hello <|endoftext|>"}, {NULL, "x"}, {"user", NULL}, {"king", "x"}};
-        CHECK_REFUSED(llada_chat_tokenize(model, messages, 2, true, NULL, 0, &need, &error),
+        CHECK_REFUSED(llada_chat_tokenize(model, messages, 2, NULL, NULL, 0, &need, &error),
                       LLADA_ERROR_BUFFER_TOO_SMALL);
         int32_t *chat = calloc(need, sizeof *chat);
-        CHECK_OK(llada_chat_tokenize(model, messages, 2, true, chat, need, &count, &error));
+        CHECK_OK(llada_chat_tokenize(model, messages, 2, NULL, chat, need, &count, &error));
         CHECK_EQUAL(count, need);
-        CHECK_REFUSED(llada_chat_tokenize(model, messages + 2, 1, true, chat, need, &count, &error),
+        CHECK_REFUSED(llada_chat_tokenize(model, messages + 2, 1, NULL, chat, need, &count, &error),
                       LLADA_ERROR_INVALID_ARGUMENT);
-        CHECK_REFUSED(llada_chat_tokenize(model, messages + 3, 1, true, chat, need, &count, &error),
+        CHECK_REFUSED(llada_chat_tokenize(model, messages + 3, 1, NULL, chat, need, &count, &error),
                       LLADA_ERROR_INVALID_ARGUMENT);
-        CHECK_REFUSED(llada_chat_tokenize(model, messages + 4, 1, true, chat, need, &count, &error),
+        CHECK_REFUSED(llada_chat_tokenize(model, messages + 4, 1, NULL, chat, need, &count, &error),
                       LLADA_ERROR_INVALID_ARGUMENT);
-        CHECK_REFUSED(llada_chat_tokenize(model, NULL, 1, true, chat, need, &count, &error),
+        CHECK_REFUSED(llada_chat_tokenize(model, NULL, 1, NULL, chat, need, &count, &error),
                       LLADA_ERROR_INVALID_ARGUMENT);
         free(chat);
     }

@@ -94,7 +94,7 @@ int main(int argc, char **argv) {
         llada_chat_message message = {"user", b.questions[n]};
         int32_t prompt[TOKENS];
         size_t count = 0;
-        must(llada_chat_tokenize(model, &message, 1, true, prompt, TOKENS, &count, &error), "chat_tokenize");
+        must(llada_chat_tokenize(model, &message, 1, NULL, prompt, TOKENS, &count, &error), "chat_tokenize");
         must(llada_decoder_create(model, prompt, count, &options, &b.decoders[n], &error), "decoder_create");
     }
 

@@ -266,7 +266,7 @@ static int loading(double fraction, void *user) {
 static llada_status tokenize(const llada_model *model, bool chat, const char *question, int32_t *tokens,
                              size_t capacity, size_t *count, llada_error *error) {
     llada_chat_message message = {"user", question};
-    return chat ? llada_chat_tokenize(model, &message, 1, true, tokens, capacity, count, error)
+    return chat ? llada_chat_tokenize(model, &message, 1, NULL, tokens, capacity, count, error)
                 : llada_tokenize(model, question, strlen(question), 0, tokens, capacity, count, error);
 }
 

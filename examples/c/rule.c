@@ -56,7 +56,7 @@ static void answer(const llada_model *model, const char *question, llada_preset 
     int32_t prompt[MOST], output[MOST];
     size_t prompt_count = 0, count = 0, length = 0;
     char text[8192];
-    must(llada_chat_tokenize(model, &message, 1, true, prompt, MOST, &prompt_count, &error), "tokenize");
+    must(llada_chat_tokenize(model, &message, 1, NULL, prompt, MOST, &prompt_count, &error), "tokenize");
 
     llada_policy policy;
     llada_decoder_options options;

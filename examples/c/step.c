@@ -171,7 +171,7 @@ int main(int argc, char **argv) {
     int32_t prompt[1024];
     size_t prompt_count = 0;
     must(info.has_chat_template
-             ? llada_chat_tokenize(model, &message, 1, true, prompt, 1024, &prompt_count, &error)
+             ? llada_chat_tokenize(model, &message, 1, NULL, prompt, 1024, &prompt_count, &error)
              : llada_tokenize(model, question, strlen(question), 0, prompt, 1024, &prompt_count, &error),
          "tokenize");
 

@@ -7,7 +7,9 @@ package enum JSON: Sendable {
     case bool(Bool)
     /// A number without fraction or exponent that fits an `Int`.
     case integer(Int)
-    /// Any other number. It is always finite.
+    /// An integer that does not fit an `Int`, as it is written. Only `.python` has it.
+    case largeInteger(JSONString)
+    /// Any other number. It is finite, unless the rules are `.python`.
     case double(Double)
     case string(JSONString)
     case array([JSON])
@@ -20,19 +22,30 @@ package enum JSON: Sendable {
     /// The largest document, in bytes.
     package static let maximumSize = Int(UInt32.max)
 
+    /// What is a document.
+    package enum Rules: Sendable {
+        /// RFC 8259, and nothing that two readers could understand differently.
+        case strict
+        /// What Python's `json.loads` accepts: of equal keys, the last value at the place of the first; integers of any
+        /// size; NaN and infinities. Lone surrogates are refused all the same.
+        case python
+    }
+
     /// Parses a whole document. `file` is only its name in error messages. Throws `.json`.
-    package static func parse(_ bytes: UnsafeRawBufferPointer, file: String) throws(LLaDAError) -> JSON {
+    package static func parse(
+        _ bytes: UnsafeRawBufferPointer, file: String, rules: Rules = .strict
+    ) throws(LLaDAError) -> JSON {
         // An empty document is one that breaks off.
         if !bytes.isEmpty, let description = WrongFile.description(bytes) {
             throw LLaDAError(.json, "\(file) \(description)")
         }
-        var parser = JSONParser(bytes, file: file)
+        var parser = JSONParser(bytes, file: file, rules: rules)
         return try parser.document()
     }
 
-    package static func parse(_ bytes: [UInt8], file: String) throws(LLaDAError) -> JSON {
+    package static func parse(_ bytes: [UInt8], file: String, rules: Rules = .strict) throws(LLaDAError) -> JSON {
         try bytes.withUnsafeBufferPointer { (buffer) throws(LLaDAError) in
-            try parse(UnsafeRawBufferPointer(buffer), file: file)
+            try parse(UnsafeRawBufferPointer(buffer), file: file, rules: rules)
         }
     }
 
@@ -42,6 +55,7 @@ package enum JSON: Sendable {
         case .null: "null"
         case .bool(let value): value ? "true" : "false"
         case .integer(let value): "\(value)"
+        case .largeInteger(let digits): digits.string
         case .double(let value): "\(value)"
         case .string(let value): value.quoted
         case .array(let values): "an array of \(values.count)"
@@ -103,9 +117,7 @@ package struct JSONObject: Sendable {
     package init() {}
 
     package subscript(key: JSONString) -> JSON? {
-        if members.count <= Self.linearLimit { return members.first { $0.key == key }?.value }
-        let next = Int(slots[slot(of: key, Self.hash(key))].next)
-        return next == 0 ? nil : members[next - 1].value
+        place(of: key).map { members[$0].value }
     }
 
     /// Adds a member. Returns false, and adds nothing, if the key is already there.
@@ -122,6 +134,17 @@ package struct JSONObject: Sendable {
         }
         members.append((key, value))
         return true
+    }
+
+    /// Gives the member of this key, which is there, another value.
+    mutating func replace(_ key: JSONString, _ value: JSON) {
+        if let place = place(of: key) { members[place].value = value }
+    }
+
+    private func place(of key: JSONString) -> Int? {
+        if members.count <= Self.linearLimit { return members.firstIndex { $0.key == key } }
+        let next = Int(slots[slot(of: key, Self.hash(key))].next)
+        return next == 0 ? nil : next - 1
     }
 
     /// A process's hashes are its own, so that no file can be written whose keys all fall into one slot.

@@ -3,12 +3,14 @@
 struct JSONParser {
     private let bytes: UnsafeRawBufferPointer
     private let file: String
+    private let rules: JSON.Rules
     private var position = 0
     private var depth = 0
 
-    init(_ bytes: UnsafeRawBufferPointer, file: String) {
+    init(_ bytes: UnsafeRawBufferPointer, file: String, rules: JSON.Rules = .strict) {
         self.bytes = bytes
         self.file = file
+        self.rules = rules
     }
 
     mutating func document() throws(LLaDAError) -> JSON {
@@ -39,7 +41,8 @@ struct JSONParser {
         case UInt8(ascii: "t"): return try literal("true", .bool(true))
         case UInt8(ascii: "f"): return try literal("false", .bool(false))
         case UInt8(ascii: "n"): return try literal("null", .null)
-        case UInt8(ascii: "N") where matches("NaN"), UInt8(ascii: "I") where matches("Infinity"): throw notFinite
+        case UInt8(ascii: "N") where matches("NaN"): return try notFinite("NaN", .nan)
+        case UInt8(ascii: "I") where matches("Infinity"): return try notFinite("Infinity", .infinity)
         default: throw error("\(found) where a value is expected")
         }
     }
@@ -55,7 +58,11 @@ struct JSONParser {
             let key = try string()
             skipSpace()
             if !take(":") { throw error("\(found) where ':' is expected") }
-            if !object.append(key, try value()) { throw error("duplicate key \(key.quoted)", at: start) }
+            let value = try value()
+            if !object.append(key, value) {
+                if rules == .strict { throw error("duplicate key \(key.quoted)", at: start) }
+                object.replace(key, value)
+            }
             skipSpace()
             if take(",") { continue }
             if take("}") { return object }
@@ -87,8 +94,9 @@ struct JSONParser {
     private mutating func number() throws(LLaDAError) -> JSON {
         let start = position
         let negative = take("-")
-        if matches("Infinity") { throw notFinite }
+        if matches("Infinity") { return try notFinite("Infinity", -.infinity) }
         var exact: Int? = 0
+        var isInteger = true
         if !isDigit(peek) { throw error("\(found) where a digit is expected") }
         if take("0") {
             if isDigit(peek) { throw error("a number with a leading zero", at: start) }
@@ -99,18 +107,19 @@ struct JSONParser {
             }
         }
         if take(".") {
-            exact = nil
+            isInteger = false
             try digits()
         }
         if take("e") || take("E") {
-            exact = nil
+            isInteger = false
             if !take("+") { _ = take("-") }
             try digits()
         }
-        if let exact { return .integer(exact) }
+        if isInteger, let exact { return .integer(exact) }
+        if isInteger, rules == .python { return .largeInteger(JSONString(Array(bytes[start..<position]))) }
         // Double(String) rounds correctly and depends on no locale. strtod would follow the locale of the host.
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
-        guard let value = Double(text), value.isFinite else {
+        guard let value = Double(text), value.isFinite || rules == .python else {
             throw error("a number too large for a double", at: start)
         }
         return .double(value)
@@ -137,8 +146,9 @@ struct JSONParser {
         return byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9")
     }
 
-    private var notFinite: LLaDAError {
-        error("NaN or Infinity, which Python writes but JSON does not have")
+    private mutating func notFinite(_ text: StaticString, _ value: Double) throws(LLaDAError) -> JSON {
+        if rules == .strict { throw error("NaN or Infinity, which Python writes but JSON does not have") }
+        return try literal(text, .double(value))
     }
 
     // MARK: Strings

@@ -1,24 +1,42 @@
 extension ChatTemplate {
-    /// Reads the template of a checkpoint: `chat_template.jinja`, else `chat_template` of `tokenizer_config.json`, else
-    /// none. Throws if `tokenizer_config.json` is asked and cannot be read.
+    /// Reads the templates of a checkpoint, `chat_template.jinja`, else `chat_template` of `tokenizer_config.json`, and
+    /// the variables that `tokenizer_config.json` has for them. Throws if that cannot be read.
     package convenience init(_ files: SideFiles, tokenizer: Tokenizer) throws(LLaDAError) {
+        let config = JSONField(
+            file: SideFiles.Name.tokenizerConfig.rawValue, key: "", value: try files.json(.tokenizerConfig) ?? .null)
+        var sources = try Self.sources(config["chat_template"])
         if let text = try files.withBytes(of: .chatTemplate, { String(decoding: $0, as: UTF8.self) }) {
-            self.init(tokenizer: tokenizer, jinja: text, file: SideFiles.Name.chatTemplate.rawValue)
-        } else if let json = try files.json(.tokenizerConfig) {
-            let root = JSONField(file: SideFiles.Name.tokenizerConfig.rawValue, key: "", value: json)
-            self.init(tokenizer: tokenizer, jinja: try Self.template(root["chat_template"]))
-        } else {
-            self.init(tokenizer: tokenizer)
+            sources = [Source(text: text, file: SideFiles.Name.chatTemplate.rawValue)]
         }
+        self.init(tokenizer: tokenizer, sources: sources, variables: Self.variables(config))
     }
 
-    /// Returns the template: a string, or the one named "default" of a list.
-    private static func template(_ field: JSONField) throws(LLaDAError) -> String? {
-        if field.isNull { return nil }
-        guard case .array(let list) = field.value else { return try field.string().string }
-        for (index, value) in list.enumerated() where try field[index, value]["name"].string() == "default" {
-            return try field[index, value]["template"].string().string
+    /// Reads `chat_template`: a string, or a list of named ones.
+    private static func sources(_ field: JSONField) throws(LLaDAError) -> [Source] {
+        if field.isNull { return [] }
+        guard case .array(let list) = field.value else {
+            return [Source(text: try field.string().string, file: field.file)]
         }
-        return nil
+        var sources: [Source] = []
+        for (index, value) in list.enumerated() {
+            let name = try field[index, value]["name"].string().string
+            let text = try field[index, value]["template"].string().string
+            sources.append(Source(name: name, text: text, file: field.file))
+        }
+        return sources
+    }
+
+    /// Reads the special tokens: strings, or objects with `content`. What is neither is no variable.
+    private static func variables(_ config: JSONField) -> JSONObject {
+        var variables = JSONObject()
+        let names: [StaticString] = [
+            "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
+        ]
+        for name in names {
+            var value = config[name].value
+            if case .object = value { value = config[name]["content"].value }
+            if case .string = value { _ = variables.append(JSONString(stringLiteral: name), value) }
+        }
+        return variables
     }
 }

@@ -1,156 +1,115 @@
-/// One message of a conversation.
-public struct ChatMessage: Sendable, Equatable {
-    /// The author of a message.
-    public enum Role: Sendable, Equatable {
-        case system, user, assistant
-        /// The result of a tool call.
-        case tool
-    }
-    public var role: Role
-    public var content: String
-
-    public init(role: Role, content: String) {
-        self.role = role
-        self.content = content
-    }
-}
-
-/// The chat layout of LLaDA2.x and Ling 2.0, as fixed code. Templates in Jinja are inspected and never run.
+/// The chat layout of LLaDA2.x and Ling 2.0, as fixed code, and the checkpoint's own templates in Jinja, as text. Jinja
+/// is never run here: whether a template writes that layout is decided by its text (`JinjaText`).
 ///
 /// Every turn is `<role>NAME</role>content<|role_end|>`. The first turn is always SYSTEM. It holds the system message,
-/// if there is one, and ends with "detailed thinking off". Consecutive tool results share one OBSERVATION turn.
+/// if there is one, then the tools, if there are any, and ends with "detailed thinking off" or "on". Reasoning is shown
+/// behind the last question alone. Consecutive tool results share one OBSERVATION turn.
 ///
 /// A template is immutable, and any number of threads may use it at the same time.
 public final class ChatTemplate: Sendable {
+    /// A template of the checkpoint.
+    package struct Source: Sendable {
+        /// "default", "tool_use", or a name of the checkpoint's own.
+        package let name: String
+        /// In Jinja.
+        package let text: String
+        /// Where it was found, for messages.
+        let file: String
+    }
+
+    /// The checkpoint's templates. There may be none.
+    package let sources: [Source]
+    /// What templates expect besides `messages`, `tools` and `add_generation_prompt`: `bos_token` and its like.
+    package let variables: JSONObject
     private let tokenizer: Tokenizer
-    private let refusal: LLaDAError?
-    /// The markers that the tokenizer has as added tokens.
-    private let markers: [(content: String, id: Int32)]
-    /// Whether the token of each id is special or a marker; content never becomes such a token.
-    private let reserved: [Bool]
 
-    private static let layout = ["<role>", "</role>", "<|role_end|>", "<tool_response>", "</tool_response>"]
-
-    /// Makes the template for a tokenizer. `jinja` is the checkpoint's `chat_template`, if it has one. `encode` and
-    /// `render` throw `.unsupported` if `jinja` has another layout, or if there is no `jinja` and the tokenizer has no
-    /// `<|role_end|>`.
-    package init(tokenizer: Tokenizer, jinja: String? = nil, file: String = "tokenizer_config.json") {
+    package init(tokenizer: Tokenizer, sources: [Source] = [], variables: JSONObject = JSONObject()) {
         self.tokenizer = tokenizer
-        var markers: [(content: String, id: Int32)] = []
-        var reserved = tokenizer.specialIDs
-        var refusal: LLaDAError?
-        for content in Self.layout {
-            let bytes = Array(content.utf8)
-            guard let token = tokenizer.addedTokens.first(where: { $0.content == bytes }) else { continue }
-            markers.append((content, token.id))
-            reserved[Int(token.id)] = true
-            if token.stripsLeft || token.stripsRight || token.singleWord {
-                refusal = LLaDAError(
-                    .unsupported, file: "tokenizer.json", key: "the added token \(content)",
-                    found: "with lstrip, rstrip or single_word", expected: "a marker that takes nothing but itself")
-            }
+        self.sources = sources
+        self.variables = variables
+    }
+
+    // MARK: Whose layout it is
+
+    /// Whether the checkpoint's template is known to write the layout of LLaDA2 and Ling 2.0, or there is no template
+    /// and the tokenizer has `<|role_end|>`. Otherwise `encode` and `render` refuse, unless the caller insists.
+    public var isKnownLayout: Bool { refusal(tools: false) == nil }
+
+    /// Why `isKnownLayout` is what it is, in words.
+    public var layoutReason: String {
+        if let refusal = refusal(tools: false) { return refusal.message }
+        guard let source = source(named: "default"), let known = KnownTemplates.origin(of: source.text) else {
+            return "there is no chat template, and the tokenizer has <|role_end|>"
         }
-        if let jinja {
-            if !Self.contains(jinja, "<role>") {
-                refusal = LLaDAError(
-                    .unsupported, file: file, key: "chat_template", found: "a template without <role>",
-                    expected: "the <role>NAME</role> layout of LLaDA2 and Ling 2.0; encode the prompt yourself")
-            }
-        } else if !markers.contains(where: { $0.content == "<|role_end|>" }) {
-            refusal = LLaDAError(
+        return "\(source.file): chat_template is \(known)"
+    }
+
+    /// Returns the template of a name; nil if there is none.
+    package func source(named name: String) -> Source? { sources.first { $0.name == name } }
+
+    private func refusal(tools: Bool) -> LLaDAError? {
+        if sources.isEmpty {
+            if tokenizer.addedTokens.contains(where: { $0.content.elementsEqual("<|role_end|>".utf8) }) { return nil }
+            return LLaDAError(
                 .unsupported, file: "tokenizer.json", key: "added_tokens", found: "without <|role_end|>",
                 expected: "that token, or a chat_template with the layout of LLaDA2 and Ling 2.0")
         }
-        self.markers = markers
-        self.reserved = reserved
-        self.refusal = refusal
-    }
-
-    /// Whether `text` contains `part`, byte by byte; `String` would compare by canonical equivalence.
-    private static func contains(_ text: String, _ part: String) -> Bool {
-        let (text, part) = (Array(text.utf8), Array(part.utf8))
-        guard text.count >= part.count else { return false }
-        return (0...text.count - part.count).contains { text[$0..<$0 + part.count].elementsEqual(part) }
-    }
-
-    // MARK: Layout
-
-    private enum Part {
-        /// Text of the template.
-        case markup(String)
-        /// Text of a message; it never becomes a marker.
-        case content(String)
-    }
-
-    private func parts(_ messages: [ChatMessage], generationPrompt: Bool) throws(LLaDAError) -> [Part] {
-        if let refusal { throw refusal }
-        var rest = messages[...]
-        var parts: [Part] = [.markup("<role>SYSTEM</role>")]
-        if let first = rest.first, first.role == .system {
-            parts += [.content(first.content), .markup("\n")]
-            rest = rest.dropFirst()
+        // As Hugging Face: a template for tools stands in for the default one where there are tools.
+        guard let source = (tools ? source(named: "tool_use") : nil) ?? source(named: "default") else {
+            let names = sources.map(\.name).joined(separator: ", ")
+            return LLaDAError(
+                .unsupported, file: sources[0].file, key: "chat_template", found: "a list of \(names)",
+                expected: "one named default")
         }
-        parts.append(.markup("detailed thinking off<|role_end|>"))
-        while let message = rest.popFirst() {
-            switch message.role {
-            case .system: parts += [.markup("<role>SYSTEM</role>"), .content(message.content)]
-            case .user: parts += [.markup("<role>HUMAN</role>"), .content(message.content)]
-            case .assistant: parts += [.markup("<role>ASSISTANT</role>"), .content(message.content)]
-            case .tool:
-                parts.append(.markup("<role>OBSERVATION</role>"))
-                var result: ChatMessage? = message
-                while let present = result {
-                    parts += [
-                        .markup("\n<tool_response>\n"), .content(present.content), .markup("\n</tool_response>"),
-                    ]
-                    result = rest.first?.role == .tool ? rest.popFirst() : nil
-                }
-            }
-            parts.append(.markup("<|role_end|>"))
-        }
-        if generationPrompt { parts.append(.markup("<role>ASSISTANT</role>")) }
-        return parts
+        if KnownTemplates.origin(of: source.text) != nil { return nil }
+        return LLaDAError(
+            .unsupported, file: source.file, key: "chat_template", found: "a template that this library does not know",
+            expected: """
+                the one of LLaDA2 and Ling 2.0; render this one with Jinja (Python: pip install 'llada[chat]'), or \
+                insist on that layout (LLADA_CHAT_LAYOUT_LLADA2)
+                """)
     }
+
+    // MARK: Conversations
 
     /// Returns the conversation as text, for display. The text does not distinguish markers from content, as the ids of
-    /// `encode` do. With `generationPrompt`, it ends with the start of the assistant's turn. Throws `.unsupported` if
-    /// the checkpoint's layout is not the known one.
-    public func render(_ messages: [ChatMessage], generationPrompt: Bool = true) throws(LLaDAError) -> String {
-        var text = ""
-        for part in try parts(messages, generationPrompt: generationPrompt) {
-            switch part {
-            case .markup(let piece), .content(let piece): text += piece
-            }
-        }
-        return text
+    /// `encode` do. See `encode` for the arguments and errors.
+    public func render(
+        _ messages: [ChatMessage], tools: String? = nil, thinking: Bool = false, generationPrompt: Bool = true,
+        insist: Bool = false
+    ) throws(LLaDAError) -> String {
+        let parts = try parts(messages, tools, thinking, generationPrompt, insist)
+        return String(decoding: parts.flatMap(\.text), as: UTF8.self)
     }
 
-    /// Returns the conversation as token ids, [count]. With `generationPrompt`, they end with the start of the
-    /// assistant's turn.
+    /// Returns the conversation as token ids, [count].
     ///
-    /// The text of a message never becomes a special token or a marker. If no message contains the text of one, the ids
-    /// are those of the rendered text. Throws `.unsupported` if the checkpoint's layout is not the known one.
-    public func encode(_ messages: [ChatMessage], generationPrompt: Bool = true) throws(LLaDAError) -> [Int32] {
-        var ids: [Int32] = []
-        // Text is cut only at added tokens: a marker that is not an added token belongs to the text around it.
-        var text: [UInt8] = []
-        for part in try parts(messages, generationPrompt: generationPrompt) {
-            switch part {
-            case .content(let content): text += content.utf8
-            case .markup(let markup):
-                var rest = Array(markup.utf8)[...]
-                while !rest.isEmpty {
-                    guard let marker = markers.first(where: { rest.starts(with: $0.content.utf8) }) else {
-                        text.append(rest.removeFirst())
-                        continue
-                    }
-                    ids += try tokenizer.encode(text, reserved: reserved)
-                    text = []
-                    ids.append(marker.id)
-                    rest = rest.dropFirst(marker.content.utf8.count)
-                }
-            }
+    /// - Parameters:
+    ///   - tools: JSON text of a list, each tool as the model is to see it. nil, "null" and "[]": none.
+    ///   - thinking: Whether the model is told to think before it answers.
+    ///   - generationPrompt: Whether the ids end with the start of the assistant's turn.
+    ///   - insist: Whether to use this layout even if the checkpoint's template is not known to write it.
+    ///
+    /// The text of a message, of a tool or of a call never becomes a special token or a marker. If none contains the
+    /// text of one, the ids are those of the rendered text. Throws `.unsupported` if the checkpoint's layout is not the
+    /// known one, `.json` if `tools` is not JSON, and `.invalidArgument` if it is not a list.
+    public func encode(
+        _ messages: [ChatMessage], tools: String? = nil, thinking: Bool = false, generationPrompt: Bool = true,
+        insist: Bool = false
+    ) throws(LLaDAError) -> [Int32] {
+        try tokenizer.encode(try parts(messages, tools, thinking, generationPrompt, insist))
+    }
+
+    private func parts(
+        _ messages: [ChatMessage], _ tools: String?, _ thinking: Bool, _ generationPrompt: Bool, _ insist: Bool
+    ) throws(LLaDAError) -> [TextPart] {
+        var list: [JSON] = []
+        if let tools {
+            let value = try JSON.parse(Array(tools.utf8), file: "tools", rules: .python)
+            let field = ChatField(key: "tools", value: value)
+            if !field.isNull { list = try field.list().map(\.value) }
         }
-        return ids + (try tokenizer.encode(text, reserved: reserved))
+        if !insist, let refusal = refusal(tools: !list.isEmpty) { throw refusal }
+        return ChatLayout(tools: list, thinking: thinking, generationPrompt: generationPrompt).parts(messages)
     }
 }

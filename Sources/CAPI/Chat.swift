@@ -1,0 +1,109 @@
+import CLLaDA
+import LLaDA
+
+@_cdecl("llada_chat_tokenize") @implementation
+public func llada_chat_tokenize(
+    _ model: OpaquePointer?, _ messages: UnsafePointer<llada_chat_message>?, _ message_count: Int,
+    _ options: UnsafePointer<llada_chat_options>?, _ tokens: UnsafeMutablePointer<Int32>?, _ capacity: Int,
+    _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let model = try CAPI.model(model)
+        let messages = try elements(messages, message_count, "messages", "message_count")
+        let buffer = try CallerBuffer(tokens, capacity: capacity, count: count, "tokens")
+        let options = try ChatOptions(options)
+        var conversation: [ChatMessage] = []
+        for (index, message) in messages.enumerated() {
+            guard let role = message.role else { throw .null("role of message \(index)") }
+            guard let content = message.content else { throw .null("content of message \(index)") }
+            let name = String(decoding: bytes(role), as: UTF8.self)
+            guard let role = ChatMessage.Role(rawValue: name) else {
+                throw .argument(
+                    "role of message \(index)", found: "\"\(name)\"",
+                    expected: "\"system\", \"user\", \"assistant\" or \"tool\"")
+            }
+            conversation.append(ChatMessage(role: role, content: String(decoding: bytes(content), as: UTF8.self)))
+        }
+        try buffer.fill(options.encode(conversation, for: model))
+    }
+}
+
+@_cdecl("llada_chat_tokenize_json") @implementation
+public func llada_chat_tokenize_json(
+    _ model: OpaquePointer?, _ messages: UnsafePointer<CChar>?, _ byte_count: Int,
+    _ options: UnsafePointer<llada_chat_options>?, _ tokens: UnsafeMutablePointer<Int32>?, _ capacity: Int,
+    _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let model = try CAPI.model(model)
+        let messages = try elements(messages, byte_count, "messages", "byte_count")
+        let buffer = try CallerBuffer(tokens, capacity: capacity, count: count, "tokens")
+        let options = try ChatOptions(options)
+        let conversation = try ChatMessage.list(fromJSON: UnsafeRawBufferPointer(messages))
+        try buffer.fill(options.encode(conversation, for: model))
+    }
+}
+
+@_cdecl("llada_chat_template") @implementation
+public func llada_chat_template(
+    _ model: OpaquePointer?, _ name: UnsafePointer<CChar>?, _ text: UnsafeMutablePointer<CChar>?, _ capacity: Int,
+    _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let model = try CAPI.model(model)
+        let buffer = try CallerBuffer(text, capacity: capacity, count: count, "text")
+        let name = name.map { String(decoding: bytes($0), as: UTF8.self) } ?? "default"
+        let source = try chatTemplate(of: model).source(named: name)
+        try buffer.fill((source?.text ?? "").utf8.map { CChar(bitPattern: $0) })
+    }
+}
+
+@_cdecl("llada_chat_variables") @implementation
+public func llada_chat_variables(
+    _ model: OpaquePointer?, _ text: UnsafeMutablePointer<CChar>?, _ capacity: Int,
+    _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let model = try CAPI.model(model)
+        let buffer = try CallerBuffer(text, capacity: capacity, count: count, "text")
+        let variables = JSON.object(try chatTemplate(of: model).variables)
+        try buffer.fill(variables.pythonText.map { CChar(bitPattern: $0) })
+    }
+}
+
+/// The caller's options, with the defaults of what is not given.
+private struct ChatOptions {
+    private var addGenerationPrompt = true
+    private var thinking = false
+    private var insist = false
+    private var tools: String?
+
+    init(_ options: UnsafePointer<llada_chat_options>?) throws(LLaDAError) {
+        guard let options else { return }
+        let given = try CallerStruct(options, "llada_chat_options")
+        addGenerationPrompt = given[\.add_generation_prompt] ?? addGenerationPrompt
+        thinking = given[\.thinking] ?? thinking
+        let layout = Int(given[\.layout] ?? llada_chat_layout(LLADA_CHAT_LAYOUT_KNOWN))
+        switch layout {
+        case LLADA_CHAT_LAYOUT_KNOWN: insist = false
+        case LLADA_CHAT_LAYOUT_LLADA2: insist = true
+        default:
+            throw .argument(
+                "layout", found: layout, expected: "LLADA_CHAT_LAYOUT_KNOWN or LLADA_CHAT_LAYOUT_LLADA2")
+        }
+        if let text = given[\.tools] ?? nil { tools = String(decoding: bytes(text), as: UTF8.self) }
+    }
+
+    func encode(_ conversation: [ChatMessage], for model: Model) throws(LLaDAError) -> [Int32] {
+        try chatTemplate(of: model).encode(
+            conversation, tools: tools, thinking: thinking, generationPrompt: addGenerationPrompt, insist: insist)
+    }
+}
+
+/// Every model with a tokenizer has a chat template, be it one that knows no layout.
+private func chatTemplate(of model: Model) throws(LLaDAError) -> ChatTemplate {
+    guard let template = model.chatTemplate else {
+        throw LLaDAError(.tokenizer, "the model has no tokenizer: there is no tokenizer.json in its folder")
+    }
+    return template
+}
