@@ -160,4 +160,36 @@ import Testing
         // Generous, since the machine is shared; a quadratic step would take minutes.
         #expect(time < .seconds(5))
     }
+
+    // MARK: Python's rules
+
+    /// Documents, and what CPython 3.11 makes of them: `json.dumps(json.loads(text), ensure_ascii=False)`.
+    static let python: [(text: String, expected: String)] = [
+        (#"{"a":1, "b" : [ ], "a":{"c":null}}"#, #"{"a": {"c": null}, "b": []}"#),
+        (#"["\u00e9\ud83d\ude00\u0000\u001f\u007f\/"]"#, "[\"é😀\\u0000\\u001f\u{7F}/\"]"),
+        ("[\"\\b\\f\\n\\r\\t\\\\\"]", "[\"\\b\\f\\n\\r\\t\\\\\"]"),
+        ("[-0, -0.0, 0e5, 1E5, 1.50, 100000000000000000000]", "[0, -0.0, 0.0, 100000.0, 1.5, 100000000000000000000]"),
+        (
+            "[1e15, 1e16, 123456789012345680.0, 1e-4, 1e-5, 12e-6]",
+            "[1000000000000000.0, 1e+16, 1.2345678901234568e+17, 0.0001, 1e-05, 1.2e-05]"
+        ),
+        (
+            "[5e-324, 1.7976931348623157e308, 0.1, 2.5e100, 9007199254740993]",
+            "[5e-324, 1.7976931348623157e+308, 0.1, 2.5e+100, 9007199254740993]"
+        ),
+        ("[NaN, Infinity, -Infinity, 1e999, -1e999]", "[NaN, Infinity, -Infinity, Infinity, -Infinity]"),
+        ("[true,false,null]", "[true, false, null]"),
+    ]
+
+    @Test(arguments: python)
+    func asPythonWritesIt(text: String, expected: String) throws {
+        let value = try JSON.parse(Array(text.utf8), file: "f.json", rules: .python)
+        #expect(String(decoding: value.pythonText, as: UTF8.self) == expected)
+    }
+
+    /// What Python refuses is refused, and what is text to it but not to UTF-8.
+    @Test(arguments: ["", "[1", "{1:2}", "[01]", "[1.]", "nul", "NaNs", "-Inf", #"["\ud800"]"#, "[\"\n\"]", "[1] 2"])
+    func pythonRefuses(text: String) {
+        #expect(throws: LLaDAError.self) { try JSON.parse(Array(text.utf8), file: "f.json", rules: .python) }
+    }
 }

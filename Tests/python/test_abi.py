@@ -21,6 +21,8 @@ STRUCTS = {
     "llada_model_info": _abi.ModelInfo,
     "llada_noised_sequence": _abi.NoisedSequence,
     "llada_score_options": _abi.ScoreOptions,
+    "llada_text_part": _abi.TextPart,
+    "llada_chat_options": _abi.ChatOptions,
     "llada_chat_message": _abi.ChatMessage,
     "llada_policy": _abi.Policy,
     "llada_prefix_cache_info": _abi.PrefixCacheInfo,
@@ -43,6 +45,7 @@ CONSTANTS = {
     "LLADA_EVENT_": _abi.EVENT_KINDS,
     "LLADA_POSITION_": _abi.POSITION_STATES,
     "LLADA_BLOCK_END_": _abi.BLOCK_ENDS,
+    "LLADA_CHAT_LAYOUT_": _abi.CHAT_LAYOUTS,
 }
 
 

@@ -19,18 +19,7 @@ PATTERN = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{
 SPECIALS = ("<|startoftext|>", "<|endoftext|>", "<|mask|>", "<role>", "</role>", "<|role_end|>")
 VOCAB_SIZE = 1024  # an upper bound: training stops when every word is one token
 
-CHAT_TEMPLATE = (
-    "<role>SYSTEM</role>"
-    "{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] + '\n' }}{% endif %}"
-    "detailed thinking off<|role_end|>"
-    "{% for message in messages %}"
-    "{% if message['role'] == 'user' %}{{ '<role>HUMAN</role>' + message['content'] + '<|role_end|>' }}"
-    "{% elif message['role'] == 'assistant' %}{{ '<role>ASSISTANT</role>' + message['content'] + '<|role_end|>' }}"
-    "{% elif message['role'] == 'system' and not loop.first %}"
-    "{{ '<role>SYSTEM</role>' + message['content'] + '<|role_end|>' }}"
-    "{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}<role>ASSISTANT</role>{% endif %}"
-)
+CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja").read_text()
 
 
 def chat(question):

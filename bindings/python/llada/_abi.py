@@ -57,6 +57,7 @@ FINISH_REASONS = ("none", "eos", "length")
 REASONS = ("threshold", "fallback", "edit", "post_edit", "block_edit", "host")
 EVENT_KINDS = ("unmask", "replace", "remask")
 POSITION_STATES = ("prompt", "masked", "draft", "settled")
+CHAT_LAYOUTS = ("known", "llada2")
 BLOCK_ENDS = ("auto", "now", "not_yet")
 
 TEXT_CONTROL = 1
@@ -120,8 +121,23 @@ class ModelInfo(_Sized):
         ("threads", c_int32),
         ("has_tokenizer", c_bool),
         ("has_chat_template", c_bool),
+        ("knows_chat_layout", c_bool),
         ("num_parameters", c_uint64),
         ("weight_bytes", c_uint64),
+    ]
+
+
+class TextPart(Structure):
+    _fields_ = [("text", c_char_p), ("byte_count", c_size_t), ("is_markup", c_bool)]
+
+
+class ChatOptions(_Sized):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("add_generation_prompt", c_bool),
+        ("thinking", c_bool),
+        ("layout", c_int32),
+        ("tools", c_char_p),
     ]
 
 
@@ -280,10 +296,17 @@ PROTOTYPES = {
     "llada_model_logits": (c_int32, [_handle, _tokens, c_size_t, c_int32, POINTER(c_float), c_size_t, _count, _error]),
     "llada_tokenize": (c_int32, [_handle, c_char_p, c_size_t, c_uint32, _tokens, c_size_t, _count, _error]),
     "llada_detokenize": (c_int32, [_handle, _tokens, c_size_t, c_uint32, POINTER(c_char), c_size_t, _count, _error]),
+    "llada_tokenize_parts": (c_int32, [_handle, POINTER(TextPart), c_size_t, _tokens, c_size_t, _count, _error]),
     "llada_chat_tokenize": (
         c_int32,
-        [_handle, POINTER(ChatMessage), c_size_t, c_bool, _tokens, c_size_t, _count, _error],
+        [_handle, POINTER(ChatMessage), c_size_t, POINTER(ChatOptions), _tokens, c_size_t, _count, _error],
     ),
+    "llada_chat_tokenize_json": (
+        c_int32,
+        [_handle, c_char_p, c_size_t, POINTER(ChatOptions), _tokens, c_size_t, _count, _error],
+    ),
+    "llada_chat_template": (c_int32, [_handle, c_char_p, POINTER(c_char), c_size_t, _count, _error]),
+    "llada_chat_variables": (c_int32, [_handle, POINTER(c_char), c_size_t, _count, _error]),
     "llada_decoder_options_init": (c_int32, [POINTER(DecoderOptions), c_size_t, _error]),
     "llada_decoder_create": (c_int32, [_handle, _tokens, c_size_t, POINTER(DecoderOptions), POINTER(_handle), _error]),
     "llada_decoder_free": (None, [_handle]),

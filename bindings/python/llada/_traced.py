@@ -320,7 +320,9 @@ def environment() -> jinja2.Environment:
     for name, function in list(made.filters.items()):
         made.filters[name] = _keeping(function)
     made.filters["tojson"] = _tojson
-    made.filters["trim"] = lambda value, chars=None: (value if isinstance(value, str) else concat((value,))).strip(chars)
+    made.filters["trim"] = lambda value, chars=None: (value if isinstance(value, str) else concat((value,))).strip(
+        chars
+    )
     made.filters["string"] = lambda value: value if isinstance(value, str) else concat((value,))
     made.globals.update(
         raise_exception=_raise_exception,

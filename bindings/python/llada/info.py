@@ -35,6 +35,8 @@ class ModelInfo:
         threads: Threads of the model, the caller's included.
         has_tokenizer: Whether the checkpoint has a tokenizer.json.
         has_chat_template: Whether conversations can be laid out.
+        knows_chat_layout: Whether the library does so itself, as the checkpoint's chat template is known to be the
+            layout of LLaDA2 and Ling 2.0; else the template needs Jinja2 (``pip install 'llada[chat]'``).
         num_parameters: Numbers that the model consists of.
         weight_bytes: As held in memory, mapped files included.
         dtype: Of the matrices, as held: "f32", "bf16", "int8", "int4", or, as GGUF files have them, "q8_0" or "q4_0";
@@ -60,6 +62,7 @@ class ModelInfo:
     threads: int
     has_tokenizer: bool
     has_chat_template: bool
+    knows_chat_layout: bool
     num_parameters: int
     weight_bytes: int
     dtype: str

@@ -15,6 +15,12 @@ public final class ChatTemplate: Sendable {
         package let text: String
         /// Where it was found, for messages.
         let file: String
+
+        package init(name: String = "default", text: String, file: String) {
+            self.name = name
+            self.text = text
+            self.file = file
+        }
     }
 
     /// The checkpoint's templates. There may be none.
@@ -62,8 +68,10 @@ public final class ChatTemplate: Sendable {
                 expected: "one named default")
         }
         if KnownTemplates.origin(of: source.text) != nil { return nil }
+        let print = JinjaText(source.text).fingerprint.map { String($0, radix: 16) } ?? "not readable as Jinja"
         return LLaDAError(
-            .unsupported, file: source.file, key: "chat_template", found: "a template that this library does not know",
+            .unsupported, file: source.file, key: "chat_template",
+            found: "a template that this library does not know (\(print))",
             expected: """
                 the one of LLaDA2 and Ling 2.0; render this one with Jinja (Python: pip install 'llada[chat]'), or \
                 insist on that layout (LLADA_CHAT_LAYOUT_LLADA2)
@@ -104,12 +112,14 @@ public final class ChatTemplate: Sendable {
         _ messages: [ChatMessage], _ tools: String?, _ thinking: Bool, _ generationPrompt: Bool, _ insist: Bool
     ) throws(LLaDAError) -> [TextPart] {
         var list: [JSON] = []
+        var hasTools = false
         if let tools {
             let value = try JSON.parse(Array(tools.utf8), file: "tools", rules: .python)
             let field = ChatField(key: "tools", value: value)
-            if !field.isNull { list = try field.list().map(\.value) }
+            hasTools = !field.isNull
+            if hasTools { list = try field.list().map(\.value) }
         }
-        if !insist, let refusal = refusal(tools: !list.isEmpty) { throw refusal }
+        if !insist, let refusal = refusal(tools: hasTools) { throw refusal }
         return ChatLayout(tools: list, thinking: thinking, generationPrompt: generationPrompt).parts(messages)
     }
 }

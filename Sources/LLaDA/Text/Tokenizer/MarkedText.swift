@@ -51,7 +51,8 @@ extension Tokenizer {
                 }
                 if marker.stripsLeft || marker.stripsRight || marker.singleWord {
                     throw LLaDAError(
-                        .unsupported, file: "tokenizer.json", key: "the added token \(JSONString(marker.content).quoted)",
+                        .unsupported, file: "tokenizer.json",
+                        key: "the added token \(JSONString(marker.content).quoted)",
                         found: "with lstrip, rstrip or single_word", expected: "a marker that takes nothing but itself")
                 }
                 ids += try encode(text, reserved: reserved)
