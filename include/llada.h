@@ -347,7 +347,7 @@ LLADA_API llada_status llada_tokenize_parts(const llada_model *model, const llad
 
 typedef int32_t llada_chat_layout;
 enum {
-    LLADA_CHAT_LAYOUT_KNOWN = 0,  /* that of LLaDA2 and Ling 2.0, if the checkpoint's template is known to be that */
+    LLADA_CHAT_LAYOUT_KNOWN = 0, /* that of LLaDA2 and Ling 2.0, if the checkpoint's template is known to be that */
     LLADA_CHAT_LAYOUT_LLADA2 = 1 /* that of LLaDA2 and Ling 2.0, whatever the checkpoint's template is */
 };
 

@@ -166,14 +166,15 @@ import Testing
                 "tokenizer_config.json: chat_template"
             ),
             (ChatTemplate(tokenizer: try tiny.load()), "tokenizer.json: added_tokens"),
-            (ChatTemplate(tokenizer: try stripping.load()), "tokenizer.json: the added token <|role_end|>"),
+            (ChatTemplate(tokenizer: try stripping.load()), "tokenizer.json: the added token \"<|role_end|>\""),
         ]
         for (chat, words) in cases {
             let error = #expect(throws: LLaDAError.self) { try chat.encode(Self.question) }
             #expect(error?.status == .unsupported && error?.message.hasPrefix(words) == true)
-            if !words.contains("<|role_end|>") || words.hasPrefix("tokenizer.json: added") {
-                #expect(throws: LLaDAError.self) { try chat.render(Self.question) }
-            }
+        }
+        for (chat, _) in cases.prefix(2) {
+            #expect(throws: LLaDAError.self) { try chat.render(Self.question) }
+            #expect(try chat.render(Self.question, insist: true).hasPrefix("<role>SYSTEM</role>detailed thinking off"))
         }
     }
 }

@@ -85,7 +85,11 @@ static void null_everywhere(void) {
     REFUSES(llada_model_logits, NULL, NULL, 0, 0, NULL, 0, NULL);
     REFUSES(llada_tokenize, NULL, NULL, 0, 0, NULL, 0, NULL);
     REFUSES(llada_detokenize, NULL, NULL, 0, 0, NULL, 0, NULL);
+    REFUSES(llada_tokenize_parts, NULL, NULL, 0, NULL, 0, NULL);
     REFUSES(llada_chat_tokenize, NULL, NULL, 0, NULL, NULL, 0, NULL);
+    REFUSES(llada_chat_tokenize_json, NULL, NULL, 0, NULL, NULL, 0, NULL);
+    REFUSES(llada_chat_template, NULL, NULL, NULL, 0, NULL);
+    REFUSES(llada_chat_variables, NULL, NULL, 0, NULL);
     /* Decoder, stepping */
     REFUSES(llada_decoder_options_init, NULL, sizeof(llada_decoder_options));
     REFUSES(llada_decoder_create, NULL, NULL, 0, NULL, NULL);
@@ -174,7 +178,10 @@ static void null_handles(void) {
     REFUSES(llada_model_logits, NULL, prompt, 1, 4, logits, VOCAB, &count);
     REFUSES(llada_tokenize, NULL, "a", 1, 0, buffer, 8, &count);
     REFUSES(llada_detokenize, NULL, prompt, 1, 0, text, 8, &count);
+    llada_text_part part = {"hello", 5, true};
+    REFUSES(llada_tokenize_parts, NULL, &part, 1, buffer, 8, &count);
     REFUSES(llada_chat_tokenize, NULL, &message, 1, NULL, buffer, 8, &count);
+    REFUSES(llada_chat_tokenize_json, NULL, "[]", 2, NULL, buffer, 8, &count);
     REFUSES(llada_decoder_create, NULL, prompt, 1, NULL, &decoder);
     REFUSES(llada_decoder_get_state, NULL, &state);
     REFUSES(llada_decoder_canvas, NULL, &tokens, &states, &count);

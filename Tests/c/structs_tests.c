@@ -46,6 +46,7 @@ AT(llada_model_info, kv_dtype, 64);
 AT(llada_model_info, threads, 68);
 AT(llada_model_info, has_tokenizer, 72);
 AT(llada_model_info, has_chat_template, 73);
+AT(llada_model_info, knows_chat_layout, 74);
 AT(llada_model_info, num_parameters, 80);
 AT(llada_model_info, weight_bytes, 88);
 
@@ -62,6 +63,18 @@ AT(llada_score_options, block_length, 4);
 AT(llada_score_options, everywhere, 8);
 AT(llada_score_options, progress, 16);
 AT(llada_score_options, progress_user, 24);
+
+SIZE(llada_text_part, 24);
+AT(llada_text_part, text, 0);
+AT(llada_text_part, byte_count, 8);
+AT(llada_text_part, is_markup, 16);
+
+SIZE(llada_chat_options, 24);
+AT(llada_chat_options, struct_size, 0);
+AT(llada_chat_options, add_generation_prompt, 4);
+AT(llada_chat_options, thinking, 5);
+AT(llada_chat_options, layout, 8);
+AT(llada_chat_options, tools, 16);
 
 SIZE(llada_chat_message, 16);
 AT(llada_chat_message, role, 0);
