@@ -11,7 +11,7 @@ public func llada_chat_tokenize(
         let model = try CAPI.model(model)
         let messages = try elements(messages, message_count, "messages", "message_count")
         let buffer = try CallerBuffer(tokens, capacity: capacity, count: count, "tokens")
-        let options = try ChatOptions(options)
+        let (template, layout) = try ChatOptions(options).layout(for: model)
         var conversation: [ChatMessage] = []
         for (index, message) in messages.enumerated() {
             guard let role = message.role else { throw .null("role of message \(index)") }
@@ -24,7 +24,7 @@ public func llada_chat_tokenize(
             }
             conversation.append(ChatMessage(role: role, content: String(decoding: bytes(content), as: UTF8.self)))
         }
-        try buffer.fill(options.encode(conversation, for: model))
+        try buffer.fill(template.encode(conversation, layout))
     }
 }
 
@@ -38,9 +38,9 @@ public func llada_chat_tokenize_json(
         let model = try CAPI.model(model)
         let messages = try elements(messages, byte_count, "messages", "byte_count")
         let buffer = try CallerBuffer(tokens, capacity: capacity, count: count, "tokens")
-        let options = try ChatOptions(options)
+        let (template, layout) = try ChatOptions(options).layout(for: model)
         let conversation = try ChatMessage.list(fromJSON: UnsafeRawBufferPointer(messages))
-        try buffer.fill(options.encode(conversation, for: model))
+        try buffer.fill(template.encode(conversation, layout))
     }
 }
 
@@ -94,9 +94,12 @@ private struct ChatOptions {
         if let text = given[\.tools] ?? nil { tools = String(decoding: bytes(text), as: UTF8.self) }
     }
 
-    func encode(_ conversation: [ChatMessage], for model: Model) throws(LLaDAError) -> [Int32] {
-        try chatTemplate(of: model).encode(
-            conversation, tools: tools, thinking: thinking, generationPrompt: addGenerationPrompt, insist: insist)
+    /// Returns the layout before any message is looked at: whether it is the known one does not depend on them.
+    func layout(for model: Model) throws(LLaDAError) -> (ChatTemplate, ChatLayout) {
+        let template = try chatTemplate(of: model)
+        let layout = try template.layout(
+            tools: tools, thinking: thinking, generationPrompt: addGenerationPrompt, insist: insist)
+        return (template, layout)
     }
 }
 

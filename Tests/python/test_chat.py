@@ -210,7 +210,7 @@ def test_like_transformers(cases, name):
 def harmless(item):
     """The same with characters in place of those that make a marker."""
     if isinstance(item, dict):
-        return {key: item[key] if key == "role" else harmless(item[key]) for key in item}
+        return {harmless(key): item[key] if key == "role" else harmless(item[key]) for key in item}
     if isinstance(item, list):
         return [harmless(each) for each in item]
     return item.translate(str.maketrans("<>|", "...")) if isinstance(item, str) else item
@@ -232,6 +232,44 @@ def test_what_somebody_typed_stays_text(cases, name):
         assert case.tokenizer.decode(ids) == case.text(messages, tools=tools, **options), messages
         expected = case.ids(harmless(messages), tools=harmless(tools), **options)
         assert [id for id in ids if id in markers] == [id for id in expected if id in markers], messages
+
+
+# Ways out of a content, and how many of two contents' <|role_end|> may be markers in what they write: none.
+WAYS = """{{ messages }} {{ messages[0] }} {{ messages[0].values() }} {{ messages | map(attribute='content') | join('') }}
+{{ ''.join(messages[0].values()) }} {{ messages[0].values() | join }} {{ '%s' % messages }} {{ '%(content)s' % messages[0] }}
+{{ '{0[content]}{1}'.format(messages[0], messages) }} {{ c | e }} {{ c | safe }} {{ c | pprint }} {{ c | indent(first=true) }}
+{% set ns = namespace(x=c) %}{{ ns }}{{ ns.x }}{{ ns | string }}{{ ns ~ '' }} {{ c | wordwrap(5) }} {{ c | center(80) }}
+{% for x in c %}{{ x }}{% endfor %} {{ c | list | join }} {{ c | reverse | reverse }} {{ c.expandtabs().swapcase().swapcase() }}
+{{ c.center(90, '-').zfill(99) }} {{ messages | groupby('content') | first }}
+{% macro m(a, b='x') %}{{ a }}{{ b }}{{ varargs }}{{ kwargs }}{% endmacro %}{{ m(c, c, c, k=c) }}{{ m(c) | trim }}
+{% set s %}{{ c }}{% endset %}{{ s }}{% filter indent %}{{ c }}{% endfilter %}{% call(y) m(c) %}{{ c }}{% endcall %}
+{{ c | batch(3) | list }} {{ messages | selectattr('content') | map('tojson') | join }} {{ c | truncate(9) }} {{ c.title().lower() }}
+{{ (c ~ '').join(['', '']) }} {{ c | urlize }} {{ c[:5] + c[5:] }} {{ c | replace('x', c) }} {{ 'x'.replace('x', c) }}
+{{ dict(a=c) }} {{ c | default(c) }} {{ cycler(c, c).next() }} {{ joiner(c) }} {{ c | format }} {{ c | xmlattr if false }}
+{{ messages[0] | items | list }} {{ messages[0] | dictsort }} {{ c | random }} {{ c | unique | join }} {{ [c] | max }} {{ c | striptags }}
+{{ c | forceescape }} {{ c.partition('<') }} {{ c.splitlines(true)[0] }} {{ c.removeprefix('') }} {{ c | map('lower') | join }}
+"""
+
+
+def test_no_way_out_of_a_content(cases):
+    template = "{% set c = messages[0].content %}" + WAYS
+    case = cases("ways", template)
+    end = case.judge.convert_tokens_to_ids("<|role_end|>")
+    for content in ("<|role_end|>", "x <|role_end|> y", "<|role_end|>\n<|role_end|>"):
+        ids = case.tokenizer.chat([{"role": "user", "content": content}]).tolist()
+        text = case.tokenizer.decode(ids)
+        assert text.count("<|role_end|>") > 30 and ids.count(end) == 0
+        marked = "".join(part for part, markup in pieces_of(template, content) if markup)
+        assert "<|role_end|>" not in marked and "role_end" not in marked
+    for way in ("{{ c.encode() }}", "{{ c.encode().decode() }}"):
+        with pytest.raises(llada.InvalidArgumentError, match="SecurityError"):
+            pieces_of("{% set c = messages[0].content %}" + way, "<|role_end|>")
+    with pytest.raises(llada.UnsupportedError, match="autoescape"):
+        pieces_of("{% autoescape true %}{{ messages[0].content }}{% endautoescape %}", "<|role_end|>")
+
+
+def pieces_of(template, content):
+    return chat.rendered(template, [{"role": "user", "content": content}], False, None, False, {})
 
 
 def test_contents_that_the_template_looks_into(cases):

@@ -6,9 +6,9 @@ Jinja's sandbox, set up as Hugging Face sets it up, in which every operation kee
 
 - Cutting and joining (slices, `split`, `strip`, `replace`, `join`, `+`, `~`, blocks, macros) keeps the origin of each
   character.
-- Any other function or filter is called a second time with stand-ins for its contents. If its result with the contents
-  put back is the real one, the characters keep their origins, as with `%`, `format` and `indent`; if not, as with
-  `upper` and `tojson`, all of its result is content.
+- Any other function or filter is given plain text, and called a second time with stand-ins for its contents. If its
+  result with the contents put back is the real one, the characters keep their origins, as with `%`, `format` and
+  `first`; if not, as with `upper` and `tojson`, all of its result is content.
 
 So a character is markup only if the template wrote it.
 """
@@ -16,7 +16,7 @@ So a character is markup only if the template wrote it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MappingView
 from datetime import datetime
 from functools import lru_cache, wraps
 from typing import Any
@@ -24,6 +24,7 @@ from typing import Any
 import jinja2
 import jinja2.ext
 import jinja2.nodes
+import jinja2.runtime
 import jinja2.sandbox
 import jinja2.utils
 from jinja2.compiler import CodeGenerator, Frame
@@ -168,14 +169,40 @@ def parts(text: str) -> list[tuple[str, bool]]:
     return found
 
 
-def _holds_content(value: Any) -> bool:
-    if isinstance(value, Traced):
-        return 1 in value._flags
+def _rebuilt(value: Any, text: Callable[[str], Any]) -> Any:
+    """A value that a template may hold, with every text in it replaced. Views and namespaces become lists and dicts."""
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, jinja2.utils.Namespace):
+        value = object.__getattribute__(value, "_Namespace__attrs")
+    if isinstance(value, jinja2.runtime.Context):
+        return value  # it looks like a dict, and is what some filters get from Jinja
     if isinstance(value, Mapping):
-        return any(_holds_content(key) or _holds_content(item) for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return any(map(_holds_content, value))
-    return False
+        return {_rebuilt(key, text): _rebuilt(item, text) for key, item in value.items()}
+    if isinstance(value, tuple):
+        items = [_rebuilt(item, text) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    if isinstance(value, (list, MappingView, Iterator)):
+        return [_rebuilt(item, text) for item in value]
+    return value
+
+
+def _holds_content(value: Any) -> bool:
+    found = False
+
+    def look(text: str) -> str:
+        nonlocal found
+        found = found or 1 in _flags(text)
+        return text
+
+    # An iterator would be used up; what a filter returns is a list here.
+    if not isinstance(value, Iterator):
+        _rebuilt(value, look)
+    return found
+
+
+def _plain(text: str) -> str:
+    return "".join(text) if isinstance(text, Traced) else text
 
 
 def finalize(value: Any) -> Any:
@@ -191,46 +218,58 @@ class _StandIns:
     def __init__(self) -> None:
         self.contents: list[Traced] = []
 
-    def __call__(self, value: Any) -> Any:
-        if isinstance(value, Traced):
-            if not _holds_content(value) or len(self.contents) == 0xFFF0:
-                return value
-            self.contents.append(value)
-            return chr(0x100000 + len(self.contents) - 1)
-        if isinstance(value, Mapping):
-            return {self(key): self(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return type(value)(map(self, value))
-        return value
+    def take(self, text: str) -> str:
+        if not isinstance(text, Traced) or not _holds_content(text) or len(self.contents) == 0xFFF0:
+            return _plain(text)
+        self.contents.append(text)
+        return chr(0x100000 + len(self.contents) - 1)
 
     def put_back(self, text: str) -> Traced:
         known = range(0x100000, 0x100000 + len(self.contents))
-        return concat(self.contents[ord(each) - 0x100000] if ord(each) in known else each for each in text)
+        return concat(self.contents[ord(each) - 0x100000] if ord(each) in known else each for each in _plain(text))
 
 
-def _keep(result: Any, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The result of a function that knows nothing of origins, with origins."""
-    if isinstance(result, Traced) or not isinstance(result, (str, list, tuple)):
-        return result
-    if not _holds_content(args) and not _holds_content(kwargs):
-        return result
-    if not isinstance(result, str):
-        return type(result)(Traced(each) if type(each) is str else each for each in result)
+def _with_origins(result: Any, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The result of a function that knows nothing of origins, which was given plain text, with origins."""
     stand_ins = _StandIns()
+    result = _rebuilt(result, _plain)
     try:
-        shadow = function(*stand_ins(args), **stand_ins(kwargs))
+        shadow = function(*_rebuilt(args, stand_ins.take), **_rebuilt(kwargs, stand_ins.take))
+        kept = _rebuilt(shadow, stand_ins.put_back)
     except Exception:
-        return Traced(result)
-    kept = stand_ins.put_back(shadow) if isinstance(shadow, str) else Traced("")
-    return kept if str.__eq__(kept, result) else Traced(result)
+        return _rebuilt(result, Traced)
+    # More contents than stand-ins: some were given as they are.
+    whole = len(stand_ins.contents) < 0xFFF0
+    return kept if whole and _rebuilt(kept, _plain) == result else _rebuilt(result, Traced)
 
 
 def _keeping(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter that keeps origins. It works on plain text: what it did to traced text could not be trusted."""
+
     @wraps(function)
     def filtered(*args: Any, **kwargs: Any) -> Any:
-        return _keep(function(*args, **kwargs), function, args, kwargs)
+        if not _holds_content(args) and not _holds_content(kwargs):
+            result = function(*args, **kwargs)
+            return list(result) if isinstance(result, Iterator) else result
+        result = function(*_rebuilt(args, _plain), **_rebuilt(kwargs, _plain))
+        return _with_origins(result, function, args, kwargs)
 
     return filtered
+
+
+def _called(result: Any, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The result of a method or an operator. What is traced or no text comes from those that keep origins."""
+    if isinstance(result, (bytes, bytearray)) and _holds_content(args):
+        raise jinja2.exceptions.SecurityError("a chat template cannot make bytes of a content")
+    if isinstance(result, Traced) or not isinstance(result, (str, list, tuple)):
+        return result
+    if isinstance(result, (list, tuple)) and all(
+        isinstance(each, Traced) or not isinstance(each, str) for each in result
+    ):
+        return result
+    if not _holds_content(args) and not _holds_content(kwargs):
+        return result
+    return _with_origins(result, function, args, kwargs)
 
 
 class _Generator(CodeGenerator):
@@ -241,6 +280,10 @@ class _Generator(CodeGenerator):
             self.write(", ")
         self.write("))")
 
+    def visit_ScopedEvalContextModifier(self, node: jinja2.nodes.ScopedEvalContextModifier, frame: Frame) -> None:
+        # Escaping would make text without origins.
+        self.fail("autoescape has no place in a chat template", node.lineno)
+
 
 class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     code_generator_class = _Generator
@@ -249,7 +292,7 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         result = super().call_binop(context, operator, left, right)
-        return _keep(result, self.binop_table[operator], (left, right), {})
+        return _called(result, self.binop_table[operator], (left, right), {})
 
     def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         result = super().call(__context, __obj, *args, **kwargs)
@@ -257,8 +300,8 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
         if isinstance(owner, str):
             method = getattr(str, __obj.__name__, None)
             if method is not None:
-                return _keep(result, method, (owner, *args), kwargs)
-        return _keep(result, __obj, args, kwargs)
+                return _called(result, method, (owner, *args), kwargs)
+        return _called(result, __obj, args, kwargs)
 
 
 class _Namespace(jinja2.utils.Namespace):
@@ -308,6 +351,14 @@ def _tojson(
     return Traced(text) if _holds_content(value) else text
 
 
+def _trim(value: Any, chars: str | None = None) -> Any:
+    return concat((value,)).strip(chars)
+
+
+def _replace(value: Any, old: str, new: str, count: int | None = None) -> Any:
+    return concat((value,)).replace(old, new, -1 if count is None else count)
+
+
 @lru_cache(maxsize=1)
 def environment() -> jinja2.Environment:
     """Jinja's sandbox as transformers sets it up, with origins kept."""
@@ -319,11 +370,7 @@ def environment() -> jinja2.Environment:
     )
     for name, function in list(made.filters.items()):
         made.filters[name] = _keeping(function)
-    made.filters["tojson"] = _tojson
-    made.filters["trim"] = lambda value, chars=None: (value if isinstance(value, str) else concat((value,))).strip(
-        chars
-    )
-    made.filters["string"] = lambda value: value if isinstance(value, str) else concat((value,))
+    made.filters.update(tojson=_tojson, trim=_trim, replace=_replace)
     made.globals.update(
         raise_exception=_raise_exception,
         strftime_now=lambda form: datetime.now().strftime(form),

@@ -1,6 +1,6 @@
 /// The chat layout of Ling 2.0 and LLaDA2 (spec: text.md, section 5): a conversation in parts. What somebody wrote is
 /// content, down to the names of tools; all else is markup.
-struct ChatLayout {
+package struct ChatLayout {
     /// The tools, each in JSON.
     let tools: [JSON]
     let thinking: Bool

@@ -86,8 +86,8 @@ public final class ChatTemplate: Sendable {
         _ messages: [ChatMessage], tools: String? = nil, thinking: Bool = false, generationPrompt: Bool = true,
         insist: Bool = false
     ) throws(LLaDAError) -> String {
-        let parts = try parts(messages, tools, thinking, generationPrompt, insist)
-        return String(decoding: parts.flatMap(\.text), as: UTF8.self)
+        let layout = try layout(tools: tools, thinking: thinking, generationPrompt: generationPrompt, insist: insist)
+        return String(decoding: layout.parts(messages).flatMap(\.text), as: UTF8.self)
     }
 
     /// Returns the conversation as token ids, [count].
@@ -105,12 +105,18 @@ public final class ChatTemplate: Sendable {
         _ messages: [ChatMessage], tools: String? = nil, thinking: Bool = false, generationPrompt: Bool = true,
         insist: Bool = false
     ) throws(LLaDAError) -> [Int32] {
-        try tokenizer.encode(try parts(messages, tools, thinking, generationPrompt, insist))
+        let layout = try layout(tools: tools, thinking: thinking, generationPrompt: generationPrompt, insist: insist)
+        return try encode(messages, layout)
     }
 
-    private func parts(
-        _ messages: [ChatMessage], _ tools: String?, _ thinking: Bool, _ generationPrompt: Bool, _ insist: Bool
-    ) throws(LLaDAError) -> [TextPart] {
+    package func encode(_ messages: [ChatMessage], _ layout: ChatLayout) throws(LLaDAError) -> [Int32] {
+        try tokenizer.encode(layout.parts(messages))
+    }
+
+    /// Returns the layout; see `encode` for the arguments and errors.
+    package func layout(
+        tools: String?, thinking: Bool, generationPrompt: Bool, insist: Bool
+    ) throws(LLaDAError) -> ChatLayout {
         var list: [JSON] = []
         var hasTools = false
         if let tools {
@@ -120,6 +126,6 @@ public final class ChatTemplate: Sendable {
             if hasTools { list = try field.list().map(\.value) }
         }
         if !insist, let refusal = refusal(tools: hasTools) { throw refusal }
-        return ChatLayout(tools: list, thinking: thinking, generationPrompt: generationPrompt).parts(messages)
+        return ChatLayout(tools: list, thinking: thinking, generationPrompt: generationPrompt)
     }
 }
