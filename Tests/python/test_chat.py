@@ -235,19 +235,23 @@ def test_what_somebody_typed_stays_text(cases, name):
 
 
 # Ways out of a content, and how many of two contents' <|role_end|> may be markers in what they write: none.
-WAYS = """{{ messages }} {{ messages[0] }} {{ messages[0].values() }} {{ messages | map(attribute='content') | join('') }}
-{{ ''.join(messages[0].values()) }} {{ messages[0].values() | join }} {{ '%s' % messages }} {{ '%(content)s' % messages[0] }}
-{{ '{0[content]}{1}'.format(messages[0], messages) }} {{ c | e }} {{ c | safe }} {{ c | pprint }} {{ c | indent(first=true) }}
+WAYS = """\
+{{ ''.join(messages[0].values()) }} {{ messages[0].values() | join }} {{ '%s' % messages }}
+{{ '%(content)s' % messages[0] }} {{ '{0[content]}{1}'.format(messages[0], messages) }} {{ c | e }} {{ c | safe }}
+{{ c | pprint }} {{ c | indent(first=true) }}
 {% set ns = namespace(x=c) %}{{ ns }}{{ ns.x }}{{ ns | string }}{{ ns ~ '' }} {{ c | wordwrap(5) }} {{ c | center(80) }}
-{% for x in c %}{{ x }}{% endfor %} {{ c | list | join }} {{ c | reverse | reverse }} {{ c.expandtabs().swapcase().swapcase() }}
+{% for x in c %}{{ x }}{% endfor %} {{ c | list | join }} {{ c | reverse | reverse }}
+{{ c.expandtabs().swapcase().swapcase() }}
 {{ c.center(90, '-').zfill(99) }} {{ messages | groupby('content') | first }}
 {% macro m(a, b='x') %}{{ a }}{{ b }}{{ varargs }}{{ kwargs }}{% endmacro %}{{ m(c, c, c, k=c) }}{{ m(c) | trim }}
 {% set s %}{{ c }}{% endset %}{{ s }}{% filter indent %}{{ c }}{% endfilter %}{% call(y) m(c) %}{{ c }}{% endcall %}
-{{ c | batch(3) | list }} {{ messages | selectattr('content') | map('tojson') | join }} {{ c | truncate(9) }} {{ c.title().lower() }}
-{{ (c ~ '').join(['', '']) }} {{ c | urlize }} {{ c[:5] + c[5:] }} {{ c | replace('x', c) }} {{ 'x'.replace('x', c) }}
-{{ dict(a=c) }} {{ c | default(c) }} {{ cycler(c, c).next() }} {{ joiner(c) }} {{ c | format }} {{ c | xmlattr if false }}
-{{ messages[0] | items | list }} {{ messages[0] | dictsort }} {{ c | random }} {{ c | unique | join }} {{ [c] | max }} {{ c | striptags }}
-{{ c | forceescape }} {{ c.partition('<') }} {{ c.splitlines(true)[0] }} {{ c.removeprefix('') }} {{ c | map('lower') | join }}
+{{ c | batch(3) | list }} {{ messages | selectattr('content') | map('tojson') | join }} {{ c | truncate(9) }}
+{{ c.title().lower() }} {{ (c ~ '').join(['', '']) }} {{ c | urlize }} {{ c[:5] + c[5:] }}
+{{ c | replace('x', c) }} {{ 'x'.replace('x', c) }} {{ dict(a=c) }} {{ c | default(c) }} {{ cycler(c, c).next() }}
+{{ joiner(c) }} {{ c | format }} {{ c | xmlattr if false }} {{ messages[0] | items | list }}
+{{ messages[0] | dictsort }} {{ c | random }} {{ c | unique | join }} {{ [c] | max }} {{ c | striptags }}
+{{ c | forceescape }} {{ c.partition('<') }} {{ c.splitlines(true)[0] }} {{ c.removeprefix('') }}
+{{ c | map('lower') | join }}
 """
 
 

@@ -1,7 +1,7 @@
 """Text that remembers which of its characters are content, through what a chat template does with it.
 
-A template mixes markup of its own with what somebody wrote. In the ids of a conversation, control tokens are meant in the
-markup alone; so each character has to keep its origin. `Traced` is a str whose characters do, and `environment` is
+A template mixes markup of its own with what somebody wrote. In the ids of a conversation, control tokens are meant in
+the markup alone; so each character has to keep its origin. `Traced` is a str whose characters do, and `environment` is
 Jinja's sandbox, set up as Hugging Face sets it up, in which every operation keeps them:
 
 - Cutting and joining (slices, `split`, `strip`, `replace`, `join`, `+`, `~`, blocks, macros) keeps the origin of each
@@ -16,7 +16,7 @@ So a character is markup only if the template wrote it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, MappingView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from datetime import datetime
 from functools import lru_cache, wraps
 from typing import Any
@@ -182,7 +182,7 @@ def _rebuilt(value: Any, text: Callable[[str], Any]) -> Any:
     if isinstance(value, tuple):
         items = [_rebuilt(item, text) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
-    if isinstance(value, (list, MappingView, Iterator)):
+    if isinstance(value, (list, KeysView, ValuesView, ItemsView, Iterator)):
         return [_rebuilt(item, text) for item in value]
     return value
 
@@ -287,7 +287,7 @@ class _Generator(CodeGenerator):
 
 class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     code_generator_class = _Generator
-    concat = staticmethod(concat)  # type: ignore[assignment]
+    concat = staticmethod(concat)
     intercepted_binops = frozenset("+%*")
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
