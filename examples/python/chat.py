@@ -34,6 +34,7 @@ def main() -> None:
         "--model", default=checkout / "examples" / "models" / "tiny-2.1", help="a llada2_moe checkpoint"
     )
     options.add_argument("--system", help="a system prompt")
+    options.add_argument("--thinking", action="store_true", help="tell the model to think before it answers")
     options.add_argument("--gen-length", type=int, default=128, help="tokens an answer may have")
     options.add_argument("--cache", type=int, default=1 << 30, help="bytes of keys and values to keep")
     choice = options.parse_args()
@@ -46,7 +47,8 @@ def main() -> None:
                 history = list(beginning)
                 continue
             history.append({"role": "user", "content": question.strip()})
-            with model.decoder(history, llada.Policy.speedy(), gen_length=choice.gen_length, prefix_cache=cache) as dec:
+            prompt = model.tokenizer.chat(history, thinking=choice.thinking)
+            with model.decoder(prompt, llada.Policy.speedy(), gen_length=choice.gen_length, prefix_cache=cache) as dec:
                 shown = ""
                 for _ in dec:
                     print(dec.text[len(shown) :], end="", flush=True)  # what is settled stays, so text only grows
