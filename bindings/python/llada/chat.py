@@ -6,8 +6,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from ctypes import Array, byref, c_char, c_size_t, create_string_buffer
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 from . import _abi
 from ._convert import Tokens, collect, needed
@@ -16,9 +17,6 @@ from .errors import InvalidArgumentError, UnsupportedError, call
 
 if TYPE_CHECKING:
     import jinja2
-
-Content = Union[str, "list[dict[str, Any]]", None]
-"""Text, or a list of parts: {"type": "text", "text": "..."}."""
 
 Message = Mapping[str, Any]
 """{"role": "user", "content": "..."}; more in `Tokenizer.chat`."""
@@ -57,6 +55,10 @@ def chat_tokenize(
         import jinja2  # noqa: F401
     except ImportError:
         raise refusal from None
+    found = version("jinja2")
+    if tuple(int(part) for part in found.split(".")[:3] if part.isdigit()) < (3, 1, 6):
+        # Templates get out of the sandbox of older ones.
+        raise UnsupportedError(f"Jinja2 is {found}; a chat template needs 3.1.6 or newer: {_EXTRA}")
     given = json.loads(_text(_abi.lib.llada_chat_variables, model))
     pieces = rendered(template, turns, add_generation_prompt, offered, thinking, {**given, **(variables or {})}, given)
     return _by_parts(model, pieces)

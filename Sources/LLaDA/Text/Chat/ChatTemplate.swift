@@ -15,11 +15,17 @@ public final class ChatTemplate: Sendable {
         package let text: String
         /// Where it was found, for messages.
         let file: String
+        /// What template it is, in words, if it is known to write the layout.
+        let origin: String?
+        /// Of the text; nil if it is not readable as Jinja.
+        let fingerprint: UInt64?
 
         package init(name: String = "default", text: String, file: String) {
             self.name = name
             self.text = text
             self.file = file
+            fingerprint = JinjaText(text).fingerprint
+            origin = fingerprint.flatMap { KnownTemplates.origins[$0] }
         }
     }
 
@@ -44,7 +50,7 @@ public final class ChatTemplate: Sendable {
     /// Why `isKnownLayout` is what it is, in words.
     public var layoutReason: String {
         if let refusal = refusal(tools: false) { return refusal.message }
-        guard let source = source(named: "default"), let known = KnownTemplates.origin(of: source.text) else {
+        guard let source = source(named: "default"), let known = source.origin else {
             return "there is no chat template, and the tokenizer has <|role_end|>"
         }
         return "\(source.file): chat_template is \(known)"
@@ -67,8 +73,8 @@ public final class ChatTemplate: Sendable {
                 .unsupported, file: sources[0].file, key: "chat_template", found: "a list of \(names)",
                 expected: "one named default")
         }
-        if KnownTemplates.origin(of: source.text) != nil { return nil }
-        let print = JinjaText(source.text).fingerprint.map { String($0, radix: 16) } ?? "not readable as Jinja"
+        if source.origin != nil { return nil }
+        let print = source.fingerprint.map { String($0, radix: 16) } ?? "not readable as Jinja"
         return LLaDAError(
             .unsupported, file: source.file, key: "chat_template",
             found: "a template that this library does not know (\(print))",
