@@ -139,7 +139,7 @@ enum {
     LLADA_ERROR_INVALID_ARGUMENT = -1, /* an argument is NULL, out of range, or a struct of a size that cannot be */
     LLADA_ERROR_OUT_OF_MEMORY = -2,
     LLADA_ERROR_IO = -3,                /* a file is missing, unreadable, or ends early */
-    LLADA_ERROR_JSON = -4,              /* a file is not well-formed JSON */
+    LLADA_ERROR_JSON = -4,              /* a file, or a text that you pass, is not well-formed JSON */
     LLADA_ERROR_CONFIG = -5,            /* a value of config.json is missing, out of range, or contradicts another */
     LLADA_ERROR_SAFETENSORS = -6,       /* a file breaks the safetensors format */
     LLADA_ERROR_SHARD_INDEX = -7,       /* the shard index is inconsistent, or names a file outside its folder */

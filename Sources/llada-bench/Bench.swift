@@ -88,7 +88,8 @@ struct Bench {
         guard let tokenizer = model.tokenizer else {
             throw LLaDAError(.tokenizer, "--prompt wants a model with a tokenizer")
         }
-        return try model.chatTemplate?.encode([ChatMessage(role: .user, content: text)]) ?? tokenizer.encode(text)
+        guard let chat = model.chatTemplate, chat.isKnownLayout else { return try tokenizer.encode(text) }
+        return try chat.encode([ChatMessage(role: .user, content: text)])
     }
 
     mutating func run() throws {

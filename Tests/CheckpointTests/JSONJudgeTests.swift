@@ -46,6 +46,7 @@ import Testing
         case .null: "n"
         case .bool(let value): value ? "t" : "f"
         case .integer(let value): "i\(value)"
+        case .largeInteger(let digits): "i\(digits.string)"
         case .double(let value): "d" + hex(withUnsafeBytes(of: value.bitPattern.bigEndian) { Array($0) })
         case .string(let value): "s" + hex(value.bytes)
         case .array(let values): "[" + values.map(dump).joined(separator: ",") + "]"

@@ -123,6 +123,7 @@ import Testing
         let done = DispatchSemaphore(value: 0)
         let thread = Thread {
             #expect(throws: Never.self) { _ = try JSON.parse(text, file: "f") }
+            #expect(throws: Never.self) { _ = try JSON.parse(text, file: "f", rules: .python).pythonText }
             done.signal()
         }
         thread.stackSize = 128 << 10

@@ -76,7 +76,7 @@ import Testing
     private static let root = TextFixture.folder.appending(path: "../../..").standardizedFileURL
 
     private static func ours() throws -> String {
-        try String(contentsOf: root.appending(path: "examples/training/chat_template.jinja"), encoding: .utf8)
+        try String(contentsOf: root.appending(path: "bindings/python/llada/chat_template.jinja"), encoding: .utf8)
     }
 
     @Test func whiteSpaceDoesNotMakeAnotherTemplate() throws {

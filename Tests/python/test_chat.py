@@ -21,7 +21,7 @@ pytest.importorskip("jinja2")
 pytest.importorskip("transformers")
 from transformers import PreTrainedTokenizerFast  # noqa: E402
 
-KNOWN = (ROOT / "examples" / "training" / "chat_template.jinja").read_text("utf-8")
+KNOWN = (ROOT / "bindings" / "python" / "llada" / "chat_template.jinja").read_text("utf-8")
 # Added tokens that are not special, as tokenizers of the field have them.
 TAGS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<|im_start|>")
 

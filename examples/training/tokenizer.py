@@ -19,7 +19,7 @@ PATTERN = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{
 SPECIALS = ("<|startoftext|>", "<|endoftext|>", "<|mask|>", "<role>", "</role>", "<|role_end|>")
 VOCAB_SIZE = 1024  # an upper bound: training stops when every word is one token
 
-CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja").read_text()
+CHAT_TEMPLATE = (Path(__file__).parents[2] / "bindings/python/llada/chat_template.jinja").read_text()
 
 
 def chat(question):

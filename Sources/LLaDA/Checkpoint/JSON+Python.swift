@@ -34,6 +34,7 @@ extension JSON {
         }
     }
 
+    @inline(never)
     private static func write(_ string: JSONString, to text: inout [UInt8]) {
         text += "\"".utf8
         for byte in string.bytes {
@@ -54,6 +55,7 @@ extension JSON {
 
     /// Python's `repr` of a float: the shortest digits that give the number back, with an exponent below 1e-4 and from
     /// 1e16 on. Swift finds the same digits and lays them out in another way.
+    @inline(never)
     static func pythonText(of value: Double) -> String {
         if value.isNaN { return "NaN" }
         if value.isInfinite { return value < 0 ? "-Infinity" : "Infinity" }

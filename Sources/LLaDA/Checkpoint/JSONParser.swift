@@ -58,16 +58,22 @@ struct JSONParser {
             let key = try string()
             skipSpace()
             if !take(":") { throw error("\(found) where ':' is expected") }
-            let value = try value()
-            if !object.append(key, value) {
-                if rules == .strict { throw error("duplicate key \(key.quoted)", at: start) }
-                object.replace(key, value)
-            }
+            try add(key, try value(), to: &object, from: start)
             skipSpace()
             if take(",") { continue }
             if take("}") { return object }
             throw error("\(found) where ',' or '}' is expected")
         }
+    }
+
+    /// Kept out of `object`, whose frames stack up, as those of `value` do.
+    @inline(never)
+    private func add(
+        _ key: JSONString, _ value: JSON, to object: inout JSONObject, from start: Int
+    ) throws(LLaDAError) {
+        if object.append(key, value) { return }
+        if rules == .strict { throw error("duplicate key \(key.quoted)", at: start) }
+        object.replace(key, value)
     }
 
     private mutating func array() throws(LLaDAError) -> [JSON] {
@@ -83,6 +89,7 @@ struct JSONParser {
         }
     }
 
+    @inline(never)
     private mutating func literal(_ text: StaticString, _ value: JSON) throws(LLaDAError) -> JSON {
         if !matches(text) { throw error("\(found) does not begin \(text)") }
         position += text.utf8CodeUnitCount
@@ -91,6 +98,7 @@ struct JSONParser {
 
     // MARK: Numbers
 
+    @inline(never)
     private mutating func number() throws(LLaDAError) -> JSON {
         let start = position
         let negative = take("-")
@@ -146,6 +154,7 @@ struct JSONParser {
         return byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9")
     }
 
+    @inline(never)
     private mutating func notFinite(_ text: StaticString, _ value: Double) throws(LLaDAError) -> JSON {
         if rules == .strict { throw error("NaN or Infinity, which Python writes but JSON does not have") }
         return try literal(text, .double(value))

@@ -10,7 +10,7 @@ public enum Status: Int32, Sendable {
     case outOfMemory = -2
     /// A file is missing, unreadable, or ends early.
     case io = -3
-    /// A file is not well-formed JSON.
+    /// A file, or a text of the caller, is not well-formed JSON.
     case json = -4
     /// A value of `config.json` is missing, has the wrong type, is out of range, or contradicts another.
     case config = -5

@@ -237,7 +237,13 @@ def _text(function: Any, *arguments: Any) -> str:
 
 
 def _json(value: Any) -> bytes:
-    return _utf8(json.dumps(value, ensure_ascii=False))
+    return _utf8(json.dumps(value, ensure_ascii=False, default=_mapping))
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a conversation holds text, numbers, lists and dicts, not {type(value).__name__}")
 
 
 def _utf8(text: str) -> bytes:
