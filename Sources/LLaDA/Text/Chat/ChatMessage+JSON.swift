@@ -1,8 +1,8 @@
 extension ChatMessage {
     /// Reads a conversation as the chat interface of OpenAI has it: a list of objects with `role`, `content` (text, a
     /// list of parts `{"type": "text", "text": ...}`, or null), `reasoning_content` (also `thinking` or `reasoning`),
-    /// and `tool_calls`. A call has `name` and `arguments`, as JSON or as text, by itself or in a `function`. Other keys
-    /// have no effect.
+    /// and `tool_calls`. A call has `name` and `arguments`, as JSON or as text, by itself or in a `function`. Other
+    /// keys have no effect.
     ///
     /// Throws `.json` with line and column for what is not JSON, and `.invalidArgument` with the key for what is no
     /// message.

@@ -1,6 +1,6 @@
 /// A chat template's text, reduced to what it means to Jinja as Hugging Face sets it up (`trim_blocks` and
-/// `lstrip_blocks`): white space that Jinja ignores, and comments, are gone; white space in strings, and white space that
-/// is output, stays. Two templates with one reduced text render every conversation alike.
+/// `lstrip_blocks`): white space that Jinja ignores, and comments, are gone; white space in strings, and white space
+/// that is output, stays. Two templates with one reduced text render every conversation alike.
 ///
 /// The text is cut into tokens and never run.
 struct JinjaText {
