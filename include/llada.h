@@ -338,8 +338,8 @@ typedef struct llada_text_part {
 
 /* A text in parts to tokens: those of the whole text, except that content never becomes a control token, nor another
  * added token that is written as a tag is (<...> or [...], as <think> may be). For chat templates that your program
- * renders itself. LLADA_ERROR_TOKENIZER if the model has no tokenizer. LLADA_ERROR_UNSUPPORTED if a control token in the
- * markup takes characters beside it (lstrip, rstrip, single_word). */
+ * renders itself. LLADA_ERROR_TOKENIZER if the model has no tokenizer. LLADA_ERROR_UNSUPPORTED if a control token in
+ * the markup takes characters beside it (lstrip, rstrip, single_word). */
 LLADA_API llada_status llada_tokenize_parts(const llada_model *model, const llada_text_part *parts, size_t part_count,
                                             int32_t *tokens, size_t capacity, size_t *count, llada_error *error);
 
@@ -365,8 +365,8 @@ typedef struct llada_chat_message {
     const char *content; /* NUL-terminated; control tokens in it are plain characters */
 } llada_chat_message;
 
-/* A conversation to tokens, in the layout that LLaDA2 and Ling 2.0 were trained on. `options` may be NULL: the defaults.
- * Whoever wrote a text, control tokens in it are plain characters: in contents, in tools, in calls of tools.
+/* A conversation to tokens, in the layout that LLaDA2 and Ling 2.0 were trained on. `options` may be NULL: the
+ * defaults. Whoever wrote a text, control tokens in it are plain characters: in contents, in tools, in calls of tools.
  * LLADA_ERROR_TOKENIZER if the model has no tokenizer. LLADA_ERROR_UNSUPPORTED if the checkpoint's chat template is not
  * known to be that layout: render it with a Jinja engine then (llada_chat_template, llada_tokenize_parts), or insist
  * with LLADA_CHAT_LAYOUT_LLADA2. LLADA_ERROR_JSON, with line and column, if `tools` is not JSON. */
