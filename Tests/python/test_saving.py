@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -257,7 +258,11 @@ def test_a_config_of_other_sizes(saved, tmp_path):
 
 def test_convert(tmp_path, capsys):
     assert convert.main([str(TINY), str(tmp_path / "out"), "--dtype", "int4", "--threads", "1"]) == 0
-    assert "int4" in capsys.readouterr().out
+    said = re.fullmatch(
+        r".*: int4, [\d.]+ MB, packed in [\d.]+ s with (\d+) MB of memory at most; opens in [\d.]+ s\n",
+        capsys.readouterr().out,
+    )
+    assert said and int(said[1]) > 10
     with llada.Model.load(tmp_path / "out") as ours, llada.Model.load(TINY, dtype="int4") as expected:
         assert np.array_equal(logits(ours), logits(expected))
     assert convert.main([str(TINY), str(tmp_path / "out")]) == 1

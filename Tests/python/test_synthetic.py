@@ -161,7 +161,7 @@ def test_ids_are_those_of_hugging_face(model, peer):
 
 
 def test_ids_may_have_another_order_than_merges(mini, tmp_path):
-    """Readers that expect the one of the other are found out."""
+    """Where a merge's token has the next id is only where ours looks first. These merges are pairs, as in newer files."""
     for file in mini.iterdir():
         (tmp_path / file.name).symlink_to(file)
     content = json.loads((mini / "tokenizer.json").read_text())
@@ -173,10 +173,9 @@ def test_ids_may_have_another_order_than_merges(mini, tmp_path):
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
     peer = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     with llada.Model.load(tmp_path, threads=1) as model:
-        for text in strings():
-            assert model.tokenizer.encode(text).tolist() == peer.encode(text, add_special_tokens=False).ids or (
-                "<|" in text or "role>" in text
-            ), text
+        for text in strings()[::4]:
+            expected = peer.encode(text, add_special_tokens=False).ids
+            assert model.tokenizer.encode(text, control=True).tolist() == expected, text
 
 
 def test_special_ids(model, peer):
