@@ -161,7 +161,7 @@ def test_ids_are_those_of_hugging_face(model, peer):
 
 
 def test_ids_may_have_another_order_than_merges(mini, tmp_path):
-    """Where a merge's token has the next id is only where ours looks first. These merges are pairs, as in newer files."""
+    """The id after the last one's is only where ours looks first. These merges are pairs, as in newer files."""
     for file in mini.iterdir():
         (tmp_path / file.name).symlink_to(file)
     content = json.loads((mini / "tokenizer.json").read_text())
