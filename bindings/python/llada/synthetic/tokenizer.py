@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib.resources import files
 from itertools import count
 from string import ascii_letters
 from typing import Any
@@ -34,19 +35,6 @@ SPECIAL = {
 
 PATTERN = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
 """How text is cut before anything is merged, as the published models are said to do it."""
-
-# What is written in the layout of LLaDA2.x and Ling 2.0, without tools and reasoning.
-CHAT_TEMPLATE = (
-    "<role>SYSTEM</role>{% if messages[0].role == 'system' %}{{ messages[0].content }}\n{% endif %}"
-    "detailed thinking off<|role_end|>"
-    "{% for message in messages %}"
-    "{% if message.role == 'user' %}<role>HUMAN</role>{{ message.content }}<|role_end|>"
-    "{% elif message.role == 'assistant' %}<role>ASSISTANT</role>{{ message.content }}<|role_end|>"
-    "{% elif message.role == 'system' and not loop.first %}<role>SYSTEM</role>{{ message.content }}<|role_end|>"
-    "{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}<role>ASSISTANT</role>{% endif %}"
-)
-
 
 def byte_alphabet() -> list[str]:
     """The character that stands for each byte, as GPT-2 has it: itself if it can be seen, else one from U+0100 on."""
@@ -184,7 +172,7 @@ def tokenizer_config() -> dict[str, Any]:
         "add_bos_token": False,
         "add_eos_token": False,
         "bos_token": "<|startoftext|>",
-        "chat_template": CHAT_TEMPLATE,
+        "chat_template": (files("llada") / "chat_template.jinja").read_text(encoding="utf-8"),
         "clean_up_tokenization_spaces": False,
         "cls_token": "[CLS]",
         "eos_token": "<|endoftext|>",
