@@ -310,11 +310,8 @@ enum {
     /* llada_tokenize: take control tokens (<|endoftext|>, <role>, ...) in the text for what they stand for. Without
      * this flag they are plain characters, as befits text that a user typed. */
     LLADA_TEXT_CONTROL = 1,
-    /* llada_detokenize: leave control tokens out. */
-    LLADA_TEXT_SKIP_CONTROL = 2,
-    /* llada_detokenize: leave out a character at the end that is not complete yet, instead of writing U+FFFD. The text
-     * of a growing list of tokens then only grows, as streaming needs. */
-    LLADA_TEXT_HOLD_BACK = 4
+    /* llada_detokenize, llada_text_stream_create: leave control tokens out. */
+    LLADA_TEXT_SKIP_CONTROL = 2
 };
 
 /* Text to tokens. Broken UTF-8 becomes U+FFFD, and NUL is a character like any other. LLADA_ERROR_TOKENIZER if the
@@ -682,6 +679,59 @@ typedef int (*llada_rule)(llada_decoder *decoder, void *user);
 /* Gives the decoder a rule, in place of the one it has; NULL: none. Forks have the same rule, called with the fork and
  * the same `user`, which must live as long as a decoder has the rule. */
 LLADA_API llada_status llada_decoder_set_rule(llada_decoder *decoder, llada_rule rule, void *user, llada_error *error);
+
+/* ---- Text stream: text that may still change -------------------------------------------------------------------- */
+
+/* Text while it comes, in two parts. Settled text is given once and never taken back. The draft is what decoding may
+ * still change, and is given as a whole each time: what a program shows behind the settled text, until the next update.
+ *
+ *     int show(const llada_decoder *decoder, void *stream) { // the callback of llada_decoder_run
+ *         llada_text text = LLADA_TEXT_INIT;
+ *         if (llada_text_stream_update(stream, decoder, &text, NULL) != LLADA_OK) return 1;
+ *         return fputs(text.settled, stdout) < 0;
+ *     }
+ *
+ * A character is held back until all of its bytes have come, over however many tokens. A token that is U+FFFD is a
+ * character like any other. All settled text, joined, is llada_detokenize of the tokens: of llada_decoder_output at the
+ * decoder's end, or of those that were pushed.
+ *
+ * A stream belongs to one thread at a time (else LLADA_ERROR_BUSY), and keeps its model alive. It is bound to no
+ * decoder: a fork may go on where its origin was. Decoders that go on side by side have a stream each. */
+typedef struct llada_text_stream llada_text_stream;
+
+/* What a stream gives: UTF-8, each with a NUL behind it that is not counted. */
+typedef struct llada_text {
+    uint32_t struct_size;
+    const char *settled; /* what has become settled since the call before */
+    size_t settled_count;
+    const char *draft; /* all text behind it that may still change */
+    size_t draft_count;
+} llada_text;
+#define LLADA_TEXT_INIT {sizeof(llada_text), NULL, 0, NULL, 0}
+
+/* Makes a stream. `flags` is 0 or LLADA_TEXT_SKIP_CONTROL. `mask` is copied, and stands for each masked position of the
+ * draft that has a token behind it; NULL: the draft ends before the first masked position. LLADA_ERROR_TOKENIZER if the
+ * model has no tokenizer. */
+LLADA_API llada_status llada_text_stream_create(const llada_model *model, llada_text_flags flags, const char *mask,
+                                                llada_text_stream **stream, llada_error *error);
+
+LLADA_API void llada_text_stream_free(llada_text_stream *stream);
+
+/* VIEW. Takes what the decoder has settled since the update before. The text ends with the first end-of-sequence token,
+ * as llada_decoder_output does. At the decoder's end all is settled: a character that is cut off becomes U+FFFD, and the
+ * draft is empty. LLADA_ERROR_STATE if the decoder's output does not continue what the stream has taken: the decoder was
+ * truncated, you wrote into a finished block, or it is another one. The stream then stays as it is;
+ * llada_text_stream_finish makes it ready to begin anew. */
+LLADA_API llada_status llada_text_stream_update(llada_text_stream *stream, const llada_decoder *decoder,
+                                                llada_text *text, llada_error *error);
+
+/* VIEW. Without a decoder: takes tokens as settled. The draft is empty. */
+LLADA_API llada_status llada_text_stream_push(llada_text_stream *stream, const int32_t *tokens, size_t token_count,
+                                              llada_text *text, llada_error *error);
+
+/* VIEW. Gives what is held back, as settled: U+FFFD for a character that is cut off, or nothing. So ends what was
+ * pushed, and a decoder that is left before its end. The stream then begins anew. */
+LLADA_API llada_status llada_text_stream_finish(llada_text_stream *stream, llada_text *text, llada_error *error);
 
 /* ---- Policy: which edits a step proposes ------------------------------------------------------------------------ */
 

@@ -14,6 +14,12 @@ private func check(_ flags: llada_text_flags, among known: Int, _ names: String)
     }
 }
 
+/// Returns whether the flags of a function that makes text leave control tokens out.
+func skipsControl(_ flags: llada_text_flags) throws(LLaDAError) -> Bool {
+    try check(flags, among: LLADA_TEXT_SKIP_CONTROL, "LLADA_TEXT_SKIP_CONTROL")
+    return Int(flags) & LLADA_TEXT_SKIP_CONTROL != 0
+}
+
 @_cdecl("llada_tokenize") @implementation
 public func llada_tokenize(
     _ model: OpaquePointer?, _ text: UnsafePointer<CChar>?, _ byte_count: Int, _ flags: llada_text_flags,
@@ -40,15 +46,9 @@ public func llada_detokenize(
     answer(error) { () throws(LLaDAError) in
         let model = try CAPI.model(model)
         let tokens = try elements(tokens, token_count, "tokens", "token_count")
-        try check(
-            flags, among: LLADA_TEXT_SKIP_CONTROL | LLADA_TEXT_HOLD_BACK,
-            "LLADA_TEXT_SKIP_CONTROL and LLADA_TEXT_HOLD_BACK")
+        let skips = try skipsControl(flags)
         let buffer = try CallerBuffer(text, capacity: capacity, count: count, "text")
-        // One push and no flush: an incomplete character at the end stays in the stream.
-        var stream = TextStream(
-            try tokenizer(of: model), skipSpecialTokens: Int(flags) & LLADA_TEXT_SKIP_CONTROL != 0)
-        var result = try stream.push(tokens)
-        if Int(flags) & LLADA_TEXT_HOLD_BACK == 0 { result += stream.flush() }
+        let result = try tokenizer(of: model).decode(tokens, skipSpecialTokens: skips)
         try buffer.fill(result.utf8.map { CChar(bitPattern: $0) })
     }
 }

@@ -60,9 +60,9 @@ import Testing
                 #expect(Array(String(decoding: sofar, as: UTF8.self).utf8).starts(with: text.utf8))
                 #expect(Array(later.utf8).starts(with: text.utf8))
             }
-            text += stream.flush()
+            text += stream.finish()
             #expect(Array(text.utf8) == Array(String(decoding: bytes, as: UTF8.self).utf8))
-            #expect(stream.flush().isEmpty)
+            #expect(stream.finish().isEmpty)
         }
         var stream = TextStream(tokenizer)
         #expect(try stream.push([0xE4, 0xB8]) == "")

@@ -28,7 +28,7 @@ import Testing
             var stream = TextStream(tokenizer)
             var streamed = ""
             for id in ids { streamed += try stream.push([id]) }
-            streamed += stream.flush()
+            streamed += stream.finish()
             if Array(streamed.utf8) != decoded { failures.append("streamed text") }
             if !failures.isEmpty {
                 wrong.append("\(start / 5): \(failures) of \(String(decoding: text, as: UTF8.self).debugDescription)")

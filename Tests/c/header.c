@@ -21,8 +21,9 @@ int main(void) {
     llada_model_info info = LLADA_MODEL_INFO_INIT;
     llada_decoder_state state = LLADA_DECODER_STATE_INIT;
     llada_active active = LLADA_ACTIVE_INIT;
+    llada_text text = LLADA_TEXT_INIT;
     llada_prefix_cache_info cache = LLADA_PREFIX_CACHE_INFO_INIT;
     return error.status != LLADA_OK || info.struct_size != sizeof info || state.struct_size != sizeof state ||
-           active.struct_size != sizeof active || cache.struct_size != sizeof cache || !experimental() ||
-           llada_version() != LLADA_VERSION;
+           active.struct_size != sizeof active || text.struct_size != sizeof text ||
+           cache.struct_size != sizeof cache || !experimental() || llada_version() != LLADA_VERSION;
 }

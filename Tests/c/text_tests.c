@@ -44,16 +44,6 @@ static void text_buffers(void) {
     CHECK_OK(llada_detokenize(model, tokens, count, 0, text, bytes, &length, &error));
     CHECK(length == bytes && !memcmp(text, words, bytes) && text[bytes] == 'x');
 
-    /* Streaming: whatever is held back, what came out before only grows, and never holds half a character. */
-    size_t before = 0;
-    for (size_t n = 0; n <= count; n++) {
-        char now[256];
-        CHECK_OK(llada_detokenize(model, tokens, n, LLADA_TEXT_HOLD_BACK, now, sizeof now, &length, &error));
-        CHECK(length >= before && !memcmp(now, words, length));
-        CHECK(length == bytes || ((unsigned char)words[length] & 0xC0) != 0x80);
-        before = length;
-    }
-
     CHECK_REFUSED(llada_tokenize(model, NULL, 1, 0, tokens, 8, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_OK(llada_tokenize(model, NULL, 0, 0, NULL, 0, &count, &error));
     CHECK_EQUAL(count, 0);

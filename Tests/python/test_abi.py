@@ -32,6 +32,7 @@ STRUCTS = {
     "llada_candidate": _abi.Candidate,
     "llada_edit": _abi.Edit,
     "llada_event": _abi.Event,
+    "llada_text": _abi.Text,
 }
 
 CONSTANTS = {
@@ -128,6 +129,7 @@ def test_every_function_is_bound_as_declared():
         "llada_model *": ctypes.c_void_p,
         "llada_decoder *": ctypes.c_void_p,
         "llada_prefix_cache *": ctypes.c_void_p,
+        "llada_text_stream *": ctypes.c_void_p,
         "char *": None,
         "uint64_t": ctypes.c_uint64,
         "llada_progress_callback": _abi.ProgressCallback,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+import llada
 from conftest import ROOT
 
 
@@ -55,6 +59,86 @@ def test_chat():
     assert "Answer: 42" in done.stdout and len(reused) == 2 and reused[0] == 0 and reused[1] >= 32
     anew = example("chat.py", input="What is 17 plus 25?\n\nWhat is 17 plus 25?\n").stdout
     assert anew.count("Answer: 42") == 2
+
+
+def in_terminal(command, columns=24, rows=8):
+    """What a terminal of that size gets to see of a program, frame by frame as it moves the cursor up."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ.update(TERM="xterm", COLUMNS=str(columns), LINES=str(rows))
+        os.environ.pop("NO_COLOR", None)
+        os.execvp("sh", ["sh", "-c", f'stty cols {columns} rows {rows}; exec "$@"', "sh", *map(str, command)])
+    sent = b""
+    try:
+        while piece := os.read(terminal, 4096):
+            sent += piece
+    except OSError:  # how Linux says that the other side has closed
+        pass
+    assert os.waitpid(process, 0)[1] == 0, sent
+    os.close(terminal)
+    return sent.decode()
+
+
+def screens(sent, columns=24):
+    """The lines of the screen at each clearing, and at the end: cursor up, column, clear, and nothing else."""
+    lines, row, column, seen = [""], 0, 0, []
+    for part in re.findall(r"\x1b\[\d*[a-zA-Z]|[^\x1b]", sent):
+        if part == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif part == "\r":
+            column = 0
+        elif part[0] != "\x1b":
+            assert column < columns, "written beyond the edge"
+            lines[row] = lines[row].ljust(column)[:column] + part
+            column += 1
+        elif part[-1] == "A":
+            row -= int(part[2:-1])
+            assert row >= 0
+        elif part[-1] == "G":
+            column = int(part[2:-1]) - 1
+        elif part == "\x1b[J":
+            seen.append("".join(lines))
+            del lines[row + 1 :]
+            lines[row] = lines[row][:column]
+        else:
+            assert part in ("\x1b[2m", "\x1b[m"), part
+    return [*seen, "".join(lines)]
+
+
+@pytest.mark.parametrize("language", ["c", "python"])
+def test_a_draft_is_redrawn_in_its_place(language, tmp_path):
+    """At each frame the screen has the settled text once, and the draft behind it; at the end, the answer alone."""
+    question, model = "What is 638 plus 4613?", ROOT / "examples" / "models" / "tiny-2.1"
+    with llada.Model.load(model) as opened:
+        policy = llada.Policy.quality() if language == "c" else llada.Policy.speedy()
+        decoder = opened.decoder(question, policy, gen_length=128)
+        settled, frames = "", []
+        for text, draft in opened.text_stream(mask="░").follow(decoder):
+            settled += text
+            frames.append(settled + draft)
+    assert len(settled) > 72 and any(frame != settled for frame in frames)
+    if language == "c":
+        compiler = shutil.which("cc")
+        if compiler is None:
+            pytest.skip("no C compiler")
+        library = llada._abi._library_path()
+        (tmp_path / "libllada.so").symlink_to(library)
+        program = tmp_path / "stream"
+        source = ROOT / "examples" / "c" / "stream.c"
+        link = ["-L", tmp_path, "-lllada", f"-Wl,-rpath,{library.parent}", f"-Wl,-rpath,{tmp_path}"]
+        subprocess.run([compiler, "-std=c99", "-I", ROOT / "include", source, "-o", program, *link], check=True)
+        (tmp_path / "libllada.so.0").symlink_to(library)
+        assert screens(in_terminal([program, "-m", model, question]))[1:] == frames
+        done = subprocess.run([program, "-m", model, question], capture_output=True, text=True, check=True)
+        assert done.stdout == settled + "\n"
+    else:
+        (tmp_path / "questions").write_text(question + "\n")
+        command = f"{sys.executable} {ROOT}/examples/python/chat.py <{tmp_path}/questions"
+        before, first, rest = in_terminal(["sh", "-c", command]).partition("\x1b[J")
+        drawn, _, behind = (first + rest).rpartition("\r\n  [")
+        assert question in before and "tokens read before" in behind
+        assert screens(drawn)[1:] == frames
 
 
 def test_batch(tmp_path):

@@ -39,6 +39,7 @@ static const char *const colour[] = {"", "36", "1;92", "33", "30;103", "2", "2"}
 
 typedef struct {
     const llada_model *model;
+    llada_text_stream *words; /* makes characters of tokens, which may share one */
     const char *mode;
     int32_t eos;
     bool live;        /* redraw in place */
@@ -116,19 +117,12 @@ static void put(page *p, enum look look, const char *text, size_t length) {
     if (p->coloured) fputs("\x1b[m", p->out);
 }
 
-/* Several tokens may share a character. The shortest run from tokens[0] that ends between characters, as text. */
-static size_t take_text(const view *v, const int32_t *tokens, size_t available, char *text, size_t capacity,
-                        size_t *length) {
-    for (size_t n = 1;; n++) {
-        size_t whole = 0;
-        if (llada_detokenize(v->model, tokens, n, 0, text, capacity, length, NULL) != LLADA_OK) {
-            *length = (size_t)snprintf(text, capacity, "<%d>", (int)tokens[0]);
-            return 1;
-        }
-        if (n == available || n == 8 ||
-            (llada_detokenize(v->model, tokens, n, LLADA_TEXT_HOLD_BACK, NULL, 0, &whole, NULL), whole == *length))
-            return n;
-    }
+/* A token alone: what is only a part of a character shows as U+FFFD. */
+static void put_token(const view *v, page *p, int32_t token) {
+    llada_text text = LLADA_TEXT_INIT;
+    if (llada_text_stream_push(v->words, &token, 1, &text, NULL) == LLADA_OK)
+        put(p, EDITED, text.settled, text.settled_count);
+    if (llada_text_stream_finish(v->words, &text, NULL) == LLADA_OK) put(p, EDITED, text.settled, text.settled_count);
 }
 
 static void draw_canvas(const view *v, const llada_decoder *decoder, const llada_decoder_state *state, page *p) {
@@ -150,15 +144,17 @@ static void draw_canvas(const view *v, const llada_decoder *decoder, const llada
             i++;
             continue;
         }
-        int32_t run = i;
-        while (run < v->end && states[run] != LLADA_POSITION_MASKED && tokens[run] != v->eos) run++;
-        char text[1024];
-        size_t length = 0;
-        int32_t next = i + (int32_t)take_text(v, tokens + i, (size_t)(run - i), text, sizeof text, &length);
-        enum look look = ended ? FAINT : SETTLED;
-        for (; i < next; i++)
+        /* Text in the colour of the latest of its tokens. */
+        const enum look plain = ended ? FAINT : SETTLED;
+        enum look look = plain;
+        llada_text text = LLADA_TEXT_INIT;
+        for (; i < v->end && states[i] != LLADA_POSITION_MASKED && tokens[i] != v->eos; i++) {
             if (states[i] == LLADA_POSITION_DRAFT && v->history[i] > look) look = v->history[i];
-        put(p, look, text, length);
+            if (llada_text_stream_push(v->words, tokens + i, 1, &text, NULL) != LLADA_OK) continue;
+            put(p, look, text.settled, text.settled_count);
+            if (text.settled_count) look = plain;
+        }
+        if (llada_text_stream_finish(v->words, &text, NULL) == LLADA_OK) put(p, look, text.settled, text.settled_count);
     }
 }
 
@@ -236,14 +232,10 @@ static int after_step(const llada_decoder *decoder, void *user) {
         draw_canvas(v, decoder, &state, &p);
         for (size_t e = 0; e < event_count; e++) {
             if (events[e].kind != LLADA_EVENT_REPLACE) continue;
-            char was[256], is[256];
-            size_t was_length = 0, is_length = 0;
-            take_text(v, &events[e].old_token, 1, was, sizeof was, &was_length);
-            take_text(v, &events[e].new_token, 1, is, sizeof is, &is_length);
             fputs("   '", stderr);
-            put(&p, EDITED, was, was_length);
+            put_token(v, &p, events[e].old_token);
             fputs("' → '", stderr);
-            put(&p, EDITED, is, is_length);
+            put_token(v, &p, events[e].new_token);
             fputc('\'', stderr);
         }
         fputc('\n', stderr);
@@ -375,7 +367,8 @@ int main(int argc, char **argv) {
     llada_model_info info = LLADA_MODEL_INFO_INIT;
     llada_policy policy;
     llada_decoder_options options;
-    int failed = llada_model_get_info(model, &info, &error) != LLADA_OK ||
+    int failed = llada_text_stream_create(model, 0, NULL, &v.words, &error) != LLADA_OK ||
+                 llada_model_get_info(model, &info, &error) != LLADA_OK ||
                  llada_policy_init(&policy, sizeof policy, modes[mode].preset, &error) != LLADA_OK ||
                  llada_decoder_options_init(&options, sizeof options, &error) != LLADA_OK;
     if (failed) complain(error.message);
@@ -409,6 +402,7 @@ int main(int argc, char **argv) {
     }
     if (v.live) printf("\x1b[?25h\x1b[?7h");
     free(line);
+    llada_text_stream_free(v.words);
     llada_model_free(model);
     return failed || interrupted || ferror(stdout) || fflush(stdout) != 0;
 }

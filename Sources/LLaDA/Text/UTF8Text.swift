@@ -93,6 +93,14 @@ enum UTF8Text {
         return position
     }
 
+    /// Returns the number of leading bytes that more bytes cannot change: all but those of a scalar that is cut off.
+    static func completeLength(_ text: UnsafeBufferPointer<UInt8>) -> Int {
+        for length in 1...3 where length <= text.count {
+            if case .incomplete(length) = unit(text, at: text.count - length) { return text.count - length }
+        }
+        return text.count
+    }
+
     /// Returns the text with U+FFFD in place of each maximal subpart of an ill-formed sequence; nil if the text is
     /// valid. `String(decoding:as:)`, Python's `errors="replace"` and Rust's `from_utf8_lossy` do the same.
     static func repaired(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8]? {

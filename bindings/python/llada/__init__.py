@@ -57,6 +57,7 @@ from .rollouts import Rollouts
 from .scoring import Noised, Scores, score_many
 from .stopping import STOP
 from .text import Tokenizer
+from .text_stream import StreamText, TextStream
 from .trace import Trace, TraceError
 
 __version__: str = _lib.llada_version_string().decode()
@@ -111,6 +112,8 @@ __all__ = [
     "StateError",
     "Step",
     "Stopped",
+    "StreamText",
+    "TextStream",
     "Tokenizer",
     "TokenizerError",
     "Trace",

@@ -62,7 +62,6 @@ BLOCK_ENDS = ("auto", "now", "not_yet")
 
 TEXT_CONTROL = 1
 TEXT_SKIP_CONTROL = 2
-TEXT_HOLD_BACK = 4
 
 WATCH_ROUTING = 1
 WATCH_HIDDEN = 2
@@ -241,6 +240,16 @@ class Event(Structure):
 Rule = CFUNCTYPE(c_int, c_void_p, c_void_p)
 
 
+class Text(_Sized):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("settled", c_void_p),
+        ("settled_count", c_size_t),
+        ("draft", c_void_p),
+        ("draft_count", c_size_t),
+    ]
+
+
 class PrefixCacheInfo(_Sized):
     _fields_ = [
         ("struct_size", c_uint32),
@@ -275,7 +284,7 @@ class ScoreOptions(_Sized):
     ]
 
 
-# Handles (llada_model *, llada_decoder *, llada_prefix_cache *) travel as c_void_p.
+# Handles (llada_model *, llada_decoder *, llada_prefix_cache *, llada_text_stream *) travel as c_void_p.
 _handle = c_void_p
 _error = POINTER(Error)
 _count = POINTER(c_size_t)
@@ -334,6 +343,11 @@ PROTOTYPES = {
     "llada_decoder_ban": (c_int32, [_handle, c_int32, c_int32, c_bool, _error]),
     "llada_decoder_end_block": (c_int32, [_handle, c_int32, _error]),
     "llada_decoder_set_rule": (c_int32, [_handle, Rule, c_void_p, _error]),
+    "llada_text_stream_create": (c_int32, [_handle, c_uint32, c_char_p, POINTER(_handle), _error]),
+    "llada_text_stream_free": (None, [_handle]),
+    "llada_text_stream_update": (c_int32, [_handle, _handle, POINTER(Text), _error]),
+    "llada_text_stream_push": (c_int32, [_handle, _tokens, c_size_t, POINTER(Text), _error]),
+    "llada_text_stream_finish": (c_int32, [_handle, POINTER(Text), _error]),
     "llada_policy_init": (c_int32, [POINTER(Policy), c_size_t, c_int32, _error]),
     "llada_decoder_get_policy": (c_int32, [_handle, POINTER(Policy), _error]),
     "llada_decoder_fork": (c_int32, [_handle, POINTER(Policy), POINTER(_handle), _error]),

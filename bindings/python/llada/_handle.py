@@ -10,7 +10,7 @@ from .errors import ClosedError
 
 
 class Handle:
-    """One hold on a llada_model, llada_decoder or llada_prefix_cache.
+    """One hold on a llada_model, llada_decoder, llada_prefix_cache or llada_text_stream.
 
     Whoever uses the pointer keeps a reference to this object meanwhile, so that it is freed when the last use is over,
     no matter which thread closes what.

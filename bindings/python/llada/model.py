@@ -28,6 +28,7 @@ from .progress import Progress, Reporting
 from .rollouts import Rollouts, roll_out
 from .scoring import Noised, Scores, score_many
 from .text import Tokenizer, encode_prompt
+from .text_stream import TextStream
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -511,6 +512,23 @@ class Model(Held):
             InvalidArgumentError: That is none.
         """
         return PrefixCache(self, bytes)
+
+    def text_stream(self, skip_control: bool = True, mask: str | None = None) -> TextStream:
+        """Text while it comes: what of it is settled, and what may still change.
+
+        ::
+
+            for settled, draft in model.text_stream().follow(decoder): ...
+
+        Args:
+            skip_control: Whether control tokens are left out.
+            mask: What stands for each masked position of the draft that has a token behind it, "░" say. None: the draft
+                ends before the first masked position.
+
+        Raises:
+            TokenizerError: The model has no tokenizer.
+        """
+        return TextStream(self, skip_control, mask)
 
     def encode_prompt(self, prompt: Any, chat: bool | None = None) -> Tokens:
         """The tokens that `generate` makes of a prompt.

@@ -29,5 +29,5 @@ def spans(decoder: DecoderView, sure: bool) -> list[drawing.Span]:
     if sure and decoder.forwards:
         with contextlib.suppress(StateError):  # a forward was cut short
             drawing.add_confidences(kinds, decoder.canvas, decoder.predictions, decoder.confidences)
-    decode = (lambda ids: detokenize(model.handle, ids, False, False)) if model.info.has_tokenizer else None
+    decode = (lambda ids: detokenize(model.handle, ids, False)) if model.info.has_tokenizer else None
     return drawing.spans(decoder.canvas, kinds, decode)

@@ -20,9 +20,9 @@ def tokenize(model: Handle, text: str | bytes, control: bool) -> Tokens:
     return collect(_abi.lib.llada_tokenize, model, data, len(data), flags, guess=len(data) + 16)
 
 
-def detokenize(model: Handle, ids: Tokens, skip_control: bool, hold_back: bool) -> str:
+def detokenize(model: Handle, ids: Tokens, skip_control: bool) -> str:
     """See `Tokenizer.decode`."""
-    flags = (_abi.TEXT_SKIP_CONTROL if skip_control else 0) | (_abi.TEXT_HOLD_BACK if hold_back else 0)
+    flags = _abi.TEXT_SKIP_CONTROL if skip_control else 0
     arguments = model, token_pointer(ids), len(ids), flags
     return collect_text(_abi.lib.llada_detokenize, *arguments, guess=16 * len(ids) + 64)
 
@@ -75,19 +75,17 @@ class Tokenizer:
         """
         return tokenize(self._model(), text, control)
 
-    def decode(self, ids: Any, skip_control: bool = False, hold_back: bool = False) -> str:
-        """Tokens to text.
+    def decode(self, ids: Any, skip_control: bool = False) -> str:
+        """Tokens to text. Text of tokens that are still to come is `Model.text_stream`'s.
 
         Args:
             ids: Token ids.
             skip_control: Whether control tokens are left out.
-            hold_back: Whether a last character that is not complete yet is left out, instead of writing U+FFFD: for
-                streaming, where the text of a growing list of tokens then only grows.
 
         Raises:
             InvalidArgumentError: An id is outside the vocabulary.
         """
-        return detokenize(self._model(), tokens(ids), skip_control, hold_back)
+        return detokenize(self._model(), tokens(ids), skip_control)
 
     def chat(
         self,

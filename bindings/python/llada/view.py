@@ -16,7 +16,7 @@ from .info import OpenedModel
 from .inside import Routing
 from .policy import Policy
 from .records import Candidate, Candidates, Edit, Event, Rows, State
-from .text import detokenize
+from .text_stream import ask, create
 
 
 class DecoderView:
@@ -83,7 +83,9 @@ class DecoderView:
     @property
     def text(self) -> str:
         """`tokens` as text, without control tokens. Before the end, a last character that is not complete waits."""
-        return detokenize(self._model.handle, self.tokens, skip_control=True, hold_back=not self.finished)
+        stream = create(self._model.handle, True, None)
+        with self._calls.held() as handle:
+            return ask(_abi.lib.llada_text_stream_update, stream, handle).settled
 
     # -- The last forward
 

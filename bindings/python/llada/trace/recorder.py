@@ -167,7 +167,7 @@ class Recorder:
         if self.model.info.has_tokenizer:
             for token in np.unique(tokens).tolist():
                 if token not in texts:
-                    texts[token] = detokenize(self.model.handle, np.array([token], np.int32), False, False)
+                    texts[token] = detokenize(self.model.handle, np.array([token], np.int32), False)
 
 
 def noted(name: str, arguments: tuple[Any, ...]) -> Call:
