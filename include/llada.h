@@ -254,6 +254,32 @@ LLADA_API llada_status llada_model_save(const llada_model *model, const char *pa
 /* You may free a model before the decoders and prefix caches that use it; they keep it alive. */
 LLADA_API void llada_model_free(llada_model *model);
 
+/* What a checkpoint is, as a JSON object, without loading it: only its small files and the headers of its weights are
+ * read. It works for a checkpoint that does not load, and says why: it is what belongs to a bug report, with
+ * llada_build_info. `*count` bytes of UTF-8, not NUL-terminated. The keys, of which later versions may have more:
+ *
+ *   path              as given
+ *   loads             whether llada_model_open would open it, as far as headers tell
+ *   container         "safetensors", "packed" (written by llada_model_save) or "gguf"; null if that cannot be told
+ *   family            {name, evidence}: "2.0", "2.0-CAP", "2.1", "2.2" or null, and what this guess rests on
+ *   parameters        how many numbers the model consists of; null if it does not load
+ *   stored            [{type, tensors, bytes}]: what the files hold, by types, the most bytes first
+ *   config            vocab_size, hidden_size and so on, checked; null if config.json cannot be read
+ *   mask_token        {id, source}: the id, and where it was found; null if it is unknown
+ *   eos_tokens        [{id, source}]
+ *   tokenizer         {vocabulary_size, added_tokens, control_tokens}; null if there is none that can be read
+ *   chat              {known_layout, evidence}: whether llada_chat_tokenize lays out conversations; null without a
+ *                     tokenizer
+ *   step_tokens       32: the tokens of the step that step_bytes is about
+ *   expected_experts  how many experts of a layer such a step uses, if routers chose at random: an estimate from above
+ *   memory            [{dtype, weight_bytes, kv_dtype, kv_bytes_per_token, step_bytes}]: for each llada_dtype the bytes
+ *                     of the weights as held, of keys and values, and of the weights that a step reads, estimated with
+ *                     expected_experts. A step takes at least step_bytes over the machine's bandwidth.
+ *   notes             [text]: what loading leaves out or overlooks
+ *   problems          [{status, message}]: what keeps it from loading, from every part that could be tried */
+LLADA_API llada_status llada_model_describe(const char *path, char *text, size_t capacity, size_t *count,
+                                            llada_error *error);
+
 typedef struct llada_model_info {
     uint32_t struct_size;
     int32_t vocab_size;

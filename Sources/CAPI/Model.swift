@@ -131,6 +131,19 @@ public func llada_model_free(_ model: OpaquePointer?) {
     HostThread.enter { Unmanaged<Model>.fromOpaque(UnsafeRawPointer(model)).release() }
 }
 
+@_cdecl("llada_model_describe") @implementation
+public func llada_model_describe(
+    _ path: UnsafePointer<CChar>?, _ text: UnsafeMutablePointer<CChar>?, _ capacity: Int,
+    _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        guard let path else { throw .null("path") }
+        let buffer = try CallerBuffer(text, capacity: capacity, count: count, "text")
+        let json = try withFolder(path) { (path) throws(LLaDAError) in Model.describe(path: path).json }
+        try buffer.fill(json.utf8.map { CChar(bitPattern: $0) })
+    }
+}
+
 @_cdecl("llada_model_get_info") @implementation
 public func llada_model_get_info(
     _ model: OpaquePointer?, _ info: UnsafeMutablePointer<llada_model_info>?,

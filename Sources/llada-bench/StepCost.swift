@@ -46,9 +46,8 @@ struct StepCost {
         parts[.router] = Part(
             bytes: mixtures * Double(config.numExperts * hidden * MemoryLayout<Float>.size),
             floatOperations: mixtures * 2 * self.rows * Double(config.numExperts * hidden))
-        let pool = Double(config.expertCapacity > 0 ? config.expertCapacity : config.numExperts)
         let perToken = Double(config.numExpertsPerTok)
-        let used = experts ?? pool * (1 - pow(1 - perToken / pool, self.rows))
+        let used = experts ?? config.expectedExperts(rows: rows)
         feedForward(.experts, dtype, config.moeIntermediateSize, times: mixtures * used, rows: perToken / used)
     }
 

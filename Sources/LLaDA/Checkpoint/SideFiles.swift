@@ -33,10 +33,17 @@ package struct SideFiles: Sendable {
     /// Throws `.io` if there is no `config.json`.
     package init(folder: String) throws(LLaDAError) {
         for name in Name.allCases {
-            let path = "\(folder)/\(name.rawValue)"
-            if name != .config, !MappedFile.exists(path) { continue }
-            contents[name] = .file(try MappedFile(path, mapped: false, limit: name.limit))
+            if name == .config || Self.exists(name, in: folder) { try read(name, in: folder) }
         }
+    }
+
+    package static func exists(_ name: Name, in folder: String) -> Bool {
+        MappedFile.exists("\(folder)/\(name.rawValue)")
+    }
+
+    /// Reads one file of a folder. Throws `.io`.
+    package mutating func read(_ name: Name, in folder: String) throws(LLaDAError) {
+        contents[name] = .file(try MappedFile("\(folder)/\(name.rawValue)", mapped: false, limit: name.limit))
     }
 
     /// Adds a file that no folder has.

@@ -6,6 +6,9 @@ struct WeightReader {
     let team: ThreadTeam
     /// Whether the source's matrices are packed already, except those that are wanted in rows.
     private let isPacked: Bool
+    /// Whether tensors are checked and counted, and none of their numbers read. What the reader returns must not be
+    /// used then.
+    private let measuring: Bool
     private let arena: Arena
     private(set) var parameters = 0
     private(set) var bytes = 0
@@ -14,10 +17,11 @@ struct WeightReader {
 
     private static var kernels: llk_kernels { llk_get(llk_best_isa()).pointee }
 
-    init(_ source: any TensorSource, isPacked: Bool, team: ThreadTeam) {
+    init(_ source: any TensorSource, isPacked: Bool, team: ThreadTeam, measuring: Bool) {
         self.source = source
         self.team = team
         self.isPacked = isPacked
+        self.measuring = measuring
         arena = Arena(team: team)
     }
 
@@ -63,6 +67,10 @@ struct WeightReader {
         let tensor = try source.tensor(name, shape: shape)
         let count = shape.reduce(1, *)
         let buffer = try Buffer<Float>(count: count)
+        if measuring {
+            _ = try storedType(tensor)
+            return buffer
+        }
         Self.kernels.to_f32(tensor.base, try storedType(tensor), count, buffer.pointer)
         withExtendedLifetime(tensor.owner) {}
         return buffer
@@ -124,7 +132,7 @@ struct WeightReader {
     ) throws(LLaDAError) -> [Matrix] {
         let shape = stack + PackedFile.shape(format, outputs: outputs, inputs: inputs)
         let tensor = try source.bytes(name, shape: Array(shape))
-        let (base, owner) = try inHugePages(tensor)
+        let (base, owner) = measuring ? (tensor.base, tensor.owner) : try inHugePages(tensor)
         let width = llk_packed_size(format, outputs, inputs)  // its tiles, blocks and bytes of a block, multiplied
         return (0..<stack.reduce(1, *)).map {
             Matrix(base: base + $0 * width, layout: .packed(format), outputs: outputs, inputs: inputs, owner: owner)
@@ -162,6 +170,14 @@ struct WeightReader {
                 Matrix(
                     base: tensor.base + $0 * width, layout: layout, outputs: outputs, inputs: inputs,
                     owner: tensor.owner)
+            }
+        }
+        if measuring {
+            if tensor.dtype?.rows == nil, let fp8 = source.config.blockFP8 {
+                _ = try source.tensor("\(name)_scale_inv", shape: fp8.scales(of: shape))
+            }
+            return (0..<count).map { _ in
+                Matrix(base: tensor.base, layout: layout, outputs: outputs, inputs: inputs, owner: tensor.owner)
             }
         }
         let decoded = try tensor.dtype?.rows == nil ? FP8Decoder(tensor, shape, outputs, inputs, self) : nil

@@ -43,14 +43,14 @@ package struct Weights: Sendable {
     package let tensors: [HeldTensor]
 
     /// Reads all tensors of `source`. `dtype` is the format of the matrices; nil keeps them as stored, in place.
-    /// `isPacked` says that the source is a packed file of this format. `progress` receives the part done, from 0 to 1.
-    /// Throws `.unsupported` for a tensor that has no place in the model.
+    /// `isPacked` says that the source is a packed file of this format. With `measuring`, all tensors are checked and
+    /// counted but not read: only the counts may be used. `progress` receives the part done, from 0 to 1. Throws `.unsupported` for a tensor that has no place in the model.
     package init(
-        _ source: any TensorSource, _ dtype: NumberFormat?, isPacked: Bool, team: ThreadTeam,
+        _ source: any TensorSource, _ dtype: NumberFormat?, isPacked: Bool, team: ThreadTeam, measuring: Bool = false,
         progress: Progress? = nil
     ) throws(LLaDAError) {
         let config = source.config
-        var reader = WeightReader(source, isPacked: isPacked, team: team)
+        var reader = WeightReader(source, isPacked: isPacked, team: team, measuring: measuring)
         embedding = try reader.table(Self.embeddingName, count: config.vocabSize, width: config.hiddenSize)
         var layers: [LayerWeights] = []
         for index in 0..<config.numHiddenLayers {

@@ -298,6 +298,7 @@ PROTOTYPES = {
     "llada_model_options_init": (c_int32, [POINTER(ModelOptions), c_size_t, _error]),
     "llada_model_open": (c_int32, [c_char_p, POINTER(ModelOptions), POINTER(_handle), _error]),
     "llada_model_save": (c_int32, [_handle, c_char_p, ProgressCallback, c_void_p, _error]),
+    "llada_model_describe": (c_int32, [c_char_p, POINTER(c_char), c_size_t, _count, _error]),
     "llada_model_free": (None, [_handle]),
     "llada_model_get_info": (c_int32, [_handle, POINTER(ModelInfo), _error]),
     "llada_model_eos_token_ids": (c_int32, [_handle, _tokens, c_size_t, _count, _error]),

@@ -25,7 +25,7 @@ public final class Tokenizer: Sendable {
     /// `modelVocabularySize` is `vocab_size` of the model, which may be larger than the tokenizer's (padding): `decode`
     /// skips the ids between, and refuses those beyond. Throws `.json`, `.tokenizer` when the file contradicts itself,
     /// `.unsupported` when it asks for something not implemented.
-    package convenience init?(_ files: SideFiles, modelVocabularySize: Int) throws(LLaDAError) {
+    package convenience init?(_ files: SideFiles, modelVocabularySize: Int? = nil) throws(LLaDAError) {
         guard let json = try files.json(.tokenizer) else { return nil }
         try self.init(json, file: SideFiles.Name.tokenizer.rawValue, modelVocabularySize: modelVocabularySize)
     }

@@ -1,0 +1,156 @@
+import Glibc
+
+/// The making of a description: all that opening a model tries, each part by itself, so that one that fails hides no
+/// other. Nothing but headers and small files is read.
+final class CheckpointInspection {
+    private(set) var description: ModelDescription
+    private var files = SideFiles()
+
+    init(_ path: String) { description = ModelDescription(path: path) }
+
+    func run() {
+        switch FolderListing.kind(description.path) {
+        case .folder: inspectFolder()
+        case nil, .file, .other:
+            attempt { () throws(LLaDAError) in try Checkpoint.open(description.path) }
+        }
+    }
+
+    /// Returns what `body` returns; nil, with a problem more, if it throws. What two parts meet is one problem.
+    @discardableResult
+    private func attempt<Result>(_ body: () throws(LLaDAError) -> Result) -> Result? {
+        do throws(LLaDAError) {
+            return try body()
+        } catch {
+            let problem = ModelDescription.Problem(status: error.status, message: error.message)
+            if !description.problems.contains(problem) { description.problems.append(problem) }
+            return nil
+        }
+    }
+
+    private func inspectFolder() {
+        let folder = description.path
+        for name in SideFiles.Name.allCases where SideFiles.exists(name, in: folder) {
+            attempt { () throws(LLaDAError) in try files.read(name, in: folder) }
+        }
+        let config = attempt { () throws(LLaDAError) in try ModelConfig(files) }
+        description.config = config
+        description.expectedExperts = config?.expectedExperts(rows: ModelDescription.stepTokens)
+        let faults = inspectHeaders(folder)
+        description.family = family(folder)
+        let source = attempt { () throws(LLaDAError) in try Checkpoint.open(folder) }
+        if let source {
+            inspectTensors(source)
+        } else {
+            for fault in faults where !description.problems.contains(fault) { description.problems.append(fault) }
+        }
+        inspectText(config)
+        if let source { description.notes += source.notes }
+    }
+
+    /// Counts what the files of weights hold, whether they are a model or not, and returns what is wrong with them.
+    private func inspectHeaders(_ folder: String) -> [ModelDescription.Problem] {
+        let outer = description.problems
+        defer { description.problems = outer }
+        description.problems = []
+        let names = attempt { () throws(LLaDAError) in try FolderListing.names(in: folder) } ?? []
+        for name in names where name.utf8.reversed().starts(with: ".safetensors".utf8.reversed()) {
+            description.container = .safetensors
+            let tensors = attempt { () throws(LLaDAError) in
+                let file = try MappedFile("\(folder)/\(name)")
+                return try withExtendedLifetime(file) { () throws(LLaDAError) in
+                    try Safetensors(file.bytes, file: name)
+                }
+            }
+            for entry in tensors?.entries ?? [] { count(entry.type.rawValue, bytes: entry.bytes.count) }
+        }
+        description.storedTypes.sort { $0.bytes > $1.bytes }
+        return description.problems
+    }
+
+    private func count(_ type: String, bytes: Int) {
+        if let place = description.storedTypes.firstIndex(where: { $0.name == type }) {
+            description.storedTypes[place].tensors += 1
+            description.storedTypes[place].bytes += bytes
+        } else {
+            description.storedTypes.append(.init(name: type, tensors: 1, bytes: bytes))
+        }
+    }
+
+    /// Lays the tensors out in each format, as opening does, without reading them.
+    private func inspectTensors(_ source: any TensorSource) {
+        let config = source.config
+        let file = Checkpoint.singleFileName.string
+        guard let packed = attempt({ () throws(LLaDAError) in try PackedFile(source.metadata, file: file) }) else {
+            return
+        }
+        if packed != nil { description.container = .packed }
+        let team = ThreadTeam(threads: 1)
+        for dtype in packed == nil ? [nil, .f32, .bf16, .int8, .int4] : [nil] as [NumberFormat?] {
+            let held = dtype ?? packed?.dtype
+            let weights = attempt { () throws(LLaDAError) in
+                let weights = try Weights(source, held, isPacked: packed != nil, team: team, measuring: true)
+                try packed?.check(weights, file: file)
+                return weights
+            }
+            guard let weights else { return }
+            description.parameters = weights.parameters
+            let kvDType: NumberFormat = held?.packed == nil ? .f32 : .bf16
+            let numbers = 2 * config.numHiddenLayers * config.numKeyValueHeads * config.headDim
+            let read = weights.stepBytes(
+                experts: config.expectedExperts(rows: ModelDescription.stepTokens), of: config)
+            description.memory.append(
+                .init(
+                    dtype: dtype, weightBytes: weights.byteCount, kvDType: kvDType,
+                    kvBytesPerToken: numbers * (kvDType == .f32 ? 4 : 2), stepBytes: Int(read.rounded())))
+        }
+    }
+
+    private func inspectText(_ config: ModelConfig?) {
+        let tokenizer = attempt { () throws(LLaDAError) in
+            try Tokenizer(files, modelVocabularySize: config?.vocabSize)
+        }
+        if let tokenizer = tokenizer ?? nil {
+            description.tokenizer = .init(
+                vocabularySize: tokenizer.vocabularySize, addedTokens: tokenizer.addedTokens.count,
+                controlTokens: tokenizer.specialIDs.count { $0 })
+            let chat = attempt { () throws(LLaDAError) in try ChatTemplate(files, tokenizer: tokenizer) }
+            description.isKnownChatLayout = chat?.isKnownLayout
+            description.chatLayoutReason = chat?.layoutReason
+        }
+        guard let config else { return }
+        let ids = attempt { () throws(LLaDAError) in
+            let ids = SpecialTokens(config, tokenizer ?? nil, Model.Options())
+            return SpecialTokens.Found(
+                mask: try ids.mask().map { ($0, SpecialTokens.Found.Source(name: "?")) },
+                ends: (try ids.endOfSequence(), SpecialTokens.Found.Source(name: "?")))
+        }
+        guard let ids else { return }
+        description.mask = ids.mask.map { .init(id: $0.id, source: $0.source.name) }
+        description.ends = ids.ends.map { ends in ends.ids.map { .init(id: $0, source: ends.source.name) } } ?? []
+        description.notes += ids.notes
+    }
+
+    // MARK: Family
+
+    private func family(_ folder: String) -> ModelFamily {
+        ModelFamily(
+            config: try? files.json(.config) ?? nil, card: text("README.md", in: folder),
+            code: text("modeling_llada2_moe.py", in: folder), folder: Self.name(of: folder))
+    }
+
+    private func text(_ name: String, in folder: String) -> String? {
+        guard case .file? = FolderListing.kind("\(folder)/\(name)"),
+            let file = try? MappedFile("\(folder)/\(name)", mapped: false, limit: 4 << 20)
+        else { return nil }
+        return withExtendedLifetime(file) { String(decoding: file.bytes, as: UTF8.self) }
+    }
+
+    /// Returns the name of a folder, also of one that is called ".".
+    private static func name(of folder: String) -> String {
+        guard let real = realpath(folder, nil) else { return folder }
+        defer { free(real) }
+        let name = String(cString: real)
+        return name.utf8.split(separator: UInt8(ascii: "/")).last.map { String(Substring($0)) } ?? name
+    }
+}
