@@ -17,6 +17,7 @@ from ._convert import tokens as as_tokens
 from ._handle import Handle, Held
 from .cache import PrefixCache
 from .decoder import Decoder, OnStep, Rule
+from .describing import describe
 from .errors import CheckpointWarning, InvalidArgumentError, call
 from .generation import Generation
 from .info import OpenedModel, read_info, read_notes
@@ -109,6 +110,20 @@ class Model(Held):
         for note in model.notes:
             warnings.warn(note, CheckpointWarning, stacklevel=2)
         return model
+
+    @staticmethod
+    def describe(path: Path) -> dict[str, Any]:
+        """What a checkpoint is, without loading it: only its small files and the headers of its weights are read. It
+        works for a checkpoint that does not load, and says why. ``python -m llada.inspect`` shows it.
+
+        Args:
+            path: As for `load`.
+
+        Returns:
+            path, loads, container, family, parameters, stored, config, mask_token, eos_tokens, tokenizer, chat,
+            step_tokens, expected_experts, memory, notes, problems: llada.h says what they are, at llada_model_describe.
+        """
+        return describe(path)
 
     def save(self, path: Path, progress: Progress = None) -> None:
         """Writes a packed model ("bf16", "int8" or "int4") to a folder, once: `load` then opens it without packing
