@@ -9,9 +9,10 @@ final class CheckpointInspection {
     init(_ path: String) { description = ModelDescription(path: path) }
 
     func run() {
-        switch FolderListing.kind(description.path) {
-        case .folder: inspectFolder()
-        case nil, .file, .other:
+        let names = attempt { () throws(LLaDAError) in try FolderListing.names(description.path) }
+        if let names = names ?? nil {
+            inspectFolder(names)
+        } else {
             attempt { () throws(LLaDAError) in try Checkpoint.open(description.path) }
         }
     }
@@ -28,7 +29,7 @@ final class CheckpointInspection {
         }
     }
 
-    private func inspectFolder() {
+    private func inspectFolder(_ names: [String]) {
         let folder = description.path
         for name in SideFiles.Name.allCases where SideFiles.exists(name, in: folder) {
             attempt { () throws(LLaDAError) in try files.read(name, in: folder) }
@@ -36,7 +37,7 @@ final class CheckpointInspection {
         let config = attempt { () throws(LLaDAError) in try ModelConfig(files) }
         description.config = config
         description.expectedExperts = config?.expectedExperts(rows: ModelDescription.stepTokens)
-        let faults = inspectHeaders(folder)
+        let faults = inspectHeaders(folder, names)
         description.family = family(folder)
         let source = attempt { () throws(LLaDAError) in try Checkpoint.open(folder) }
         if let source {
@@ -49,11 +50,10 @@ final class CheckpointInspection {
     }
 
     /// Counts what the files of weights hold, whether they are a model or not, and returns what is wrong with them.
-    private func inspectHeaders(_ folder: String) -> [ModelDescription.Problem] {
+    private func inspectHeaders(_ folder: String, _ names: [String]) -> [ModelDescription.Problem] {
         let outer = description.problems
         defer { description.problems = outer }
         description.problems = []
-        let names = attempt { () throws(LLaDAError) in try FolderListing.names(in: folder) } ?? []
         for name in names where name.utf8.reversed().starts(with: ".safetensors".utf8.reversed()) {
             description.container = .safetensors
             let tensors = attempt { () throws(LLaDAError) in
@@ -140,8 +140,7 @@ final class CheckpointInspection {
     }
 
     private func text(_ name: String, in folder: String) -> String? {
-        guard case .file? = FolderListing.kind("\(folder)/\(name)"),
-            let file = try? MappedFile("\(folder)/\(name)", mapped: false, limit: 4 << 20)
+        guard let file = try? MappedFile("\(folder)/\(name)", mapped: false, limit: 4 << 20)
         else { return nil }
         return withExtendedLifetime(file) { String(decoding: file.bytes, as: UTF8.self) }
     }
