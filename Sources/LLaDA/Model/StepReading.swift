@@ -12,10 +12,11 @@ extension ModelConfig {
 
 extension Weights {
     /// Returns the bytes of weights that a step of `rows` tokens reads, if its layers use `experts` experts each: all
-    /// matrices, of the routed experts that part, and of the embedding nothing that counts.
+    /// matrices, of the routed experts that part, and of the embedding nothing that counts, unless it is the head too.
     package func stepBytes(experts: Double, of config: ModelConfig) -> Double {
-        tensors.reduce(0) { sum, tensor in
-            if tensor.name == "model.word_embeddings.weight" { return sum }
+        let hasHead = tensors.contains { $0.name == "lm_head.weight" }
+        return tensors.reduce(0) { sum, tensor in
+            if hasHead, tensor.name == "model.word_embeddings.weight" { return sum }
             let isExpert = tensor.name.utf8.split(separator: UInt8(ascii: ".")).contains {
                 $0.elementsEqual("experts".utf8)
             }

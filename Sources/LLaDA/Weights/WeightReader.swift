@@ -177,7 +177,8 @@ struct WeightReader {
                 _ = try source.tensor("\(name)_scale_inv", shape: fp8.scales(of: shape))
             }
             return (0..<count).map { _ in
-                Matrix(base: tensor.base, layout: layout, outputs: outputs, inputs: inputs, owner: tensor.owner)
+                // Not in the tensor's own place: this would be memory of its own.
+                Matrix(base: tensor.base + 1, layout: layout, outputs: outputs, inputs: inputs, owner: tensor.owner)
             }
         }
         let decoded = try tensor.dtype?.rows == nil ? FP8Decoder(tensor, shape, outputs, inputs, self) : nil
