@@ -744,9 +744,9 @@ LLADA_API llada_status llada_text_stream_create(const llada_model *model, llada_
 LLADA_API void llada_text_stream_free(llada_text_stream *stream);
 
 /* VIEW. Takes what the decoder has settled since the update before. The text ends with the first end-of-sequence token,
- * as llada_decoder_output does. At the decoder's end all is settled: a character that is cut off becomes U+FFFD, and the
- * draft is empty. LLADA_ERROR_STATE if the decoder's output does not continue what the stream has taken: the decoder was
- * truncated, you wrote into a finished block, or it is another one. The stream then stays as it is;
+ * as llada_decoder_output does. At the decoder's end all is settled: a character that is cut off becomes U+FFFD, and
+ * the draft is empty. LLADA_ERROR_STATE if the decoder's output does not continue what the stream has taken: the
+ * decoder was truncated, you wrote into a finished block, or it is another one. The stream then stays as it is;
  * llada_text_stream_finish makes it ready to begin anew. */
 LLADA_API llada_status llada_text_stream_update(llada_text_stream *stream, const llada_decoder *decoder,
                                                 llada_text *text, llada_error *error);

@@ -1,4 +1,4 @@
-"""What `Model.describe` and `python -m llada.inspect` say, held against opened models, arithmetic and broken folders."""
+"""What `Model.describe` and `python -m llada.inspect` say, against opened models, arithmetic and broken folders."""
 
 from __future__ import annotations
 
@@ -107,7 +107,10 @@ def write_hollow(folder, config: dict, shards: int = 3) -> None:
 @pytest.mark.parametrize(
     ("config", "tensors", "weights", "steps"),
     # docs/performance.md: in GB, by llada-bench. A step is without keys and values here.
-    [(MINI, 14813, [32.53, 17.10, 9.93], [20.8, 10.8, 6.2]), (FLASH, 24161, [205.84, 106.82, 60.02], [132.3, 68.3, 38.4])],
+    [
+        (MINI, 14813, [32.53, 17.10, 9.93], [20.8, 10.8, 6.2]),
+        (FLASH, 24161, [205.84, 106.82, 60.02], [132.3, 68.3, 38.4]),
+    ],
     ids=["mini", "flash"],
 )
 def test_a_published_size_is_told_by_its_headers(tmp_path, config, tensors, weights, steps):
@@ -159,7 +162,7 @@ def test_memory_is_what_an_opened_model_holds(name):
     share = 1 - (1 - per_token / count) ** 32
     read = 0.0
     for tensor, array in safetensors(CONFORMANCE / name / "model.safetensors").items():
-        if tensor != "model.word_embeddings.weight" and not array.dtype.kind == "i":
+        if tensor != "model.word_embeddings.weight" and array.dtype.kind != "i":
             read += array.nbytes * (share if ".experts." in tensor else 1)
     assert found["memory"][1]["step_bytes"] == pytest.approx(read, abs=1)
 

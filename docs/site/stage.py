@@ -20,6 +20,8 @@ PAGES = {
         "Policy",
         "Generation",
         "Tokenizer",
+        "TextStream",
+        "StreamText",
         "ModelInfo",
         "build_info",
     ),

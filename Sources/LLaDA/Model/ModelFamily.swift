@@ -13,7 +13,7 @@ public struct ModelFamily: Sendable, Equatable {
 
     /// Guesses from the keys of `config.json`, the title of the model's card, the Python file beside the weights and
     /// the name of the folder, in this order.  config: the document, whether or not it can be loaded
-    init(config: JSON?, card: String?, code: String?, folder: String) {
+    package init(config: JSON?, card: String?, code: String?, folder: String) {
         if case .object(let object)? = config {
             for key: JSONString in ["split_token_id", "delete_token_id", "expert_capacity"] {
                 if let value = object[key], case .integer = value {

@@ -44,7 +44,9 @@ package struct Weights: Sendable {
 
     /// Reads all tensors of `source`. `dtype` is the format of the matrices; nil keeps them as stored, in place.
     /// `isPacked` says that the source is a packed file of this format. With `measuring`, all tensors are checked and
-    /// counted but not read: only the counts may be used. `progress` receives the part done, from 0 to 1. Throws `.unsupported` for a tensor that has no place in the model.
+    /// counted but not read: only the counts may be used. `progress` receives the part done, from 0 to 1.
+    ///
+    /// Throws `.unsupported` for a tensor that has no place in the model.
     package init(
         _ source: any TensorSource, _ dtype: NumberFormat?, isPacked: Bool, team: ThreadTeam, measuring: Bool = false,
         progress: Progress? = nil
