@@ -328,14 +328,27 @@ def framed(data):
     return len(data).to_bytes(4, "little") + data
 
 
+def decoded(judge, ids, skip):
+    """The judge's text, with added tokens as their own text: 0.23.3 takes letters of the byte alphabet in them for
+    bytes, which later versions do not."""
+    added, text, run = judge.get_added_tokens_decoder(), "", []
+    for token in [*ids, None]:
+        if token is not None and token not in added:
+            run.append(token)
+            continue
+        text, run = text + judge.decode(run), []
+        if token is not None and not (skip and added[token].special):
+            text += judge.id_to_token(token)
+    return text
+
+
 def record(judge, data):
     value = data.decode(errors="replace")
     judge.encode_special_tokens = False
     ids = judge.encode(value, add_special_tokens=False).ids
     judge.encode_special_tokens = True
     plain = judge.encode(value, add_special_tokens=False).ids
-    decoded = [judge.decode(ids, skip_special_tokens=skip).encode() for skip in (False, True)]
-    fields = [data, leb(ids), leb(plain), *decoded]
+    fields = [data, leb(ids), leb(plain), *(decoded(judge, ids, skip).encode() for skip in (False, True))]
     alike = {2: 1, 3: 0, 4: 3}  # most fields equal an earlier one, and are left out then
     return b"".join(
         framed(f) if i not in alike else framed(b"" if f == fields[alike[i]] else b"!" + f)
