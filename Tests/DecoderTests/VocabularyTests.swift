@@ -80,19 +80,6 @@ import Testing
         }
     }
 
-    @Test func whereAllIsBannedSomethingElseThanTheMaskIsPredicted() throws {
-        var options = Decoder.Options()
-        (options.blockLength, options.genLength) = (2, 2)
-        let script = try Script(logits: 5) { _, _, _ in [1, 2, 3, 4, 5] }
-        for (mask, expected) in [(Int32(0), Int32(1)), (4, 0)] {
-            let decoder = try Decoder(
-                CachedSequence(script, blockLength: 2), maskID: mask, eosIDs: [], prompt: [], options: options)
-            for token in Int32(0)..<5 { try decoder.ban(token, at: nil, true) }
-            try decoder.run()
-            #expect(decoder.output == [expected, expected])
-        }
-    }
-
     /// Logits that are at hand.
     private struct Rows: LogitSource {
         let rows: [[Float]]
