@@ -284,7 +284,7 @@ def test_a_pointer_in_place_of_a_file(folder, name):
 
 @pytest.mark.parametrize(
     "beginning, words",
-    [(b"GGUF\3\0\0\0", "GGUF"), (b"PK\3\4", "PyTorch"), (b"<!DOCTYPE html>", "HTML"), (b"", "is empty")],
+    [(b"GGUF\3\0\0\0", "GGUF"), (b"PK\3\4", "PyTorch"), (b"<!DOCTYPE html>", "HTML"), (b"", "has 0 bytes")],
 )
 def test_weights_that_are_something_else(folder, beginning, words):
     path = folder()

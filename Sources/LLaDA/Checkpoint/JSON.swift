@@ -35,8 +35,7 @@ package enum JSON: Sendable {
     package static func parse(
         _ bytes: UnsafeRawBufferPointer, file: String, rules: Rules = .strict
     ) throws(LLaDAError) -> JSON {
-        // An empty document is one that breaks off.
-        if !bytes.isEmpty, let description = WrongFile.description(bytes) {
+        if let description = WrongFile.description(bytes) {
             throw LLaDAError(.json, "\(file) \(description)")
         }
         var parser = JSONParser(bytes, file: file, rules: rules)

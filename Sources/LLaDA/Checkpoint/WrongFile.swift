@@ -6,7 +6,6 @@ package enum WrongFile {
         func begins(_ text: StaticString) -> Bool {
             text.withUTF8Buffer { bytes.starts(with: $0) }
         }
-        if bytes.isEmpty { return "is empty: perhaps a download that was not finished" }
         if begins("version https://git-lfs.github.com/spec/") {
             return "is a git-lfs pointer, which stands for the file: fetch the file with `git lfs pull` in its folder"
         }

@@ -63,6 +63,10 @@ public struct YaRN: Sendable, Equatable {
         if betaFast < betaSlow {
             throw fields.error("beta_fast", found: "\(betaFast)", expected: "at least beta_slow, \(betaSlow)")
         }
+        // To transformers null is false here, and absent is true.
+        if case .null? = fields.object["truncate"] {
+            throw fields.error("truncate", found: "null", expected: "true or false")
+        }
         truncate = try fields.bool("truncate") ?? true
         // The bounds are computed with logarithms to this base.
         if theta <= 1 {

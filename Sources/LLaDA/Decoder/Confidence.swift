@@ -33,7 +33,7 @@ package struct Confidence {
         try Cancellation.check(cancellations)
         for row in 0..<rows {
             let peak = Peak(peaks, tiles: source.tiles, row: row, of: rows)
-            try peak.check(position: adjust[row].position, hasBans: !adjust[row].banned.isEmpty)
+            try peak.check(position: adjust[row].position)
             (tokens[row], confidences[row]) = (peak.prediction, peak.confidence)
         }
     }

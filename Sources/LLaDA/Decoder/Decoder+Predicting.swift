@@ -32,10 +32,9 @@ extension Decoder {
         let logits = numbers.temperature > 0 ? try logitRows.all(states, confidence.compute.team) : nil
         let place = try state.predictions.begin(state.active, adjustments)
         guard let logits else {
-            try confidence.predict(
+            return try confidence.predict(
                 states, adjust: adjustments, cancellations: cancellations, tokens: place.tokens,
                 confidences: place.confidences)
-            return avoidMask(place.tokens, place.confidences)
         }
         let sampler = Sampler(temperature: numbers.temperature, topK: numbers.topK, topP: numbers.topP)
         let random = Philox(seed: numbers.seed)
@@ -44,15 +43,6 @@ extension Decoder {
             sampler, logits: logits, adjust: adjustments,
             uniform: { random.uniform(forward: forward, position: first + $0) }, tokens: place.tokens,
             confidences: place.confidences)
-        avoidMask(place.tokens, place.confidences)
-    }
-
-    /// Where all tokens are banned, predicts another one than the mask: a step must not write the mask for ever.
-    func avoidMask(_ tokens: UnsafeMutablePointer<Int32>, _ confidences: UnsafePointer<Float>) {
-        let mask = state.canvas.maskID
-        for row in 0..<state.active.count where tokens[row] == mask && confidences[row].isNaN {
-            tokens[row] = mask == 0 ? 1 : 0
-        }
     }
 
     /// Makes predictions again after a change of bans. This is no forward: a request to cancel waits for the next one.

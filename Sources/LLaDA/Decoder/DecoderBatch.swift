@@ -84,7 +84,6 @@ public enum DecoderBatch {
             let place = try decoder.state.predictions.begin(decoder.state.active, adjustments)
             place.tokens.update(from: tokens.pointer + start, count: adjustments.count)
             place.confidences.update(from: confidences.pointer + start, count: adjustments.count)
-            decoder.avoidMask(place.tokens, place.confidences)
             start += adjustments.count
         }
     }

@@ -30,9 +30,9 @@ struct Peak {
     var confidence: Float { isSound ? 1 / sum : .nan }
     var prediction: Int32 { isSound ? token : 0 }
 
-    /// Throws `.numeric` if a logit of the row is NaN or +inf, or if all are -inf and no ban is the reason.
-    func check(position: Int, hasBans: Bool) throws(LLaDAError) {
-        if sum.isNaN || !isSound && !hasBans { throw Self.error(position: position) }
+    /// Throws `.numeric` if a logit of the row is NaN or +inf, or if all are -inf: bans leave a token in every row.
+    func check(position: Int) throws(LLaDAError) {
+        if sum.isNaN || !isSound { throw Self.error(position: position) }
     }
 
     /// Throws `.numeric` if a logit of a whole row is NaN or infinite.  row: [count]

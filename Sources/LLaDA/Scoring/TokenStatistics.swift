@@ -47,7 +47,7 @@ struct TokenStatistics {
         }
         for row in 0..<rows {
             let peak = Peak(peaks, tiles: tiles, row: row, of: rows)
-            try peak.check(position: positions[row], hasBans: false)
+            try peak.check(position: positions[row])
             each(
                 row,
                 Row(
