@@ -19,7 +19,7 @@ static llada_decoder *ask(const llada_model *model, llada_preset preset) {
     llada_policy policy;
     llada_decoder_options options;
     llada_decoder *decoder = NULL;
-    CHECK_OK(llada_chat_tokenize(model, &message, 1, true, tokens, 256, &count, &error));
+    CHECK_OK(llada_chat_tokenize(model, &message, 1, NULL, tokens, 256, &count, &error));
     CHECK_OK(llada_policy_init(&policy, sizeof policy, preset, &error));
     CHECK_OK(llada_decoder_options_init(&options, sizeof options, &error));
     options.gen_length = 96;

@@ -106,7 +106,7 @@ static int answer(screen *s, const llada_model *model, int32_t gen_length, const
     s->column = 0;
     s->wrapped = false;
     bool good = llada_decoder_options_init(&options, sizeof options, error) == LLADA_OK &&
-                llada_chat_tokenize(model, &message, 1, true, prompt, 4096, &count, error) == LLADA_OK;
+                llada_chat_tokenize(model, &message, 1, NULL, prompt, 4096, &count, error) == LLADA_OK;
     if (good) {
         options.gen_length = gen_length;
         good = llada_decoder_create(model, prompt, count, &options, &decoder, error) == LLADA_OK &&

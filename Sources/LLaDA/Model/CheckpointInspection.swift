@@ -46,7 +46,7 @@ final class CheckpointInspection {
             for fault in faults where !description.problems.contains(fault) { description.problems.append(fault) }
         }
         inspectText(config)
-        if let source { description.notes += source.notes }
+        description.notes = (config?.notes ?? []) + (source?.notes ?? []) + description.notes
     }
 
     /// Counts what the files of weights hold, whether they are a model or not, and returns what is wrong with them.
@@ -120,10 +120,7 @@ final class CheckpointInspection {
         }
         guard let config else { return }
         let ids = attempt { () throws(LLaDAError) in
-            let ids = SpecialTokens(config, tokenizer ?? nil, Model.Options())
-            return SpecialTokens.Found(
-                mask: try ids.mask().map { ($0, SpecialTokens.Found.Source(name: "?")) },
-                ends: (try ids.endOfSequence(), SpecialTokens.Found.Source(name: "?")))
+            try SpecialTokens(config, tokenizer ?? nil, Model.Options())
         }
         guard let ids else { return }
         description.mask = ids.mask.map { .init(id: $0.id, source: $0.source.name) }

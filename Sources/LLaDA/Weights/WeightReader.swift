@@ -36,7 +36,7 @@ struct WeightReader {
     /// nothing else would show it.
     mutating func router(_ name: String, outputs: Int, inputs: Int) throws(LLaDAError) -> Matrix {
         let matrix = try matrix(name, outputs: outputs, inputs: inputs, .f32)
-        try FiniteCheck(source.directory, team).check(matrix, name)
+        if !measuring { try FiniteCheck(source.directory, team).check(matrix, name) }
         return matrix
     }
 
@@ -49,7 +49,7 @@ struct WeightReader {
 
     mutating func vector(_ name: String, count: Int) throws(LLaDAError) -> Vector {
         let vector = try floats(name, shape: [count])
-        try FiniteCheck(source.directory, team).check(vector, name)
+        if !measuring { try FiniteCheck(source.directory, team).check(vector, name) }
         parameters += count
         hold(name, .f32, [count], [UnsafeRawBufferPointer(start: vector.pointer, count: count * 4)])
         return Vector(vector)
@@ -174,7 +174,7 @@ struct WeightReader {
         }
         if measuring {
             if tensor.dtype?.rows == nil, let fp8 = source.config.blockFP8 {
-                _ = try source.tensor("\(name)_scale_inv", shape: fp8.scales(of: shape))
+                _ = try scales(of: name, shape: fp8.scales(of: shape) ?? [])
             }
             return (0..<count).map { _ in
                 // Not in the tensor's own place: this would be memory of its own.
@@ -257,6 +257,7 @@ struct WeightReader {
         } else {
             scales = try floats(name, shape: shape)
         }
+        if measuring { return scales }
         for index in 0..<scales.count where !(scales.pointer[index] > 0 && scales.pointer[index] < .infinity) {
             let columns = shape.last ?? 1
             throw LLaDAError(
