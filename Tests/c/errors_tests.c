@@ -82,6 +82,7 @@ static void null_everywhere(void) {
     REFUSES(llada_model_get_info, NULL, NULL);
     REFUSES(llada_model_eos_token_ids, NULL, NULL, 0, NULL);
     REFUSES(llada_model_notes, NULL, NULL, 0, NULL);
+    REFUSES(llada_model_describe, NULL, NULL, 0, NULL);
     REFUSES(llada_model_logits, NULL, NULL, 0, 0, NULL, 0, NULL);
     REFUSES(llada_tokenize, NULL, NULL, 0, 0, NULL, 0, NULL);
     REFUSES(llada_detokenize, NULL, NULL, 0, 0, NULL, 0, NULL);
@@ -130,6 +131,11 @@ static void null_everywhere(void) {
     REFUSES(llada_prefix_cache_get_info, NULL, NULL);
     REFUSES(llada_prefix_cache_pin, NULL, NULL, 0, 0, true, NULL);
     REFUSES(llada_prefix_cache_clear, NULL);
+    /* Text stream */
+    REFUSES(llada_text_stream_create, NULL, 0, NULL, NULL);
+    REFUSES(llada_text_stream_update, NULL, NULL, NULL);
+    REFUSES(llada_text_stream_push, NULL, NULL, 0, NULL);
+    REFUSES(llada_text_stream_finish, NULL, NULL);
     /* Snapshots, inside, scoring */
     REFUSES(llada_decoder_save, NULL, true, NULL, 0, NULL);
     REFUSES(llada_decoder_save_file, NULL, true, NULL);
@@ -149,6 +155,7 @@ static void null_everywhere(void) {
     llada_decoder_free(NULL);
     llada_decoder_cancel(NULL);
     llada_prefix_cache_free(NULL);
+    llada_text_stream_free(NULL);
 }
 
 /* The handle alone decides, whatever the other arguments. */
