@@ -153,7 +153,8 @@ enum {
     LLADA_ERROR_BUFFER_TOO_SMALL = -15, /* the count that is needed has been reported */
     LLADA_ERROR_SPECIAL_TOKEN = -16,    /* the mask id is unknown, or stands where it must not */
     LLADA_ERROR_SNAPSHOT = -17,         /* a snapshot is damaged, of another version, or of another model */
-    LLADA_ERROR_NUMERIC = -18           /* weights are NaN or infinite, or what the model computes from them is */
+    LLADA_ERROR_NUMERIC = -18,          /* weights are NaN or infinite, or what the model computes from them is */
+    LLADA_ERROR_GGUF = -19              /* a file breaks the GGUF format */
 };
 
 /* What went wrong. The message is always NUL-terminated UTF-8; it names what was found and what was expected. */
@@ -238,8 +239,9 @@ typedef struct llada_model_options {
 LLADA_API llada_status llada_model_options_init(llada_model_options *options, size_t size, llada_error *error);
 
 /* Opens the Hugging Face folder `path` of a `llada2_moe` checkpoint: config.json, model.safetensors or its shards, and
- * tokenizer.json where there is one. The library checks every byte; an error names file, key, found and expected.
- * `options` may be NULL: the defaults. */
+ * tokenizer.json where there is one; or the GGUF file `path` of one (architecture llada2), which has all of that in its
+ * metadata; of a model in several files, any of them. A folder whose only weights are one GGUF model stands for it. The
+ * library checks every byte; an error names file, key, found and expected. `options` may be NULL: the defaults. */
 LLADA_API llada_status llada_model_open(const char *path, const llada_model_options *options, llada_model **model,
                                         llada_error *error);
 

@@ -23,6 +23,7 @@ public func llada_status_name(_ status: llada_status) -> UnsafePointer<CChar>? {
     case .specialToken: cString("LLADA_ERROR_SPECIAL_TOKEN")
     case .snapshot: cString("LLADA_ERROR_SNAPSHOT")
     case .numeric: cString("LLADA_ERROR_NUMERIC")
+    case .gguf: cString("LLADA_ERROR_GGUF")
     case nil: cString("unknown status")
     }
 }

@@ -51,7 +51,7 @@ public func llada_model_open(
                 fields[\.progress] ?? nil, fields[\.progress_user] ?? nil,
                 of: "loading \(String(cString: path))")
         }
-        let opened = try withFolder(path) { (path) throws(LLaDAError) in
+        let opened = try withFile(path) { (path) throws(LLaDAError) in
             try Model(path: path, options: swiftOptions, progress: progress)
         }
         model.pointee = OpaquePointer(Unmanaged.passRetained(opened).toOpaque())
@@ -139,7 +139,7 @@ public func llada_model_describe(
     answer(error) { () throws(LLaDAError) in
         guard let path else { throw .null("path") }
         let buffer = try CallerBuffer(text, capacity: capacity, count: count, "text")
-        let json = try withFolder(path) { (path) throws(LLaDAError) in Model.describe(path: path).json }
+        let json = try withFile(path) { (path) throws(LLaDAError) in Model.describe(path: path).json }
         try buffer.fill(json.utf8.map { CChar(bitPattern: $0) })
     }
 }

@@ -1,28 +1,15 @@
 import Glibc
 import LLaDA
 
-/// Calls `body` with the folder that a C string names, as a path that a Swift `String` can hold.
-func withFolder<Result>(
-    _ name: UnsafePointer<CChar>, _ body: (String) throws(LLaDAError) -> Result
-) throws(LLaDAError) -> Result {
-    try withOpen(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC, body)
-}
-
-/// Calls `body` with the file that a C string names, for reading. Opening a named pipe does not wait for its writer.
+/// Calls `body` with a path that a `String` can hold, of the file or folder that a C string names: file names on Linux
+/// are bytes, and a `String` is always UTF-8. If the name is not UTF-8, the path is that of a descriptor, open for
+/// reading. Opening a named pipe does not wait for its writer.
 func withFile<Result>(
     _ name: UnsafePointer<CChar>, _ body: (String) throws(LLaDAError) -> Result
 ) throws(LLaDAError) -> Result {
-    try withOpen(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC, body)
-}
-
-/// Calls `body` with a path that a `String` can hold: file names on Linux are bytes, and a `String` is always UTF-8. If
-/// the name is not UTF-8, the path is that of an open descriptor.
-private func withOpen<Result>(
-    _ name: UnsafePointer<CChar>, _ flags: Int32, _ body: (String) throws(LLaDAError) -> Result
-) throws(LLaDAError) -> Result {
     let path = String(decoding: bytes(name), as: UTF8.self)
     if path.utf8.elementsEqual(bytes(name)) { return try body(path) }
-    let descriptor = open(name, flags)
+    let descriptor = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
     // The file cannot be opened; the attempt of `body` to open it gives the reason.
     if descriptor < 0 { return try body(path) }
     defer { close(descriptor) }

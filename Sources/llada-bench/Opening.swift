@@ -53,7 +53,7 @@ final class Opening {
         isPacked = packed != nil
         let team = ThreadTeam(threads: options.threads == 0 ? ThreadTeam.availableThreads : options.threads)
         let weights = try time("weights") {
-            try Weights(checkpoint, packed?.dtype, isPacked: isPacked, team: team)
+            try Weights(checkpoint, packed?.dtype, packed, team: team)
         }
         let tokenizer = try time("tokenizer") {
             try Tokenizer(files, modelVocabularySize: checkpoint.config.vocabSize)

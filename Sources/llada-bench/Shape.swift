@@ -81,6 +81,7 @@ final class SyntheticTensors: TensorSource {
     }
 
     var metadata: [(key: JSONString, value: JSONString)] { [] }
+    var byteCount: Int { file.bytes.count }
 
     func bytes(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor {
         throw LLaDAError(.tensor, "\(directory): there are no bytes in random weights")

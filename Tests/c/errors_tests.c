@@ -25,7 +25,8 @@ static void status_names(void) {
         if (strcmp(llada_status_name(-i), names[i])) failed(__FILE__, __LINE__, "%d is %s", -i, llada_status_name(-i));
         CHECK(llada_status_name(-i) == llada_status_name(-i));
     }
-    static const int32_t strange[] = {1, -19, 4711, INT32_MAX, INT32_MIN};
+    CHECK(!strcmp(llada_status_name(-19), "LLADA_ERROR_GGUF"));
+    static const int32_t strange[] = {1, -20, 4711, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < sizeof strange / sizeof *strange; i++)
         CHECK(!strcmp(llada_status_name(strange[i]), "unknown status"));
 }

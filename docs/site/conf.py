@@ -60,6 +60,7 @@ docs/traces
 docs/many
 docs/scoring
 docs/checkpoints
+docs/gguf
 docs/precision
 docs/performance
 docs/fidelity

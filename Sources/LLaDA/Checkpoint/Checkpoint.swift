@@ -1,27 +1,3 @@
-/// A tensor's bytes in an open checkpoint, row-major, little-endian.
-package struct Tensor: @unchecked Sendable {  // the bytes behind `base` are never written
-    package let name: String
-    /// The number format; nil if the tensor holds bytes.
-    package let dtype: NumberFormat?
-    package let shape: [Int]
-    /// The address of the first element. It may be unaligned: the format promises no alignment.
-    package let base: UnsafeRawPointer
-    package let byteCount: Int
-    /// The file behind `base`. Whoever keeps `base` must keep this.
-    package let owner: MappedFile
-
-    package init(
-        name: String, dtype: NumberFormat?, shape: [Int], base: UnsafeRawPointer, byteCount: Int, owner: MappedFile
-    ) {
-        self.name = name
-        self.dtype = dtype
-        self.shape = shape
-        self.base = base
-        self.byteCount = byteCount
-        self.owner = owner
-    }
-}
-
 /// An open checkpoint folder in the layout of Hugging Face: the configuration and every tensor, all checked.
 ///
 /// Several threads may use it at once.
@@ -177,6 +153,8 @@ package final class Checkpoint: TensorSource, Sendable {
         for (name, shard) in names ?? [:] { canonical[TensorNames.canonical(name)] = shard }
         return canonical
     }
+
+    package var byteCount: Int { stored.values.reduce(0) { $0 + $1.entry.bytes.count } }
 
     package func has(_ name: String) -> Bool { stored[JSONString(name)] != nil }
 

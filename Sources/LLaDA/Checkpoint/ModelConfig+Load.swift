@@ -4,9 +4,9 @@ extension ModelConfig {
         guard let json = try files.json(.config) else {
             throw LLaDAError(.io, "there is no \(Self.fileName)")
         }
-        self = try ModelConfig(json)
+        self = try ModelConfig(json, file: files.label(.config))
         if let generation = try files.json(.generationConfig) {
-            try apply(generation: generation, file: SideFiles.Name.generationConfig.rawValue)
+            try apply(generation: generation, file: files.label(.generationConfig))
         }
     }
 }

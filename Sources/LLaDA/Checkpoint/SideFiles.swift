@@ -26,12 +26,16 @@ package struct SideFiles: Sendable {
 
     private var contents: [Name: Content] = [:]
 
-    /// No files.
-    package init() {}
+    /// What the files are made of, for messages; nil for those of a folder.
+    private let origin: String?
+
+    /// No files yet. `origin` names the file that the texts are made of.
+    package init(madeOf origin: String? = nil) { self.origin = origin }
 
     /// Reads the files that the folder has. They are not mapped, so that later changes of the folder do not reach them.
     /// Throws `.io` if there is no `config.json`.
     package init(folder: String) throws(LLaDAError) {
+        origin = nil
         for name in Name.allCases {
             if name == .config || Self.exists(name, in: folder) { try read(name, in: folder) }
         }
@@ -67,8 +71,11 @@ package struct SideFiles: Sendable {
         }
     }
 
+    /// Returns what messages call a file.
+    package func label(_ name: Name) -> String { origin.map { "\($0): its \(name.rawValue)" } ?? name.rawValue }
+
     /// Returns the document in a file; nil without the file.
     package func json(_ name: Name) throws(LLaDAError) -> JSON? {
-        try withBytes(of: name) { (bytes) throws(LLaDAError) in try JSON.parse(bytes, file: name.rawValue) }
+        try withBytes(of: name) { (bytes) throws(LLaDAError) in try JSON.parse(bytes, file: label(name)) }
     }
 }

@@ -7,6 +7,8 @@ package protocol TensorSource: AnyObject {
     var sideFiles: SideFiles { get }
     /// The metadata of the file.
     var metadata: [(key: JSONString, value: JSONString)] { get }
+    /// The bytes of all tensors.
+    var byteCount: Int { get }
     func has(_ name: String) -> Bool
     /// Returns the tensor of this name, which must have this shape and a type that the engine reads.
     func tensor(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor

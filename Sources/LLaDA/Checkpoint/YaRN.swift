@@ -91,5 +91,5 @@ public struct YaRN: Sendable, Equatable {
     }
 
     /// Returns how much longer queries and keys become in a context `factor` times as long.
-    private static func scale(_ factor: Double, _ weight: Double) -> Double { 0.1 * weight * log(factor) + 1 }
+    static func scale(_ factor: Double, _ weight: Double) -> Double { 0.1 * weight * log(factor) + 1 }
 }

@@ -9,11 +9,15 @@ final class CheckpointInspection {
     init(_ path: String) { description = ModelDescription(path: path) }
 
     func run() {
-        let names = attempt { () throws(LLaDAError) in try FolderListing.names(description.path) }
-        if let names = names ?? nil {
+        let path = description.path
+        guard let gguf = attempt({ () throws(LLaDAError) in try ggufFile(at: path) }) else { return }
+        let names = attempt { () throws(LLaDAError) in try FolderListing.names(path) }
+        if let gguf {
+            inspectGGUF(gguf)
+        } else if let names = names ?? nil {
             inspectFolder(names)
         } else {
-            attempt { () throws(LLaDAError) in try Checkpoint.open(description.path) }
+            attempt { () throws(LLaDAError) in try Checkpoint.open(path) }
         }
     }
 
@@ -47,6 +51,21 @@ final class CheckpointInspection {
         }
         inspectText(config)
         description.notes = (config?.notes ?? []) + (source?.notes ?? []) + description.notes
+    }
+
+    private func inspectGGUF(_ file: String) {
+        description.container = .gguf
+        let source = attempt { () throws(LLaDAError) in try GGUFCheckpoint.open(file) }
+        guard let source else { return }
+        for (type, bytes) in source.storedTypes { count(type, bytes: bytes) }
+        description.storedTypes.sort { $0.bytes > $1.bytes }
+        files = source.sideFiles
+        description.config = source.config
+        description.expectedExperts = source.config.expectedExperts(rows: ModelDescription.stepTokens)
+        description.family = family(file)
+        inspectTensors(source)
+        inspectText(source.config)
+        description.notes = source.config.notes + source.notes + description.notes
     }
 
     /// Counts what the files of weights hold, whether they are a model or not, and returns what is wrong with them.
@@ -89,13 +108,13 @@ final class CheckpointInspection {
         for dtype in packed == nil ? [nil, .f32, .bf16, .int8, .int4] : [nil] as [NumberFormat?] {
             let held = dtype ?? packed?.dtype
             let weights = attempt { () throws(LLaDAError) in
-                let weights = try Weights(source, held, isPacked: packed != nil, team: team, measuring: true)
+                let weights = try Weights(source, held, packed, team: team, measuring: true)
                 try packed?.check(weights, file: file)
                 return weights
             }
             guard let weights else { return }
             description.parameters = weights.parameters
-            let kvDType: NumberFormat = held?.packed == nil ? .f32 : .bf16
+            let kvDType: NumberFormat = weights.dtype?.packed == nil ? .f32 : .bf16
             let numbers = 2 * config.numHiddenLayers * config.numKeyValueHeads * config.headDim
             let read = weights.stepBytes(
                 experts: config.expectedExperts(rows: ModelDescription.stepTokens), of: config)

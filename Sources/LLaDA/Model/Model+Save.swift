@@ -21,7 +21,7 @@ extension Model {
         let tensors = all.filter { Self.fillsLines($0) } + all.filter { !Self.fillsLines($0) }
         let header = SafetensorsHeader(
             tensors.map { .init(name: $0.name, type: $0.type, shape: $0.shape, byteCount: $0.byteCount) },
-            metadata: PackedFile.metadata(dtype, parameters: numParameters))
+            metadata: PackedFile.metadata(dtype, transformer.weights))
         let total = tensors.reduce(header.bytes.count) { $0 + $1.byteCount }
         var done = 0
         func advance(_ bytes: Int) throws(LLaDAError) {

@@ -73,21 +73,23 @@ public final class Model: Sendable {
 
     private static let mostThreads = 1024
 
-    /// Opens the Hugging Face folder `path` of a `llada2_moe` checkpoint. `progress` receives the part done, from 0 to
-    /// 1. An error that it throws ends the call and is rethrown.
+    /// Opens the Hugging Face folder `path` of a `llada2_moe` checkpoint, or the GGUF file `path` of one (architecture
+    /// `llada2`); of a model in several files, any of them. `progress` receives the part done, from 0 to 1. An error
+    /// that it throws ends the call and is rethrown.
     ///
-    /// Throws `.invalidArgument` for an option out of range; `.io`, `.json`, `.config`, `.safetensors`, `.shardIndex`,
-    /// `.tensor` or `.tokenizer` for a missing or faulty file; `.numeric` for a scale, vector or packed matrix that is
-    /// not finite; `.unsupported` for a checkpoint or option that the library does not implement; and `.outOfMemory`.
+    /// Throws `.invalidArgument` for an option out of range; `.io`, `.json`, `.config`, `.safetensors`, `.gguf`,
+    /// `.shardIndex`, `.tensor` or `.tokenizer` for a missing or faulty file; `.numeric` for a scale, vector or packed
+    /// matrix that is not finite; `.unsupported` for a checkpoint or option that the library does not implement; and
+    /// `.outOfMemory`.
     public convenience init(
         path: String, options: Options = Options(), progress: Progress? = nil
     ) throws(LLaDAError) {
         // Reading takes the first half of the time, and laying out the second. Both are quick for mapped files that are
         // used in place.
-        let checkpoint = try Checkpoint.open(path, mapped: options.useMmap) { (part) throws(LLaDAError) in
+        let source = try openCheckpoint(path, mapped: options.useMmap) { (part) throws(LLaDAError) in
             try progress?(0.5 * part)
         }
-        try self.init(checkpoint, options: options, progress: progress)
+        try self.init(source, options: options, progress: progress)
     }
 
     /// Makes a model of any source of tensors.
@@ -101,10 +103,11 @@ public final class Model: Sendable {
         let team = ThreadTeam(threads: options.threads == 0 ? ThreadTeam.availableThreads : options.threads)
         let file = Checkpoint.singleFileName.string
         let packed = try PackedFile(source.metadata, file: file)
-        dtype = try options.dtype(of: packed, in: path)
-        let weights = try Weights(source, dtype, isPacked: packed != nil, team: team) { (part) throws(LLaDAError) in
+        let weights = try Weights(source, try options.dtype(of: packed, in: path), packed, team: team) {
+            (part) throws(LLaDAError) in
             try progress?(0.5 + 0.4 * part)
         }
+        dtype = weights.dtype
         try packed?.check(weights, file: file)
         numParameters = weights.parameters
         weightBytes = weights.byteCount

@@ -40,6 +40,8 @@ public enum Status: Int32, Sendable {
     case snapshot = -17
     /// Weights are NaN or infinite, or make the model compute NaN; or a scale is no positive finite number.
     case numeric = -18
+    /// A file breaks the GGUF format.
+    case gguf = -19
 }
 
 /// An error of the library: a status, and a message that names the file, the key, what was found and what was expected.

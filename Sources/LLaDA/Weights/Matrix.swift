@@ -9,6 +9,11 @@ package struct Matrix: @unchecked Sendable {  // never written after it is made
         case packed(llk_format)
     }
 
+    /// What activations become before they are multiplied. Matrices with the same kind take the same operand.
+    package enum Activations: Sendable {
+        case floats, bf16, integers
+    }
+
     package let base: UnsafeRawPointer
     package let layout: Layout
     package let outputs: Int
@@ -35,6 +40,14 @@ package struct Matrix: @unchecked Sendable {  // never written after it is made
         }
     }
 
+    package var activations: Activations {
+        switch layout {
+        case .rows: .floats
+        case .packed(LLK_PACKED_BF16): .bf16
+        case .packed: .integers
+        }
+    }
+
     package static func width(of type: llk_dtype) -> Int { type == LLK_F32 ? 4 : 2 }
 }
 
@@ -50,21 +63,37 @@ package struct Vector: @unchecked Sendable {  // never written after it is made
 
 /// A table of vectors, for look-ups: [count, width].
 package struct Table: @unchecked Sendable {  // never written after it is made
+    private enum Content {
+        case rows(llk_dtype)
+        case blocks(Tensor)
+    }
+
     private let base: UnsafeRawPointer
-    private let type: llk_dtype
+    private let content: Content
     private let width: Int
     private let owner: AnyObject
 
     /// Makes a table of a row-major matrix.
     init(base: UnsafeRawPointer, type: llk_dtype, width: Int, owner: AnyObject) {
         self.base = base
-        self.type = type
+        content = .rows(type)
         self.width = width
         self.owner = owner
     }
 
+    /// Makes a table of a tensor in blocks, which are decoded at each look-up.
+    init(blocks tensor: Tensor) {
+        base = tensor.base
+        content = .blocks(tensor)
+        width = tensor.width
+        owner = tensor.owner
+    }
+
     /// Writes the vector at `index` as f32.  out: [width]
     func read(_ index: Int, _ kernels: llk_kernels, into out: UnsafeMutablePointer<Float>) {
-        kernels.to_f32(base + index * width * Matrix.width(of: type), type, width, out)
+        switch content {
+        case .rows(let type): kernels.to_f32(base + index * width * Matrix.width(of: type), type, width, out)
+        case .blocks(let tensor): tensor.decode(index..<index + 1, into: out)
+        }
     }
 }

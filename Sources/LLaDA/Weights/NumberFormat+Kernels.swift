@@ -39,4 +39,28 @@ extension Matrix.Layout {
             self = .rows(dtype?.rows ?? stored)
         }
     }
+
+    /// Makes the layout of a matrix that is made of this tensor. As stored, float8 becomes bf16, and blocks that the
+    /// kernels do not multiply become int8.
+    package init(_ dtype: NumberFormat?, stored: Tensor) {
+        if dtype == nil, case .plain = stored.encoding {
+            self.init(nil, stored: stored.dtype?.rows ?? LLK_BF16)
+        } else {
+            self.init(dtype ?? (stored.dtype?.packed == nil ? .int8 : stored.dtype), stored: LLK_F32)
+        }
+    }
+
+    /// The packed format; nil for rows.
+    package var packed: NumberFormat? {
+        guard case .packed(let format) = self else { return nil }
+        return NumberFormat.allCases.first { $0.packed == format }
+    }
+
+    /// What a packed file calls the layout: "int8", or "BF16" for rows, as a safetensors file calls their type.
+    var name: String {
+        switch self {
+        case .rows(let type): SafetensorsType(type).rawValue
+        case .packed: packed?.name ?? ""
+        }
+    }
 }

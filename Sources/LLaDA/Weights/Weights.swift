@@ -37,35 +37,39 @@ package struct Weights: Sendable {
     package let layers: [LayerWeights]
     package let norm: Vector  // [hidden]
     package let head: Matrix  // [vocab, hidden]
+    /// The format of the matrices, or of most of them in a model that is held as a GGUF file has it; nil: as stored.
+    package let dtype: NumberFormat?
     package let parameters: Int
     package let byteCount: Int
     /// All of the above, as tensors of a checkpoint.
     package let tensors: [HeldTensor]
 
-    /// Reads all tensors of `source`. `dtype` is the format of the matrices; nil keeps them as stored, in place.
-    /// `isPacked` says that the source is a packed file of this format. With `measuring`, all tensors are checked and
-    /// counted but not read: only the counts may be used. `progress` receives the part done, from 0 to 1.
+    /// Reads all tensors of `source`. `dtype` is the format of the matrices; nil keeps them as stored, in place where
+    /// the kernels read them. `packed` is what a packed source says of itself; its format is `dtype`. With `measuring`,
+    /// all tensors are checked and counted but not read: only the counts may be used. `progress` receives the part done,
+    /// from 0 to 1.
     ///
     /// Throws `.unsupported` for a tensor that has no place in the model.
     package init(
-        _ source: any TensorSource, _ dtype: NumberFormat?, isPacked: Bool, team: ThreadTeam, measuring: Bool = false,
-        progress: Progress? = nil
+        _ source: any TensorSource, _ dtype: NumberFormat?, _ packed: PackedFile? = nil, team: ThreadTeam,
+        measuring: Bool = false, progress: Progress? = nil
     ) throws(LLaDAError) {
         let config = source.config
-        var reader = WeightReader(source, isPacked: isPacked, team: team, measuring: measuring)
+        var reader = WeightReader(source, packed, team: team, measuring: measuring, progress: progress)
         embedding = try reader.table(Self.embeddingName, count: config.vocabSize, width: config.hiddenSize)
         var layers: [LayerWeights] = []
         for index in 0..<config.numHiddenLayers {
-            try progress?(Double(index) / Double(config.numHiddenLayers))
             layers.append(try Self.layer(index, config, dtype, &reader))
         }
         self.layers = layers
         norm = try reader.vector("model.norm.weight", count: config.hiddenSize)
         // A saved model has a packed head of its own.
-        let isTied = config.tieWordEmbeddings && !isPacked
+        let isTied = config.tieWordEmbeddings && packed == nil
         head = try reader.matrix(
             "lm_head.weight", from: isTied ? Self.embeddingName : nil, outputs: config.vocabSize,
             inputs: config.hiddenSize, dtype?.ofAllTokens)
+        try Self.checkActivations(layers, source)
+        self.dtype = dtype ?? reader.mainFormat
         parameters = reader.parameters - (config.tieWordEmbeddings ? config.vocabSize * config.hiddenSize : 0)
         byteCount = reader.bytes
         tensors = reader.held
@@ -79,6 +83,36 @@ package struct Weights: Sendable {
     }
 
     private static let embeddingName = "model.word_embeddings.weight"
+
+    /// Throws `.unsupported` if matrices that share activations take different ones. A file can be so, but none is
+    /// known.
+    private static func checkActivations(
+        _ layers: [LayerWeights], _ source: any TensorSource
+    ) throws(LLaDAError) {
+        func check(_ all: [FeedForwardWeights], _ layer: Int) throws(LLaDAError) {
+            let first = all[0].gate.activations
+            for one in all {
+                if one.gate.activations != first || one.up.activations != first
+                    || one.down.activations != all[0].down.activations
+                {
+                    throw LLaDAError(
+                        .unsupported,
+                        """
+                        \(source.directory): the feed-forward of layer \(layer) mixes floats and integers; open the \
+                        model as f32, bf16, int8 or int4
+                        """)
+                }
+            }
+        }
+        for (index, layer) in layers.enumerated() {
+            switch layer.feedForward {
+            case .dense(let weights): try check([weights], index)
+            case .mixture(let weights):
+                try check(weights.experts, index)
+                if let shared = weights.shared { try check([shared], index) }
+            }
+        }
+    }
 
     private static func layer(
         _ index: Int, _ config: ModelConfig, _ dtype: NumberFormat?, _ reader: inout WeightReader

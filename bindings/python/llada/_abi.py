@@ -46,6 +46,7 @@ ERROR_BUFFER_TOO_SMALL = -15
 ERROR_SPECIAL_TOKEN = -16
 ERROR_SNAPSHOT = -17
 ERROR_NUMERIC = -18
+ERROR_GGUF = -19
 
 # The enums of the header by value; a name here is the header's in lower case.
 DTYPES = ("auto", "f32", "bf16", "int8", "int4", "q8_0", "q4_0")

@@ -17,15 +17,18 @@ from .model import Model
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m llada.convert", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("model", help="the folder of a llada2_moe checkpoint")
+    parser.add_argument("model", help="the folder of a llada2_moe checkpoint, or a GGUF file")
     parser.add_argument("out", help="the folder to write: a new one, or an empty one")
-    parser.add_argument("--dtype", choices=["bf16", "int8", "int4"], default="int8")
+    parser.add_argument(
+        "--dtype", choices=["bf16", "int8", "int4", "auto"], default="int8", help="auto: a GGUF file's own blocks"
+    )
     parser.add_argument("--threads", type=int, help="as many as the process may use")
     options = parser.parse_args(arguments)
     started = time.monotonic()
     try:
         with Model.load(options.model, dtype=options.dtype, threads=options.threads) as model:
             model.save(options.out)
+            dtype = model.info.dtype
         packed, peak = time.monotonic(), peak_memory()
         # Opened once, so that what was written is known to be good.
         Model.load(options.out, threads=options.threads).close()
@@ -35,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     opened = time.monotonic()
     size = sum(file.stat().st_size for file in Path(options.out).iterdir())
     print(
-        f"{options.out}: {options.dtype}, {size / 1e6:.1f} MB, packed in {packed - started:.1f} s"
+        f"{options.out}: {dtype}, {size / 1e6:.1f} MB, packed in {packed - started:.1f} s"
         f"{f' with {peak / 1e6:.0f} MB of memory at most' if peak else ''}; opens in {opened - packed:.1f} s"
     )
     return 0

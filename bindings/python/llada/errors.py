@@ -59,7 +59,7 @@ class FileMissingError(FileError, FileNotFoundError):
 
 
 class CheckpointError(Error):
-    """The checkpoint is broken or contradicts itself; `status` tells config, safetensors, index and tensors apart."""
+    """The checkpoint is broken or contradicts itself; `status` tells config, index, tensors and formats apart."""
 
     status = _abi.ERROR_CONFIG
 
@@ -143,7 +143,14 @@ _classes: dict[int, type[Error]] = {
         NumericError,
     )
 }
-for _status in (_abi.ERROR_JSON, _abi.ERROR_CONFIG, _abi.ERROR_SAFETENSORS, _abi.ERROR_SHARD_INDEX, _abi.ERROR_TENSOR):
+for _status in (
+    _abi.ERROR_JSON,
+    _abi.ERROR_CONFIG,
+    _abi.ERROR_SAFETENSORS,
+    _abi.ERROR_SHARD_INDEX,
+    _abi.ERROR_TENSOR,
+    _abi.ERROR_GGUF,
+):
     _classes[_status] = CheckpointError
 
 

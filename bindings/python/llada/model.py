@@ -69,13 +69,13 @@ class Model(Held):
         progress: Progress = None,
         kv_dtype: str = "auto",
     ) -> Model:
-        """Opens the Hugging Face folder of a `llada2_moe` checkpoint.
+        """Opens the Hugging Face folder of a `llada2_moe` checkpoint, or a GGUF file of one (architecture `llada2`).
 
         Args:
-            path: The folder.
+            path: The folder, or the file; of a model in several files, any of them.
             dtype: How matrices are held and multiplied: "auto" (as stored, in place) and "f32" exactly; "bf16", "int8"
                 and "int4" packed, faster, with activations rounded to match. What `save` wrote is packed: "auto", or
-                the same.
+                the same. "auto" holds Q8_0 and Q4_0 of a GGUF file in their own blocks, and other blocks as int8.
             threads: None: as many as the process may use, by its affinity and by a container's quota. Results do not
                 depend on it, bit for bit.
             mask_token_id: None: that of generation_config.json or config.json, else of the tokenizer, else LLaDA2's

@@ -83,8 +83,8 @@ class DecoderView:
     @property
     def text(self) -> str:
         """`tokens` as text, without control tokens. Before the end, a last character that is not complete waits."""
-        stream = create(self._model.handle, True, None)
         with self._calls.held() as handle:
+            stream = create(self._model.handle, True, None)
             return ask(_abi.lib.llada_text_stream_update, stream, handle).settled
 
     # -- The last forward

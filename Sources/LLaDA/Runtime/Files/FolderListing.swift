@@ -2,11 +2,13 @@ import Glibc
 
 /// The names in a folder.
 package enum FolderListing {
-    /// Returns the names, sorted; nil if `path` is no folder. Throws `.io` for a folder that cannot be listed.
+    /// Returns the names, sorted; nil if `path` is no folder, or one that may not be listed. Throws `.io` if the system
+    /// fails.
     package static func names(_ path: String) throws(LLaDAError) -> [String]? {
         if path.utf8.contains(0) { throw LLaDAError(.io, "a path contains a NUL byte") }
         guard let listing = opendir(path) else {
-            if errno == ENOTDIR || errno == ENOENT { return nil }
+            // Files in a folder that cannot be listed may still be opened by their names.
+            if [ENOTDIR, ENOENT, EACCES].contains(errno) { return nil }
             throw LLaDAError(cannot: "list the folder \(path)", errno: errno)
         }
         defer { closedir(listing) }

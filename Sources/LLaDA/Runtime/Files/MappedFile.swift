@@ -38,6 +38,22 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
         }
     }
 
+    /// Makes one stretch of memory of parts of other files, one after another. `path` is for messages.
+    package init(joining parts: [UnsafeRawBufferPointer], path: String) throws(LLaDAError) {
+        let size = parts.reduce(0) { $0 + $1.count }  // they are in memory together, so the sum fits
+        guard let memory = HugePages(count: size) else {
+            throw LLaDAError(.outOfMemory, "no memory for \(size) bytes of \(path)")
+        }
+        var end = memory.base
+        for part in parts {
+            if let base = part.baseAddress { end.copyMemory(from: base, byteCount: part.count) }
+            end += part.count
+        }
+        self.path = path
+        self.memory = memory
+        bytes = UnsafeRawBufferPointer(start: memory.base, count: size)
+    }
+
     package var isMapped: Bool { memory == nil && !bytes.isEmpty }
 
     /// The system maps the pages around one that is touched, in stretches of this size.
@@ -68,6 +84,17 @@ package final class MappedFile: @unchecked Sendable {  // the bytes are never wr
     package static func isFolder(_ path: String) -> Bool {
         var status = stat()
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
+    /// Whether there is a regular file at `path` that begins with these bytes.
+    package static func begins(_ path: String, with bytes: [UInt8]) throws(LLaDAError) -> Bool {
+        var status = stat()
+        guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return false }
+        let (descriptor, _) = try open(path)
+        defer { close(descriptor) }
+        var start = [UInt8](repeating: 0, count: bytes.count)
+        let count = pread(descriptor, &start, start.count, 0)
+        return count == bytes.count && start == bytes
     }
 
     /// Opens a regular file for reading, and returns its descriptor and its size in bytes. The caller closes the

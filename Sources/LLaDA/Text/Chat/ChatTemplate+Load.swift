@@ -3,10 +3,10 @@ extension ChatTemplate {
     /// the variables that `tokenizer_config.json` has for them. Throws if that cannot be read.
     package convenience init(_ files: SideFiles, tokenizer: Tokenizer) throws(LLaDAError) {
         let config = JSONField(
-            file: SideFiles.Name.tokenizerConfig.rawValue, key: "", value: try files.json(.tokenizerConfig) ?? .null)
+            file: files.label(.tokenizerConfig), key: "", value: try files.json(.tokenizerConfig) ?? .null)
         var sources = try Self.sources(config["chat_template"])
         if let text = try files.withBytes(of: .chatTemplate, { String(decoding: $0, as: UTF8.self) }) {
-            sources = [Source(text: text, file: SideFiles.Name.chatTemplate.rawValue)]
+            sources = [Source(text: text, file: files.label(.chatTemplate))]
         }
         self.init(tokenizer: tokenizer, sources: sources, variables: Self.variables(config))
     }

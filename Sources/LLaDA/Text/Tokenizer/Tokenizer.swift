@@ -27,7 +27,7 @@ public final class Tokenizer: Sendable {
     /// `.unsupported` when it asks for something not implemented.
     package convenience init?(_ files: SideFiles, modelVocabularySize: Int? = nil) throws(LLaDAError) {
         guard let json = try files.json(.tokenizer) else { return nil }
-        try self.init(json, file: SideFiles.Name.tokenizer.rawValue, modelVocabularySize: modelVocabularySize)
+        try self.init(json, file: files.label(.tokenizer), modelVocabularySize: modelVocabularySize)
     }
 
     /// The same from the bytes of the file; `file` is its name in error messages.

@@ -36,6 +36,7 @@ SPECIAL = {
 PATTERN = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
 """How text is cut before anything is merged, as the published models are said to do it."""
 
+
 def byte_alphabet() -> list[str]:
     """The character that stands for each byte, as GPT-2 has it: itself if it can be seen, else one from U+0100 on."""
     seen = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}

@@ -1,0 +1,129 @@
+/// The `tokenizer.json` and `chat_template.jinja` that a GGUF file's metadata become (spec: gguf.md, section 3).
+struct GGUFTokenizer {
+    private let fields: GGUFFields
+
+    init(_ file: GGUF) { fields = GGUFFields(file: file, prefix: "tokenizer.") }
+
+    /// The names that llama.cpp has for the one pattern of the family.
+    private static let patternNames: Set<String> = ["bailingmoe", "bailingmoe2", "llada-moe"]
+    private static let pattern =
+        #"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"#
+
+    /// What `token_type` says of a token.
+    private enum Kind: Int32 {
+        case normal = 1, control = 3, userDefined = 4, unused = 5
+    }
+
+    /// Returns the text of the template; nil without one.
+    func chatTemplate() throws(LLaDAError) -> [UInt8]? { try fields.string("chat_template")?.bytes }
+
+    /// Returns the text of the tokenizer; nil if the file has none. Throws `.tokenizer`, or `.unsupported` for another
+    /// kind.
+    func json() throws(LLaDAError) -> [UInt8]? {
+        switch try fields.string("ggml.model")?.string {
+        case nil, "no_vocab", "none": return nil
+        case "gpt2": break
+        default: throw fields.error("ggml.model", expected: "\"gpt2\"", .unsupported)
+        }
+        guard let pre = try fields.string("ggml.pre"), Self.patternNames.contains(pre.string) else {
+            throw fields.error("ggml.pre", expected: "\"bailingmoe2\" or a name of the same pattern", .unsupported)
+        }
+        let kinds = try kinds()
+        var text = JSONText()
+        text.add("version", string: "1.0")
+        try text.add("added_tokens") { (bytes) throws(LLaDAError) in try writeAdded(kinds, &bytes) }
+        text.add("normalizer", json: #"{"type":"NFC"}"#)
+        var split = JSONText()
+        split.add("Regex", string: Self.pattern)
+        let byteLevel = #"{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":false}"#
+        try text.add("pre_tokenizer") {
+            $0 += #"{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":"#.utf8
+            $0 += split.finished()
+            $0 += #","behavior":"Isolated","invert":false},\#(byteLevel)]}"#.utf8
+        }
+        text.add("decoder", json: byteLevel)
+        var model = JSONText()
+        model.add("type", string: "BPE")
+        try model.add("vocab") { (bytes) throws(LLaDAError) in try writeVocabulary(kinds, &bytes) }
+        try model.add("merges") { (bytes) throws(LLaDAError) in try writeMerges(&bytes) }
+        try text.add("model") { $0 += model.finished() }
+        return text.finished()
+    }
+
+    private struct Kinds {
+        let tokens: (count: Int, place: Range<Int>)
+        /// By id.
+        let kinds: [Kind]
+        /// Tokens of this id or a larger one are added ones that the vocabulary lacks.
+        let vocabularyEnd: Int
+    }
+
+    private func kinds() throws(LLaDAError) -> Kinds {
+        guard let tokens = try fields.array("ggml.tokens", of: .string) else {
+            throw fields.error("ggml.tokens", expected: "an array of string", .tokenizer)
+        }
+        guard let types = try fields.array("ggml.token_type", of: .int32), types.count == tokens.count else {
+            throw fields.error("ggml.token_type", expected: "an array of \(tokens.count) int32", .tokenizer)
+        }
+        var kinds: [Kind] = []
+        kinds.reserveCapacity(tokens.count)
+        for index in 0..<types.count {
+            let type = fields.file.int32(types.place, at: index)
+            guard let kind = Kind(rawValue: type) else {
+                throw LLaDAError(
+                    .unsupported, file: fields.file.name, key: "\(fields.prefix)ggml.token_type[\(index)]",
+                    found: "\(type)", expected: "1 (normal), 3 (control), 4 (user-defined) or 5 (unused)")
+            }
+            kinds.append(kind)
+        }
+        // Readers of tokenizer.json number added tokens on from the vocabulary. Where that gives other ids, because a
+        // number is left out or an ordinary token follows, the vocabulary has the added tokens too.
+        let end = (kinds.lastIndex(of: .normal) ?? -1) + 1
+        let last = (kinds.lastIndex { $0 != .unused } ?? -1) + 1
+        let isDense = !kinds[..<last].contains(.unused)
+        return Kinds(tokens: tokens, kinds: kinds, vocabularyEnd: isDense ? end : last)
+    }
+
+    private func writeAdded(_ kinds: Kinds, _ bytes: inout [UInt8]) throws(LLaDAError) {
+        bytes.append(UInt8(ascii: "["))
+        var isFirst = true
+        try fields.file.forEachString(kinds.tokens.place, count: kinds.tokens.count) {
+            (id, token) throws(LLaDAError) in
+            let kind = kinds.kinds[id]
+            guard kind == .control || kind == .userDefined else { return }
+            if !isFirst { bytes.append(UInt8(ascii: ",")) }
+            isFirst = false
+            bytes += "{\"id\":\(id),\"content\":".utf8
+            JSONText.append(token, to: &bytes)
+            bytes += #","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":"#.utf8
+            bytes += "\(kind == .control)}".utf8
+        }
+        bytes.append(UInt8(ascii: "]"))
+    }
+
+    private func writeVocabulary(_ kinds: Kinds, _ bytes: inout [UInt8]) throws(LLaDAError) {
+        bytes.append(UInt8(ascii: "{"))
+        var isFirst = true
+        try fields.file.forEachString(kinds.tokens.place, count: kinds.vocabularyEnd) {
+            (id, token) throws(LLaDAError) in
+            if kinds.kinds[id] == .unused { return }
+            if !isFirst { bytes.append(UInt8(ascii: ",")) }
+            isFirst = false
+            JSONText.append(token, to: &bytes)
+            bytes += ":\(id)".utf8
+        }
+        bytes.append(UInt8(ascii: "}"))
+    }
+
+    private func writeMerges(_ bytes: inout [UInt8]) throws(LLaDAError) {
+        guard let merges = try fields.array("ggml.merges", of: .string) else {
+            throw fields.error("ggml.merges", expected: "an array of string", .tokenizer)
+        }
+        bytes.append(UInt8(ascii: "["))
+        try fields.file.forEachString(merges.place, count: merges.count) { (index, merge) throws(LLaDAError) in
+            if index > 0 { bytes.append(UInt8(ascii: ",")) }
+            JSONText.append(merge, to: &bytes)
+        }
+        bytes.append(UInt8(ascii: "]"))
+    }
+}
