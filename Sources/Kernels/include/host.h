@@ -2,8 +2,8 @@
  * host.h - the state of the caller's thread that the library must neither depend on nor change.
  *
  * A host may have set a rounding mode, flushing of denormals to zero, or traps for floating-point exceptions (Fortran
- * programs do), and may be cancelled (pthread_cancel). The library computes with the settings of IEEE 754, and cannot be
- * unwound from within. While a callback runs, all is as the host had it. errno is kept, too.
+ * programs do), and may be cancelled (pthread_cancel). The library computes with the settings of IEEE 754, and cannot
+ * be unwound from within. While a callback runs, all is as the host had it. errno is kept, too.
  */
 #ifndef LLADA_HOST_H
 #define LLADA_HOST_H

@@ -10,10 +10,10 @@ extension Model {
     /// `everywhere`, it scores every position after the prompt.
     ///
     /// Clean blocks run once for all versions, and once for all sequences that begin with them. `progress` receives the
-    /// part done, from 0 to 1, before each layer of each forward of about 512 positions, and as their logits are judged.
-    /// An error that it throws ends the call and is rethrown. After any error on the way, the buffers hold a part of the
-    /// results. Throws `.invalidArgument` for a sequence or block length out of range, `.bufferTooSmall`, `.numeric` for
-    /// weights that give NaN or infinities, and `.outOfMemory`.
+    /// part done, from 0 to 1, before each layer of each forward of about 512 positions, and as their logits are
+    /// judged. An error that it throws ends the call and is rethrown. After any error on the way, the buffers hold a
+    /// part of the results. Throws `.invalidArgument` for a sequence or block length out of range, `.bufferTooSmall`,
+    /// `.numeric` for weights that give NaN or infinities, and `.outOfMemory`.
     public func score(
         _ sequences: [NoisedSequence], blockLength: Int = 32, everywhere: Bool = false, into out: ScoreBuffers,
         progress: Progress? = nil

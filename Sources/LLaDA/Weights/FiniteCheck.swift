@@ -48,7 +48,8 @@ struct FiniteCheck {
             let size = llk_packed_size(format, tile, matrix.inputs)
             let base = matrix.base + index * size
             if format == LLK_PACKED_BF16 { return Self.isFinite(base, LLK_BF16, size / 2) }
-            // The scales of 64 outputs stand at the end of each block, or, where a scale is for 32 inputs, of each half.
+            // The scales of 64 outputs stand at the end of each block, or, where a scale is for 32 inputs, of each
+            // half.
             let part = llk_packed_size(format, tile, 1) / (format == LLK_PACKED_INT8 ? 1 : 2)
             let type = format == LLK_PACKED_Q8_0 || format == LLK_PACKED_Q4_0 ? LLK_F16 : LLK_BF16
             return stride(from: 0, to: size, by: part).allSatisfy { start in

@@ -3,8 +3,8 @@ import Glibc
 /// A file that is being written and gets its name when it is complete.
 ///
 /// Where the file system can, the file has no name until then (O_TMPFILE), and the system frees it when the process
-/// dies. Elsewhere it has a temporary name, and so has, for a moment, every file that replaces another. Its writer holds
-/// a lock on it. So a later writer can tell what a killed process has left behind, and removes it.
+/// dies. Elsewhere it has a temporary name, and so has, for a moment, every file that replaces another. Its writer
+/// holds a lock on it. So a later writer can tell what a killed process has left behind, and removes it.
 ///
 /// Temporary names are short, whatever the name of the file: a name may have 255 bytes.
 final class PartialFile {
@@ -18,8 +18,8 @@ final class PartialFile {
     private let descriptor: Int32
     private var temporaryName: String?
 
-    /// Makes a file in the folder. `mode` is as for `open`. With `unnamed` false, the file has a temporary name from the
-    /// beginning. On failure, returns nil, and `errno` is set.
+    /// Makes a file in the folder. `mode` is as for `open`. With `unnamed` false, the file has a temporary name from
+    /// the beginning. On failure, returns nil, and `errno` is set.
     init?(in folder: FolderDescriptor, mode: mode_t, unnamed: Bool = true) {
         self.folder = folder
         // A file without a name gets one through /proc.

@@ -1,14 +1,14 @@
 /// The share of the machine that the process's control groups allow it, as containers limit their CPUs. Who starts a
-/// thread for each CPU of the machine in spite of such a limit is stopped for most of every period, in the midst of work.
-/// (`man 7 cgroups`; the kernel's documents of `cpu.max` and `cpu.cfs_quota_us`.)
+/// thread for each CPU of the machine in spite of such a limit is stopped for most of every period, in the midst of
+/// work. (`man 7 cgroups`; the kernel's documents of `cpu.max` and `cpu.cfs_quota_us`.)
 package struct CPUQuota: Sendable {
     /// The folder in which /proc and the mounts are found; "" outside of tests.
     private let root: String
 
     package init(root: String = "") { self.root = root }
 
-    /// The number of CPUs, rounded down, but at least 1; nil without a limit. The process has the least of what its group
-    /// and all groups above it are allowed.
+    /// The number of CPUs, rounded down, but at least 1; nil without a limit. The process has the least of what its
+    /// group and all groups above it are allowed.
     package var cpus: Int? {
         let all = SystemFile.lines("\(root)/proc/self/cgroup").flatMap { quotas(ofEntry: $0) }
         return all.min().map { max(1, Int($0)) }

@@ -1,7 +1,7 @@
 import Kernels
 
-/// The state of the thread that calls the library: rounding, flushing and traps of floating-point arithmetic, whether it
-/// can be cancelled, and `errno`. The library neither depends on it nor changes it (host.h).
+/// The state of the thread that calls the library: rounding, flushing and traps of floating-point arithmetic, whether
+/// it can be cancelled, and `errno`. The library neither depends on it nor changes it (host.h).
 package enum HostThread {
     /// Runs the library's work with settings of its own. Calls may be nested: a callback may call the library.
     package static func enter<Result>(_ work: () -> Result) -> Result {
