@@ -24,7 +24,7 @@ VERSION := $(MAJOR).$(MINOR).$(call version_of,PATCH)
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
 .PHONY: build lib tools demo demo-packages lint lint-packages format test test-packages test-lint test-swift \
-        test-aarch64 test-abi test-install test-python test-docs test-asan test-tsan test-browser gallery install \
+        test-aarch64 test-abi test-install test-python test-docs test-faults test-asan test-tsan test-browser gallery install \
         bench docs dist clean help
 
 help:
@@ -46,6 +46,7 @@ help:
 	@echo '    python    the package and the examples'
 	@echo '    docs      the code blocks of the documents'
 	@echo 'test-asan     the C tests and the library under AddressSanitizer; test-tsan, under ThreadSanitizer'
+	@echo 'test-faults   saving while the system fails, or the process is killed, at every system call'
 	@echo 'test-browser  the page of a trace in a real browser, without a screen (installs chromium)'
 	@echo
 	@echo 'clean         forgets everything built'
@@ -147,6 +148,12 @@ test-python: lib $(VENV)/ready
 
 test-docs: lib $(VENV)/ready
 	@$(VENV)/bin/python -m pytest -q Tests/docs
+
+# Saving while the system fails, or the process is killed, at each system call.
+test-faults: lib $(VENV)/ready
+	@$(CC) -shared -fPIC -O1 $(C_WARNINGS) Tests/faults/shim.c -o $(BUILD)/faults.so -ldl
+	@LD_PRELOAD=$(BUILD)/faults.so PYTHONPATH=bindings/python:Tests/python \
+	    $(VENV)/bin/python -m pytest -q -p no:cacheprovider Tests/faults
 
 # Not part of `test`: a browser is a large thing to install.
 test-browser: lib $(VENV)/ready

@@ -16,6 +16,10 @@ final class FolderDescriptor {
     /// O_PATH, which Swift does not import.
     private static let onlyPath: Int32 = 0o10000000
 
+    /// Removes a file. Returns whether it is gone, else `errno` is set.
+    @discardableResult
+    func remove(_ name: [CChar]) -> Bool { retrying { unlinkat(number, name, 0) } == 0 }
+
     /// Sends the names in the folder to the disk. Until that is done, a crash may bring old files back. Nothing tells
     /// whether it worked: a folder may be writable and not readable, and then it cannot be asked for.
     func sync() {

@@ -24,7 +24,7 @@ package final class NewFile {
         guard let file = PartialFile(in: folder, mode: existing == nil ? 0o666 : 0o600, unnamed: unnamed) else {
             throw Self.error(self.path, errno)
         }
-        if let existing { file.adopt(existing) }
+        if let existing, !file.adopt(existing) { throw Self.error(self.path, errno) }
         self.folder = folder
         self.file = file
     }

@@ -25,7 +25,7 @@ package final class NewFolder {
         if !isNew && errno != EEXIST { throw LLaDAError(cannot: "make the folder \(path)", errno: errno) }
         guard let folder = FolderDescriptor(name) else {
             let code = errno
-            if isNew { rmdir(name) }
+            if isNew { _ = retrying { rmdir(name) } }
             throw LLaDAError(cannot: "open the folder \(path)", errno: code)
         }
         self.path = path
@@ -39,7 +39,7 @@ package final class NewFolder {
     deinit {
         files = []  // their temporary names go before the folder does
         if sign != nil { removeSign() }
-        if let made { rmdir(made) }
+        if let made { _ = retrying { rmdir(made) } }
     }
 
     /// Takes the folder if it is empty.
@@ -62,7 +62,7 @@ package final class NewFolder {
 
     // MARK: The sign
 
-    private func removeSign() { unlinkat(folder.number, Self.signName, 0) }
+    private func removeSign() { folder.remove(Self.signName) }
 
     /// Removes what a killed process has left: its sign, and the files that already had their names, unless it was the
     /// last of them that came, and nothing is missing. Returns whether there is no sign any more.
@@ -80,9 +80,9 @@ package final class NewFolder {
         var status = stat()
         let isComplete = names.last.map { fstatat(folder.number, $0, &status, AT_SYMLINK_NOFOLLOW) == 0 } ?? false
         if !isComplete {
-            for name in names { unlinkat(folder.number, name, 0) }
+            for name in names { folder.remove(name) }
         }
-        return unlinkat(folder.number, signName, 0) == 0
+        return folder.remove(signName)
     }
 
     // MARK: Files
@@ -108,7 +108,7 @@ package final class NewFolder {
         if sign?.sync() == false { throw error("", errno) }
         for (index, (name, file)) in files.enumerated() where !file.take(Array(name.utf8CString)) {
             let code = errno
-            for (name, _) in files[..<index] { unlinkat(folder.number, name, 0) }
+            for (name, _) in files[..<index] { folder.remove(Array(name.utf8CString)) }
             throw error(name, code)
         }
         folder.sync()

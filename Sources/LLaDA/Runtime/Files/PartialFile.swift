@@ -53,7 +53,7 @@ final class PartialFile {
     }
 
     deinit {
-        if let temporaryName { unlinkat(folder.number, temporaryName, 0) }
+        if let temporaryName { folder.remove(Array(temporaryName.utf8CString)) }
         close(descriptor)
     }
 
@@ -79,15 +79,16 @@ final class PartialFile {
         if descriptor < 0 { return errno == ENOENT }
         defer { close(descriptor) }
         guard retrying({ flock(descriptor, LOCK_EX | LOCK_NB) }) == 0, isNamed(descriptor) else { return false }
-        return unlinkat(folder.number, name, 0) == 0
+        return folder.remove(Array(name.utf8CString))
     }
 
     // MARK: Writing
 
     /// Sets owner and mode to those of a file that this one is to replace. An owner that the process may not set stays.
-    func adopt(_ status: stat) {
-        _ = fchown(descriptor, status.st_uid, status.st_gid)
-        _ = fchmod(descriptor, status.st_mode & 0o7777)
+    /// Returns whether the mode is set, else `errno` is.
+    func adopt(_ status: stat) -> Bool {
+        _ = retrying { fchown(descriptor, status.st_uid, status.st_gid) }
+        return retrying { fchmod(descriptor, status.st_mode & 0o7777) } == 0
     }
 
     /// Appends bytes. `progress` receives the number of bytes written since its last call. `failed` makes an error of a
