@@ -24,8 +24,8 @@ VERSION := $(MAJOR).$(MINOR).$(call version_of,PATCH)
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
 .PHONY: build lib tools demo demo-packages lint lint-packages format test test-packages test-lint test-swift \
-        test-aarch64 test-abi test-install test-python test-docs test-faults test-asan test-tsan test-browser gallery install \
-        bench docs dist clean help
+        test-aarch64 test-abi test-install test-python test-docs test-faults test-asan test-tsan test-browser gallery \
+        install bench docs dist clean help
 
 help:
 	@echo 'build         libllada.so and the C examples (the default); lib, the library alone'
