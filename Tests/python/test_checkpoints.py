@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 import warnings
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import llada
-from conftest import CONFORMANCE, model, runs, safetensors, write_checkpoint
+from conftest import CONFORMANCE, ROOT, model, runs, safetensors, write_checkpoint
 
 NAME = "gqa_group"
 IDS = np.arange(32) % 100
@@ -194,13 +195,18 @@ def test_a_model_that_deletes_and_inserts_gives_logits_and_is_not_decoded(folder
         for start in (model.generate, model.decoder):
             with pytest.raises(llada.UnsupportedError, match="delete_token_id is 120.*LLaDA2.2"):
                 start([1, 2, 3], block_length=16)
+    path = folder(name="generation")
+    (path / "generation_config.json").write_text('{"split_token_id": 121}')
+    with llada.Model.load(path, **SPECIAL) as model:
+        with pytest.raises(llada.UnsupportedError, match="generation_config.json: split_token_id is 121"):
+            model.decoder([1, 2, 3], block_length=16)
 
 
 # -- Special ids
 
 
 def test_the_mask_ends_nothing(folder):
-    with pytest.raises(llada.InvalidArgumentError, match="eos_token_id is 7"):
+    with pytest.raises(llada.InvalidArgumentError, match="eos_token_id is 7, which is the mask by the caller"):
         llada.Model.load(folder(), mask_token_id=7, eos_token_id=[6, 7])
     path = folder(name="files", mask_token_id=127, eos_token_id=[126, 127])
     with pytest.warns(llada.CheckpointWarning, match="left 127 out of eos_token_id of config.json"):
@@ -274,9 +280,13 @@ def test_a_step_names_layer_and_position(folder, name, words, value):
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 976\n"
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "generation_config.json"])
-def test_a_pointer_in_place_of_a_file(folder, name):
-    path = folder()
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "tokenizer.json", "generation_config.json", "chat_template.jinja"]
+)
+def test_a_pointer_in_place_of_a_file(tmp_path, name):
+    path = tmp_path / "model"
+    shutil.copytree(ROOT / "examples" / "models" / "tiny-2.1", path)
+    (path / name).unlink(missing_ok=True)
     (path / name).write_bytes(POINTER)
     with pytest.raises(llada.Error, match=f"{name}.*git lfs pull"):
         llada.Model.load(path)
@@ -284,7 +294,14 @@ def test_a_pointer_in_place_of_a_file(folder, name):
 
 @pytest.mark.parametrize(
     "beginning, words",
-    [(b"GGUF\3\0\0\0", "GGUF"), (b"PK\3\4", "PyTorch"), (b"<!DOCTYPE html>", "HTML"), (b"", "has 0 bytes")],
+    [
+        (b"GGUF\3\0\0\0", "GGUF"),
+        (b"PK\3\4", "PyTorch"),
+        (b"<!DOCTYPE html>", "HTML"),
+        (b"\n <html>", "HTML"),
+        (b"Entry not found", 'text that begins "Entry not found'),
+        (b"", "has 0 bytes"),
+    ],
 )
 def test_weights_that_are_something_else(folder, beginning, words):
     path = folder()
@@ -293,15 +310,38 @@ def test_weights_that_are_something_else(folder, beginning, words):
         llada.Model.load(path)
 
 
-@pytest.mark.parametrize("path", ["inclusionAI/LLaDA2.1-mini", "https://huggingface.co/inclusionAI/LLaDA2.1-mini/tree"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "inclusionAI/LLaDA2.1-mini",
+        "inclusionAI/LLaDA2.1-mini/",
+        "https://huggingface.co/inclusionAI/LLaDA2.1-mini/tree",
+    ],
+)
 def test_an_id_of_the_hub(path):
     with pytest.raises(FileNotFoundError, match="hf download inclusionAI/LLaDA2.1-mini --local-dir LLaDA2.1-mini"):
         llada.Model.load(path)
 
 
 def test_a_file_in_place_of_a_folder(folder):
-    with pytest.raises(llada.FileError, match="is not a folder"):
-        llada.Model.load(folder() / "model.safetensors")
+    path = folder() / "model.safetensors"
+    with pytest.raises(llada.FileError, match="is neither a folder nor a GGUF file"):
+        llada.Model.load(path)
+    pointer = path.with_name("model.gguf")
+    pointer.write_bytes(POINTER)
+    with pytest.raises(llada.FileError, match="model.gguf is a git-lfs pointer.*git lfs pull"):
+        llada.Model.load(pointer)
+    path.unlink()
+    with pytest.raises(llada.Error, match="model.gguf is a git-lfs pointer.*git lfs pull"):
+        llada.Model.load(path.parent)
+
+
+@pytest.mark.parametrize(
+    "path, words", [("no/such/folder", "no folder no/such/folder"), ("a/b.gguf", "no file a/b.gguf")]
+)
+def test_a_path_where_nothing_is(path, words):
+    with pytest.raises(FileNotFoundError, match=f"there is {words}$"):
+        llada.Model.load(path)
 
 
 def test_types_that_nothing_is_computed_in_may_stand_in_a_file(folder):

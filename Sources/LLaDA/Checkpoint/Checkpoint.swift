@@ -214,8 +214,9 @@ package final class Checkpoint: TensorSource, Sendable {
         if let shard = unlisted[name] {
             return LLaDAError(.shardIndex, "\(index): tensor \(name.quoted) of \(shard.string) is not listed")
         }
+        let tied = name == "lm_head.weight" ? ", or tie_word_embeddings true if the embedding is the head" : ""
         return LLaDAError(
-            .tensor, "\(directory): tensor \(name.quoted) is missing; expected one of shape \(shape)")
+            .tensor, "\(directory): tensor \(name.quoted) is missing; expected one of shape \(shape)\(tied)")
     }
 
     /// The tensors that nobody has asked for yet: those of each kind that may be left out, and the others.

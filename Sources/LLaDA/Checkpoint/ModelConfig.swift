@@ -58,8 +58,7 @@ public struct ModelConfig: Sendable, Equatable {
     // MARK: Special tokens
 
     public let padTokenID: Int?
-    /// The ids of the mask and of the end of a sequence in each file that has some, by precedence:
-    /// `generation_config.json` before `config.json`.
+    /// The ids that decoding needs in each file, by precedence: `generation_config.json` before `config.json`.
     package private(set) var specialIDs: [SpecialIDs]
 
     /// The ids of one file.
@@ -67,6 +66,7 @@ public struct ModelConfig: Sendable, Equatable {
         package let file: String
         package let mask: Int?
         package let ends: [Int]
+        package let delete, split: Int?
     }
 
     /// The id of the mask, from `generation_config.json` if that file has one; nil if neither file has one.
@@ -74,8 +74,8 @@ public struct ModelConfig: Sendable, Equatable {
     /// The ids of the end of a sequence, from `generation_config.json` if that file has any; empty if neither file has
     /// one.
     public var eosTokenIDs: [Int] { specialIDs.lazy.map(\.ends).first { !$0.isEmpty } ?? [] }
-    public let deleteTokenID: Int?
-    public let splitTokenID: Int?
+    public var deleteTokenID: Int? { specialIDs.lazy.compactMap(\.delete).first }
+    public var splitTokenID: Int? { specialIDs.lazy.compactMap(\.split).first }
 
     /// The layout of float8 matrices; nil if the file declares none.
     package let blockFP8: BlockFP8?
@@ -132,8 +132,6 @@ public struct ModelConfig: Sendable, Equatable {
         let ids = 0...vocabSize - 1
         padTokenID = try fields.integer("pad_token_id", in: ids)
         specialIDs = [try SpecialIDs(fields, ids)]
-        deleteTokenID = try fields.integer("delete_token_id", in: ids)
-        splitTokenID = try fields.integer("split_token_id", in: ids)
         // transformers 5 writes "dtype".
         let dtype = try fields.string("dtype")
         torchDtype = (try fields.string("torch_dtype") ?? dtype)?.string
@@ -200,6 +198,8 @@ extension ModelConfig.SpecialIDs {
         file = fields.file
         mask = try fields.integer("mask_token_id", in: ids)
         ends = try fields.integers("eos_token_id", in: ids) ?? []
+        delete = try fields.integer("delete_token_id", in: ids)
+        split = try fields.integer("split_token_id", in: ids)
     }
 }
 
@@ -282,13 +282,14 @@ private struct ExpertFields {
     }
 
     private func checkGroups(_ fields: ConfigFields) throws(LLaDAError) {
+        let stated = fields.value("n_group") == nil ? "missing, so LLaDA2's \(groups)" : "\(groups)"
         if count % groups != 0 {
-            throw fields.error("n_group", found: "\(groups)", expected: "a divisor of num_experts, \(count)")
+            throw fields.error("n_group", found: stated, expected: "a divisor of num_experts, \(count)")
         }
         // A group's score is the sum of its two best experts.
         if groups > 1 && count / groups < 2 {
             throw fields.error(
-                "n_group", found: "\(groups)", expected: "at most \(count / 2), for 2 experts in each group")
+                "n_group", found: stated, expected: "at most \(count / 2), for 2 experts in each group")
         }
         if keptGroups > groups {
             throw fields.error("topk_group", found: "\(keptGroups)", expected: "at most n_group, \(groups)")

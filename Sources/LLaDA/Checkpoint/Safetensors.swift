@@ -53,6 +53,13 @@ package struct Safetensors: Sendable {
             throw LLaDAError(
                 .safetensors, "\(file): has \(bytes.count) bytes; expected at least the 8 of the header's length")
         }
+        // No header is as long as eight characters say, if they are taken for a number.
+        let start = bytes.prefix(8)
+        if start.allSatisfy({ 0x20..<0x7F ~= $0 || $0 == 0x0A || $0 == 0x0D || $0 == 0x09 }) {
+            let text = JSONString(String(decoding: bytes.prefix(40), as: UTF8.self))
+            throw LLaDAError(
+                .safetensors, "\(file): is a text that begins \(text.quoted); expected the header of safetensors")
+        }
         let length = UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
         guard let length = Int(exactly: length), length <= maximumHeader else {
             throw LLaDAError(

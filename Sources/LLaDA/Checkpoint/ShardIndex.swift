@@ -114,17 +114,21 @@ package struct IndexedTensors {
             }
         }
         let extra = misplaced.filter { found.contains($0.key) }.map(\.key.string) + unlisted.keys.map(\.string)
-        if !elsewhere.isEmpty { notes.append(Self.note(elsewhere, "are in other files than \(file) says")) }
-        if !absent.isEmpty { notes.append(Self.note(absent.keys.map(\.string), "are listed in \(file) and missing")) }
-        if !extra.isEmpty { notes.append(Self.note(extra, "were left out: \(file) does not list them there")) }
+        if !elsewhere.isEmpty { notes.append(Self.note("\(file) names the wrong file for", elsewhere)) }
+        if !absent.isEmpty {
+            notes.append(Self.note("\(file) lists", absent.keys.map(\.string), "that no file has"))
+        }
+        if !extra.isEmpty { notes.append(Self.note("left out", extra, "(\(file) does not list them there)")) }
         let total = present.reduce(0) { $0 &+ $1.entry.bytes.count }
         if let stated = index.totalSize, stated != total, absent.isEmpty {
             notes.append("\(file): metadata.total_size is \(stated); the tensors have \(total) bytes")
         }
     }
 
-    private static func note(_ names: [String], _ what: String) -> String {
+    private static func note(_ before: String, _ names: [String], _ after: String? = nil) -> String {
         let shown = names.sorted().prefix(3).joined(separator: ", ")
-        return "\(names.count) tensor\(names.count == 1 ? "" : "s") \(what): \(shown)\(names.count > 3 ? ", …" : "")"
+        let rest = names.count > 3 ? " and \(names.count - 3) more" : ""
+        let tensors = "\(names.count) tensor\(names.count == 1 ? "" : "s")"
+        return "\(before) \(tensors)\(after.map { " \($0)" } ?? ""): \(shown)\(rest)"
     }
 }

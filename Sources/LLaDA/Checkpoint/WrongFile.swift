@@ -13,7 +13,8 @@ package enum WrongFile {
         if begins("PK\u{3}\u{4}") {
             return "is a zip archive, as PyTorch writes it: save the model anew as safetensors"
         }
-        if begins("<!DOCTYPE") || begins("<!doctype") || begins("<html") {
+        let page = bytes.drop { " \t\r\n".utf8.contains($0) }
+        if ["<!DOCTYPE", "<!doctype", "<html"].contains(where: { page.starts(with: $0.utf8) }) {
             return "is an HTML page: perhaps the answer to a download that was refused"
         }
         return nil
@@ -23,20 +24,30 @@ package enum WrongFile {
     static func checkFolder(_ path: String) throws(LLaDAError) {
         if MappedFile.isFolder(path) { return }
         if MappedFile.exists(path) {
-            throw LLaDAError(.io, "\(path) is not a folder; expected the folder of a checkpoint, with its config.json")
-        }
-        if let id = hubID(path) {
+            let file = try MappedFile(path)
+            if let description = withExtendedLifetime(file, { description(file.bytes) }) {
+                throw LLaDAError(.io, "\(path) \(description)")
+            }
             throw LLaDAError(
                 .io,
                 """
-                there is no folder \(path). If this is a model's id on the Hugging Face hub, download it first: \
-                hf download \(id) --local-dir \(id.split(separator: "/")[1])
+                \(path) is neither a folder nor a GGUF file; expected the folder of a checkpoint, with its \
+                config.json, or a GGUF file
                 """)
         }
+        if path.hasSuffix(".gguf") { throw LLaDAError(.io, "there is no file \(path)") }
+        guard let id = hubID(path) else { throw LLaDAError(.io, "there is no folder \(path)") }
+        throw LLaDAError(
+            .io,
+            """
+            there is no folder \(path). If this is a model's id on the Hugging Face hub, download it first: \
+            hf download \(id) --local-dir \(id.split(separator: "/")[1])
+            """)
     }
 
     /// Returns the id of a model on the Hugging Face hub ("owner/name") if a path reads like one, or like its address.
     private static func hubID(_ path: String) -> String? {
+        let path = path.hasSuffix("/") ? path.dropLast() : path[...]
         var parts = path.split(separator: "/", omittingEmptySubsequences: false)
         if parts.count >= 5, parts[0] == "https:", parts[1].isEmpty, parts[2] == "huggingface.co" {
             parts = Array(parts[3...4])

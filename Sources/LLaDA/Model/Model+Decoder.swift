@@ -4,10 +4,11 @@ extension Model {
     /// `.specialToken` if the mask id is unknown or stands in a prompt without `infill`,
     /// `.invalidArgument` for a token or an option that the model cannot have, and `.outOfMemory`.
     public func decoder(prompt: [Int32], options: Decoder.Options = Decoder.Options()) throws(LLaDAError) -> Decoder {
-        for (key, id) in [("delete_token_id", config.deleteTokenID), ("split_token_id", config.splitTokenID)] {
-            if let id {
+        for place in config.specialIDs {
+            for (key, id) in [("delete_token_id", place.delete), ("split_token_id", place.split)] {
+                guard let id else { continue }
                 throw LLaDAError(
-                    .unsupported, file: ModelConfig.fileName, key: key, found: "\(id)",
+                    .unsupported, file: place.file, key: key, found: "\(id)",
                     expected: "no such key: decoding with deletions and insertions, as of LLaDA2.2, is not implemented")
             }
         }

@@ -56,7 +56,7 @@ package struct SpecialTokens: Sendable {
             if let mask, id == mask.id {
                 throw LLaDAError(
                     .invalidArgument,
-                    "eos_token_id is \(id); expected an id other than that of the mask, found as \(mask.source.name)")
+                    "eos_token_id is \(id), which is the mask by \(mask.source.name); expected another id")
             }
         }
         var notes: [String] = []

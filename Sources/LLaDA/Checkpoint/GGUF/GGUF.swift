@@ -116,6 +116,7 @@ private struct GGUFHeaderReader {
     private mutating func checkMagic() throws(LLaDAError) {
         let magic = try cursor.take(4, "the magic number")
         if !bytes[magic].elementsEqual(GGUF.magic) {
+            if let description = WrongFile.description(bytes) { throw LLaDAError(.gguf, "\(file) \(description)") }
             throw cursor.error("does not begin with GGUF")
         }
         let version = try cursor.integer(UInt32.self, "the version")

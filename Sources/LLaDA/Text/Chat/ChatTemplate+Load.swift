@@ -5,9 +5,12 @@ extension ChatTemplate {
         let config = JSONField(
             file: files.label(.tokenizerConfig), key: "", value: try files.json(.tokenizerConfig) ?? .null)
         var sources = try Self.sources(config["chat_template"])
-        if let text = try files.withBytes(of: .chatTemplate, { String(decoding: $0, as: UTF8.self) }) {
-            sources = [Source(text: text, file: files.label(.chatTemplate))]
+        let file = files.label(.chatTemplate)
+        let text = try files.withBytes(of: .chatTemplate) { (bytes) throws(LLaDAError) in
+            if let description = WrongFile.description(bytes) { throw LLaDAError(.tokenizer, "\(file) \(description)") }
+            return String(decoding: bytes, as: UTF8.self)
         }
+        if let text { sources = [Source(text: text, file: file)] }
         self.init(tokenizer: tokenizer, sources: sources, variables: Self.variables(config))
     }
 
