@@ -173,16 +173,19 @@ def test_scales_by_other_names_and_in_other_formats(tmp_path, scale_name, scale,
     assert np.array_equal(logits(tmp_path / "fp8", "f32"), logits(tmp_path / "f32", "f32"))
 
 
-def test_a_scale_for_each_output(tmp_path):
+@pytest.mark.parametrize("strategy", ["channel", "tensor"])
+def test_a_scale_for_each_output_or_each_matrix(tmp_path, strategy):
     ours, theirs = {}, {}
     for name, array in source().items():
         ours[name] = theirs[name] = ("F32", array)
         if is_float8(name, array):
-            scales = np.abs(array).max(1, keepdims=True) / np.float32(448)
+            largest = np.abs(array).max(1, keepdims=True) if strategy == "channel" else np.abs(array).max(keepdims=True)
+            scales = largest / np.float32(448)
             codes = nearest(array / scales)
-            ours[name], ours[f"{name}_scale"] = ("F8_E4M3", codes), ("F32", scales)
+            stored = scales if strategy == "channel" else scales.reshape(1)
+            ours[name], ours[f"{name}_scale"] = ("F8_E4M3", codes), ("F32", stored)
             theirs[name] = ("F32", VALUES[codes] * scales)
-    write_checkpoint(tmp_path / "fp8", {**CONFIG, "quantization_config": compressed(strategy="channel")}, ours)
+    write_checkpoint(tmp_path / "fp8", {**CONFIG, "quantization_config": compressed(strategy=strategy)}, ours)
     write_checkpoint(tmp_path / "f32", CONFIG, theirs)
     assert np.array_equal(logits(tmp_path / "fp8", "f32"), logits(tmp_path / "f32", "f32"))
 
@@ -240,7 +243,7 @@ def test_a_weight_that_is_not_a_number_is_refused(tmp_path):
         ({"quant_method": "fp8", "weight_block_size": [128]}, "weight_block_size"),
         ({"quant_method": "gptq", "bits": 4}, " is .gptq"),
         ({"bits": 4}, " is an object without a quant_method"),
-        (compressed(strategy="tensor"), "strategy is .tensor"),
+        (compressed(strategy="tensor_group"), "strategy is .tensor_group"),
         (compressed(strategy="block", block_structure=[128, 128], num_bits=4), "num_bits is 4"),
         (compressed(strategy="channel", type="int"), "type is .int"),
         (compressed(strategy="block", block_structure=None), "block_structure is null"),

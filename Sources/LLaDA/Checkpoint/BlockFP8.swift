@@ -1,9 +1,11 @@
 /// The layout of matrices in float8 (E4M3) with scales, as DeepSeek-V3 introduced it, the LLaDA2.1 release uses it, and
 /// compressed-tensors writes it. `name` is [outputs, inputs] of F8_E4M3, and `name_scale_inv`, or `name_scale`, is
-/// [ceil(outputs / rows), ceil(inputs / columns)]. A weight is its float8 times the scale of its block.
+/// [ceil(outputs / rows), ceil(inputs / columns)], or [1] where the matrix is one block. A weight is its float8 times the
+/// scale of its block.
 package struct BlockFP8: Sendable, Equatable {
+    /// The outputs of a block; `Int.max` if the matrix has one scale.
     package let rows: Int
-    /// The inputs of a block; `Int.max` if each output has one scale.
+    /// The inputs of a block; `Int.max` if each output, or the matrix, has one scale.
     package let columns: Int
 
     /// Reads `quantization_config`; nil if the file has none. Throws `.unsupported` for any other kind.
@@ -47,8 +49,13 @@ package struct BlockFP8: Sendable, Equatable {
                 throw weights.error("num_bits", found: bits.map { "\($0)" } ?? "missing", expected: "8", .unsupported)
             }
             try weights.require("type", oneOf: ["float"])
-            try weights.require("strategy", oneOf: ["block", "channel"])
-            let here = try weights.string("strategy") == "channel" ? (1, .max) : try block(weights, "block_structure")
+            try weights.require("strategy", oneOf: ["block", "channel", "tensor"])
+            let here =
+                switch try weights.string("strategy") {
+                case "tensor": (Int.max, Int.max)
+                case "channel": (1, Int.max)
+                default: try block(weights, "block_structure")
+                }
             if let layout, layout != here {
                 throw weights.error(
                     "block_structure", found: "that of other blocks", expected: "one layout for all groups",
@@ -65,6 +72,7 @@ package struct BlockFP8: Sendable, Equatable {
     /// Returns the shape of the scales of a stack of matrices of this shape; nil if it is no matrix.
     package func scales(of shape: [Int]) -> [Int]? {
         guard shape.count >= 2, let inputs = shape.last else { return nil }
+        if rows == .max, shape.count == 2 { return [1] }
         return shape.dropLast(2) + [(shape[shape.count - 2] - 1) / rows + 1, (inputs - 1) / columns + 1]
     }
 
