@@ -197,9 +197,9 @@ def test_a_model_that_deletes_and_inserts_gives_logits_and_is_not_decoded(folder
                 start([1, 2, 3], block_length=16)
     path = folder(name="generation")
     (path / "generation_config.json").write_text('{"split_token_id": 121}')
-    with llada.Model.load(path, **SPECIAL) as model:
-        with pytest.raises(llada.UnsupportedError, match="generation_config.json: split_token_id is 121"):
-            model.decoder([1, 2, 3], block_length=16)
+    words = "generation_config.json: split_token_id is 121"
+    with llada.Model.load(path, **SPECIAL) as model, pytest.raises(llada.UnsupportedError, match=words):
+        model.decoder([1, 2, 3], block_length=16)
 
 
 # -- Special ids

@@ -1,7 +1,7 @@
 /// The layout of matrices in float8 (E4M3) with scales, as DeepSeek-V3 introduced it, the LLaDA2.1 release uses it, and
 /// compressed-tensors writes it. `name` is [outputs, inputs] of F8_E4M3, and `name_scale_inv`, or `name_scale`, is
-/// [ceil(outputs / rows), ceil(inputs / columns)], or [1] where the matrix is one block. A weight is its float8 times the
-/// scale of its block.
+/// [ceil(outputs / rows), ceil(inputs / columns)], or [1] where the matrix is one block. A weight is its float8 times
+/// the scale of its block.
 package struct BlockFP8: Sendable, Equatable {
     /// The outputs of a block; `Int.max` if the matrix has one scale.
     package let rows: Int
