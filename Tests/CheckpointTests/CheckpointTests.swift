@@ -125,7 +125,9 @@ import Testing
         expectRefusal(.io, [folder.path, "neither model.safetensors nor model.safetensors.index.json"]) {
             _ = try Checkpoint.open(folder.path)
         }
-        expectRefusal(.io, ["config.json is neither a folder nor a GGUF file"]) { _ = try Checkpoint.open(folder.path + "/config.json") }
+        expectRefusal(.io, ["config.json is neither a folder nor a GGUF file"]) {
+            _ = try Checkpoint.open(folder.path + "/config.json")
+        }
         try FileManager.default.createDirectory(
             atPath: folder.path + "/model.safetensors", withIntermediateDirectories: true)
         expectRefusal(.io, ["model.safetensors is a folder"]) { _ = try Checkpoint.open(folder.path) }
