@@ -214,8 +214,6 @@ def _message(message: Message) -> dict[str, Any]:
         made = {"thinking": reasoning, **made, "reasoning_content": reasoning}
     if isinstance(made.get("content"), (bytes, bytearray)):
         made["content"] = bytes(made["content"]).decode("utf-8", "replace")
-    if isinstance(made.get("content"), str) and "\0" in made["content"]:
-        raise InvalidArgumentError("the content of a message cannot hold a NUL character")
     return made
 
 
