@@ -92,8 +92,9 @@ public func llada_decoder_run_block(
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let handle = try DecoderHandle.at(decoder)
-        let afterStep = handle.afterStep(callback, decoder, user)
-        try handle.work { (decoder) throws(LLaDAError) in try decoder.runBlock(afterStep) }
+        try handle.work { (working) throws(LLaDAError) in
+            try working.runBlock { (_) throws(LLaDAError) in try handle.afterStep(callback, decoder, user) }
+        }
     }
 }
 
@@ -104,21 +105,20 @@ public func llada_decoder_run(
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let handle = try DecoderHandle.at(decoder)
-        let afterStep = handle.afterStep(callback, decoder, user)
-        try handle.work { (decoder) throws(LLaDAError) in try decoder.run(afterStep) }
+        try handle.work { (working) throws(LLaDAError) in
+            try working.run { (_) throws(LLaDAError) in try handle.afterStep(callback, decoder, user) }
+        }
     }
 }
 
 extension DecoderHandle {
-    /// Returns a C callback in the form that the engine takes: a non-zero result becomes `.stopped`.
+    /// Calls a C callback, if there is one. Throws `.stopped` if it asks to stop.
     func afterStep(
         _ callback: llada_step_callback?, _ pointer: OpaquePointer?, _ user: UnsafeMutableRawPointer?
-    ) -> ((Decoder) throws(LLaDAError) -> Void)? {
-        guard let callback else { return nil }
-        return { (_) throws(LLaDAError) in
-            if self.callBack({ callback(pointer, user) }) != 0 {
-                throw LLaDAError(.stopped, "the step callback asked to stop")
-            }
+    ) throws(LLaDAError) {
+        guard let callback else { return }
+        if callBack({ callback(pointer, user) }) != 0 {
+            throw LLaDAError(.stopped, "the step callback asked to stop")
         }
     }
 }

@@ -26,15 +26,13 @@ final class DecoderHandle {
     /// The rule as the host gave it, for forks.
     var hostRule: HostRule?
 
-    private var edits: UnsafeBufferPointer<llada_edit>?
-    private var events: UnsafeBufferPointer<llada_event>?
+    private var edits = View<llada_edit>()
+    private var events = View<llada_event>()
 
     init(_ decoder: Decoder) {
         self.decoder = decoder
         cancellation = decoder.cancellation
     }
-
-    deinit { endViews() }
 
     /// Returns the handle behind a pointer. The result holds a reference of its own, so a callback may free the decoder
     /// that it is called by.
@@ -59,17 +57,63 @@ final class DecoderHandle {
         try body(decoder)
     }
 
-    /// Runs `work` on several handles at once. Each must be there only once.
+    /// Runs `work` on several handles at once. Throws `.invalidArgument` if one is there twice.
     static func work(
-        _ handles: [DecoderHandle], _ body: ([Decoder]) throws(LLaDAError) -> Void
+        _ pointers: UnsafeBufferPointer<OpaquePointer?>, _ body: (Handles) throws(LLaDAError) -> Void
+    ) throws(LLaDAError) {
+        for (index, pointer) in pointers.enumerated() where pointer == nil { throw .null("decoders[\(index)]") }
+        // A copy: a callback may change the caller's list. That of 128 pointers fits on the stack.
+        let failure = withUnsafeTemporaryAllocation(of: OpaquePointer.self, capacity: pointers.count) { list in
+            for (index, pointer) in pointers.enumerated() {
+                if let pointer { list.initializeElement(at: index, to: pointer) }
+            }
+            do throws(LLaDAError) {
+                try work(Handles(pointers: UnsafeBufferPointer(list)), body)
+                return LLaDAError?.none
+            } catch {
+                return error
+            }
+        }
+        if let failure { throw failure }
+    }
+
+    /// A list of handles. A callback may free them: each has one more reference while they work.
+    struct Handles {
+        let pointers: UnsafeBufferPointer<OpaquePointer>
+
+        var count: Int { pointers.count }
+        subscript(index: Int) -> DecoderHandle { reference(index).takeUnretainedValue() }
+        func decoder(_ index: Int) -> Decoder { self[index].decoder }
+
+        fileprivate func reference(_ index: Int) -> Unmanaged<DecoderHandle> {
+            Unmanaged.fromOpaque(UnsafeRawPointer(pointers[index]))
+        }
+    }
+
+    private static func work(
+        _ handles: Handles, _ body: (Handles) throws(LLaDAError) -> Void
     ) throws(LLaDAError) {
         var begun = 0
-        defer { for handle in handles[..<begun] { handle.end() } }
-        for handle in handles {
-            try handle.begin()
+        defer {
+            for index in 0..<begun {
+                handles[index].end()
+                handles.reference(index).release()
+            }
+        }
+        for index in 0..<handles.count {
+            do throws(LLaDAError) {
+                try handles[index].begin()
+            } catch {
+                if let before = handles.pointers[..<index].firstIndex(of: handles.pointers[index]) {
+                    throw LLaDAError(
+                        .invalidArgument, "decoders[\(index)] is decoders[\(before)]; expected each once")
+                }
+                throw error
+            }
+            _ = handles.reference(index).retain()
             begun += 1
         }
-        try body(handles.map(\.decoder))
+        try body(handles)
     }
 
     private func begin() throws(LLaDAError) {
@@ -106,30 +150,37 @@ final class DecoderHandle {
 
     // MARK: Views. Each is made once and keeps its address, so that a second look does not end the first.
 
-    func editsView(_ make: () -> [llada_edit]) -> UnsafeBufferPointer<llada_edit> {
-        let view = edits ?? Self.copy(make())
-        edits = view
-        return view
+    /// An array that is lent out. It keeps its memory, with room for as many elements as a step may have.
+    private struct View<Element: BitwiseCopyable> {
+        private var memory = Scratch<Element>()
+        private var elements: UnsafeBufferPointer<Element>?
+
+        mutating func end() { elements = nil }
+
+        /// The address is never NULL, even if there are no elements.
+        mutating func show(
+            _ count: Int, room: Int, _ element: (Int) -> Element
+        ) throws(LLaDAError) -> UnsafeBufferPointer<Element> {
+            if let elements { return elements }
+            let start = try memory.reserve(max(count, room, 1))
+            for index in 0..<count { start[index] = element(index) }
+            let shown = UnsafeBufferPointer(start: start, count: count)
+            elements = shown
+            return shown
+        }
     }
 
-    func eventsView(_ make: () -> [llada_event]) -> UnsafeBufferPointer<llada_event> {
-        let view = events ?? Self.copy(make())
-        events = view
-        return view
+    func show(edits all: [Decoder.Edit]) throws(LLaDAError) -> UnsafeBufferPointer<llada_edit> {
+        try edits.show(all.count, room: decoder.mostActive) { llada_edit(all[$0]) }
+    }
+
+    func show(events all: [Decoder.Event]) throws(LLaDAError) -> UnsafeBufferPointer<llada_event> {
+        try events.show(all.count, room: decoder.mostActive) { llada_event(all[$0]) }
     }
 
     private func endViews() {
-        edits?.deallocate()
-        edits = nil
-        events?.deallocate()
-        events = nil
-    }
-
-    /// Returns a copy of the elements. The address is never NULL, even if there are none.
-    private static func copy<Element: BitwiseCopyable>(_ elements: [Element]) -> UnsafeBufferPointer<Element> {
-        let start = UnsafeMutablePointer<Element>.allocate(capacity: max(elements.count, 1))
-        start.initialize(from: elements, count: elements.count)
-        return UnsafeBufferPointer(start: start, count: elements.count)
+        edits.end()
+        events.end()
     }
 }
 

@@ -8,11 +8,14 @@ public func llada_decoder_set_proposal(
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let handle = try DecoderHandle.at(decoder)
-        // The edits are copied before the work begins: they may lie in a view that the work ends.
-        let edits = try elements(edits, count, "edits").map {
-            Decoder.Edit(position: Int($0.position), token: $0.token, confidence: $0.confidence, reason: .host)
+        // The edits may lie in a view that ends here: its memory stays as it is until the next look.
+        let edits = try elements(edits, count, "edits")
+        try handle.interfere { (decoder) throws(LLaDAError) in
+            try decoder.setProposal(edits.count) { index in
+                let edit = edits[index]
+                return Decoder.Edit(position: Int(edit.position), token: edit.token, confidence: edit.confidence)
+            }
         }
-        try handle.interfere { (decoder) throws(LLaDAError) in try decoder.setProposal(edits) }
     }
 }
 

@@ -150,14 +150,14 @@ public func llada_decoder_proposal(
             throw LLaDAError(
                 .state, "there is no proposal at hand: propose or set_proposal makes one, apply uses it up")
         }
-        let view = handle.editsView { proposal.map(llada_edit.init) }
+        let view = try handle.show(edits: proposal)
         edits.pointee = view.baseAddress
         count.pointee = view.count
     }
 }
 
 extension llada_edit {
-    fileprivate init(_ edit: Decoder.Edit) {
+    init(_ edit: Decoder.Edit) {
         self.init(
             position: Int32(clamping: edit.position), token: edit.token, confidence: edit.confidence,
             reason: edit.reason.rawValue)
@@ -174,14 +174,14 @@ public func llada_decoder_events(
         let decoder = try handle.look()
         guard let events else { throw .null("events") }
         guard let count else { throw .null("count") }
-        let view = handle.eventsView { decoder.events.map(llada_event.init) }
+        let view = try handle.show(events: decoder.events)
         events.pointee = view.baseAddress
         count.pointee = view.count
     }
 }
 
 extension llada_event {
-    fileprivate init(_ event: Decoder.Event) {
+    init(_ event: Decoder.Event) {
         self.init(
             position: Int32(clamping: event.position), kind: event.kind.rawValue, old_token: event.oldToken,
             new_token: event.newToken, confidence: event.confidence, reason: event.reason.rawValue)

@@ -6,8 +6,8 @@ public func llada_decoders_forward(
     _ decoders: UnsafePointer<OpaquePointer?>?, _ count: Int, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
-        try DecoderHandle.work(handles(decoders, count)) { (decoders) throws(LLaDAError) in
-            try DecoderBatch.forward(decoders)
+        try DecoderHandle.work(elements(decoders, count, "decoders")) { (handles) throws(LLaDAError) in
+            try DecoderBatch.forward(count) { handles.decoder($0) }
         }
     }
 }
@@ -17,8 +17,8 @@ public func llada_decoders_step(
     _ decoders: UnsafePointer<OpaquePointer?>?, _ count: Int, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
-        try DecoderHandle.work(handles(decoders, count)) { (decoders) throws(LLaDAError) in
-            try DecoderBatch.step(decoders)
+        try DecoderHandle.work(elements(decoders, count, "decoders")) { (handles) throws(LLaDAError) in
+            try DecoderBatch.step(count) { handles.decoder($0) }
         }
     }
 }
@@ -29,34 +29,12 @@ public func llada_decoders_run(
     _ user: UnsafeMutableRawPointer?, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
-        let handles = try handles(decoders, count)
         let most = most_in_flight == 0 ? Int.max : Int(clamping: UInt(bitPattern: most_in_flight))
-        try DecoderHandle.work(handles) { (working) throws(LLaDAError) in
-            // Each decoder is called back under the pointer by which the caller knows it.
-            var afterStep: [ObjectIdentifier: (Decoder) throws(LLaDAError) -> Void] = [:]
-            for (index, decoder) in working.enumerated() {
-                afterStep[ObjectIdentifier(decoder)] = handles[index].afterStep(callback, decoders?[index], user)
-            }
-            try DecoderBatch.run(working, mostInFlight: most) { (decoder) throws(LLaDAError) in
-                try afterStep[ObjectIdentifier(decoder)]?(decoder)
+        try DecoderHandle.work(elements(decoders, count, "decoders")) { (handles) throws(LLaDAError) in
+            try DecoderBatch.run(count, { handles.decoder($0) }, mostInFlight: most) { (index) throws(LLaDAError) in
+                // Each decoder is called back under the pointer by which the caller knows it.
+                try handles[index].afterStep(callback, handles.pointers[index], user)
             }
         }
     }
-}
-
-/// Returns the handles of a list. Throws `.invalidArgument` if a decoder is there twice.
-private func handles(
-    _ decoders: UnsafePointer<OpaquePointer?>?, _ count: Int
-) throws(LLaDAError) -> [DecoderHandle] {
-    let decoders = try elements(decoders, count, "decoders")
-    var seen: [OpaquePointer: Int] = [:]
-    var handles: [DecoderHandle] = []
-    for (index, decoder) in decoders.enumerated() {
-        guard let decoder else { throw .null("decoders[\(index)]") }
-        if let before = seen.updateValue(index, forKey: decoder) {
-            throw LLaDAError(.invalidArgument, "decoders[\(index)] is decoders[\(before)]; expected each once")
-        }
-        handles.append(try DecoderHandle.at(decoder))
-    }
-    return handles
 }

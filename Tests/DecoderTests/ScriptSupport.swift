@@ -36,20 +36,19 @@ final class Script: Denoiser, @unchecked Sendable {
         }
     }
 
-    func forward(
-        _ batch: Batch, cancellations: [Cancellation], observer: Observer?
-    ) throws(LLaDAError) -> FinalStates {
+    func forward(_ work: Workspace, observer: Observer?, into memory: StateMemory) throws(LLaDAError) -> FinalStates {
+        let batch = work.batch
         for row in batch.rows {
             let table = batch.tables[row.sequence]
             let key: [Float] = [Float(row.token), 0]
-            table.pages[row.position / table.blockLength].write(
+            table[row.position / table.blockLength].write(
                 key, key, layer: 0, head: 0, slot: row.position % table.blockLength)
         }
         var logits: [[Float]] = []
         for run in batch.runs where batch.rows[run.lowerBound].wantsLogits {
             let (first, table) = (batch.rows[run.lowerBound], batch.tables[batch.rows[run.lowerBound].sequence])
             let seen = (0..<first.visibleEnd).map { position in
-                Int32(table.pages[position / table.blockLength].keys(layer: 0, head: 0)[position % table.blockLength])
+                Int32(table[position / table.blockLength].keys(layer: 0, head: 0)[position % table.blockLength])
             }
             let isWindow = run.count > table.blockLength
             if isWindow { windows.append(first.position..<first.visibleEnd) }

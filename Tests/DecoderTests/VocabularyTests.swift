@@ -60,14 +60,14 @@ import Testing
             var rows = logits(2)
             rows[1][1100] = value
             let compute = Compute(team: ThreadTeam(threads: 2))
-            var confidence = Confidence(compute: compute, vocabSize: Self.vocab)
+            let confidence = Confidence(compute: compute, vocabSize: Self.vocab)
             let tokens = try Buffer<Int32>(count: 2)
             let confidences = try Buffer<Float>(count: 2)
             func predict(banned: [Int32]) throws {
                 try confidence.predict(
                     Rows(rows: rows),
                     adjust: [LogitAdjustment(position: 6), LogitAdjustment(position: 7, banned: banned)],
-                    cancellations: [], tokens: tokens.pointer, confidences: confidences.pointer)
+                    Workspace(), tokens: tokens.pointer, confidences: confidences.pointer)
             }
             if isFaulty {
                 expectRefusal(.numeric, ["position 7"]) { try predict(banned: []) }

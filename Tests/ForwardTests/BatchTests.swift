@@ -33,8 +33,7 @@ import Testing
             }
             let logits = try Buffer<Float>(count: rows.count * vocab)
             let states = try transformer.forward(
-                Batch(rows: rows, tables: pages.map { PageTable(pages: $0, blockLength: blockLength) }),
-                cancellations: [], observer: nil)
+                Batch(rows: rows, tables: pages.map { PageTable(pages: $0, blockLength: blockLength) }))
             states.logits(0..<states.count, 0..<vocab, into: logits.pointer, stride: vocab)
             for (index, row) in rows.enumerated() {
                 for token in 0..<vocab {

@@ -77,12 +77,12 @@ struct Canvas {
         Decoder.PositionState(rawValue: stateBuffer.pointer[position]) ?? .prompt
     }
 
-    /// Returns the masks that a policy may fill.
-    func openMasks(in range: Range<Int>) -> [Int] { range.filter { state($0) == .masked && !locked[$0] } }
+    /// Whether a position has a mask that a policy may fill.
+    func isOpenMask(_ position: Int) -> Bool { state(position) == .masked && !locked[position] }
 
-    /// Returns the tokens that a policy may edit.
-    func editable(in range: Range<Int>) -> [Int] {
-        range.filter { (state($0) == .draft || state($0) == .settled) && !locked[$0] }
+    /// Whether a position has a token that a policy may edit.
+    func isEditable(_ position: Int) -> Bool {
+        (state(position) == .draft || state(position) == .settled) && !locked[position]
     }
 
     /// Writes a token as a draft, or masks the position. Returns the kind of the change; nil if nothing changed. A

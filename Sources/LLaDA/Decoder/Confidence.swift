@@ -5,8 +5,6 @@ package struct Confidence {
     let compute: Compute
     let vocabSize: Int
 
-    private var tileScratch = Scratch<Float>()  // see forEachTile
-    private var peakScratch = Scratch<Peak>()  // [tiles, rows]
     private var rowScratch = Scratch<Float>()  // [threads, vocab]
 
     package init(compute: Compute, vocabSize: Int) {
@@ -16,15 +14,15 @@ package struct Confidence {
 
     /// Finds the most likely token of each row and its probability. Throws `.cancelled`, without predictions, if one of
     /// `cancellations` was requested, and `.numeric` if logits are not finite.  tokens, confidences: [adjust.count]
-    package mutating func predict(
-        _ source: any LogitSource, adjust: [LogitAdjustment], cancellations: [Cancellation],
-        tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
+    package func predict(
+        _ source: some LogitSource, adjust: [LogitAdjustment], room: Int = 0, cancellations: [Cancellation] = [],
+        _ work: Workspace, tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
     ) throws(LLaDAError) {
         let rows = adjust.count
-        let peaks = try peakScratch.reserve(source.tiles * rows)
+        let peaks = try work.peaks.reserve(source.tiles * max(rows, room))
         let kernels = compute.kernels
         try source.forEachTile(
-            rows: rows, compute.team, &tileScratch, isStopped: { cancellations.contains(where: \.isRequested) }
+            rows: rows, room: room, compute.team, &work.logits, isStopped: { cancellations.contains(where: \.isRequested) }
         ) { tile, row, logits, _ in
             let vocabulary = source.vocabulary(ofTile: tile)
             adjust[row].apply(to: logits, vocabulary)
@@ -75,10 +73,14 @@ package struct Confidence {
         let best = copy.pointer[compute.kernels.argmax_sum_exp(copy.pointer, vocabSize, &sum)]
         let row = UnsafeBufferPointer(start: copy.pointer, count: vocabSize)
         return withExtendedLifetime(copy) {
-            let ids =
-                count > 64
-                ? row.indices.sorted { row[$0] != row[$1] ? row[$0] > row[$1] : $0 < $1 }
-                : Router.largest(count, of: Array(row))
+            let ids: [Int]
+            if count > 64 {
+                ids = row.indices.sorted { row[$0] != row[$1] ? row[$0] > row[$1] : $0 < $1 }
+            } else {
+                var largest = [Int32](repeating: 0, count: count)
+                let found = Router.largest(count, of: row, into: &largest)
+                ids = largest[..<found].map { Int($0) }
+            }
             return ids.prefix(count).filter { row[$0] > -.infinity }.map { id in
                 Decoder.Candidate(token: Int32(id), logit: row[id], probability: llk_expf(row[id] - best) / sum)
             }

@@ -4,28 +4,46 @@ extension Decoder {
     /// there once; in multi-block editing an edit cannot mask. Throws `.invalidArgument` otherwise, and `.state`
     /// without predictions.
     public func setProposal(_ edits: [Edit]) throws(LLaDAError) {
+        try setProposal(edits.count) { edits[$0] }
+    }
+
+    /// The same for the edits that a function returns.
+    package func setProposal(_ count: Int, _ edit: (Int) -> Edit) throws(LLaDAError) {
         try checkForwarded("set_proposal")
-        var seen = Set<Int>()
-        for edit in edits {
-            try check(token: edit.token)
-            let position = edit.position
-            func refuse(_ why: String) -> LLaDAError {
-                LLaDAError(.invalidArgument, "set_proposal: position \(position) \(why)")
-            }
+        func refuse(_ position: Int, _ why: String) -> LLaDAError {
+            LLaDAError(.invalidArgument, "set_proposal: position \(position) \(why)")
+        }
+        for index in 0..<count {
+            let (position, token) = (edit(index).position, edit(index).token)
+            try check(token: token)
             guard active.contains(position) else {
-                throw refuse("is not active; expected \(active.lowerBound) to \(active.upperBound - 1)")
+                throw refuse(position, "is not active; expected \(active.lowerBound) to \(active.upperBound - 1)")
             }
-            guard state.canvas.state(position) != .prompt else { throw refuse("belongs to the prompt") }
-            guard !state.canvas.locked[position] else { throw refuse("is locked") }
-            guard edit.token != state.canvas.maskID || !isEditingBlocks else {
-                throw refuse("cannot be masked: finished blocks are being edited")
+            guard state.canvas.state(position) != .prompt else { throw refuse(position, "belongs to the prompt") }
+            guard !state.canvas.locked[position] else { throw refuse(position, "is locked") }
+            guard token != state.canvas.maskID || !isEditingBlocks else {
+                throw refuse(position, "cannot be masked: finished blocks are being edited")
             }
-            guard seen.insert(position).inserted else { throw refuse("is there twice") }
         }
-        state.proposal = edits.map {
-            Edit(position: $0.position, token: $0.token, confidence: $0.confidence, reason: .host)
+        guard count <= active.count else {
+            throw LLaDAError(
+                .invalidArgument, "set_proposal: there are \(count) edits; expected each active position once at most")
         }
-        state.proposal.sort { $0.position < $1.position }
+        var proposal: [Edit] = []
+        swap(&proposal, &spareProposal)
+        defer { swap(&proposal, &spareProposal) }
+        proposal.removeAll(keepingCapacity: true)
+        proposal.reserveCapacity(mostActive)
+        for index in 0..<count {
+            let edit = edit(index)
+            proposal.append(
+                Edit(position: edit.position, token: edit.token, confidence: edit.confidence, reason: .host))
+        }
+        proposal.withUnsafeMutableBufferPointer { $0.sortInPlace { $0.position < $1.position } }
+        for index in proposal.indices.dropFirst() where proposal[index].position == proposal[index - 1].position {
+            throw refuse(proposal[index].position, "is there twice")
+        }
+        swap(&proposal, &state.proposal)
         state.phase = .proposed
     }
 

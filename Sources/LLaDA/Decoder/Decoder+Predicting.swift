@@ -1,46 +1,54 @@
 /// The way from the model's states to predictions.
 extension Decoder {
     /// Prepares a forward: the first phase. If a later phase fails, the decoder has no predictions.
-    func prepareForward() throws(LLaDAError) -> Pending {
+    func prepareForward() throws(LLaDAError) {
+        pending = nil
         try checkUnfinished("forward")
         try cancellation.check()
         if !state.options.useCache { sequence.reset() }
         state.phase = .ready
-        state.proposal = []
+        state.proposal.removeAll(keepingCapacity: true)
         state.predictions.clear()
         logitRows.clear()
-        return try sequence.prepare(state.canvas.tokens, active: state.active, asOneBlock: state.isWindow)
+        pending = try sequence.prepare(state.canvas.tokens, active: state.active, asOneBlock: state.isWindow)
     }
 
-    /// Counts forwards over earlier positions that have run before the one over the active positions.
-    func noteAhead(_ ahead: Int) {
-        sequence.share(state.canvas.tokens, upTo: state.active.lowerBound)
-        if state.counters.forwards == 0 { state.counters.prefills += ahead } else { state.counters.commits += ahead }
-    }
-
-    /// Counts the forward over the active positions; `predict` follows.
+    /// Counts a forward over the active positions, after those over earlier ones; `predict` follows.
     func noteForward() {
+        sequence.share(state.canvas.tokens, upTo: state.active.lowerBound)
+        let ahead = pending?.aheadCount ?? 0
+        if state.counters.forwards == 0 { state.counters.prefills += ahead } else { state.counters.commits += ahead }
+        let progress = state.progress
+        beforeForward = (progress.isNoted, progress.isGoingRound, progress.seen.count)
         state.counters.forwards += 1
         policy.prepare(&state)
     }
 
+    /// Takes back `noteForward`, except for the forwards over earlier positions: a forward without predictions does not
+    /// count, and can be repeated.
+    func unnoteForward() {
+        (state.progress.isNoted, state.progress.isGoingRound) = (beforeForward.isNoted, beforeForward.isGoingRound)
+        state.progress.seen.removeAll(behind: beforeForward.seen)
+        state.counters.forwards -= 1
+        state.predictions.clear()
+    }
+
     /// Makes the predictions of the last forward, with bans and penalty applied.
-    func predict(cancellations: [Cancellation]) throws(LLaDAError) {
+    func predict(_ work: Workspace, cancellations: [Cancellation] = []) throws(LLaDAError) {
         guard let states = sequence.states else { return }
         let numbers = state.options.policy
-        let adjustments = adjustments()
         let logits = numbers.temperature > 0 ? try logitRows.all(states, confidence.compute.team) : nil
-        let place = try state.predictions.begin(state.active, adjustments)
+        let place = try beginPredictions()
         guard let logits else {
             return try confidence.predict(
-                states, adjust: adjustments, cancellations: cancellations, tokens: place.tokens,
-                confidences: place.confidences)
+                states, adjust: state.predictions.adjustments, room: mostActive, cancellations: cancellations, work,
+                tokens: place.tokens, confidences: place.confidences)
         }
         let sampler = Sampler(temperature: numbers.temperature, topK: numbers.topK, topP: numbers.topP)
         let random = Philox(seed: numbers.seed)
         let (first, forward) = (state.active.lowerBound, state.counters.forwards)
         try confidence.draw(
-            sampler, logits: logits, adjust: adjustments,
+            sampler, logits: logits, adjust: state.predictions.adjustments,
             uniform: { random.uniform(forward: forward, position: first + $0) }, tokens: place.tokens,
             confidences: place.confidences)
     }
@@ -48,23 +56,30 @@ extension Decoder {
     /// Makes predictions again after a change of bans. This is no forward: a request to cancel waits for the next one.
     func predictAgain() throws(LLaDAError) {
         let before = state.predictions
+        let work = try confidence.compute.workspaces.take()
+        defer { confidence.compute.workspaces.giveBack(work) }
         do throws(LLaDAError) {
-            try predict(cancellations: [])
+            try predict(work)
         } catch {
             state.predictions = before
             throw error
         }
     }
 
-    /// Returns the adjustments of the active positions' logits: [active.count].
-    func adjustments() -> [LogitAdjustment] {
-        let everywhere = Array(state.bans.everywhere)  // shared by all positions that add nothing
-        return state.active.map { position in
-            var adjustment = LogitAdjustment(position: position, banned: everywhere)
-            if let here = state.bans.at[position] { adjustment.banned += here }
+    /// Makes room for the predictions of the active positions, and the adjustments of their logits.
+    func beginPredictions() throws(LLaDAError) -> (
+        tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
+    ) {
+        var predictions = Predictions()
+        swap(&predictions, &state.predictions)  // the policy looks at the state meanwhile
+        defer { state.predictions = predictions }
+        let place = try predictions.begin(state.active, room: mostActive)
+        for position in state.active {
+            var adjustment = LogitAdjustment(position: position, banned: state.bans.tokens(at: position))
             policy.adjust(&adjustment, at: position, state)
-            return adjustment
+            predictions.adjustments.append(adjustment)
         }
+        return place
     }
 }
 

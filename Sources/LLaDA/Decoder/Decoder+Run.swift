@@ -2,13 +2,17 @@
 extension Decoder {
     /// Steps until the end. `afterStep` is called after each step. An error that it throws ends the run and is
     /// rethrown; a later run continues from there.
-    public func run(_ afterStep: ((Decoder) throws(LLaDAError) -> Void)? = nil) throws(LLaDAError) {
+    public func run(
+        _ afterStep: (Decoder) throws(LLaDAError) -> Void = { (_) throws(LLaDAError) in }
+    ) throws(LLaDAError) {
         while !isFinished { try step(then: afterStep) }
     }
 
     /// Steps until the active block is done, its multi-block editing included, or until the end. `afterStep` is as in
     /// `run`. Throws `.state` after the end.
-    public func runBlock(_ afterStep: ((Decoder) throws(LLaDAError) -> Void)? = nil) throws(LLaDAError) {
+    public func runBlock(
+        _ afterStep: (Decoder) throws(LLaDAError) -> Void = { (_) throws(LLaDAError) in }
+    ) throws(LLaDAError) {
         try checkUnfinished("run_block")
         let block = state.progress.block
         while !isFinished, state.progress.block == block { try step(then: afterStep) }
@@ -21,8 +25,8 @@ extension Decoder {
         return events
     }
 
-    private func step(then afterStep: ((Decoder) throws(LLaDAError) -> Void)?) throws(LLaDAError) {
+    private func step(then afterStep: (Decoder) throws(LLaDAError) -> Void) throws(LLaDAError) {
         try step()
-        try afterStep?(self)
+        try afterStep(self)
     }
 }

@@ -3,19 +3,24 @@ extension Decoder {
     /// Runs the model over the active positions, and before that over all earlier positions without valid K/V. Throws
     /// `.state` after the end, `.cancelled` if `cancellation` was requested, `.numeric` if the model computes NaN or
     /// infinities, and `.outOfMemory`.
-    public func forward() throws(LLaDAError) { try DecoderBatch.forward([self]) }
+    public func forward() throws(LLaDAError) { try DecoderBatch.forward(1) { _ in self } }
 
     /// Lets the policy make a proposal from the predictions, and then lets the host's rule, if there is one, change it.
     /// Throws `.state` without predictions, and what the rule throws.
     public func propose() throws(LLaDAError) {
         try checkForwarded("propose")
-        state.proposal = policy.propose(state).sorted { $0.position < $1.position }
+        var proposal: [Edit] = []
+        swap(&proposal, &state.proposal)  // nothing else refers to it, so it keeps its memory
+        proposal.removeAll(keepingCapacity: true)
+        policy.propose(state, &proposal)
+        proposal.withUnsafeMutableBufferPointer { $0.sortInPlace { $0.position < $1.position } }
+        state.proposal = proposal
         state.phase = .proposed
         do throws(LLaDAError) {
             try rule?(self)
         } catch {
             state.phase = .forwarded
-            state.proposal = []
+            state.proposal.removeAll(keepingCapacity: true)
             throw error
         }
     }
@@ -25,7 +30,7 @@ extension Decoder {
         guard state.phase == .proposed else {
             throw LLaDAError(.state, "apply needs a proposal: call propose first (phase is \(phase))")
         }
-        let step = write(state.proposal)
+        let step = state.writeProposal()
         let next: NextStep
         if let ends = state.blockEnds {
             state.progress.isStuck = false
@@ -52,26 +57,6 @@ extension Decoder {
     func checkForwarded(_ call: String) throws(LLaDAError) {
         try checkUnfinished(call)
         if phase == .ready { throw LLaDAError(.state, "\(call) needs predictions: call forward first") }
-    }
-
-    /// Writes and clears the proposal. Its changes, after those that the host had made, are the events of the step.
-    private func write(_ proposal: [Edit]) -> AppliedStep {
-        let hadMasks = !state.openMasks.isEmpty
-        state.events = state.hostEvents
-        state.hostEvents = []
-        var changed = 0
-        var wroteEnd = false
-        for edit in proposal where !state.canvas.locked[edit.position] {
-            guard let event = state.write(edit) else { continue }
-            state.events.append(event)
-            changed += 1
-            wroteEnd = wroteEnd || state.eosIDs.contains(edit.token)
-        }
-        state.proposal = []
-        state.phase = .ready
-        state.progress.step += 1
-        state.progress.isNoted = false
-        return AppliedStep(hadMasks: hadMasks, changed: changed, wroteEnd: wroteEnd)
     }
 }
 
@@ -107,6 +92,8 @@ extension Decoder {
         state.settle(upTo: state.active.upperBound)
         state.phase = .finished
         sequence.share(state.canvas.tokens, upTo: state.settledLength)
-        state.finishReason = output.last.map(state.eosIDs.contains) == true ? .eos : .length
+        sequence.releaseReserve()
+        let first = state.canvas.promptLength
+        state.finishReason = state.hasEnd(first..<max(first, state.answerEnd)) ? .eos : .length
     }
 }

@@ -76,6 +76,16 @@ public final class Decoder {
     let policy: any DecodingPolicy
     var confidence: Confidence
     var logitRows = LogitRows()  // of the last forward, if anything asked for them
+    /// The forward that is prepared.
+    var pending: Pending?
+    /// The progress before the last forward; see `unnoteForward`.
+    var beforeForward = (isNoted: false, isGoingRound: false, seen: 0)
+    /// Memory for the host's proposal, until it takes the place of the policy's.
+    var spareProposal: [Edit] = []
+    /// Whether the decoder is in the list of a running call for several.
+    var isListed = false
+    /// The most positions that are active at a time.
+    package let mostActive: Int
 
     /// Makes a decoder on a prompt. Nothing is computed yet.
     package convenience init(
@@ -103,6 +113,9 @@ public final class Decoder {
         self.sequence = sequence
         policy = state.options.policy.decodingPolicy
         confidence = Confidence(compute: sequence.denoiser.compute, vocabSize: sequence.denoiser.config.vocabSize)
+        mostActive = state.mostActive(policy)
+        self.state.reserveCapacity(mostActive: mostActive)
+        sequence.expect(positions: state.canvas.count, window: mostActive)
     }
 }
 

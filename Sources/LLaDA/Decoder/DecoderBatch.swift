@@ -6,22 +6,13 @@ public enum DecoderBatch {
     /// Runs `Decoder.forward` of each decoder. After an error, some decoders have done their forward and others have
     /// not; each can continue from there.
     public static func forward(_ decoders: [Decoder]) throws(LLaDAError) {
-        try check(decoders)
-        for decoder in decoders { try decoder.checkUnfinished("forward") }
-        var pending: [Pending] = []
-        for decoder in decoders { pending.append(try decoder.prepareForward()) }
-        try Pending.run(pending) { (range, states) throws(LLaDAError) in
-            try finish(decoders[range], ahead: pending[range].map(\.aheadCount), states)
-        }
+        try forward(decoders.count) { decoders[$0] }
     }
 
     /// Does the rest of each decoder's current step: those of `forward`, `propose` and `apply` that have not been
     /// called.
     public static func step(_ decoders: [Decoder]) throws(LLaDAError) {
-        try check(decoders)
-        for decoder in decoders { try decoder.checkUnfinished("step") }
-        try forward(decoders.filter { $0.phase == .ready })
-        for decoder in decoders { try decoder.step() }
+        try step(decoders.count) { decoders[$0] }
     }
 
     /// Steps all decoders to their ends, at most `mostInFlight` at a time. When one finishes, the next one joins, in
@@ -29,70 +20,140 @@ public enum DecoderBatch {
     /// called for each decoder after each of its steps. An error that it throws ends the run and is rethrown; a later
     /// run continues from there. Throws `.invalidArgument` unless `mostInFlight` is positive.
     public static func run(
-        _ decoders: [Decoder], mostInFlight: Int = .max, _ afterStep: ((Decoder) throws(LLaDAError) -> Void)? = nil
+        _ decoders: [Decoder], mostInFlight: Int = .max,
+        _ afterStep: (Decoder) throws(LLaDAError) -> Void = { (_) throws(LLaDAError) in }
     ) throws(LLaDAError) {
-        try check(decoders)
+        try run(decoders.count, { decoders[$0] }, mostInFlight: mostInFlight) { (index) throws(LLaDAError) in
+            try afterStep(decoders[index])
+        }
+    }
+}
+
+/// The same on `count` decoders that a function returns: a list of them need not be made.
+extension DecoderBatch {
+    package static func forward(_ count: Int, _ decoder: (Int) -> Decoder) throws(LLaDAError) {
+        try check(count, decoder)
+        for index in 0..<count { try decoder(index).checkUnfinished("forward") }
+        for index in 0..<count { try decoder(index).prepareForward() }
+        try runPending(count, decoder)
+    }
+
+    package static func step(_ count: Int, _ decoder: (Int) -> Decoder) throws(LLaDAError) {
+        try check(count, decoder)
+        for index in 0..<count { try decoder(index).checkUnfinished("step") }
+        for index in 0..<count {
+            let decoder = decoder(index)
+            decoder.pending = nil
+            if decoder.phase == .ready { try decoder.prepareForward() }
+        }
+        try runPending(count, decoder)
+        for index in 0..<count { try decoder(index).step() }
+    }
+
+    /// `afterStep` gets the index of a decoder.
+    package static func run(
+        _ count: Int, _ decoder: (Int) -> Decoder, mostInFlight: Int, _ afterStep: (Int) throws(LLaDAError) -> Void
+    ) throws(LLaDAError) {
+        try check(count, decoder)
         guard mostInFlight > 0 else {
             throw LLaDAError(.invalidArgument, "most_in_flight is \(mostInFlight); expected at least 1")
         }
+        var working: [Int] = []
+        working.reserveCapacity(min(count, mostInFlight))
         while true {
-            let working = Array(decoders.lazy.filter { !$0.isFinished }.prefix(mostInFlight))
+            working.removeAll(keepingCapacity: true)
+            for index in 0..<count where working.count < mostInFlight && !decoder(index).isFinished {
+                working.append(index)
+            }
             if working.isEmpty { return }
-            try step(working)
+            try step(working.count) { decoder(working[$0]) }
             var stop: LLaDAError?
-            for decoder in working {
-                do throws(LLaDAError) { try afterStep?(decoder) } catch { stop = stop ?? error }
-                if decoder.isFinished { decoder.sequence.reset() }
+            for index in working {
+                do throws(LLaDAError) { try afterStep(index) } catch { stop = stop ?? error }
+                if decoder(index).isFinished { decoder(index).sequence.release() }
             }
             if let stop { throw stop }
         }
     }
 
+    /// Runs the forwards that are prepared, and makes the predictions.
+    private static func runPending(_ count: Int, _ decoder: (Int) -> Decoder) throws(LLaDAError) {
+        if count == 0 { return }
+        let workspaces = decoder(0).confidence.compute.workspaces
+        let work = try workspaces.take()
+        defer {
+            workspaces.giveBack(work)
+            for index in 0..<count { decoder(index).pending = nil }
+        }
+        try Pending.run(count, { decoder($0).pending }, work) { (range, states) throws(LLaDAError) in
+            try finish(range, decoder, states, work)
+        }
+    }
+
     /// Makes the predictions of the decoders that ran together.
     private static func finish(
-        _ decoders: ArraySlice<Decoder>, ahead: [Int], _ states: FinalStates
+        _ range: Range<Int>, _ decoder: (Int) -> Decoder, _ states: FinalStates, _ work: Workspace
     ) throws(LLaDAError) {
-        for (decoder, ahead) in zip(decoders, ahead) { decoder.noteAhead(ahead) }
-        let before = decoders.map(\.state)
+        for index in range where decoder(index).pending != nil { decoder(index).noteForward() }
         do throws(LLaDAError) {
-            for decoder in decoders { decoder.noteForward() }
-            try predict(decoders, states)
+            try predict(range, decoder, states, work)
         } catch {
-            // A forward without predictions does not count: it can be repeated.
-            for (decoder, before) in zip(decoders, before) { decoder.state = before }
+            for index in range where decoder(index).pending != nil { decoder(index).unnoteForward() }
             throw error
         }
-        for decoder in decoders { decoder.state.phase = .forwarded }
+        for index in range where decoder(index).pending != nil { decoder(index).state.phase = .forwarded }
     }
 
     /// Predicts together for decoders that all take the most likely token; otherwise each decoder predicts alone.
-    private static func predict(_ decoders: ArraySlice<Decoder>, _ states: FinalStates) throws(LLaDAError) {
-        guard decoders.count > 1, decoders.allSatisfy({ $0.state.options.policy.temperature == 0 }),
-            let first = decoders.first
-        else {
-            for decoder in decoders { try decoder.predict(cancellations: [decoder.cancellation]) }
-            return
+    private static func predict(
+        _ range: Range<Int>, _ decoder: (Int) -> Decoder, _ states: FinalStates, _ work: Workspace
+    ) throws(LLaDAError) {
+        for index in range where decoder(index).pending != nil {
+            work.cancellations.append(decoder(index).cancellation)
         }
-        let adjustments = decoders.map { $0.adjustments() }
-        let tokens = try Buffer<Int32>(count: states.count)
-        let confidences = try Buffer<Float>(count: states.count)
-        try first.confidence.predict(
-            states, adjust: adjustments.flatMap { $0 }, cancellations: decoders.map(\.cancellation),
-            tokens: tokens.pointer, confidences: confidences.pointer)
+        let isTogether =
+            work.cancellations.count > 1
+            && range.allSatisfy { decoder($0).pending == nil || decoder($0).state.options.policy.temperature == 0 }
+        guard isTogether else {
+            for index in range where decoder(index).pending != nil {
+                work.cancellations.removeAll(keepingCapacity: true)
+                work.cancellations.append(decoder(index).cancellation)
+                try decoder(index).predict(work, cancellations: work.cancellations)
+            }
+            return work.clear()
+        }
+        var room = 0
+        for index in range where decoder(index).pending != nil {
+            _ = try decoder(index).beginPredictions()
+            work.adjustments.append(contentsOf: decoder(index).state.predictions.adjustments)
+            room += decoder(index).mostActive
+        }
+        let tokens = try work.tokens.reserve(max(room, states.count))
+        let confidences = try work.confidences.reserve(max(room, states.count))
+        let (adjustments, cancellations) = (work.adjustments, work.cancellations)
+        try decoder(range.lowerBound).confidence.predict(
+            states, adjust: adjustments, room: room, cancellations: cancellations, work, tokens: tokens,
+            confidences: confidences)
         var start = 0
-        for (decoder, adjustments) in zip(decoders, adjustments) {
-            let place = try decoder.state.predictions.begin(decoder.state.active, adjustments)
-            place.tokens.update(from: tokens.pointer + start, count: adjustments.count)
-            place.confidences.update(from: confidences.pointer + start, count: adjustments.count)
-            start += adjustments.count
+        for index in range where decoder(index).pending != nil {
+            let decoder = decoder(index)
+            decoder.state.predictions.fill(tokens + start, confidences + start)
+            start += decoder.state.active.count
         }
+        work.clear()
     }
 
-    private static func check(_ decoders: [Decoder]) throws(LLaDAError) {
-        guard Set(decoders.map(ObjectIdentifier.init)).count == decoders.count else {
-            throw LLaDAError(.invalidArgument, "a decoder is there twice; expected each once")
+    private static func check(_ count: Int, _ decoder: (Int) -> Decoder) throws(LLaDAError) {
+        var listed = 0
+        defer { for index in 0..<listed { decoder(index).isListed = false } }
+        for index in 0..<count {
+            guard !decoder(index).isListed else {
+                throw LLaDAError(.invalidArgument, "a decoder is there twice; expected each once")
+            }
+            decoder(index).isListed = true
+            listed += 1
         }
-        guard decoders.allSatisfy({ $0.sequence.denoiser === decoders[0].sequence.denoiser }) else {
+        for index in 0..<count where decoder(index).sequence.denoiser !== decoder(0).sequence.denoiser {
             throw LLaDAError(.invalidArgument, "the decoders are of different models; expected one")
         }
     }

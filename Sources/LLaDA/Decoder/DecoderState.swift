@@ -51,16 +51,37 @@ struct DecoderState {
         var isGoingRound = false
         /// Whether the block of this step is in `seen` already: a forward may be repeated.
         var isNoted = false
-        /// The tokens, [blockLength] each, that the active block has held.
-        var seen: Set<[Int32]> = []
+        /// What the active block has held.
+        var seen = SeenBlocks()
         /// The rounds of multi-block editing done; nil before the block has left its loop.
         var editingRounds: Int?
+
+        /// Begins a block.
+        mutating func begin(_ block: Int) {
+            var fresh = BlockProgress()
+            swap(&fresh.seen, &seen)  // keeps its memory
+            fresh.seen.removeAll()
+            fresh.block = block
+            self = fresh
+        }
     }
 
     /// The tokens that the host does not want predicted.
     struct Bans {
-        var everywhere: Set<Int32> = []
-        var at: [Int: Set<Int32>] = [:]  // by position
+        var everywhere: Set<Int32> = [] { didSet { list() } }
+        var at: [Int: Set<Int32>] = [:] { didSet { list() } }  // by position
+        private var everywhereList: [Int32] = []
+        private var lists: [Int: [Int32]] = [:]  // by position, of all tokens banned there
+
+        /// Returns the tokens banned at a position.
+        func tokens(at position: Int) -> [Int32] {
+            lists.isEmpty ? everywhereList : lists[position] ?? everywhereList
+        }
+
+        private mutating func list() {
+            everywhereList = Array(everywhere)
+            lists = at.mapValues { everywhereList + $0 }
+        }
     }
 
     init(options: Decoder.Options, canvas: Canvas, eosIDs: Set<Int32>) {
@@ -76,6 +97,21 @@ struct DecoderState {
         copy.canvas = try Canvas(copying: canvas)
         return copy
     }
+
+    /// The most positions that are active at a time: a block, or a window.
+    func mostActive(_ policy: any DecodingPolicy) -> Int {
+        min((policy.openBlocks + 1) * options.blockLength, canvas.count)
+    }
+
+    /// Takes the memory that steps need, which is then not shared with a copy. A block is rarely seen in more states
+    /// than twice its length.
+    mutating func reserveCapacity(mostActive: Int) {
+        proposal.reserveCapacity(mostActive)
+        events.reserveCapacity(mostActive)
+        hostEvents.reserveCapacity(mostActive)
+        let blockLength = options.blockLength
+        progress.seen.reserveCapacity(min(2 * blockLength * blockLength, max(blockLength, 1 << 16)))
+    }
 }
 
 /// What policies ask.
@@ -85,11 +121,11 @@ extension DecoderState {
     /// Whether the active positions, of several blocks, see each other.
     var isWindow: Bool { active.count > options.blockLength }
 
-    /// The masks among the active positions that a policy may fill, ascending.
-    var openMasks: [Int] { canvas.openMasks(in: active) }
+    /// Whether there are masks among the active positions that a policy may fill.
+    var hasOpenMasks: Bool { active.contains(where: canvas.isOpenMask) }
 
-    /// The tokens among the active positions that a policy may edit, ascending.
-    var editable: [Int] { canvas.editable(in: active) }
+    /// Whether there are tokens among the active positions that a policy may edit.
+    var hasEditable: Bool { active.contains(where: canvas.isEditable) }
 
     func hasEnd(_ range: Range<Int>) -> Bool { range.contains { eosIDs.contains(canvas.token($0)) } }
 
@@ -111,6 +147,27 @@ extension DecoderState {
 
 /// What steps do.
 extension DecoderState {
+    /// Writes and clears the proposal. Its changes, after those that the host had made, are the events of the step.
+    mutating func writeProposal() -> AppliedStep {
+        let hadMasks = hasOpenMasks
+        swap(&events, &hostEvents)
+        hostEvents.removeAll(keepingCapacity: true)
+        var changed = 0
+        var wroteEnd = false
+        for index in proposal.indices where !canvas.locked[proposal[index].position] {
+            let edit = proposal[index]
+            guard let event = write(edit) else { continue }
+            events.append(event)
+            changed += 1
+            wroteEnd = wroteEnd || eosIDs.contains(edit.token)
+        }
+        proposal.removeAll(keepingCapacity: true)
+        phase = .ready
+        progress.step += 1
+        progress.isNoted = false
+        return AppliedStep(hadMasks: hadMasks, changed: changed, wroteEnd: wroteEnd)
+    }
+
     /// Writes one edit and returns its event; nil if it changed nothing.
     mutating func write(_ edit: Decoder.Edit) -> Decoder.Event? {
         let old = canvas.token(edit.position)
@@ -132,8 +189,7 @@ extension DecoderState {
     /// Makes a block active, at the beginning of its loop.
     mutating func enter(_ block: Int) {
         active = canvas.block(block)
-        progress = BlockProgress()
-        progress.block = block
+        progress.begin(block)
     }
 
     /// Forgets all that was generated from `position` on, which is the start of a block, with its predictions, proposal
@@ -145,7 +201,9 @@ extension DecoderState {
         finishReason = .none
         phase = .ready
         predictions.clear()
-        (proposal, events, blockEnds) = ([], [], nil)
+        proposal.removeAll(keepingCapacity: true)
+        events.removeAll(keepingCapacity: true)
+        blockEnds = nil
         hostEvents.removeAll { $0.position >= position }
     }
 }

@@ -5,7 +5,7 @@ struct Predictions {
     /// The positions of the forward; empty if there are no predictions.
     private(set) var positions = 0..<0
     /// The changes to the logits before they were judged.  [positions.count]
-    private(set) var adjustments: [LogitAdjustment] = []
+    var adjustments: [LogitAdjustment] = []
     private var tokenBuffer: Buffer<Int32>?  // [at least positions.count]
     private var confidenceBuffer: Buffer<Float>?  // [at least positions.count]
 
@@ -25,19 +25,26 @@ struct Predictions {
 
     mutating func clear() {
         positions = 0..<0
-        adjustments = []
+        adjustments.removeAll(keepingCapacity: true)
     }
 
-    /// Makes unshared, uninitialised room for the predictions of `positions`, and returns it: [positions.count] each.
+    /// Makes unshared, uninitialised room for the predictions of `positions`, and of at least `room` later on. Returns
+    /// it: [positions.count] each. The adjustments are still to come.
     mutating func begin(
-        _ positions: Range<Int>, _ adjustments: [LogitAdjustment]
+        _ positions: Range<Int>, room: Int
     ) throws(LLaDAError) -> (tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>) {
         clear()
-        let tokens = try Self.own(&tokenBuffer, positions.count)
-        let confidences = try Self.own(&confidenceBuffer, positions.count)
+        let tokens = try Self.own(&tokenBuffer, max(room, positions.count))
+        let confidences = try Self.own(&confidenceBuffer, max(room, positions.count))
+        adjustments.reserveCapacity(max(room, positions.count))
         self.positions = positions
-        self.adjustments = adjustments
         return (tokens, confidences)
+    }
+
+    /// Writes the predictions of a batch into the room that `begin` has made.  tokens, confidences: [positions.count]
+    mutating func fill(_ tokens: UnsafePointer<Int32>, _ confidences: UnsafePointer<Float>) {
+        tokenBuffer?.pointer.update(from: tokens, count: positions.count)
+        confidenceBuffer?.pointer.update(from: confidences, count: positions.count)
     }
 
     private static func own<Element>(

@@ -21,19 +21,18 @@ struct Attention {
     /// Computes the queries of x into `work.queryKeyValue`, and the keys and values of x into their pages.
     /// x: [rows, hidden]
     func project(
-        _ x: UnsafePointer<Float>, layer: Int, _ weights: AttentionWeights, _ batch: Batch, _ work: inout Workspace
+        _ x: UnsafePointer<Float>, layer: Int, _ weights: AttentionWeights, _ batch: Batch, _ work: Workspace
     ) throws(LLaDAError) {
         let rows = batch.rows.count
-        let queryKeyValue = try work.queryKeyValue.reserve(rows * width)  // [rows, width]
-        let operand = try compute.operand(
-            x, stride: config.hiddenSize, rows: rows, for: weights.queryKeyValue, &work.operand)
+        let queryKeyValue = try work.queryKeyValue.reserve(work.mostRows * width)  // [rows, width]
+        let operand = try compute.operand(x, stride: config.hiddenSize, rows: rows, for: weights.queryKeyValue, work)
         compute.product(operand, weights.queryKeyValue, queryKeyValue, stride: width)
         place(queryKeyValue, layer, weights, batch, work.angles)
     }
 
     /// Drops all projected rows but those of `indices`, which increase.
-    func keep(_ indices: [Int], _ work: inout Workspace) throws(LLaDAError) {
-        let queryKeyValue = try work.queryKeyValue.reserve(indices.count * width)
+    func keep(_ indices: [Int], _ work: Workspace) throws(LLaDAError) {
+        let queryKeyValue = try work.queryKeyValue.reserve(work.mostRows * width)
         for (place, row) in indices.enumerated() where place != row {
             (queryKeyValue + place * width).update(from: queryKeyValue + row * width, count: queryWidth)
         }
@@ -41,14 +40,14 @@ struct Attention {
 
     /// Computes out, the attention of the projected rows.  out: [rows, hidden]
     func mix(
-        layer: Int, _ weights: AttentionWeights, _ batch: Batch, _ work: inout Workspace,
+        layer: Int, _ weights: AttentionWeights, _ batch: Batch, _ work: Workspace,
         out: UnsafeMutablePointer<Float>
     ) throws(LLaDAError) {
         let rows = batch.rows.count
-        let queries = try work.queryKeyValue.reserve(rows * width)
-        let mixed = try work.mixed.reserve(rows * queryWidth)  // [rows, heads, headDim]
-        try attend(queries, layer, batch, &work, mixed)
-        let heads = try compute.operand(mixed, stride: queryWidth, rows: rows, for: weights.dense, &work.operand)
+        let queries = try work.queryKeyValue.reserve(work.mostRows * width)
+        let mixed = try work.mixed.reserve(work.mostRows * queryWidth)  // [rows, heads, headDim]
+        try attend(queries, layer, batch, work, mixed)
+        let heads = try compute.operand(mixed, stride: queryWidth, rows: rows, for: weights.dense, work)
         compute.product(heads, weights.dense, out, stride: config.hiddenSize)
     }
 
@@ -63,7 +62,7 @@ struct Attention {
         compute.team.forEach(batch.rows.count) { index, _ in
             let row = batch.rows[index]
             let table = batch.tables[row.sequence]
-            let page = table.pages[row.position / table.blockLength]
+            let page = table[row.position / table.blockLength]
             let slot = row.position % table.blockLength
             let cosines = angles + index * 2 * half
             let base = queryKeyValue + index * width
@@ -88,7 +87,7 @@ struct Attention {
     /// normalizer calculation for softmax, 2018): see TileSum. Where tiles begin depends on positions alone, so results
     /// do not depend on what else is computed.
     private func attend(
-        _ queries: UnsafePointer<Float>, _ layer: Int, _ batch: Batch, _ work: inout Workspace,
+        _ queries: UnsafePointer<Float>, _ layer: Int, _ batch: Batch, _ work: Workspace,
         _ mixed: UnsafeMutablePointer<Float>
     ) throws(LLaDAError) {
         let group = config.numAttentionHeads / config.numKeyValueHeads
@@ -96,38 +95,54 @@ struct Attention {
         // task.
         let heads = batch.runs.count * config.numKeyValueHeads >= 2 * compute.team.size ? group : 1
         let tasks = config.numAttentionHeads / heads
-        let keyTiles = batch.tables.map { max(1, Self.keyTile / $0.blockLength) * $0.blockLength }
-        let longest = batch.runs.reduce(0) { max($0, $1.count) }
-        let keyTile = keyTiles.max() ?? 0
+        var keyTile = 0
+        for table in batch.tables { keyTile = max(keyTile, Self.keyTile(of: table)) }
+        let mostQueries = group * batch.longestRun
         let size =
             kvDType == .bf16
-            ? HalfSoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: heads * longest)
-            : SoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: heads * longest)
+            ? HalfSoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: mostQueries)
+            : SoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: mostQueries)
         let scratch = try work.attention.reserve(compute.team.size * size)  // [threads, size]
         compute.team.forEach(batch.runs.count * tasks) { task, worker in
             let run = batch.runs[task / tasks]
             let firstHead = task % tasks * heads
             let row = batch.rows[run.lowerBound]
-            let keyTile = keyTiles[row.sequence]
+            let table = batch.tables[row.sequence]
             let cached = CachedHead(
-                headDim: config.headDim, layer: layer, kvHead: firstHead / group, table: batch.tables[row.sequence],
-                keyTile: keyTile)
+                headDim: config.headDim, layer: layer, kvHead: firstHead / group, table: table,
+                keyTile: Self.keyTile(of: table))
             let scratch = scratch + worker * size
-            let sum: any TileSum =
-                kvDType == .bf16
-                ? HalfSoftmaxSum(
+            let headRange = firstHead..<firstHead + heads
+            if kvDType == .bf16 {
+                let sum = HalfSoftmaxSum(
                     cached, compute.attention, visibleEnd: row.visibleEnd, queries: heads * run.count, scratch: scratch)
-                : SoftmaxSum(cached, compute.kernels, scratch: scratch)
-            for first in stride(from: 0, to: row.visibleEnd, by: keyTile) {
-                let keys = first..<min(first + keyTile, row.visibleEnd)
-                for head in firstHead..<firstHead + heads {
-                    for start in stride(from: run.lowerBound, to: run.upperBound, by: Self.queryTile) {
-                        sum.add(
-                            keys, queries + start * width + head * config.headDim, stride: width,
-                            rows: min(Self.queryTile, run.upperBound - start),
-                            index: (head - firstHead) * run.count + start - run.lowerBound,
-                            to: mixed + start * queryWidth + head * config.headDim, stride: queryWidth)
-                    }
+                add(to: sum, keysUpTo: row.visibleEnd, cached.keyTile, run, headRange, queries, mixed)
+            } else {
+                let sum = SoftmaxSum(cached, compute.kernels, scratch: scratch)
+                add(to: sum, keysUpTo: row.visibleEnd, cached.keyTile, run, headRange, queries, mixed)
+            }
+        }
+    }
+
+    /// Returns the number of keys of a tile: whole blocks.
+    private static func keyTile(of table: PageTable) -> Int {
+        max(1, keyTile / table.blockLength) * table.blockLength
+    }
+
+    /// Adds all tiles of keys, for the rows of a run and the heads that share the keys.
+    private func add<Sum: TileSum>(
+        to sum: Sum, keysUpTo visibleEnd: Int, _ keyTile: Int, _ run: Range<Int>, _ heads: Range<Int>,
+        _ queries: UnsafePointer<Float>, _ mixed: UnsafeMutablePointer<Float>
+    ) {
+        for first in stride(from: 0, to: visibleEnd, by: keyTile) {
+            let keys = first..<min(first + keyTile, visibleEnd)
+            for head in heads {
+                for start in stride(from: run.lowerBound, to: run.upperBound, by: Self.queryTile) {
+                    sum.add(
+                        keys, queries + start * width + head * config.headDim, stride: width,
+                        rows: min(Self.queryTile, run.upperBound - start),
+                        index: (head - heads.lowerBound) * run.count + start - run.lowerBound,
+                        to: mixed + start * queryWidth + head * config.headDim, stride: queryWidth)
                 }
             }
         }

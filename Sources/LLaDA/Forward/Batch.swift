@@ -23,48 +23,88 @@ package struct Row {
 /// The rows of a sequence stand together, by increasing position. A row's keys and values are written to its sequence's
 /// pages. All else that the row attends to must have been written before, or be written by the same batch.
 package struct Batch {
-    package let rows: [Row]
+    package private(set) var rows: [Row] = []
     /// The pages of each sequence.
-    package let tables: [PageTable]
-    /// The expert mask of each sequence; empty if no sequence has one.
-    let expertMasks: [ExpertMask?]
+    package private(set) var tables: [PageTable] = []
+    /// The expert mask of each sequence.
+    private(set) var expertMasks: [ExpertMask?] = []
     /// The ranges of consecutive rows that attend to the same keys: usually one block each.
-    package let runs: [Range<Int>]
+    package private(set) var runs: [Range<Int>] = []
+    /// The numbers of rows, of those that want logits, and of those in a run, that later batches of these sequences may have.
+    private(set) var mostRows = 0
+    private(set) var mostWanted = 0
+    private(set) var longestRun = 0
+    private var mostTables = 0
 
     /// Returns the most rows of a forward when many rows wait: whole blocks, so that activations stay bounded.
     package static func mostRows(blockLength: Int) -> Int { max(blockLength, 512 / blockLength * blockLength) }
 
-    package init(rows: [Row], tables: [PageTable], expertMasks: [ExpertMask?] = []) {
-        self.rows = rows
+    package init() {}
+
+    package init(rows: [Row], tables: [PageTable]) {
         self.tables = tables
-        self.expertMasks = expertMasks.contains { $0 != nil } ? expertMasks : []
-        runs = Self.runs(of: rows)
+        expertMasks = Array(repeating: nil, count: tables.count)
+        for row in rows { append(row) }
     }
 
-    /// Returns a batch of some of the rows, in their order.
-    func keeping(_ indices: [Int]) -> Batch {
-        Batch(rows: indices.map { rows[$0] }, tables: tables, expertMasks: expertMasks)
+    /// Adds a sequence, without rows. Returns its index.
+    package mutating func add(_ table: PageTable, _ mask: ExpertMask? = nil) -> Int {
+        tables.append(table)
+        expertMasks.append(mask)
+        return tables.count - 1
+    }
+
+    package mutating func append(_ row: Row) {
+        if let last = runs.last, rows[last.lowerBound].sequence == row.sequence,
+            rows[last.lowerBound].visibleEnd == row.visibleEnd
+        {
+            runs[runs.count - 1] = last.lowerBound..<rows.count + 1
+        } else {
+            runs.append(rows.count..<rows.count + 1)
+        }
+        rows.append(row)
+        longestRun = max(longestRun, runs[runs.count - 1].count)
+    }
+
+    /// Says how large later batches of these sequences may be, so that their memory is there from now on.
+    package mutating func expect(rows: Int, wanted: Int, longestRun: Int, tables: Int) {
+        mostRows = max(mostRows, rows)
+        mostTables = max(mostTables, tables)
+        mostWanted = max(mostWanted, wanted)
+        self.longestRun = max(self.longestRun, longestRun)
+        self.rows.reserveCapacity(rows)
+        runs.reserveCapacity(rows)
+        self.tables.reserveCapacity(tables)
+        expertMasks.reserveCapacity(tables)
+    }
+
+    /// Takes the memory that `other` has.
+    mutating func expect(as other: Batch) {
+        expect(
+            rows: max(other.mostRows, other.rows.count), wanted: other.mostWanted, longestRun: other.longestRun,
+            tables: max(other.mostTables, other.tables.count))
+    }
+
+    /// Removes everything, but keeps the memory.
+    package mutating func removeAll() {
+        rows.removeAll(keepingCapacity: true)
+        tables.removeAll(keepingCapacity: true)
+        expertMasks.removeAll(keepingCapacity: true)
+        runs.removeAll(keepingCapacity: true)
+        (mostRows, mostWanted, longestRun, mostTables) = (0, 0, 0, 0)
+    }
+
+    /// Becomes a batch of some rows of another one, in their order.
+    mutating func become(_ other: Batch, keeping indices: [Int]) {
+        removeAll()
+        tables.append(contentsOf: other.tables)
+        expertMasks.append(contentsOf: other.expertMasks)
+        expect(as: other)
+        for index in indices { append(other.rows[index]) }
     }
 
     /// Returns which experts of a layer a row may not choose; nil if it may choose any.  [experts]
-    func disabledExperts(_ row: Row, layer: Int) -> [Bool]? {
-        expertMasks.isEmpty ? nil : expertMasks[row.sequence]?.disabled(in: layer)
-    }
-
-    private static func runs(of rows: [Row]) -> [Range<Int>] {
-        var runs: [Range<Int>] = []
-        var start = 0
-        for index in rows.indices.dropFirst() + [rows.count] where index > start {
-            let ended =
-                index == rows.count || rows[index].sequence != rows[start].sequence
-                || rows[index].visibleEnd != rows[start].visibleEnd
-            if ended {
-                runs.append(start..<index)
-                start = index
-            }
-        }
-        return runs
-    }
+    func disabledExperts(_ row: Row, layer: Int) -> [Bool]? { expertMasks[row.sequence]?.disabled(in: layer) }
 }
 
 /// The strict block-causal mask: a position attends to its whole block and to all blocks before

@@ -14,7 +14,7 @@ struct CachedHead {
     /// Calls `body` with each page of `keys`: the page, the index of its first key in the tile, and its number of keys.
     func eachPage(of keys: Range<Int>, _ body: (_ page: Page, _ first: Int, _ count: Int) -> Void) {
         for first in stride(from: keys.lowerBound, to: keys.upperBound, by: blockLength) {
-            body(table.pages[first / blockLength], first - keys.lowerBound, min(blockLength, keys.upperBound - first))
+            body(table[first / blockLength], first - keys.lowerBound, min(blockLength, keys.upperBound - first))
         }
     }
 }

@@ -1,6 +1,6 @@
 import Kernels
 
-/// What a model computes with: kernels, threads, and OpenBLAS if it was asked for.
+/// What a model computes with: kernels, threads, the memory of forwards, and OpenBLAS if it was asked for.
 package struct Compute: Sendable {
     package let kernels: llk_kernels
     /// The kernels of packed matrices, by format.
@@ -10,6 +10,7 @@ package struct Compute: Sendable {
     package let team: ThreadTeam
     /// The library for dense products with f32 weights; nil if they use the kernels.
     package let blas: OpenBLAS?
+    package let workspaces = WorkspacePool()
 
     package init(isa: llk_isa = llk_best_isa(), team: ThreadTeam, blas: OpenBLAS? = nil) {
         kernels = llk_get(isa).pointee

@@ -10,17 +10,24 @@ package protocol Denoiser: AnyObject, Sendable {
     /// A fingerprint: equal for models whose states, keys and values fit each other.
     var fingerprint: ModelFingerprint { get }
 
-    /// Runs `batch` and returns the states of the rows that want logits, in their order. If one of `cancellations` was
-    /// requested, throws `.cancelled` before the next layer; then the pages are written in part.
-    func forward(
-        _ batch: Batch, cancellations: [Cancellation], observer: Observer?
-    ) throws(LLaDAError) -> FinalStates
+    /// Runs the batch of `work` and returns the states of the rows that want logits, in their order, which lie in
+    /// `memory`. If one of the cancellations of `work` was requested, throws `.cancelled` before the next layer; then
+    /// the pages are written in part.
+    func forward(_ work: Workspace, observer: Observer?, into memory: StateMemory) throws(LLaDAError) -> FinalStates
 
     /// Makes the states of an earlier forward from their values.  values: [rows, hidden]
     func finalStates(_ values: Buffer<Float>, rows: Int) throws(LLaDAError) -> FinalStates
 }
 
 extension Denoiser {
+    /// Runs `batch`, and returns the states of the rows that want logits, in their order.
+    package func forward(_ batch: Batch, observer: Observer? = nil) throws(LLaDAError) -> FinalStates {
+        let work = try compute.workspaces.take()
+        defer { compute.workspaces.giveBack(work) }
+        work.batch = batch
+        return try forward(work, observer: observer, into: StateMemory())
+    }
+
     /// Returns the bytes of the keys and values of a block.
     package func pageSize(_ blockLength: Int) -> Int {
         Page.byteCount(blockLength: blockLength, config: config, dtype: kvDType)

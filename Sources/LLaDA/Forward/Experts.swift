@@ -8,23 +8,24 @@ struct Experts {
 
     /// Computes out = sum of weight * expert(x) + shared(x).  x, out: [rows, hidden]
     func callAsFunction(
-        _ x: UnsafePointer<Float>, layer: Int, _ weights: MixtureWeights, _ batch: Batch, _ work: inout Workspace,
+        _ x: UnsafePointer<Float>, layer: Int, _ weights: MixtureWeights, _ batch: Batch, _ work: Workspace,
         out: UnsafeMutablePointer<Float>, observer: Observer?
     ) throws(LLaDAError) {
         let rows = batch.rows.count
         let hidden = config.hiddenSize
-        let scores = try work.router.reserve(rows * config.numExperts)  // [rows, experts]
-        let exact = try compute.operand(x, stride: hidden, rows: rows, for: weights.router, &work.operand)
+        let scores = try work.router.reserve(work.mostRows * config.numExperts)  // [rows, experts]
+        let exact = try compute.operand(x, stride: hidden, rows: rows, for: weights.router, work)
         compute.product(exact, weights.router, scores, stride: config.numExperts)
-        let routing = Router(config: config, team: compute.team).route(scores, weights.expertBias, batch, layer: layer)
+        let routing = try Router(config: config, team: compute.team).route(
+            scores, weights.expertBias, batch, layer: layer, work)
         observer?.routing?(layer, batch.rows, routing)
         observer?.finished?(.router)
 
-        let plan = Plan(routing, experts: config.numExperts)
-        let operand = try compute.operand(
-            x, stride: hidden, rows: rows, for: weights.experts[0].gate, &work.operand)
-        let results = try work.expertResults.reserve(rows * routing.k * hidden)  // [rows * k, hidden], by expert
-        try run(operand, weights, plan, &work, results)
+        work.plan.make(routing, experts: config.numExperts, room: work.mostRows * routing.k)
+        let plan = work.plan
+        let operand = try compute.operand(x, stride: hidden, rows: rows, for: weights.experts[0].gate, work)
+        let results = try work.expertResults.reserve(work.mostRows * routing.k * hidden)  // [rows * k, hidden], by expert
+        try run(operand, weights, plan, work, results)
 
         let kernels = compute.kernels
         compute.team.forEach(rows) { row, _ in
@@ -36,43 +37,55 @@ struct Experts {
         }
         observer?.finished?(.experts)
         if let shared = weights.shared {
-            let y = try work.shared.reserve(rows * hidden)  // [rows, hidden]
-            try DenseFeedForward(compute: compute)(x, rows: rows, shared, &work, out: y)
+            let y = try work.shared.reserve(work.mostRows * hidden)  // [rows, hidden]
+            try DenseFeedForward(compute: compute)(x, rows: rows, shared, work, out: y)
             compute.team.forEach(rows) { row, _ in kernels.axpy(1, y + row * hidden, hidden, out + row * hidden) }
             observer?.finished?(.shared)
-        }
-    }
-
-    /// The order of the (row, slot) pairs, sorted by expert.
-    private struct Plan {
-        var place: [Int]  // [rows * k]
-        var rows: [Int]  // [rows * k]: the row of each place
-        var active: [(expert: Int, places: Range<Int>)] = []
-
-        init(_ routing: Routing, experts: Int) {
-            var starts = [Int](repeating: 0, count: experts + 1)
-            for expert in routing.experts { starts[Int(expert) + 1] += 1 }
-            for expert in 0..<experts {
-                starts[expert + 1] += starts[expert]
-                if starts[expert + 1] > starts[expert] { active.append((expert, starts[expert]..<starts[expert + 1])) }
-            }
-            place = [Int](repeating: 0, count: routing.experts.count)
-            rows = place
-            var next = starts
-            for (slot, expert) in routing.experts.enumerated() {
-                place[slot] = next[Int(expert)]
-                rows[place[slot]] = slot / routing.k
-                next[Int(expert)] += 1
-            }
         }
     }
 
     /// The number of rows of an expert that pass together: their activations stay in the cache from gate to down.
     private static let piece = 64
 
+    /// The order of the (row, slot) pairs, sorted by expert. It keeps its memory from layer to layer.
+    struct Plan {
+        fileprivate private(set) var place: [Int] = []  // [rows * k]
+        fileprivate private(set) var rows: [Int] = []  // [rows * k]: the row of each place
+        /// The work of an expert, in pieces; the largest last.
+        fileprivate private(set) var tasks: [(expert: Int, places: Range<Int>)] = []
+        private var next: [Int] = []  // [experts]
+
+        /// Becomes the order for a routing of at most `room` pairs.
+        mutating func make(_ routing: Routing, experts: Int, room: Int) {
+            let pairs = routing.experts.count
+            next.refill(experts, with: 0, room: experts)
+            place.refill(pairs, with: 0, room: room)
+            rows.refill(pairs, with: 0, room: room)
+            tasks.removeAll(keepingCapacity: true)
+            tasks.reserveCapacity(room)
+            for expert in routing.experts { next[Int(expert)] += 1 }
+            var start = 0
+            for expert in 0..<experts {
+                let end = start + next[expert]
+                for first in stride(from: start, to: end, by: Experts.piece) {
+                    tasks.append((expert, first..<min(first + Experts.piece, end)))
+                }
+                next[expert] = start
+                start = end
+            }
+            for (slot, expert) in routing.experts.enumerated() {
+                place[slot] = next[Int(expert)]
+                rows[place[slot]] = slot / routing.k
+                next[Int(expert)] += 1
+            }
+            // The team takes the last task first. So the largest task begins first, and a small one ends last.
+            tasks.withUnsafeMutableBufferPointer { $0.sortInPlace { $0.places.count < $1.places.count } }
+        }
+    }
+
     /// Runs each active expert over its rows.  results: [rows * k, hidden], by place
     private func run(
-        _ x: Operand, _ weights: MixtureWeights, _ plan: Plan, _ work: inout Workspace,
+        _ x: Operand, _ weights: MixtureWeights, _ plan: Plan, _ work: Workspace,
         _ results: UnsafeMutablePointer<Float>
     ) throws(LLaDAError) {
         let hidden = config.hiddenSize
@@ -84,14 +97,8 @@ struct Experts {
         let operandBytes = piece * (x.stride + downStride)
         // [threads, piece] of both strides
         let operands = try work.expertOperands.reserve(compute.team.size * operandBytes)
-        // The team takes the last task first. So the largest task begins first, and a small one ends last.
-        let tasks = plan.active.flatMap { expert, places in
-            stride(from: places.lowerBound, to: places.upperBound, by: piece).map {
-                (expert: expert, places: $0..<min($0 + piece, places.upperBound))
-            }
-        }.sorted { $0.places.count < $1.places.count }
-        compute.team.forEach(tasks.count) { index, worker in
-            let (expert, places) = tasks[index]
+        compute.team.forEach(plan.tasks.count) { index, worker in
+            let (expert, places) = plan.tasks[index]
             let weights = weights.experts[expert]
             let gate = gates + worker * piece * width * 2
             let up = gate + piece * width

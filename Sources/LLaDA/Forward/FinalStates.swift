@@ -1,10 +1,23 @@
+/// The memory of final states. Whoever holds it alone may use it for other states.
+package final class StateMemory: @unchecked Sendable {  // its holder writes before it shares it
+    fileprivate var states = Scratch<Float>()  // [rows, hidden]
+    fileprivate var prepared = Scratch<UInt8>()  // [rows] as the head takes them; empty if it takes f32
+
+    package init() {}
+
+    /// Returns room for the states of `rows` rows.
+    func reserve(rows: Int, hidden: Int) throws(LLaDAError) -> UnsafeMutablePointer<Float> {
+        try states.reserve(rows * hidden)
+    }
+}
+
 /// The normalized output of the last layer for the rows that want logits: all that later questions about a forward
 /// need.
 ///
-/// The states never change, so forks of a decoder share them, and each decoder of a batch holds a slice of its rows.
+/// The states never change, so forks of a decoder share them.
 package struct FinalStates: LogitSource, @unchecked Sendable {  // read only
-    private let states: Buffer<Float>  // [all rows, hidden]
-    private let prepared: Buffer<UInt8>  // [all rows] as the head takes them; empty if it takes f32
+    private let memory: AnyObject
+    private let states: UnsafePointer<Float>  // [all rows, hidden]
     private let all: Operand
     private let rows: Range<Int>
     private let head: Matrix  // [vocab, hidden]
@@ -12,17 +25,34 @@ package struct FinalStates: LogitSource, @unchecked Sendable {  // read only
 
     /// Makes states of their values.  states: [rows, hidden]
     package init(_ states: Buffer<Float>, rows: Int, head: Matrix, _ compute: Compute) throws(LLaDAError) {
-        self.states = states
+        let memory = StateMemory()
+        let own = try memory.reserve(rows: rows, hidden: head.inputs)
+        own.update(from: states.pointer, count: rows * head.inputs)
+        try self.init(in: memory, rows: rows, room: rows, head: head, compute)
+    }
+
+    /// Makes states of the values in `memory`, which has room for `room` rows.
+    init(in memory: StateMemory, rows: Int, room: Int, head: Matrix, _ compute: Compute) throws(LLaDAError) {
+        self.memory = memory
+        states = UnsafePointer(try memory.reserve(rows: rows, hidden: head.inputs))
         self.rows = 0..<rows
         self.head = head
         self.compute = compute
-        (all, prepared) = try compute.operand(states.pointer, stride: head.inputs, rows: rows, for: head)
+        all = try compute.operand(
+            states, stride: head.inputs, rows: rows, for: head, &memory.prepared, room: room)
     }
 
     private init(_ other: FinalStates, _ rows: Range<Int>) {
-        (states, prepared, all) = (other.states, other.prepared, other.all)
+        (memory, states, all) = (other.memory, other.states, other.all)
         (head, compute) = (other.head, other.compute)
         self.rows = rows
+    }
+
+    /// Copies the states to `memory`, which gets room for `room` rows.
+    package func copy(to memory: StateMemory, room: Int) throws(LLaDAError) -> FinalStates {
+        let own = try memory.reserve(rows: max(room, count), hidden: head.inputs)
+        if let base = values.baseAddress { own.update(from: base, count: values.count) }
+        return try FinalStates(in: memory, rows: count, room: room, head: head, compute)
     }
 
     package var count: Int { rows.count }
@@ -33,7 +63,7 @@ package struct FinalStates: LogitSource, @unchecked Sendable {  // read only
 
     /// The states in f32: [count, hidden].
     package var values: UnsafeBufferPointer<Float> {
-        UnsafeBufferPointer(start: states.pointer + rows.lowerBound * head.inputs, count: rows.count * head.inputs)
+        UnsafeBufferPointer(start: states + rows.lowerBound * head.inputs, count: rows.count * head.inputs)
     }
 
     package func logits(

@@ -88,7 +88,7 @@ struct HalfSoftmaxSum: TileSum {
 
     /// Returns the next page of this tile or of the next one. It is prefetched during the current product.
     private func pageAfter(_ position: Int) -> Page? {
-        position + head.blockLength < visibleEnd ? head.table.pages[position / head.blockLength + 1] : nil
+        position + head.blockLength < visibleEnd ? head.table[position / head.blockLength + 1] : nil
     }
 
     /// Multiplies the result of one query.  out: [headDim]

@@ -28,9 +28,9 @@ extension LogitSource {
 
     /// Calls `judge` with every tile of every row on the thread that computed it, so that no whole row is ever held.
     /// `judge` receives the tile, the row, the tile's logits, [vocabulary(ofTile:).count], which it may change, and
-    /// `spare` times as much free memory. Once `isStopped` returns true, the remaining tiles are left out.
+    /// `spare` times as much free memory. The scratch gets room for `room` rows. Once `isStopped` returns true, the remaining tiles are left out.
     func forEachTile(
-        rows: Int, _ team: ThreadTeam, _ scratch: inout Scratch<Float>, spare: Int = 0,
+        rows: Int, room: Int = 0, _ team: ThreadTeam, _ scratch: inout Scratch<Float>, spare: Int = 0,
         isStopped: () -> Bool = { false },
         _ judge: (_ tile: Int, _ row: Int, _ logits: UnsafeMutablePointer<Float>, _ spare: UnsafeMutablePointer<Float>)
             -> Void
@@ -38,7 +38,8 @@ extension LogitSource {
         let width = min(Self.tile, vocabSize)
         let piece = min(rows, Self.rowsAtATime)
         // [threads, rows at a time + spare, tile]
-        let scratch = try scratch.reserve(team.size * (piece + spare) * width)
+        let mostPiece = min(max(rows, room), Self.rowsAtATime)
+        let scratch = try scratch.reserve(team.size * (mostPiece + spare) * width)
         if rows == 0 { return }
         team.forEach(tiles) { tile, worker in
             if isStopped() { return }

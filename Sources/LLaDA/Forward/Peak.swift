@@ -2,7 +2,7 @@ import Kernels
 
 /// The largest logit of a part of a row, and the sum of exp(logit - largest). The most likely token needs no more of a
 /// softmax, and the peaks of several parts can be joined.
-struct Peak {
+package struct Peak: BitwiseCopyable {
     var token: Int32
     var logit: Float
     var sum: Float

@@ -45,25 +45,27 @@ extension Compute {
     }
 
     /// Returns x in the form that `weight` takes, and any matrix with its layout and inputs. The operand is valid as
-    /// long as x and the contents of `scratch` are.  x: [rows, ldx >= inputs]
+    /// long as x, and until the next operand is made in `work`.  x: [rows, ldx >= inputs]
     func operand(
-        _ x: UnsafePointer<Float>, stride ldx: Int, rows: Int, for weight: Matrix, _ scratch: inout Scratch<UInt8>
+        _ x: UnsafePointer<Float>, stride ldx: Int, rows: Int, for weight: Matrix, _ work: Workspace
     ) throws(LLaDAError) -> Operand {
         guard case .packed(let format) = weight.layout else {
             return Operand(base: UnsafeRawPointer(x), stride: ldx * 4, rows: rows)
         }
-        return prepare(x, ldx, rows, format, weight, try scratch.reserve(rows * llk_row_size(format, weight.inputs)))
+        let prepared = try work.operand.reserve(work.mostRows * llk_row_size(format, weight.inputs))
+        return prepare(x, ldx, rows, format, weight, prepared)
     }
 
-    /// Returns x in the form that `weight` takes, in memory of its own.  x: [rows, ldx >= inputs]
+    /// Returns x in the form that `weight` takes, in `memory` if it is not x itself.  x: [rows, ldx >= inputs]
     func operand(
-        _ x: UnsafePointer<Float>, stride ldx: Int, rows: Int, for weight: Matrix
-    ) throws(LLaDAError) -> (Operand, Buffer<UInt8>) {
+        _ x: UnsafePointer<Float>, stride ldx: Int, rows: Int, for weight: Matrix, _ memory: inout Scratch<UInt8>,
+        room: Int
+    ) throws(LLaDAError) -> Operand {
         guard case .packed(let format) = weight.layout else {
-            return (Operand(base: UnsafeRawPointer(x), stride: ldx * 4, rows: rows), try Buffer(count: 0))
+            return Operand(base: UnsafeRawPointer(x), stride: ldx * 4, rows: rows)
         }
-        let prepared = try Buffer<UInt8>(count: rows * llk_row_size(format, weight.inputs))
-        return (prepare(x, ldx, rows, format, weight, prepared.pointer), prepared)
+        let prepared = try memory.reserve(max(rows, room) * llk_row_size(format, weight.inputs))
+        return prepare(x, ldx, rows, format, weight, prepared)
     }
 
     /// Prepares x over all threads.  prepared: [rows] of llk_row_size bytes

@@ -10,7 +10,6 @@ package final class Transformer: Denoiser {
     package let compute: Compute
     package let kvDType: NumberFormat
     let rotary: Rotary
-    private let workspaces = WorkspacePool()
     private let knownFingerprint = Once<ModelFingerprint>()
 
     package init(config: ModelConfig, weights: Weights, compute: Compute, kvDType: NumberFormat) {
@@ -24,70 +23,62 @@ package final class Transformer: Denoiser {
     /// The fingerprint, computed at the first use.
     package var fingerprint: ModelFingerprint { knownFingerprint.get { ModelFingerprint(self) } }
 
-    /// Runs `batch` and returns the states of the rows that want logits, in their order. If one of `cancellations` was
-    /// requested, throws `.cancelled` before the next layer; then the pages are written in part.
     package func forward(
-        _ batch: Batch, cancellations: [Cancellation], observer: Observer?
+        _ work: Workspace, observer: Observer?, into memory: StateMemory
     ) throws(LLaDAError) -> FinalStates {
-        var work = try workspaces.take()
-        defer { workspaces.giveBack(work) }
-        return try forward(batch, &work, cancellations, observer)
-    }
-
-    private func forward(
-        _ batch: Batch, _ work: inout Workspace, _ cancellations: [Cancellation], _ observer: Observer?
-    ) throws(LLaDAError) -> FinalStates {
-        var batch = batch
+        var batch = work.batch
         var rows = batch.rows.count
+        work.begin(batch)
         let hidden = config.hiddenSize
-        let x = try work.residual.reserve(rows * hidden)
-        let normed = try work.normed.reserve(rows * hidden)
-        let delta = try work.delta.reserve(rows * hidden)
+        let x = try work.residual.reserve(work.mostRows * hidden)
+        let normed = try work.normed.reserve(work.mostRows * hidden)
+        let delta = try work.delta.reserve(work.mostRows * hidden)
         try work.prepareAngles(batch.rows, rotary)
         embed(batch.rows, x)
 
         let attention = Attention(config: config, compute: compute, rotary: rotary, kvDType: kvDType)
         for (index, layer) in weights.layers.enumerated() {
-            try Cancellation.check(cancellations)
+            try Cancellation.check(work.cancellations)
             if index > 0 { try observer?.progress?(Double(index) / Double(weights.layers.count)) }
             add(index > 0 ? delta : nil, rows, to: x, norm: layer.inputNorm, normed)
             try checkFinite(x, normed, batch.rows, after: index > 0 ? .feedForward(index - 1) : .embedding)
-            try attention.project(normed, layer: index, layer.attention, batch, &work)
+            try attention.project(normed, layer: index, layer.attention, batch, work)
             if index == weights.layers.count - 1 {
-                batch = try dropUnwanted(batch, x, attention, &work)
+                batch = try dropUnwanted(x, attention, work)
                 rows = batch.rows.count
                 if rows == 0 { break }
             }
-            try attention.mix(layer: index, layer.attention, batch, &work, out: delta)
+            try attention.mix(layer: index, layer.attention, batch, work, out: delta)
             add(delta, rows, to: x, norm: layer.postAttentionNorm, normed)
             try checkFinite(x, normed, batch.rows, after: .attention(index))
             observer?.finished?(.attention)
             switch layer.feedForward {
             case .dense(let weights):
-                try DenseFeedForward(compute: compute)(normed, rows: rows, weights, &work, out: delta)
+                try DenseFeedForward(compute: compute)(normed, rows: rows, weights, work, out: delta)
                 observer?.finished?(.dense)
             case .mixture(let weights):
                 try Experts(config: config, compute: compute)(
-                    normed, layer: index, weights, batch, &work, out: delta, observer: observer)
+                    normed, layer: index, weights, batch, work, out: delta, observer: observer)
             }
             observer?.output?(index, batch.rows, x, delta)
         }
-        return try finalStates(x, delta, batch.rows)
+        return try finalStates(x, delta, batch.rows, work, into: memory)
     }
 
     /// Drops the rows that want no logits, once the last keys and values are written: in a prefill, most rows.
     /// x: [rows, hidden]
     private func dropUnwanted(
-        _ batch: Batch, _ x: UnsafeMutablePointer<Float>, _ attention: Attention, _ work: inout Workspace
+        _ x: UnsafeMutablePointer<Float>, _ attention: Attention, _ work: Workspace
     ) throws(LLaDAError) -> Batch {
-        if config.expertCapacity > 0 { return batch }  // the rows of a block choose their experts together
-        let wanted = batch.rows.indices.filter { batch.rows[$0].wantsLogits }
-        if wanted.count == batch.rows.count { return batch }
-        try attention.keep(wanted, &work)
-        for (place, row) in wanted.enumerated() where place != row {
+        if config.expertCapacity > 0 { return work.batch }  // the rows of a block choose their experts together
+        work.want(work.batch.rows)
+        if work.wanted.count == work.batch.rows.count { return work.batch }
+        try attention.keep(work.wanted, work)
+        for (place, row) in work.wanted.enumerated() where place != row {
             (x + place * config.hiddenSize).update(from: x + row * config.hiddenSize, count: config.hiddenSize)
         }
-        return batch.keeping(wanted)
+        work.wantedBatch.become(work.batch, keeping: work.wanted)
+        return work.wantedBatch
     }
 
     package func finalStates(_ values: Buffer<Float>, rows: Int) throws(LLaDAError) -> FinalStates {
@@ -102,20 +93,21 @@ package final class Transformer: Denoiser {
     }
 
     private func finalStates(
-        _ x: UnsafeMutablePointer<Float>, _ delta: UnsafePointer<Float>, _ rows: [Row]
+        _ x: UnsafeMutablePointer<Float>, _ delta: UnsafePointer<Float>, _ rows: [Row], _ work: Workspace,
+        into memory: StateMemory
     ) throws(LLaDAError) -> FinalStates {
         let hidden = config.hiddenSize
-        let wanted = rows.indices.filter { rows[$0].wantsLogits }
-        let normed = try Buffer<Float>(count: wanted.count * hidden)  // [wanted, hidden]
+        work.want(rows)
+        let wanted = work.wanted
+        let room = max(work.batch.mostWanted, wanted.count)
+        let normed = try memory.reserve(rows: room, hidden: hidden)  // [wanted, hidden]
         compute.team.forEach(wanted.count) { index, _ in
             let row = x + wanted[index] * hidden
             compute.kernels.axpy(1, delta + wanted[index] * hidden, hidden, row)
-            compute.kernels.rms_norm(
-                row, weights.norm.base, hidden, Float(config.rmsNormEps), normed.pointer + index * hidden)
+            compute.kernels.rms_norm(row, weights.norm.base, hidden, Float(config.rmsNormEps), normed + index * hidden)
         }
-        try checkFinite(
-            x, normed.pointer, wanted.map { rows[$0] }, at: wanted, after: .feedForward(weights.layers.count - 1))
-        return try finalStates(normed, rows: wanted.count)
+        try checkFinite(x, normed, rows, at: wanted, after: .feedForward(weights.layers.count - 1))
+        return try FinalStates(in: memory, rows: wanted.count, room: room, head: weights.head, compute)
     }
 
     /// A part of the model that writes to the residual.
@@ -127,16 +119,17 @@ package final class Transformer: Denoiser {
 
     /// Throws `.numeric` if what `writer` added to the residual is not finite. The norm shows it in its first
     /// number: of a row with NaN all are NaN, and of one with an infinity all are 0 but the infinity. `places` are the
-    /// rows of x, if they are not those of `normed`.  x, normed: [rows, hidden]
+    /// rows that `normed` has, if it does not have all.  x: [rows, hidden]; normed: [rows or places, hidden]
     private func checkFinite(
         _ x: UnsafePointer<Float>, _ normed: UnsafePointer<Float>, _ rows: [Row], at places: [Int]? = nil,
         after writer: Writer
     ) throws(LLaDAError) {
         let hidden = config.hiddenSize
-        for (index, row) in rows.enumerated() {
+        for index in 0..<(places?.count ?? rows.count) {
             let first = normed[index * hidden]
             if first != 0, !first.isNaN { continue }
             let place = places?[index] ?? index
+            let row = rows[place]
             guard let bad = (place * hidden..<(place + 1) * hidden).first(where: { !x[$0].isFinite }) else { continue }
             let what =
                 switch writer {

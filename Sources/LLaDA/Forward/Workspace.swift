@@ -1,7 +1,21 @@
 import Kernels
 
-/// The activations of one forward. It belongs to one forward at a time, and grows to the largest batch.
-package struct Workspace {
+/// The memory of one forward, from its rows to the predictions. It belongs to one forward at a time, and grows to the
+/// largest batch: a forward that is no larger than those before allocates nothing.
+package final class Workspace: @unchecked Sendable {  // one thread at a time has it
+    /// The rows of the forward. Those who run one fill it, and `clear` it afterwards.
+    package var batch = Batch()
+    /// The requests that end the forward.
+    package var cancellations: [Cancellation] = []
+    /// The final states of several sequences together.
+    package let states = StateMemory()
+    var wanted: [Int] = []  // the rows of the batch that want logits
+    var wantedBatch = Batch()  // these rows
+    var routing = Routing()
+    var plan = Experts.Plan()
+    var pools = Scratch<Bool>()  // [rows, experts]
+    var choices = Scratch<Float>()  // [threads, see Router.choose]
+    var ranks = Scratch<Int32>()  // [threads, see Router.choose]
     var residual = Scratch<Float>()  // [rows, hidden]
     var normed = Scratch<Float>()  // [rows, hidden]
     var delta = Scratch<Float>()  // [rows, hidden]
@@ -16,17 +30,46 @@ package struct Workspace {
     var expertGate = Scratch<Float>()  // [threads, 2, piece, moeIntermediate]
     var expertResults = Scratch<Float>()  // [rows * k, hidden]
     var shared = Scratch<Float>()  // [rows, hidden]
+    package var logits = Scratch<Float>()  // see LogitSource.forEachTile
+    package var peaks = Scratch<Peak>()  // [tiles, rows]
+    package var adjustments: [LogitAdjustment] = []  // [rows]
+    package var tokens = Scratch<Int32>()  // [rows]: the predictions
+    package var confidences = Scratch<Float>()  // [rows]
     private var anglesScratch = Scratch<Float>()  // [rows, 2 (cosines, sines), rotaryDim / 2]
     private(set) var angles: UnsafePointer<Float>
+
+    /// The most rows of a forward so far, and of those that are to come: activations have room for as many.
+    private(set) var mostRows = 0
 
     package init() throws(LLaDAError) {
         angles = UnsafePointer(try anglesScratch.reserve(1))
     }
 
+    /// Notes which of the rows want logits.
+    func want(_ rows: [Row]) {
+        wanted.removeAll(keepingCapacity: true)
+        for (index, row) in rows.enumerated() where row.wantsLogits { wanted.append(index) }
+    }
+
+    /// Begins a forward of `batch`.
+    func begin(_ batch: Batch) {
+        mostRows = max(mostRows, batch.rows.count, batch.mostRows)
+        wanted.reserveCapacity(mostRows)
+        wantedBatch.expect(as: batch)
+    }
+
+    /// Forgets the rows, and with them the pages of their sequences.
+    package func clear() {
+        batch.removeAll()
+        wantedBatch.removeAll()
+        cancellations.removeAll(keepingCapacity: true)
+        adjustments.removeAll(keepingCapacity: true)
+    }
+
     /// Computes the angles of all rows, which are the same for every layer.
-    mutating func prepareAngles(_ rows: [Row], _ rotary: Rotary) throws(LLaDAError) {
+    func prepareAngles(_ rows: [Row], _ rotary: Rotary) throws(LLaDAError) {
         let half = rotary.half
-        let base = try anglesScratch.reserve(rows.count * 2 * half)
+        let base = try anglesScratch.reserve(mostRows * 2 * half)
         for (index, row) in rows.enumerated() {
             let cosines = base + index * 2 * half
             rotary.fill(cosines, cosines + half, position: row.position)
@@ -36,19 +79,17 @@ package struct Workspace {
 }
 
 /// The workspaces of a model: as many as the most forwards that have run at once. An idle decoder needs none.
-final class WorkspacePool: Sendable {
-    /// The idle workspaces. Nothing else refers to them, nor to one that `take` has returned.
-    private struct Idle: @unchecked Sendable { var workspaces: [Workspace] = [] }
+package final class WorkspacePool: Sendable {
+    /// Nothing else refers to these, nor to one that `take` has returned.
+    private let idle = Locked<[Workspace]>([])
 
-    private let idle = Locked(Idle())
-
-    func take() throws(LLaDAError) -> Workspace {
-        if let workspace = idle.withLock({ $0.workspaces.popLast() }) { return workspace }
+    package func take() throws(LLaDAError) -> Workspace {
+        if let workspace = idle.withLock({ $0.popLast() }) { return workspace }
         return try Workspace()
     }
 
-    func giveBack(_ workspace: Workspace) {
-        let returned = Idle(workspaces: [workspace])
-        idle.withLock { $0.workspaces += returned.workspaces }
+    package func giveBack(_ workspace: Workspace) {
+        workspace.clear()
+        idle.withLock { $0.append(workspace) }
     }
 }

@@ -21,7 +21,7 @@ extension Model {
     /// the call and is rethrown. Throws what `decoder(prompt:options:)` and `Decoder.run` throw.
     public func generate(
         _ prompt: [Int32], options: Decoder.Options = Decoder.Options(),
-        afterStep: ((Decoder) throws(LLaDAError) -> Void)? = nil
+        afterStep: (Decoder) throws(LLaDAError) -> Void = { (_) throws(LLaDAError) in }
     ) throws(LLaDAError) -> Generation {
         let decoder = try decoder(prompt: prompt, options: options)
         try decoder.run(afterStep)

@@ -20,13 +20,11 @@ extension Model {
         let piece = Batch.mostRows(blockLength: blockLength)
         for start in stride(from: 0, to: tokens.count, by: piece) {
             let active = start..<min(start + piece, tokens.count)
-            let pending = try sequence.prepare(tokens, active: active, asOneBlock: false)
-            try Pending.run([pending]) { (_, states) throws(LLaDAError) in
-                states.allLogits(
-                    rows: active.count, transformer.compute.team, into: base + start * config.vocabSize)
-                for position in active {
-                    try Peak.check(base + position * config.vocabSize, config.vocabSize, position: position)
-                }
+            try sequence.prepare(tokens, active: active, asOneBlock: false).run()
+            sequence.states?.allLogits(
+                rows: active.count, transformer.compute.team, into: base + start * config.vocabSize)
+            for position in active {
+                try Peak.check(base + position * config.vocabSize, config.vocabSize, position: position)
             }
         }
     }

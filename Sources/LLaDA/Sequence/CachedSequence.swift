@@ -19,6 +19,15 @@ package final class CachedSequence {
     private var sharedBlocks = 0
     /// Pages for a window that runs as one block. Nothing else uses their keys and values.
     private var windowPages: [Page] = []
+    /// Pages that nothing uses yet: there are enough for all positions once the first forward has begun. A prefix cache
+    /// gives pages when they are needed.
+    private var reserve: [Page] = []
+    /// The most positions that the sequence will have, and run as one block.
+    private var most = (positions: 0, window: 0)
+    /// The part that the sequence has in the forward that is about to run, and its tables in the batch.
+    private var running: (part: Pending.Part, tables: Range<Int>)?
+    /// The memory of `states`. A fork may share it.
+    private var memory = StateMemory()
     /// The final states of the last forward, which give the logits of its rows.
     package private(set) var states: FinalStates?
     package var observer: Observer?
@@ -37,33 +46,36 @@ package final class CachedSequence {
         self.cancellation = cancellation
     }
 
-    /// Prepares a forward over tokens[active], given all tokens before: the first phase. The result says which rows to
-    /// run, and has pages to write to. `asOneBlock` lets the active positions, of several blocks, see each other
-    /// (spec: decoding.md, section 7). `Pending.run` is the second phase, for this sequence alone or for several.
+    /// Says how many positions the sequence will have at most, and how many will run as one block: a block or a window.
+    /// The first forward takes the memory for them.
+    func expect(positions: Int, window: Int) { most = (positions, window) }
+
+    /// The most rows that the sequence has in a forward, and the most of these that want logits.
+    var room: (rows: Int, wanted: Int) {
+        (max(min(most.positions, Batch.mostRows(blockLength: blockLength)), most.window), most.window)
+    }
+
+    /// Prepares a forward over tokens[active], given all tokens before: the first phase. The result says what to run,
+    /// and there are pages to write to. `asOneBlock` lets the active positions, of several blocks, see each other
+    /// (spec: decoding.md, section 7). `Pending.run` is the second phase, for this sequence alone or for several. The
+    /// tokens must stay until then.
     package func prepare(
         _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool
     ) throws(LLaDAError) -> Pending {
         states = nil
+        try fillReserve()
         var held = holding(tokens)
         if held < active.lowerBound { held += attach(tokens, held..<active.lowerBound) }
-        var start = min(held, active.lowerBound)
+        let start = min(held, active.lowerBound)
         // A window leaves the pages of its blocks unchanged; a block that is run again replaces its page.
         let kept = asOneBlock ? held : start
         computed.removeLast(computed.count - kept)
         sharedBlocks = min(sharedBlocks, kept / blockLength)
         try makeWritable(kept..<max(kept, asOneBlock ? active.lowerBound : active.upperBound))
-        // Missing positions before the active ones go first, in pieces, unless they fit into the same forward.
-        let piece = Batch.mostRows(blockLength: blockLength)
-        var ahead: [Pending.Part] = []
-        while active.upperBound - start > piece, active.lowerBound - start > 0 {
-            let end = min(start + piece, active.lowerBound)
-            ahead.append(part(tokens, start..<end, wanting: end..<end))
-            start = end
+        if asOneBlock {
+            while windowPages.count * blockLength < active.count { windowPages.append(try makePage()) }
         }
-        let last =
-            asOneBlock
-            ? try windowPart(tokens, active, from: start) : part(tokens, start..<active.upperBound, wanting: active)
-        return Pending(ahead: ahead, last: last)
+        return Pending(sequence: self, tokens: tokens, start: start, active: active, asOneBlock: asOneBlock)
     }
 
     /// Switches an expert off or on, and forgets what was computed with the old setting. Throws `.state` with a prefix
@@ -79,12 +91,60 @@ package final class CachedSequence {
         reset()
     }
 
-    /// Notes that `part` was run, with these states.
-    func took(_ part: Pending.Part, _ states: FinalStates) {
-        computed.append(contentsOf: part.tokens)
-        computedPositions += part.rows.count
-        if part.wanted > 0 { watch?.count() }
-        self.states = states
+    /// Adds the rows of `part` to the batch of `work`.
+    func begin(_ part: Pending.Part, _ tokens: UnsafeBufferPointer<Int32>, _ work: Workspace) {
+        let index = work.batch.add(PageTable(pages: pages, blockLength: blockLength), expertMask)
+        for position in part.positions {
+            let end = BlockCausalMask.visibleEnd(
+                of: position, blockLength: blockLength, length: part.positions.upperBound)
+            work.batch.append(
+                Row(
+                    sequence: index, position: position, token: tokens[position], visibleEnd: end,
+                    wantsLogits: part.wanted.contains(position)))
+        }
+        var last = index
+        if !part.window.isEmpty {
+            // The window and the positions before it are two sequences that share the pages up to the window.
+            let start = part.window.lowerBound / blockLength
+            last = work.batch.add(
+                PageTable(pages: pages, upTo: start, then: windowPages, blockLength: blockLength), expertMask)
+            for position in part.window {
+                work.batch.append(
+                    Row(
+                        sequence: last, position: position, token: tokens[position],
+                        visibleEnd: part.window.upperBound, wantsLogits: true))
+            }
+        }
+        work.cancellations.append(cancellation)
+        running = (part, index..<last + 1)
+    }
+
+    /// The observer for `watch` of the forward that is about to run; nil if there is nothing to watch.
+    var watchObserver: Observer? {
+        guard let watch, let running, !running.part.wanted.isEmpty else { return nil }
+        return watch.observer(running.tables)
+    }
+
+    /// Returns memory for the states of the next forward, which nothing else refers to.
+    func ownMemory() -> StateMemory {
+        states = nil
+        if !isKnownUniquelyReferenced(&memory) { memory = StateMemory() }
+        return memory
+    }
+
+    /// Notes that the part was run, with these states from `first` on. If they do not lie in the sequence's own memory,
+    /// it takes a copy: the states of a batch are those of its last forward only. Returns the index behind them.
+    func took(
+        _ all: FinalStates, from first: Int, _ tokens: UnsafeBufferPointer<Int32>, isOwn: Bool
+    ) throws(LLaDAError) -> Int {
+        guard let part = running?.part else { return first }
+        running = nil
+        computed.append(contentsOf: UnsafeBufferPointer(rebasing: tokens[part.positions]))
+        computedPositions += part.rows
+        if part.wanted.isEmpty { return first }
+        watch?.count()
+        states = isOwn ? all : try all.slice(first..<first + part.wanted.count).copy(to: ownMemory(), room: room.wanted)
+        return first + part.wanted.count
     }
 
     /// Shares the blocks before `end` that have keys and values of these tokens with the prefix cache.
@@ -116,14 +176,34 @@ package final class CachedSequence {
     private func makeWritable(_ positions: Range<Int>) throws(LLaDAError) {
         let stale = pages.indices.dropFirst(positions.lowerBound / blockLength)
         if let shared = stale.first(where: { !isKnownUniquelyReferenced(&pages[$0]) }) {
-            pages.removeLast(pages.count - shared)
+            while pages.count > shared { putBack(pages.removeLast()) }
         }
         while pages.count * blockLength < positions.upperBound { pages.append(try makePage()) }
     }
 
     private func makePage() throws(LLaDAError) -> Page {
+        if let page = reserve.popLast() { return page }
         if let cache { return try cache.makePage(blockLength: blockLength) }
         return try denoiser.makePage(blockLength)
+    }
+
+    /// Takes the memory for the positions that are to come.
+    private func fillReserve() throws(LLaDAError) {
+        computed.reserveCapacity(most.positions)
+        let blocks = most.positions / blockLength
+        pages.reserveCapacity(blocks)
+        if cache != nil { return }
+        let windowBlocks = most.window > blockLength ? most.window / blockLength : 0
+        windowPages.reserveCapacity(windowBlocks)
+        reserve.reserveCapacity(blocks + windowBlocks)
+        while pages.count + windowPages.count + reserve.count < blocks + windowBlocks {
+            reserve.append(try denoiser.makePage(blockLength))
+        }
+    }
+
+    /// Keeps a page that is no longer valid, if nothing else uses it.
+    private func putBack(_ page: consuming Page) {
+        if cache == nil, isKnownUniquelyReferenced(&page) { reserve.append(page) }
     }
 
     /// Returns how many leading positions, in whole blocks, have keys and values computed from these tokens.
@@ -133,62 +213,31 @@ package final class CachedSequence {
         while same < most, computed[same] == tokens[same] { same += 1 }
         return same / blockLength * blockLength
     }
-
-    private func part(
-        _ tokens: UnsafeBufferPointer<Int32>, _ range: Range<Int>, wanting: Range<Int>
-    ) -> Pending.Part {
-        Pending.Part(
-            sequence: self, rows: rows(tokens, range, wanting: wanting),
-            tables: [PageTable(pages: pages, blockLength: blockLength)], tokens: Array(tokens[range]))
-    }
-
-    /// Returns the window, and with it the missing positions before it, as two sequences that share the pages up to the
-    /// window.
-    private func windowPart(
-        _ tokens: UnsafeBufferPointer<Int32>, _ window: Range<Int>, from start: Int
-    ) throws(LLaDAError) -> Pending.Part {
-        while windowPages.count * blockLength < window.count { windowPages.append(try makePage()) }
-        let missing = start..<window.lowerBound
-        let rows =
-            rows(tokens, missing, wanting: missing.upperBound..<missing.upperBound)
-            + window.map { position in
-                Row(
-                    sequence: 1, position: position, token: tokens[position], visibleEnd: window.upperBound,
-                    wantsLogits: true)
-            }
-        let windowed = Array(pages[..<(window.lowerBound / blockLength)]) + windowPages
-        return Pending.Part(
-            sequence: self, rows: rows,
-            tables: [pages, windowed].map { PageTable(pages: $0, blockLength: blockLength) },
-            tokens: Array(tokens[missing]))
-    }
-
-    /// Returns the rows of `range` under the strict block-causal mask.
-    private func rows(_ tokens: UnsafeBufferPointer<Int32>, _ range: Range<Int>, wanting: Range<Int>) -> [Row] {
-        range.map { position in
-            Row(
-                position: position, token: tokens[position],
-                visibleEnd: BlockCausalMask.visibleEnd(
-                    of: position, blockLength: blockLength, length: range.upperBound),
-                wantsLogits: wanting.contains(position))
-        }
-    }
 }
 
 extension CachedSequence {
     /// Forgets all that was computed, except the states of the last forward.
     package func reset() {
-        computed = []
+        computed.removeAll(keepingCapacity: true)
         sharedBlocks = 0
-        pages = []
-        windowPages = []
+        while !pages.isEmpty { putBack(pages.removeLast()) }
+        while !windowPages.isEmpty { putBack(windowPages.removeLast()) }
+    }
+
+    /// Gives back the pages that nothing uses. The next forward would take as many again.
+    func releaseReserve() { reserve = [] }
+
+    /// Forgets all that was computed, as `reset`, and gives back its memory.
+    func release() {
+        reset()
+        releaseReserve()
     }
 
     /// Returns another sequence in the same state. The two share pages until one of them writes to them.
     package func fork() -> CachedSequence {
         let fork = CachedSequence(denoiser, blockLength: blockLength, cache: cache)
         (fork.pages, fork.computed, fork.sharedBlocks, fork.states) = (pages, computed, sharedBlocks, states)
-        (fork.observer, fork.expertMask) = (observer, expertMask)
+        (fork.observer, fork.expertMask, fork.most) = (observer, expertMask, most)
         return fork
     }
 }

@@ -3,86 +3,140 @@
 package struct Pending {
     /// Rows of one sequence that run together.
     struct Part {
-        let sequence: CachedSequence
-        let rows: [Row]  // the `sequence` of a row is an index into `tables`
-        let tables: [PageTable]
-        /// The tokens whose keys and values the sequence has in addition after the run.
-        let tokens: [Int32]
+        /// Positions under the strict block-causal mask, whose keys and values the sequence has after the run.
+        let positions: Range<Int>
+        /// Positions behind them that run as one block.
+        var window = 0..<0
+        /// The positions whose logits are wanted.
+        let wanted: Range<Int>
 
-        var wanted: Int { rows.reduce(0) { $0 + ($1.wantsLogits ? 1 : 0) } }
+        var rows: Int { positions.count + window.count }
     }
 
-    /// The parts over earlier positions. They may run one after another, or several at once.
-    let ahead: [Part]
-    /// The part over the active positions. It runs after the parts of `ahead`.
-    let last: Part
+    let sequence: CachedSequence
+    /// The canvas. It must stay as it is until the run.
+    let tokens: UnsafeBufferPointer<Int32>
+    /// The first position that is missing.
+    let start: Int
+    let active: Range<Int>
+    let asOneBlock: Bool
 
     /// The number of forwards over earlier positions.
-    package var aheadCount: Int { ahead.count }
+    package var aheadCount: Int {
+        var count = 0
+        var start = start
+        while let part = ahead(from: start) { (count, start) = (count + 1, part.positions.upperBound) }
+        return count
+    }
 
-    /// Runs what sequences of one model have prepared, in forwards of a bounded number of rows: the second phase.
-    /// `done` is called after each forward over active positions, with the indices of their sequences and the states of
-    /// the rows that want logits, sequence after sequence. After an error, some sequences have run and others have not.
-    package static func run(
-        _ pending: [Pending], done: (Range<Int>, FinalStates) throws(LLaDAError) -> Void
-    ) throws(LLaDAError) {
-        let ahead = pending.flatMap(\.ahead)
-        for range in forwards(ahead) { _ = try forward(ahead[range]) }
-        let last = pending.map(\.last)
-        for range in forwards(last) {
-            if let states = try forward(last[range]) { try done(range, states) }
-        }
+    /// Returns the part from `start` on over earlier positions only; nil if the rest fits into the last part. Missing
+    /// positions before the active ones go first, in pieces, unless they fit into the same forward.
+    private func ahead(from start: Int) -> Part? {
+        let piece = Batch.mostRows(blockLength: sequence.blockLength)
+        guard active.upperBound - start > piece, active.lowerBound > start else { return nil }
+        let end = min(start + piece, active.lowerBound)
+        return Part(positions: start..<end, wanted: end..<end)
+    }
+
+    /// Returns the part over the active positions. It runs after all parts over earlier positions.
+    private func last(from start: Int) -> Part {
+        asOneBlock
+            ? Part(positions: start..<active.lowerBound, window: active, wanted: active)
+            : Part(positions: start..<active.upperBound, wanted: active)
     }
 
     /// Runs the forward of one sequence alone; the sequence's `states` are then those of this forward.
-    package func run() throws(LLaDAError) { try Self.run([self]) { (_, _) throws(LLaDAError) in } }
+    package func run() throws(LLaDAError) {
+        let work = try sequence.denoiser.compute.workspaces.take()
+        defer { sequence.denoiser.compute.workspaces.giveBack(work) }
+        try Self.run(1, { _ in self }, work) { (_, _) throws(LLaDAError) in }
+    }
 
-    /// Runs one forward over all of `parts`. Returns the states of the rows that want logits, part by part.
-    private static func forward(_ parts: ArraySlice<Part>) throws(LLaDAError) -> FinalStates? {
-        guard let denoiser = parts.first?.sequence.denoiser else { return nil }
-        var rows: [Row] = []
-        var tables: [PageTable] = []
-        var masks: [ExpertMask?] = []
-        var observers = parts.compactMap(\.sequence.observer).prefix(1)
-        for part in parts {
-            let first = tables.count
-            rows += part.rows.map { row in
-                var row = row
-                row.sequence += first
-                return row
-            }
-            tables += part.tables
-            masks += part.tables.map { _ in part.sequence.expertMask }
-            if let watch = part.sequence.watch, part.wanted > 0 {
-                observers.append(watch.observer(first..<tables.count))
+    /// Runs what sequences of one model have prepared, in forwards of a bounded number of rows: the second phase. A
+    /// sequence without anything prepared is left out. `done` is called after each forward over active positions, with
+    /// the indices of its sequences and the states of the rows that want logits, sequence after sequence; they are
+    /// valid during the call. After an error, some sequences have run and others have not.
+    package static func run(
+        _ count: Int, _ pending: (Int) -> Pending?, _ work: Workspace,
+        done: (Range<Int>, FinalStates) throws(LLaDAError) -> Void
+    ) throws(LLaDAError) {
+        var waiting = 0..<0  // the sequences in the forward that is being filled
+
+        func flush(isLast: Bool) throws(LLaDAError) {
+            if waiting.isEmpty { return }
+            let states = try forward(waiting, pending, work)
+            let sequences = waiting
+            waiting = 0..<0
+            if isLast { try done(sequences, states) }
+        }
+
+        func add(_ index: Int, _ one: Pending, _ part: Part, isLast: Bool) throws(LLaDAError) {
+            let most = Batch.mostRows(blockLength: one.sequence.blockLength)
+            if work.batch.rows.count + part.rows > most { try flush(isLast: isLast) }
+            waiting = (waiting.isEmpty ? index : waiting.lowerBound)..<index + 1
+            one.sequence.begin(part, one.tokens, work)
+        }
+
+        for index in 0..<count {
+            guard let one = pending(index) else { continue }
+            var start = one.start
+            // A sequence has at most one part in a forward: all its parts but the last fill theirs.
+            while let part = one.ahead(from: start) {
+                try add(index, one, part, isLast: false)
+                start = part.positions.upperBound
             }
         }
-        let states = try denoiser.forward(
-            Batch(rows: rows, tables: tables, expertMasks: masks),
-            cancellations: parts.map(\.sequence.cancellation),
-            observer: observers.isEmpty ? nil : Observer(Array(observers)))
+        try flush(isLast: false)
+        for index in 0..<count {
+            guard let one = pending(index) else { continue }
+            var start = one.start
+            while let part = one.ahead(from: start) { start = part.positions.upperBound }
+            try add(index, one, one.last(from: start), isLast: true)
+        }
+        try flush(isLast: true)
+    }
+
+    /// Runs the forward over the parts that these sequences have begun. Returns the states of the rows that want
+    /// logits, sequence by sequence.
+    private static func forward(
+        _ indices: Range<Int>, _ pending: (Int) -> Pending?, _ work: Workspace
+    ) throws(LLaDAError) -> FinalStates {
+        guard let first = pending(indices.lowerBound)?.sequence else { throw LLaDAError(.state, "nothing is pending") }
+        var (rows, wanted, mostRows, longestRun) = (0, 0, 0, 0)
+        for index in indices {
+            guard let sequence = pending(index)?.sequence else { continue }
+            let room = sequence.room
+            rows += room.rows
+            wanted += room.wanted
+            mostRows = max(mostRows, room.rows, Batch.mostRows(blockLength: sequence.blockLength))
+            longestRun = max(longestRun, room.wanted)
+        }
+        mostRows = min(mostRows, rows)
+        work.batch.expect(
+            rows: mostRows, wanted: min(mostRows, wanted), longestRun: longestRun, tables: 2 * indices.count)
+        let observer = observer(indices, pending)
+        let isAlone = indices.count == 1
+        let states = try first.denoiser.forward(
+            work, observer: observer, into: isAlone ? first.ownMemory() : work.states)
+        work.clear()
         var start = 0
-        for part in parts {
-            let end = start + part.wanted
-            part.sequence.took(part, states.slice(start..<end))
-            start = end
+        for index in indices {
+            guard let one = pending(index) else { continue }
+            start = try one.sequence.took(states, from: start, one.tokens, isOwn: isAlone)
         }
         return states
     }
 
-    /// Cuts the list of parts, in its order, into forwards of a bounded number of rows.
-    private static func forwards(_ parts: [Part]) -> [Range<Int>] {
-        var forwards: [Range<Int>] = []
-        var rows = 0
-        for (index, part) in parts.enumerated() {
-            rows += part.rows.count
-            if let last = forwards.last, rows <= Batch.mostRows(blockLength: part.sequence.blockLength) {
-                forwards[forwards.count - 1] = last.lowerBound..<index + 1
-            } else {
-                forwards.append(index..<index + 1)
-                rows = part.rows.count
-            }
+    /// Returns an observer of a forward: that of the first sequence that has one, and whoever watches. nil if there is
+    /// none.
+    private static func observer(_ indices: Range<Int>, _ pending: (Int) -> Pending?) -> Observer? {
+        var observers: [Observer] = []
+        for index in indices {
+            if observers.isEmpty, let observer = pending(index)?.sequence.observer { observers.append(observer) }
         }
-        return forwards
+        for index in indices {
+            if let observer = pending(index)?.sequence.watchObserver { observers.append(observer) }
+        }
+        return observers.isEmpty ? nil : Observer(observers)
     }
 }

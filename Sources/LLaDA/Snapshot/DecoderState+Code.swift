@@ -107,13 +107,13 @@ extension DecoderState {
         try coder.flag("whether the block is stuck", &progress.isStuck)
         try coder.flag("whether the block goes round", &progress.isGoingRound)
         try coder.flag("whether the step's block was noted", &progress.isNoted)
-        var seen = progress.seen.sorted { $0.lexicographicallyPrecedes($1) }
+        var seen = progress.seen.all(blockLength: blockLength).sorted { $0.lexicographicallyPrecedes($1) }
         let size = blockLength * MemoryLayout<Int32>.size
         try coder.list("the number of states seen", &seen, ofSize: size, empty: []) {
             (coder, block) throws(LLaDAError) in
             try coder.tokens("a token seen", &block, blockLength, vocabSize: vocabSize)
         }
-        if coder.isReading { progress.seen = Set(seen) }
+        if coder.isReading { progress.seen = SeenBlocks(Set(seen).flatMap { $0 }) }
     }
 
     private static func code(
@@ -213,7 +213,8 @@ extension Predictions {
             try adjustments[index].code(&coder, before, vocabSize)
         }
         if coder.isReading, !positions.isEmpty {
-            let place = try begin(positions, adjustments)
+            let place = try begin(positions, room: positions.count)
+            self.adjustments = adjustments
             place.tokens.update(from: tokens, count: tokens.count)
             place.confidences.update(from: confidences, count: confidences.count)
         }
@@ -226,16 +227,18 @@ extension LogitAdjustment {
     fileprivate mutating func code(
         _ coder: inout some StateCoder, _ before: LogitAdjustment?, _ vocabSize: Int
     ) throws(LLaDAError) {
-        var repeats = banned == before?.banned
+        var all = allBanned
+        var repeats = all == before?.allBanned
         try coder.flag("whether bans repeat", &repeats)
         try coder.expect(before != nil || !repeats, "whether bans repeat", "1", "0 at the first")
         if !repeats {
-            if coder.isReading { banned = [] }
+            if coder.isReading { all = [] }
             let size = MemoryLayout<Int32>.size
-            try coder.list("the number of tokens taken out", &banned, ofSize: size, empty: 0) {
+            try coder.list("the number of tokens taken out", &all, ofSize: size, empty: 0) {
                 (coder, token) throws(LLaDAError) in
                 try coder.token("a token taken out", &token, vocabSize: vocabSize)
             }
+            if coder.isReading { self = LogitAdjustment(position: position, banned: all) }
         }
         var isPenalised = penalty != nil
         try coder.flag("whether there is a penalty", &isPenalised)

@@ -17,8 +17,8 @@ protocol DecodingPolicy: Sendable {
     /// Adjusts the logits at a position, in addition to the host's bans.
     func adjust(_ adjustment: inout LogitAdjustment, at position: Int, _ state: DecoderState)
 
-    /// Returns the edits of a step, from the predictions of the last forward, in any order.
-    func propose(_ state: DecoderState) -> [Decoder.Edit]
+    /// Adds the edits of a step, from the predictions of the last forward, in any order.
+    func propose(_ state: DecoderState, _ edits: inout [Decoder.Edit])
 
     /// Returns what follows a step that was written.
     func follow(_ step: AppliedStep, _ state: inout DecoderState) -> NextStep

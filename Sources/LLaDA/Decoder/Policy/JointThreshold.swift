@@ -16,7 +16,7 @@ struct JointThreshold: DecodingPolicy {
     }
 
     func hasWork(_ state: DecoderState) -> Bool {
-        !state.openMasks.isEmpty || (maxPostSteps > 0 && !state.editable.isEmpty)
+        state.hasOpenMasks || (maxPostSteps > 0 && state.hasEditable)
     }
 
     /// Remembers the block at the first forward of a step. A block that comes back, without having been full in
@@ -25,31 +25,32 @@ struct JointThreshold: DecodingPolicy {
     func prepare(_ state: inout DecoderState) {
         guard !state.progress.isStuck, !state.progress.isNoted else { return }
         state.progress.isNoted = true
-        let isNew = state.progress.seen.insert(Array(state.canvas.tokens[state.active])).inserted
-        if !isNew, !state.openMasks.isEmpty { state.progress.isGoingRound = true }
+        let isNew = state.progress.seen.insert(
+            UnsafeBufferPointer(rebasing: state.canvas.tokens[state.active]))
+        if !isNew, state.hasOpenMasks { state.progress.isGoingRound = true }
     }
 
     func adjust(_ adjustment: inout LogitAdjustment, at position: Int, _ state: DecoderState) {
-        if state.progress.isStuck || state.progress.isGoingRound { adjustment.banned.append(state.canvas.maskID) }
+        if state.progress.isStuck || state.progress.isGoingRound { adjustment.ban(state.canvas.maskID) }
         // SGLang's penalty, within the block (spec: decoding.md, section 3).
         if penaltyLambda != 0, position % state.options.blockLength > 0 {
             adjustment.penalty = (state.canvas.token(position - 1), penaltyLambda)
         }
     }
 
-    func propose(_ state: DecoderState) -> [Decoder.Edit] {
-        let reason = state.openMasks.isEmpty ? Decoder.Reason.postEdit : .edit
-        return MaskToToken.edits(state, threshold: threshold, atLeast: numToTransfer)
-            + TokenToToken.edits(state, threshold: editingThreshold, reason)
+    func propose(_ state: DecoderState, _ edits: inout [Decoder.Edit]) {
+        let reason = state.hasOpenMasks ? Decoder.Reason.edit : .postEdit
+        MaskToToken.propose(state, threshold: threshold, atLeast: numToTransfer, &edits)
+        TokenToToken.propose(state, threshold: editingThreshold, reason, &edits)
     }
 
     func follow(_ step: AppliedStep, _ state: inout DecoderState) -> NextStep {
         if !step.hadMasks {
             state.progress.postSteps += 1
-            state.progress.seen = []  // a way through a full block uses up the budget, so it cannot be endless
+            state.progress.seen.removeAll()  // a way through a full block uses up the budget, so it cannot be endless
         }
         let isStable = !step.hadMasks && step.changed == 0
-        let isSpent = state.openMasks.isEmpty && state.progress.postSteps >= maxPostSteps
+        let isSpent = !state.hasOpenMasks && state.progress.postSteps >= maxPostSteps
         if isStable || isSpent { return end(&state) }
         state.progress.isStuck = step.hadMasks && step.changed == 0
         return .goOn
@@ -57,7 +58,7 @@ struct JointThreshold: DecodingPolicy {
 
     func hasAnswered(_ state: DecoderState) -> Bool {
         let generated = state.generated
-        return state.options.eosEarlyStop && state.canvas.openMasks(in: generated).isEmpty
+        return state.options.eosEarlyStop && !generated.contains(where: state.canvas.isOpenMask)
             && state.hasEnd(generated.clamped(to: 0..<state.settledLength))
     }
 }

@@ -22,18 +22,18 @@ struct LowConfidence: DecodingPolicy {
         }
     }
 
-    func hasWork(_ state: DecoderState) -> Bool { !state.openMasks.isEmpty }
+    func hasWork(_ state: DecoderState) -> Bool { state.hasOpenMasks }
 
-    func propose(_ state: DecoderState) -> [Decoder.Edit] {
+    func propose(_ state: DecoderState, _ edits: inout [Decoder.Edit]) {
         let blockLength = state.options.blockLength
         let quota = MaskToToken.quota(step: state.progress.step, steps: stepsPerBlock(state), blockLength: blockLength)
-        return MaskToToken.edits(state, threshold: threshold, atLeast: quota)
+        MaskToToken.propose(state, threshold: threshold, atLeast: quota, &edits)
     }
 
     func follow(_ step: AppliedStep, _ state: inout DecoderState) -> NextStep {
         // The end is searched in the whole canvas, as in the reference: it may lie in the padding of the last block.
         if state.options.eosEarlyStop, step.wroteEnd, let end = state.endOfAnswer { return .finish(answerEnd: end) }
-        return state.openMasks.isEmpty || state.progress.step >= stepsPerBlock(state) ? .leaveBlock : .goOn
+        return !state.hasOpenMasks || state.progress.step >= stepsPerBlock(state) ? .leaveBlock : .goOn
     }
 
     func hasAnswered(_ state: DecoderState) -> Bool { state.hasEnd(state.generated) }

@@ -24,11 +24,11 @@ struct MultiBlockEditing: DecodingPolicy {
         block.adjust(&adjustment, at: position, state)
     }
 
-    func propose(_ state: DecoderState) -> [Decoder.Edit] {
-        if !state.isEditingBlocks { return block.propose(state) }
+    func propose(_ state: DecoderState, _ edits: inout [Decoder.Edit]) {
+        if !state.isEditingBlocks { return block.propose(state, &edits) }
         // A finished block is not opened again: here, the mask is not an edit.
-        return TokenToToken.edits(state, threshold: editingThreshold, .blockEdit)
-            .filter { $0.token != state.canvas.maskID }
+        TokenToToken.propose(
+            state, threshold: editingThreshold, .blockEdit, excluding: state.canvas.maskID, &edits)
     }
 
     func follow(_ step: AppliedStep, _ state: inout DecoderState) -> NextStep {

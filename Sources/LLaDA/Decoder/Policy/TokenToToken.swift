@@ -1,11 +1,16 @@
 /// Token-to-token: editing tokens already written (spec: decoding.md, section 2; 2.1 report, eq. 2).
 enum TokenToToken {
-    /// Returns edits of the active tokens whose prediction is another token, with confidence > threshold.
-    static func edits(_ state: DecoderState, threshold: Float, _ reason: Decoder.Reason) -> [Decoder.Edit] {
-        let predictions = state.predictions
-        return state.editable.filter { position in
-            predictions.token(at: position) != state.canvas.token(position)
-                && predictions.confidence(at: position) > threshold
-        }.map { state.edit(at: $0, reason) }
+    /// Adds edits of the active tokens whose prediction is another token, not `excluded`, with confidence > threshold.
+    static func propose(
+        _ state: DecoderState, threshold: Float, _ reason: Decoder.Reason, excluding excluded: Int32? = nil,
+        _ edits: inout [Decoder.Edit]
+    ) {
+        for position in state.active where state.canvas.isEditable(position) {
+            let token = state.predictions.token(at: position)
+            let isEdit =
+                token != state.canvas.token(position) && token != excluded
+                && state.predictions.confidence(at: position) > threshold
+            if isEdit { edits.append(state.edit(at: position, reason)) }
+        }
     }
 }

@@ -44,8 +44,21 @@ package final class ThreadTeam: @unchecked Sendable {
         }
         defer { pthread_mutex_unlock(turn) }
         crew.hire(size - 1)
-        withoutActuallyEscaping(body) { crew.run(count, $0) }
+        lend(body) { code, context in crew.run(count, LentBody(code: code, context: context)) }
     }
+}
+
+/// Calls `use` with the addresses of a closure, which are valid until it returns (closure.h). `withoutActuallyEscaping`
+/// would copy the closure to the heap, once for every loop.
+@_silgen_name("llk_lend")
+private func lend(_ body: ThreadTeam.Body, _ use: (_ code: UnsafeRawPointer, _ context: UnsafeRawPointer?) -> Void)
+
+/// The body of the current loop, as all threads call it.
+private struct LentBody {
+    let code: UnsafeRawPointer
+    let context: UnsafeRawPointer?
+
+    func callAsFunction(_ chunk: Int, _ worker: Int) { llk_call_closure(code, context, chunk, worker) }
 }
 
 /// The state that the team's threads share. Each helper holds a reference to it.
@@ -57,7 +70,7 @@ private final class Crew: @unchecked Sendable {
     private let generation = Atomic<Int>(0)
     private let parked = Atomic<Int>(0)
     private let closing = Atomic<Bool>(false)
-    private var body: ThreadTeam.Body?
+    private var body: LentBody?
 
     private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
@@ -129,7 +142,7 @@ private final class Crew: @unchecked Sendable {
         for helper in helpers { pthread_join(helper, nil) }
     }
 
-    func run(_ count: Int, _ body: @escaping ThreadTeam.Body) {
+    func run(_ count: Int, _ body: LentBody) {
         self.body = body
         unfinished.store(count, ordering: .relaxed)
         remaining.store(count, ordering: .releasing)

@@ -1,0 +1,35 @@
+/// The changes to a row's logits before they are judged: tokens taken out, and one made less likely.
+package struct LogitAdjustment {
+    /// The position that the row is about, for messages.
+    package var position = 0
+    /// The tokens that the host has taken out.
+    package var banned: [Int32] = []
+    /// The token that the policy has taken out.
+    private var bannedToo: Int32?
+    package var penalty: (token: Int32, amount: Float)?
+
+    package init(position: Int = 0, banned: [Int32] = []) {
+        self.position = position
+        self.banned = banned
+    }
+
+    /// Takes out one more token. A policy may take out one.
+    package mutating func ban(_ token: Int32) { bannedToo = token }
+
+    /// All tokens taken out.
+    package var allBanned: [Int32] { bannedToo.map { banned + [$0] } ?? banned }
+    package var isEmpty: Bool { banned.isEmpty && bannedToo == nil && penalty == nil }
+
+    /// Adjusts the logits of `vocabulary`.  row: [vocabulary.count]
+    package func apply(to row: UnsafeMutablePointer<Float>, _ vocabulary: Range<Int>) {
+        if let penalty, vocabulary.contains(Int(penalty.token)) {
+            row[Int(penalty.token) - vocabulary.lowerBound] -= penalty.amount
+        }
+        for token in banned where vocabulary.contains(Int(token)) {
+            row[Int(token) - vocabulary.lowerBound] = -.infinity
+        }
+        if let bannedToo, vocabulary.contains(Int(bannedToo)) {
+            row[Int(bannedToo) - vocabulary.lowerBound] = -.infinity
+        }
+    }
+}
