@@ -6,13 +6,17 @@ import Testing
 @Suite struct SamplerTests {
     private let row: [Float] = [2, 1, 0.5, 0, -1, -3]
 
+    private func draw(_ sampler: Sampler, _ uniform: Double) -> (token: Int32, confidence: Float) {
+        withUnsafeTemporaryAllocation(of: WeighedToken.self, capacity: row.count) { memory in
+            memory.baseAddress.map { sampler.draw(row, vocab: row.count, uniform: uniform, $0) } ?? (-1, 0)
+        }
+    }
+
     private func draws(_ sampler: Sampler, count: Int) -> [Int32: Int] {
         let random = Philox(seed: 42)
         var counts: [Int32: Int] = [:]
         for draw in 0..<count {
-            counts[
-                sampler.draw(row, vocab: row.count, uniform: random.uniform(forward: draw, position: 7)).token,
-                default: 0] += 1
+            counts[self.draw(sampler, random.uniform(forward: draw, position: 7)).token, default: 0] += 1
         }
         return counts
     }
@@ -40,7 +44,7 @@ import Testing
     }
 
     @Test func confidenceIsThatOfTheFilteredDistribution() {
-        let (token, confidence) = Sampler(temperature: 2, topK: 1, topP: 1).draw(row, vocab: row.count, uniform: 0.99)
+        let (token, confidence) = draw(Sampler(temperature: 2, topK: 1, topP: 1), 0.99)
         #expect(token == 0 && confidence == 1)
     }
 

@@ -6,6 +6,7 @@ package struct Confidence {
     let vocabSize: Int
 
     private var rowScratch = Scratch<Float>()  // [threads, vocab]
+    private var drawScratch = Scratch<WeighedToken>()  // [threads, vocab]
 
     package init(compute: Compute, vocabSize: Int) {
         self.compute = compute
@@ -44,6 +45,7 @@ package struct Confidence {
         tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
     ) throws(LLaDAError) {
         let scratch = try rowScratch.reserve(compute.team.size * vocabSize)
+        let draws = try drawScratch.reserve(compute.team.size * vocabSize)
         let vocabSize = vocabSize
         for (index, adjustment) in adjust.enumerated() {
             try Peak.check(logits + index * vocabSize, vocabSize, position: adjustment.position)
@@ -56,7 +58,8 @@ package struct Confidence {
                 adjust[index].apply(to: copy, 0..<vocabSize)
                 row = UnsafePointer(copy)
             }
-            (tokens[index], confidences[index]) = sampler.draw(row, vocab: vocabSize, uniform: uniform(index))
+            (tokens[index], confidences[index]) = sampler.draw(
+                row, vocab: vocabSize, uniform: uniform(index), draws + worker * vocabSize)
         }
     }
 

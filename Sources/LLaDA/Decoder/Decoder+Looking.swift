@@ -87,7 +87,7 @@ extension Decoder {
                 """
             )
         }
-        let rows = try logitRows.all(states, confidence.compute.team)
+        let rows = try logitRows.all(states, room: mostActive, confidence.compute.team)
         let row = rows + (position - positions.lowerBound) * states.vocabSize
         return UnsafeBufferPointer(start: row, count: states.vocabSize)
     }

@@ -37,7 +37,7 @@ extension Decoder {
     func predict(_ work: Workspace, cancellations: [Cancellation] = []) throws(LLaDAError) {
         guard let states = sequence.states else { return }
         let numbers = state.options.policy
-        let logits = numbers.temperature > 0 ? try logitRows.all(states, confidence.compute.team) : nil
+        let logits = numbers.temperature > 0 ? try logitRows.all(states, room: mostActive, confidence.compute.team) : nil
         let place = try beginPredictions()
         guard let logits else {
             return try confidence.predict(
@@ -90,9 +90,12 @@ struct LogitRows {
 
     mutating func clear() { isFilled = false }
 
-    /// Returns the logits, [states.count, vocab]. They are valid until the next forward.
-    mutating func all(_ states: FinalStates, _ team: ThreadTeam) throws(LLaDAError) -> UnsafePointer<Float> {
-        let base = try scratch.reserve(states.count * states.vocabSize)
+    /// Returns the logits, [states.count, vocab]. They are valid until the next forward. The memory has room for `room`
+    /// rows.
+    mutating func all(
+        _ states: FinalStates, room: Int, _ team: ThreadTeam
+    ) throws(LLaDAError) -> UnsafePointer<Float> {
+        let base = try scratch.reserve(max(states.count, room) * states.vocabSize)
         if !isFilled { states.allLogits(rows: states.count, team, into: base) }
         isFilled = true
         return UnsafePointer(base)

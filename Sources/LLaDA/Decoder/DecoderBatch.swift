@@ -123,10 +123,11 @@ extension DecoderBatch {
             return work.clear()
         }
         var room = 0
+        for index in range where decoder(index).pending != nil { room += decoder(index).mostActive }
+        work.adjustments.reserveCapacity(room)
         for index in range where decoder(index).pending != nil {
             _ = try decoder(index).beginPredictions()
             work.adjustments.append(contentsOf: decoder(index).state.predictions.adjustments)
-            room += decoder(index).mostActive
         }
         let tokens = try work.tokens.reserve(max(room, states.count))
         let confidences = try work.confidences.reserve(max(room, states.count))

@@ -103,14 +103,14 @@ struct DecoderState {
         min((policy.openBlocks + 1) * options.blockLength, canvas.count)
     }
 
-    /// Takes the memory that steps need, which is then not shared with a copy. A block is rarely seen in more states
-    /// than twice its length.
+    /// Takes the memory that steps need, which is then not shared with a copy. A block is rarely in more states than
+    /// there is room for: twice its length, and at least 64.
     mutating func reserveCapacity(mostActive: Int) {
         proposal.reserveCapacity(mostActive)
         events.reserveCapacity(mostActive)
         hostEvents.reserveCapacity(mostActive)
         let blockLength = options.blockLength
-        progress.seen.reserveCapacity(min(2 * blockLength * blockLength, max(blockLength, 1 << 16)))
+        progress.seen.reserveCapacity(min(max(2 * blockLength, 64) * blockLength, max(blockLength, 1 << 16)))
     }
 }
 

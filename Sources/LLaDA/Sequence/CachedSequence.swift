@@ -63,7 +63,6 @@ package final class CachedSequence {
         _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool
     ) throws(LLaDAError) -> Pending {
         states = nil
-        try fillReserve()
         var held = holding(tokens)
         if held < active.lowerBound { held += attach(tokens, held..<active.lowerBound) }
         let start = min(held, active.lowerBound)
@@ -75,6 +74,7 @@ package final class CachedSequence {
         if asOneBlock {
             while windowPages.count * blockLength < active.count { windowPages.append(try makePage()) }
         }
+        try fillReserve()
         return Pending(sequence: self, tokens: tokens, start: start, active: active, asOneBlock: asOneBlock)
     }
 
@@ -195,8 +195,11 @@ package final class CachedSequence {
         if cache != nil { return }
         let windowBlocks = most.window > blockLength ? most.window / blockLength : 0
         windowPages.reserveCapacity(windowBlocks)
+        // Pages of blocks that may still be edited are replaced once if a fork shares them.
+        let open = pages.indices.suffix(most.window / blockLength + 1)
+        let shared = open.count { !isKnownUniquelyReferenced(&pages[$0]) }
         reserve.reserveCapacity(blocks + windowBlocks)
-        while pages.count + windowPages.count + reserve.count < blocks + windowBlocks {
+        while pages.count - shared + windowPages.count + reserve.count < blocks + windowBlocks {
             reserve.append(try denoiser.makePage(blockLength))
         }
     }

@@ -40,46 +40,64 @@ package struct Sampler {
     }
 
     /// Returns the token that `uniform` draws from one row of logits, and its probability in the distribution it was
-    /// drawn from.  logits: [vocab]
-    package func draw(_ logits: UnsafePointer<Float>, vocab: Int, uniform: Double) -> (token: Int32, confidence: Float)
-    {
-        // The token ids with their logits divided by the temperature.
-        var kept: [(id: Int32, logit: Float)] = []
-        kept.reserveCapacity(vocab)
-        let floor = topK > 0 && topK < vocab ? kthLargest(logits, vocab) : -Float.infinity
+    /// drawn from.  logits: [vocab];  memory: [vocab], free
+    package func draw(
+        _ logits: UnsafePointer<Float>, vocab: Int, uniform: Double, _ memory: UnsafeMutablePointer<WeighedToken>
+    ) -> (token: Int32, confidence: Float) {
+        let floor = topK > 0 && topK < vocab ? kthLargest(logits, vocab, memory) : -Float.infinity
+        // The tokens with their logits divided by the temperature.
+        var count = 0
         for id in 0..<vocab where logits[id] >= floor && logits[id] > -.infinity {
-            kept.append((Int32(id), logits[id] / temperature))
+            memory[count] = WeighedToken(id: Int32(id), logit: logits[id] / temperature)
+            count += 1
         }
-        guard !kept.isEmpty else { return (0, .nan) }
+        guard count > 0 else { return (0, .nan) }
+        let kept = UnsafeMutableBufferPointer(start: memory, count: count)
         if topP < 1 {  // best first, ties by lower id
-            kept.sort { $0.logit != $1.logit ? $0.logit > $1.logit : $0.id < $1.id }
+            kept.sortInPlace { $0.logit != $1.logit ? $0.logit > $1.logit : $0.id < $1.id }
         }
         let largest = kept.reduce(-Float.infinity) { max($0, $1.logit) }
-        var weights = kept.map { Double(llk_expf($0.logit - largest)) }
-        var sum = weights.reduce(0, +)
+        for index in kept.indices { kept[index].weight = Double(llk_expf(kept[index].logit - largest)) }
+        var sum = kept.reduce(0) { $0 + $1.weight }
         if topP < 1 {
             // A token stays if the mass before it does not exceed p. So the token that crosses p stays, and always the
             // first.
             var before = 0.0
-            var count = 0
-            while count < weights.count, before / sum <= Double(topP) {
-                before += weights[count]
-                count += 1
+            var stayed = 0
+            while stayed < count, before / sum <= Double(topP) {
+                before += kept[stayed].weight
+                stayed += 1
             }
-            weights.removeLast(weights.count - count)
-            sum = weights.reduce(0, +)
+            count = stayed
+            sum = kept[..<count].reduce(0) { $0 + $1.weight }
         }
         var mass = uniform * sum
         var drawn = 0
-        while drawn < weights.count - 1, mass >= weights[drawn] {
-            mass -= weights[drawn]
+        while drawn < count - 1, mass >= kept[drawn].weight {
+            mass -= kept[drawn].weight
             drawn += 1
         }
-        return (kept[drawn].id, Float(weights[drawn] / sum))
+        return (kept[drawn].id, Float(kept[drawn].weight / sum))
     }
 
-    private func kthLargest(_ logits: UnsafePointer<Float>, _ vocab: Int) -> Float {
-        let sorted = UnsafeBufferPointer(start: logits, count: vocab).sorted(by: >)
-        return sorted[topK - 1]
+    /// Returns the smallest of the `topK` largest logits.  memory: [topK], free
+    private func kthLargest(
+        _ logits: UnsafePointer<Float>, _ vocab: Int, _ memory: UnsafeMutablePointer<WeighedToken>
+    ) -> Float {
+        let best = UnsafeMutableBufferPointer(start: memory, count: topK)
+        for id in 0..<topK { best[id] = WeighedToken(id: Int32(id), logit: logits[id]) }
+        best.makeHeap { $0.logit > $1.logit }  // the smallest is at the top
+        for id in topK..<vocab where logits[id] > best[0].logit {
+            best.replaceTop(by: WeighedToken(id: Int32(id), logit: logits[id])) { $0.logit > $1.logit }
+        }
+        return best[0].logit
     }
+}
+
+/// A token that may be drawn.
+package struct WeighedToken: BitwiseCopyable {
+    let id: Int32
+    let logit: Float
+    /// Its probability, in units of that of the most likely token.
+    var weight = 0.0
 }

@@ -10,13 +10,24 @@ extension Array {
 }
 
 extension UnsafeMutableBufferPointer {
-    /// Sorts the elements by their distinct ranks (heapsort): equal elements may change places.
+    /// Sorts the elements (heapsort). Equal elements may change places.
     func sortInPlace(by isBefore: (Element, Element) -> Bool) {
-        for root in (0..<count / 2).reversed() { siftDown(root, end: count, isBefore) }
+        makeHeap(by: isBefore)
         for end in (1..<Swift.max(count, 1)).reversed() {
             swapAt(0, end)
             siftDown(0, end: end, isBefore)
         }
+    }
+
+    /// Makes a heap, which has at the top the element that comes last.
+    func makeHeap(by isBefore: (Element, Element) -> Bool) {
+        for root in (0..<count / 2).reversed() { siftDown(root, end: count, isBefore) }
+    }
+
+    /// Replaces the element at the top of a heap.
+    func replaceTop(by element: Element, _ isBefore: (Element, Element) -> Bool) {
+        self[0] = element
+        siftDown(0, end: count, isBefore)
     }
 
     /// Lets an element of the heap sink below all that come after it.
