@@ -67,6 +67,11 @@
  *            accepts NULL. You may free a model or a prefix cache before the decoders that use it; they keep it alive.
  *            A function marked VIEW hands out a pointer to memory of the library. You may read it until the next call
  *            on the same handle that does not take the handle as const.
+ *            Steps allocate nothing: once a decoder has taken its first step, its later steps (_forward, _propose,
+ *            _apply, _step, _run_block, _run, with a rule or a callback), and those of a list that has been stepped
+ *            together, make no heap allocation. Memory is taken again by the first step after _fork, _truncate or
+ *            _restore, and by the first of more threads at once than before; for blocks that go into or come from a
+ *            prefix cache; while the model is watched; by OpenBLAS; and for a list of more than 128 decoders.
  * Structs.   A struct that begins with struct_size may grow at its end in later versions. Initialise it with its _INIT
  *            macro, or with its _init function, to which you pass its sizeof. If yours is smaller, because your header
  *            is older, fields that it lacks have their defaults (in a policy, the defaults of its kind). If yours is

@@ -48,7 +48,7 @@ int posix_memalign(void **memory, size_t alignment, size_t size) {
         if (made_) failed(__FILE__, __LINE__, "%s: %ld allocations", #call, made_); \
     } while (0)
 
-/* ---- What is stepped ---------------------------------------------------------------------------------------------- */
+/* ---- What is stepped -------------------------------------------------------------------------------------------- */
 
 typedef struct {
     llada_dtype dtype;
@@ -107,7 +107,7 @@ static llada_decoder *make_way(const llada_model *model, const way *w, llada_pre
 static const setting settings[] = {
     {LLADA_DTYPE_F32, 1}, {LLADA_DTYPE_F32, 3}, {LLADA_DTYPE_INT8, 1}, {LLADA_DTYPE_INT8, 3}};
 
-/* ---- Tests -------------------------------------------------------------------------------------------------------- */
+/* ---- Tests ------------------------------------------------------------------------------------------------------ */
 
 /* The parts of every step, after the first, and what a host looks at in between. */
 static void parts_of_steps(void) {

@@ -73,7 +73,9 @@ fi
 # By section of the header; then what concerns all of it.
 programs=(version errors structs model describe model_checkpoints model_saving text chat decoder stepping looking
     interfering interfering_rules text_stream policy branching many prefix_cache snapshots inside scoring random
-    manners host_thread allocation plugin)
+    manners host_thread plugin)
+# A sanitizer counts allocations itself.
+[ -n "$sanitize" ] || programs+=(allocation)
 # Those with threads; a sanitizer of threads has one of its own, which manners would count.
 [ "$sanitize" != --sanitize=thread ] || programs=(decoder stepping branching many prefix_cache scoring random)
 for program in "${programs[@]}"; do

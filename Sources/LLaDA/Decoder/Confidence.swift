@@ -23,7 +23,8 @@ package struct Confidence {
         let peaks = try work.peaks.reserve(source.tiles * max(rows, room))
         let kernels = compute.kernels
         try source.forEachTile(
-            rows: rows, room: room, compute.team, &work.logits, isStopped: { cancellations.contains(where: \.isRequested) }
+            rows: rows, room: room, compute.team, &work.logits,
+            isStopped: { cancellations.contains(where: \.isRequested) }
         ) { tile, row, logits, _ in
             let vocabulary = source.vocabulary(ofTile: tile)
             adjust[row].apply(to: logits, vocabulary)

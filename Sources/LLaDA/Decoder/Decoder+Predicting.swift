@@ -37,7 +37,8 @@ extension Decoder {
     func predict(_ work: Workspace, cancellations: [Cancellation] = []) throws(LLaDAError) {
         guard let states = sequence.states else { return }
         let numbers = state.options.policy
-        let logits = numbers.temperature > 0 ? try logitRows.all(states, room: mostActive, confidence.compute.team) : nil
+        let team = confidence.compute.team
+        let logits = numbers.temperature > 0 ? try logitRows.all(states, room: mostActive, team) : nil
         let place = try beginPredictions()
         guard let logits else {
             return try confidence.predict(

@@ -30,7 +30,8 @@ package struct Batch {
     private(set) var expertMasks: [ExpertMask?] = []
     /// The ranges of consecutive rows that attend to the same keys: usually one block each.
     package private(set) var runs: [Range<Int>] = []
-    /// The numbers of rows, of those that want logits, and of those in a run, that later batches of these sequences may have.
+    /// The numbers of rows, of those that want logits, and of those in a run, that later batches of these sequences may
+    /// have.
     private(set) var mostRows = 0
     private(set) var mostWanted = 0
     private(set) var longestRun = 0

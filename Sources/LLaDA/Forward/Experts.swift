@@ -24,7 +24,8 @@ struct Experts {
         work.plan.make(routing, experts: config.numExperts, room: work.mostRows * routing.k)
         let plan = work.plan
         let operand = try compute.operand(x, stride: hidden, rows: rows, for: weights.experts[0].gate, work)
-        let results = try work.expertResults.reserve(work.mostRows * routing.k * hidden)  // [rows * k, hidden], by expert
+        // [rows * k, hidden], by expert
+        let results = try work.expertResults.reserve(work.mostRows * routing.k * hidden)
         try run(operand, weights, plan, work, results)
 
         let kernels = compute.kernels

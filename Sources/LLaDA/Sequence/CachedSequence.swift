@@ -19,8 +19,8 @@ package final class CachedSequence {
     private var sharedBlocks = 0
     /// Pages for a window that runs as one block. Nothing else uses their keys and values.
     private var windowPages: [Page] = []
-    /// Pages that nothing uses yet: there are enough for all positions once the first forward has begun. A prefix cache
-    /// gives pages when they are needed.
+    /// Pages that nothing uses yet: after `prepare` there are enough for all positions. A prefix cache gives pages when
+    /// they are needed.
     private var reserve: [Page] = []
     /// The most positions that the sequence will have, and run as one block.
     private var most = (positions: 0, window: 0)
