@@ -10,8 +10,8 @@ extension Array {
 }
 
 extension UnsafeMutableBufferPointer {
-    /// Sorts the elements by a total order. Equal elements may change places. (Quicksort; heapsort where it degenerates:
-    /// Musser, Introspective sorting and selection algorithms, 1997.)
+    /// Sorts the elements by a total order. Equal elements may change places. (Quicksort; heapsort where it
+    /// degenerates: Musser, Introspective sorting and selection algorithms, 1997.)
     package func sortInPlace(by isBefore: (Element, Element) -> Bool) {
         sort(0, count, depth: 2 * (Int.bitWidth - count.leadingZeroBitCount), isBefore)
     }
