@@ -118,7 +118,7 @@ import Testing
     }
 
     @Test func refusesFolders() throws {
-        expectRefusal(.io, ["/nowhere/config.json", "No such file"]) { _ = try Checkpoint.open("/nowhere") }
+        expectRefusal(.io, ["there is no folder /nowhere"]) { _ = try Checkpoint.open("/nowhere") }
         expectRefusal(.io, ["empty"]) { _ = try Checkpoint.open("") }
         expectRefusal(.io, ["NUL"]) { _ = try Checkpoint.open("/tmp\u{0}") }
         let folder = try Self.folder()
