@@ -14,7 +14,7 @@ extension JSON {
         case .integer(let value): text += "\(value)".utf8
         case .largeInteger(let digits): text += digits.bytes
         case .double(let value): text += Self.pythonText(of: value).utf8
-        case .string(let value): Self.write(value, to: &text)
+        case .string(let value): Self.append(value.bytes, to: &text)
         case .array(let values):
             text += "[".utf8
             for (place, value) in values.enumerated() {
@@ -26,7 +26,7 @@ extension JSON {
             text += "{".utf8
             for (place, member) in object.members.enumerated() {
                 if place > 0 { text += ", ".utf8 }
-                Self.write(member.key, to: &text)
+                Self.append(member.key.bytes, to: &text)
                 text += ": ".utf8
                 member.value.write(to: &text)
             }
@@ -34,10 +34,11 @@ extension JSON {
         }
     }
 
+    /// Writes a string in quotes. Bytes that are no UTF-8 stay as they are, and whoever parses the text refuses them.
     @inline(never)
-    private static func write(_ string: JSONString, to text: inout [UInt8]) {
+    static func append(_ string: some Sequence<UInt8>, to text: inout [UInt8]) {
         text += "\"".utf8
-        for byte in string.bytes {
+        for byte in string {
             switch byte {
             case UInt8(ascii: "\""): text += "\\\"".utf8
             case UInt8(ascii: "\\"): text += "\\\\".utf8

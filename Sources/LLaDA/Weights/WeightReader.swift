@@ -10,7 +10,8 @@ struct WeightReader {
     /// used then.
     private let measuring: Bool
     private let progress: Progress?
-    /// The bytes of the source that have been read.
+    /// The bytes of the source, and those of them that have been read.
+    private let total: Int
     private var done = 0
     /// How many bytes of the source are read between two calls of `progress`.
     private static let piece = 16 << 20
@@ -37,6 +38,7 @@ struct WeightReader {
         self.packed = packed
         self.measuring = measuring
         self.progress = progress
+        total = max(1, source.byteCount)
         arena = Arena(team: team)
     }
 
@@ -253,7 +255,6 @@ struct WeightReader {
 
     /// Runs `body` for each of `count` equal parts of a tensor on all threads, and reports progress on the way.
     private mutating func forEach(_ count: Int, of tensor: Tensor, _ body: ThreadTeam.Body) throws(LLaDAError) {
-        let total = max(1, source.byteCount)
         let atOnce = max(1, count / (tensor.byteCount / Self.piece + 1))
         for first in stride(from: 0, to: count, by: atOnce) {
             let last = min(first + atOnce, count)

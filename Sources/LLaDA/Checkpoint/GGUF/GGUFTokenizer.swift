@@ -94,7 +94,7 @@ struct GGUFTokenizer {
             if !isFirst { bytes.append(UInt8(ascii: ",")) }
             isFirst = false
             bytes += "{\"id\":\(id),\"content\":".utf8
-            JSONText.append(token, to: &bytes)
+            JSON.append(token, to: &bytes)
             bytes += #","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":"#.utf8
             bytes += "\(kind == .control)}".utf8
         }
@@ -109,7 +109,7 @@ struct GGUFTokenizer {
             if kinds.kinds[id] == .unused { return }
             if !isFirst { bytes.append(UInt8(ascii: ",")) }
             isFirst = false
-            JSONText.append(token, to: &bytes)
+            JSON.append(token, to: &bytes)
             bytes += ":\(id)".utf8
         }
         bytes.append(UInt8(ascii: "}"))
@@ -122,7 +122,7 @@ struct GGUFTokenizer {
         bytes.append(UInt8(ascii: "["))
         try fields.file.forEachString(merges.place, count: merges.count) { (index, merge) throws(LLaDAError) in
             if index > 0 { bytes.append(UInt8(ascii: ",")) }
-            JSONText.append(merge, to: &bytes)
+            JSON.append(merge, to: &bytes)
         }
         bytes.append(UInt8(ascii: "]"))
     }
