@@ -39,6 +39,13 @@ struct CallerBuffer<Element: BitwiseCopyable> {
     }
 }
 
+extension CallerBuffer<CChar> {
+    /// Writes all of a text, as UTF-8, or nothing if it does not fit.
+    func fill(utf8 text: some Sequence<UInt8>) throws(LLaDAError) {
+        try fill(text.map { CChar(bitPattern: $0) })
+    }
+}
+
 /// Returns the caller's array of a pointer and a count; NULL is allowed for an empty one. No array of this interface
 /// has more than `Int32.max` elements, and a larger count is refused before the array is touched.
 func elements<Element>(

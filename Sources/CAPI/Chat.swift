@@ -54,7 +54,7 @@ public func llada_chat_template(
         let buffer = try CallerBuffer(text, capacity: capacity, count: count, "text")
         let name = name.map { String(decoding: bytes($0), as: UTF8.self) } ?? "default"
         let source = try chatTemplate(of: model).source(named: name)
-        try buffer.fill((source?.text ?? "").utf8.map { CChar(bitPattern: $0) })
+        try buffer.fill(utf8: (source?.text ?? "").utf8)
     }
 }
 
@@ -67,7 +67,7 @@ public func llada_chat_variables(
         let model = try CAPI.model(model)
         let buffer = try CallerBuffer(text, capacity: capacity, count: count, "text")
         let variables = JSON.object(try chatTemplate(of: model).variables)
-        try buffer.fill(variables.pythonText.map { CChar(bitPattern: $0) })
+        try buffer.fill(utf8: variables.pythonText)
     }
 }
 
@@ -105,8 +105,6 @@ private struct ChatOptions {
 
 /// Every model with a tokenizer has a chat template, be it one that knows no layout.
 private func chatTemplate(of model: Model) throws(LLaDAError) -> ChatTemplate {
-    guard let template = model.chatTemplate else {
-        throw LLaDAError(.tokenizer, "the model has no tokenizer: there is no tokenizer.json in its folder")
-    }
+    guard let template = model.chatTemplate else { throw Tokenizer.missing }
     return template
 }

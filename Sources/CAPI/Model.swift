@@ -140,7 +140,7 @@ public func llada_model_describe(
         guard let path else { throw .null("path") }
         let buffer = try CallerBuffer(text, capacity: capacity, count: count, "text")
         let json = try withFile(path) { (path) throws(LLaDAError) in Model.describe(path: path).json }
-        try buffer.fill(json.utf8.map { CChar(bitPattern: $0) })
+        try buffer.fill(utf8: json.utf8)
     }
 }
 
@@ -199,7 +199,7 @@ public func llada_model_notes(
     answer(error) { () throws(LLaDAError) in
         let model = try CAPI.model(model)
         let buffer = try CallerBuffer(text, capacity: capacity, count: count, "text")
-        try buffer.fill(model.notes.joined(separator: "\n").utf8.map { CChar(bitPattern: $0) })
+        try buffer.fill(utf8: model.notes.joined(separator: "\n").utf8)
     }
 }
 

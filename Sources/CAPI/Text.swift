@@ -2,9 +2,7 @@ import CLLaDA
 import LLaDA
 
 private func tokenizer(of model: Model) throws(LLaDAError) -> Tokenizer {
-    guard let tokenizer = model.tokenizer else {
-        throw LLaDAError(.tokenizer, "the model has no tokenizer: there is no tokenizer.json in its folder")
-    }
+    guard let tokenizer = model.tokenizer else { throw Tokenizer.missing }
     return tokenizer
 }
 
@@ -49,7 +47,7 @@ public func llada_detokenize(
         let skips = try skipsControl(flags)
         let buffer = try CallerBuffer(text, capacity: capacity, count: count, "text")
         let result = try tokenizer(of: model).decode(tokens, skipSpecialTokens: skips)
-        try buffer.fill(result.utf8.map { CChar(bitPattern: $0) })
+        try buffer.fill(utf8: result.utf8)
     }
 }
 

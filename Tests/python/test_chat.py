@@ -14,7 +14,7 @@ import pytest
 
 import llada
 from conftest import CONFORMANCE, ROOT, safetensors
-from llada import _abi, chat
+from llada import _abi, _convert, chat
 from test_text import FIXTURES, write_safetensors
 
 pytest.importorskip("jinja2")
@@ -195,7 +195,7 @@ def render(pieces):
 def test_like_transformers(cases, name):
     """Where no text spells a marker: the same ids. By the library's layout, if the template is known; by Jinja too."""
     case, draw = cases(name), random.Random(name)
-    given = json.loads(chat._text(_abi.lib.llada_chat_variables, case.model._live()))
+    given = json.loads(_convert.collect_text(_abi.lib.llada_chat_variables, case.model._live(), guess=64))
     assert given == {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>"}
     for _ in range(200):
         messages, tools, prompt = conversation(draw, PLAIN)

@@ -141,9 +141,7 @@ extension Model {
     /// token behind it; nil: the draft ends before the first masked position. Throws `.tokenizer` if the model has no
     /// tokenizer.
     public func textStream(skipSpecialTokens: Bool = true, mask: String? = nil) throws(LLaDAError) -> TextStream {
-        guard let tokenizer else {
-            throw LLaDAError(.tokenizer, "the model has no tokenizer: there is no tokenizer.json in its folder")
-        }
+        guard let tokenizer else { throw Tokenizer.missing }
         return TextStream(tokenizer, skipSpecialTokens: skipSpecialTokens, mask: mask)
     }
 }

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from ctypes import Array, byref, c_char, c_size_t, create_string_buffer
+from ctypes import byref
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import _abi
-from ._convert import Tokens, collect, needed
+from ._convert import Tokens, collect, collect_text
 from ._handle import Handle
-from .errors import InvalidArgumentError, UnsupportedError, call
+from .errors import InvalidArgumentError, UnsupportedError
 
 if TYPE_CHECKING:
     import jinja2
@@ -59,7 +59,7 @@ def chat_tokenize(
     if tuple(int(part) for part in found.split(".")[:3] if part.isdigit()) < (3, 1, 6):
         # Templates get out of the sandbox of older ones.
         raise UnsupportedError(f"Jinja2 is {found}; a chat template needs 3.1.6 or newer: {_EXTRA}")
-    given = json.loads(_text(_abi.lib.llada_chat_variables, model))
+    given = json.loads(collect_text(_abi.lib.llada_chat_variables, model, guess=1024))
     pieces = rendered(template, turns, add_generation_prompt, offered, thinking, {**given, **(variables or {})}, given)
     return _by_parts(model, pieces)
 
@@ -224,14 +224,7 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _template(model: Handle, name: str) -> str:
-    return _text(_abi.lib.llada_chat_template, model, name.encode())
-
-
-def _text(function: Any, *arguments: Any) -> str:
-    size = needed(function, *arguments, None)
-    buffer: Array[c_char] = create_string_buffer(size + 1)
-    call(function, *arguments, buffer, size, byref(c_size_t()))
-    return buffer.raw[:size].decode("utf-8")
+    return collect_text(_abi.lib.llada_chat_template, model, name.encode(), guess=8192)
 
 
 def _json(value: Any) -> bytes:

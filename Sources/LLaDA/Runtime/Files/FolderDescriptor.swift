@@ -29,9 +29,8 @@ final class FolderDescriptor {
         close(copy)
     }
 
-    /// Returns the names in the folder, without "." and "..", or as many as `limit`; nil if they cannot be read, and
-    /// `errno` is set.
-    func names(limit: Int) -> [[CChar]]? {
+    /// Returns the names in the folder, without "." and ".."; nil if they cannot be read, and `errno` is set.
+    func names() -> [[CChar]]? {
         let copy = openReadable()
         guard copy >= 0, let listing = fdopendir(copy) else {
             let code = errno
@@ -41,7 +40,7 @@ final class FolderDescriptor {
         }
         defer { closedir(listing) }  // closes the descriptor, too
         var names: [[CChar]] = []
-        while names.count < limit, let entry = readdir(listing) {
+        while let entry = readdir(listing) {
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
                 $0.withMemoryRebound(to: CChar.self, capacity: 256) {
                     Array(UnsafeBufferPointer(start: $0, count: strlen($0) + 1))

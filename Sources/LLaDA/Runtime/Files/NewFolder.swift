@@ -49,7 +49,7 @@ package final class NewFolder {
         }
         if !sign.take(Self.signName) { throw errno == EEXIST ? notEmpty : error("", errno) }
         self.sign = sign
-        guard let names = folder.names(limit: .max) else {
+        guard let names = folder.names() else {
             throw LLaDAError(cannot: "list the folder \(path)", errno: errno)
         }
         for name in names where name != Self.signName {
@@ -67,22 +67,17 @@ package final class NewFolder {
     /// Removes what a killed process has left: its sign, and the files that already had their names, unless it was the
     /// last of them that came, and nothing is missing. Returns whether there is no sign any more.
     private static func reclaimSign(in folder: FolderDescriptor) -> Bool {
-        let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
-        let descriptor = retrying { openat(folder.number, signName, flags) }
-        if descriptor < 0 { return errno == ENOENT }
-        defer { close(descriptor) }
-        guard retrying({ flock(descriptor, LOCK_EX | LOCK_NB) }) == 0 else { return false }
-        var content = [UInt8](repeating: 0, count: signLimit)
-        let count = retrying { pread(descriptor, &content, content.count, 0) }
-        let names = content[..<max(0, count)].split(separator: 0x0A).filter { !$0.contains(0x2F) }.map { name in
-            name.map { CChar(bitPattern: $0) } + [0]
-        }
-        var status = stat()
-        let isComplete = names.last.map { fstatat(folder.number, $0, &status, AT_SYMLINK_NOFOLLOW) == 0 } ?? false
-        if !isComplete {
+        PartialFile.reclaim(signName, in: folder) { sign in
+            var content = [UInt8](repeating: 0, count: signLimit)
+            let count = retrying { pread(sign, &content, content.count, 0) }
+            let names = content[..<max(0, count)].split(separator: 0x0A).filter { !$0.contains(0x2F) }.map { name in
+                name.map { CChar(bitPattern: $0) } + [0]
+            }
+            var status = stat()
+            let isComplete = names.last.map { fstatat(folder.number, $0, &status, AT_SYMLINK_NOFOLLOW) == 0 } ?? false
+            if isComplete { return }
             for name in names { folder.remove(name) }
         }
-        return folder.remove(signName)
     }
 
     // MARK: Files

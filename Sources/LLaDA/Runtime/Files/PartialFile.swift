@@ -74,12 +74,18 @@ final class PartialFile {
 
     /// Removes the temporary file of this name if its writer is dead. Returns whether the name is free.
     static func reclaim(_ name: String, in folder: FolderDescriptor) -> Bool {
+        reclaim(Array(name.utf8CString), in: folder) { _ in }
+    }
+
+    /// The same, after `look` was given the descriptor of a dead writer's file, locked and open for reading.
+    static func reclaim(_ name: [CChar], in folder: FolderDescriptor, _ look: (Int32) -> Void) -> Bool {
         let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
         let descriptor = retrying { openat(folder.number, name, flags) }
         if descriptor < 0 { return errno == ENOENT }
         defer { close(descriptor) }
         guard retrying({ flock(descriptor, LOCK_EX | LOCK_NB) }) == 0, isNamed(descriptor) else { return false }
-        return folder.remove(Array(name.utf8CString))
+        look(descriptor)
+        return folder.remove(name)
     }
 
     // MARK: Writing

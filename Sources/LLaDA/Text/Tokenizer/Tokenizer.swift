@@ -20,6 +20,10 @@ public final class Tokenizer: Sendable {
     package let addedTokens: [AddedToken]
     private let parts: TokenizerParts
 
+    /// What is thrown where a model without a tokenizer is asked about text.
+    package static let missing = LLaDAError(
+        .tokenizer, "the model has no tokenizer: there is no tokenizer.json in its folder")
+
     /// Reads `tokenizer.json`; nil without that file.
     ///
     /// `modelVocabularySize` is `vocab_size` of the model, which may be larger than the tokenizer's (padding): `decode`
