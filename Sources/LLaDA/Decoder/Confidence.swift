@@ -48,11 +48,12 @@ package struct Confidence {
         let scratch = try rowScratch.reserve(compute.team.size * vocabSize)
         let draws = try drawScratch.reserve(compute.team.size * vocabSize)
         let vocabSize = vocabSize
-        for (index, adjustment) in adjust.enumerated() {
-            try Peak.check(logits + index * vocabSize, vocabSize, position: adjustment.position)
-        }
         compute.team.forEach(adjust.count) { index, worker in
             var row = logits + index * vocabSize
+            guard FiniteCheck.isFinite(row, LLK_F32, vocabSize) else {
+                confidences[index] = .nan  // the check below names the first such row
+                return
+            }
             if !adjust[index].isEmpty {
                 let copy = scratch + worker * vocabSize
                 copy.update(from: row, count: vocabSize)
@@ -61,6 +62,9 @@ package struct Confidence {
             }
             (tokens[index], confidences[index]) = sampler.draw(
                 row, vocab: vocabSize, uniform: uniform(index), draws + worker * vocabSize)
+        }
+        for (index, adjustment) in adjust.enumerated() where confidences[index].isNaN {
+            try Peak.check(logits + index * vocabSize, vocabSize, position: adjustment.position)
         }
     }
 
