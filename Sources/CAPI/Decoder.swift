@@ -52,7 +52,7 @@ private func decoderOptions(_ pointer: UnsafePointer<llada_decoder_options>?) th
 @_cdecl("llada_decoder_free") @implementation
 public func llada_decoder_free(_ decoder: OpaquePointer?) {
     guard let decoder else { return }
-    HostThread.enter { Unmanaged<DecoderHandle>.fromOpaque(UnsafeRawPointer(decoder)).release() }
+    HostThread.enter { DecoderHandle.free(decoder) }
 }
 
 // MARK: Stepping

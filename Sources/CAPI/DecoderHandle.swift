@@ -15,7 +15,7 @@ final class DecoderHandle {
     /// The request to stop. Any thread may use it at any time.
     let cancellation: Cancellation
 
-    private let busy = Atomic<Bool>(false)
+    private let occupancy = Occupancy()
     /// The thread that is running a callback; 0 if none is. No thread has the number 0, because pthread_t is an
     /// address.
     private let callbackThread = Atomic<UInt>(0)
@@ -52,7 +52,7 @@ final class DecoderHandle {
 
     /// Runs a function that interferes: as `work`, and also in the decoder's own rule.
     func interfere(_ body: (Decoder) throws(LLaDAError) -> Void) throws(LLaDAError) {
-        guard callbackThread.load(ordering: .relaxed) == UInt(pthread_self()), isInRule else { return try work(body) }
+        guard isCallingBackHere, isInRule else { return try work(body) }
         endViews()
         try body(decoder)
     }
@@ -117,20 +117,42 @@ final class DecoderHandle {
     }
 
     private func begin() throws(LLaDAError) {
-        guard busy.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged else {
+        try checkNotLeftBehind()
+        guard occupancy.begin() else {
             throw LLaDAError(.busy, "the decoder is at work: on another thread, or in the caller of this callback")
         }
         endViews()
     }
 
-    private func end() { busy.store(false, ordering: .releasing) }
+    private func end() { occupancy.end() }
 
     /// Returns the decoder for a const function, which may run at rest or in a callback. Throws `.busy` otherwise.
     func look() throws(LLaDAError) -> Decoder {
-        if busy.load(ordering: .acquiring), callbackThread.load(ordering: .relaxed) != UInt(pthread_self()) {
+        if occupancy.isBusy, !isCallingBackHere {
+            try checkNotLeftBehind()
             throw LLaDAError(.busy, "the decoder is at work on another thread")
         }
         return decoder
+    }
+
+    private var isCallingBackHere: Bool { callbackThread.load(ordering: .relaxed) == UInt(pthread_self()) }
+
+    /// Whether the process was forked while another thread was at work on the decoder. Its state is half changed then.
+    private var isLeftBehind: Bool { occupancy.isOrphaned && !isCallingBackHere }
+
+    private func checkNotLeftBehind() throws(LLaDAError) {
+        if isLeftBehind {
+            throw LLaDAError(
+                .state,
+                "the decoder was at work on another thread when this process was forked; here it can only be freed")
+        }
+    }
+
+    /// Ends the handle's reference. What a thread has left behind half changed is not taken apart.
+    static func free(_ pointer: OpaquePointer) {
+        let handle = Unmanaged<DecoderHandle>.fromOpaque(UnsafeRawPointer(pointer))
+        if handle.takeUnretainedValue().isLeftBehind { return }
+        handle.release()
     }
 
     /// Calls back during `work`. Views that an earlier callback took end here.

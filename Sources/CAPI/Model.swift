@@ -28,7 +28,7 @@ public func llada_model_options_init(
     defaults.kv_dtype = llada_dtype(LLADA_DTYPE_AUTO)
     defaults.mask_token_id = -1
     defaults.blas = llada_blas(LLADA_BLAS_AUTO)
-    defaults.use_mmap = true
+    defaults.use_mmap = llada_mmap(LLADA_MMAP_AUTO)
     return answer(error) { () throws(LLaDAError) in
         try CallerStruct.initialize(options, size, "llada_model_options", to: defaults)
     }
@@ -81,7 +81,14 @@ private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LL
     if let ids = fields[\.eos_token_ids], let count = fields[\.eos_token_id_count] {
         options.eosTokenIDs = Array(try elements(ids, count, "eos_token_ids", "eos_token_id_count"))
     }
-    if let useMmap = fields[flag: \.use_mmap] { options.useMmap = useMmap }
+    if let mmap = fields[\.use_mmap] {
+        switch Int(mmap) {
+        case LLADA_MMAP_OFF: options.useMmap = false
+        case LLADA_MMAP_ON: options.useMmap = true
+        case LLADA_MMAP_AUTO: options.useMmap = nil
+        default: throw .argument("use_mmap", found: mmap, expected: "a LLADA_MMAP, 0 to 2")
+        }
+    }
     return options
 }
 

@@ -1,11 +1,10 @@
 import CLLaDA
 import LLaDA
-import Synchronization
 
 /// The object behind a `llada_text_stream`: the stream, whether it is at work, and the text lent out as a view.
 private final class TextStreamHandle {
     private var stream: TextStream
-    private let busy = Atomic<Bool>(false)
+    private let occupancy = Occupancy()
     private var settled = UnsafeBufferPointer<CChar>(start: nil, count: 0)
     private var draft = UnsafeBufferPointer<CChar>(start: nil, count: 0)
 
@@ -25,10 +24,13 @@ private final class TextStreamHandle {
     ) throws(LLaDAError) {
         guard let text else { throw .null("text") }
         let target = try CallerStruct(text, "llada_text")
-        guard busy.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged else {
-            throw LLaDAError(.busy, "the stream is at work on another thread")
+        if occupancy.isOrphaned {
+            throw LLaDAError(
+                .state,
+                "the stream was at work on another thread when this process was forked; here it can only be freed")
         }
-        defer { busy.store(false, ordering: .releasing) }
+        guard occupancy.begin() else { throw LLaDAError(.busy, "the stream is at work on another thread") }
+        defer { occupancy.end() }
         let update = try body(&stream)
         endViews()
         settled = Self.copy(update.settled)
@@ -39,6 +41,13 @@ private final class TextStreamHandle {
         result.draft = draft.baseAddress
         result.draft_count = draft.count - 1
         target.write(result)
+    }
+
+    /// Ends the handle's reference. What a thread has left behind half changed is not taken apart.
+    static func free(_ pointer: OpaquePointer) {
+        let handle = Unmanaged<TextStreamHandle>.fromOpaque(UnsafeRawPointer(pointer))
+        if handle.takeUnretainedValue().occupancy.isOrphaned { return }
+        handle.release()
     }
 
     private func endViews() {
@@ -72,7 +81,7 @@ public func llada_text_stream_create(
 @_cdecl("llada_text_stream_free") @implementation
 public func llada_text_stream_free(_ stream: OpaquePointer?) {
     guard let stream else { return }
-    Unmanaged<TextStreamHandle>.fromOpaque(UnsafeRawPointer(stream)).release()
+    HostThread.enter { TextStreamHandle.free(stream) }
 }
 
 @_cdecl("llada_text_stream_update") @implementation

@@ -48,12 +48,12 @@ final class Opening {
             _ = try ModelConfig(files)
             return files
         }
-        let checkpoint = try time("and headers of shards") { try Checkpoint.open(path, mapped: options.useMmap) }
+        let checkpoint = try time("and headers of shards") { try Checkpoint.open(path) }
         let packed = try PackedFile(checkpoint.metadata, file: Checkpoint.singleFileName.string)
         isPacked = packed != nil
         let team = ThreadTeam(threads: options.threads == 0 ? ThreadTeam.availableThreads : options.threads)
         let weights = try time("weights") {
-            try Weights(checkpoint, packed?.dtype, packed, team: team)
+            try Weights(checkpoint, packed?.dtype, packed, team: team, mapping: options.useMmap)
         }
         let tokenizer = try time("tokenizer") {
             try Tokenizer(files, modelVocabularySize: checkpoint.config.vocabSize)

@@ -42,7 +42,7 @@ final class SyntheticTensors: TensorSource {
     let config: ModelConfig
     let directory: String
     let sideFiles = SideFiles()
-    private let file: MappedFile
+    private let file: InputFile
 
     init(_ shape: Shape, layers: Int?) throws {
         config = try shape.config(layers: layers)
@@ -59,11 +59,11 @@ final class SyntheticTensors: TensorSource {
     private let small: Int
     private static let constants = 1 << 16  // ones, and zeros
 
-    /// Writes and maps a file of bf16: numbers with a spread of about 1 / sqrt(hidden), numbers with a 64th of that,
+    /// Writes and opens a file of bf16: numbers with a spread of about 1 / sqrt(hidden), numbers with a 64th of that,
     /// ones, and zeros.
-    private static func file(random: Int, small: Int) throws -> MappedFile {
+    private static func file(random: Int, small: Int) throws -> InputFile {
         let path = NSTemporaryDirectory() + "llada-bench-\(UUID().uuidString)"
-        defer { unlink(path) }  // the mapping stays valid
+        defer { unlink(path) }  // the open file stays valid
         var state: UInt64 = 88_172_645_463_325_252
         let count = random + small
         var values = [UInt16](repeating: 0, count: count + 2 * constants)
@@ -77,11 +77,11 @@ final class SyntheticTensors: TensorSource {
             values[index] = UInt16(truncatingIfNeeded: state) & 0x807F | UInt16(exponent) << 7
         }
         try values.withUnsafeBytes { try Data($0).write(to: URL(fileURLWithPath: path)) }
-        return try MappedFile(path)
+        return try InputFile(path)
     }
 
     var metadata: [(key: JSONString, value: JSONString)] { [] }
-    var byteCount: Int { file.bytes.count }
+    var byteCount: Int { file.size }
 
     func bytes(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor {
         throw LLaDAError(.tensor, "\(directory): there are no bytes in random weights")
@@ -90,7 +90,6 @@ final class SyntheticTensors: TensorSource {
     func has(_ name: String) -> Bool { !name.hasSuffix(".experts.gate_proj") }
 
     func tensor(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor {
-        guard let base = file.bytes.baseAddress else { throw LLaDAError(.io, "no random numbers") }
         let bytes = shape.reduce(2, *)
         // Different tensors begin at different places, which are the same in every process.
         let hash = name.utf8.reduce(14_695_981_039_346_656_037 as UInt64) { ($0 ^ UInt64($1)) &* 1_099_511_628_211 }
@@ -101,7 +100,7 @@ final class SyntheticTensors: TensorSource {
             } else if name.hasSuffix("dense.weight") || name.hasSuffix("down_proj.weight") {
                 2 * random + place(small)
             } else { place(random) }
-        return Tensor(name: name, dtype: .bf16, shape: shape, base: base + start, byteCount: bytes, owner: file)
+        return Tensor(name: name, dtype: .bf16, shape: shape, places: [.init(file, start..<start + bytes)])
     }
 
     var unusedTensors: [String] { [] }

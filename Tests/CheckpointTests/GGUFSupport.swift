@@ -60,8 +60,8 @@ struct GGUFBytes {
 }
 
 func readGGUF(_ bytes: [UInt8]) throws -> GGUF {
-    let file = try bytes.withUnsafeBytes { try MappedFile(joining: [$0], path: "m.gguf") }
-    return try GGUF(file, name: "m.gguf")
+    let folder = try TemporaryFolder()
+    return try GGUF(try InputFile(try folder.write("m.gguf", bytes)), name: "m.gguf")
 }
 
 extension GGUFBytes {

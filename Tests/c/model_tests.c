@@ -89,6 +89,7 @@ static void older_model_options(void) {
                                    offsetof(llada_model_options, eos_token_ids),
                                    offsetof(llada_model_options, eos_token_id_count)};
     o.mask_token_id = MASK;
+    o.use_mmap = LLADA_MMAP_AUTO;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         o.struct_size = (uint32_t)sizes[i];
         model = NULL;
@@ -163,6 +164,8 @@ static void model_options_out_of_range(void) {
         {offsetof(llada_model_options, kv_dtype), -1, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, blas), 3, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, blas), -1, LLADA_ERROR_INVALID_ARGUMENT},
+        {offsetof(llada_model_options, use_mmap), 3, LLADA_ERROR_INVALID_ARGUMENT},
+        {offsetof(llada_model_options, use_mmap), -1, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, mask_token_id), VOCAB, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, mask_token_id), -2, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, mask_token_id), INT32_MIN, LLADA_ERROR_INVALID_ARGUMENT},

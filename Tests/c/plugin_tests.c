@@ -1,12 +1,13 @@
 /*
- * The library as a plug-in: not linked, but loaded and closed again and again, and used on both sides of a fork.
- * LLADA_LIBRARY says where it is.
+ * The library as a plug-in: not linked, but loaded and closed again and again, there twice, and used on both sides of a
+ * fork. LLADA_LIBRARY says where it is.
  */
 #define _GNU_SOURCE
 #include <llada.h>
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,8 +39,8 @@ typedef struct {
 /* POSIX's way around the missing conversion from void * to a function. */
 #define FIND(a, name) *(void **)&(a)->name = dlsym((a)->library, "llada_" #name)
 
-static int load(api *a) {
-    a->library = dlopen(getenv("LLADA_LIBRARY"), RTLD_NOW | RTLD_LOCAL);
+static int load_from(api *a, void *library) {
+    a->library = library;
     if (!a->library) {
         printf("    %s\n", dlerror());
         return 0;
@@ -118,6 +119,8 @@ static int in_child(int (*body)(void *), void *user) {
 }
 
 static int32_t expected[GEN];
+static int load(api *a) { return load_from(a, dlopen(getenv("LLADA_LIBRARY"), RTLD_NOW | RTLD_LOCAL)); }
+
 static api library;
 static llada_model *model;
 static llada_decoder *halfway;
@@ -151,6 +154,92 @@ static int close_with_a_model_open(void *unused) {
     usleep(20000);
     return run_out(&a, d, expected, 1);
 }
+
+/* ---- Two at once ------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    const api *api;
+    int good;
+} user;
+
+static void *use_often(void *argument) {
+    user *u = argument;
+    u->good = 1;
+    for (int i = 0; i < 5; i++) {
+        llada_model *m = open_model(u->api);
+        for (int k = 0; k < 3; k++) {
+            llada_decoder *d = m ? make_decoder(u->api, m) : NULL;
+            u->good &= run_out(u->api, d, expected, 1);
+            u->api->decoder_free(d);
+        }
+        u->api->model_free(m);
+    }
+    return NULL;
+}
+
+/* Both at work, on a thread each. */
+static int use_both(const api *one, const api *other) {
+    user users[2] = {{one, 0}, {other, 0}};
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++)
+        if (pthread_create(&threads[i], NULL, use_often, &users[i])) return 0;
+    for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+    return users[0].good && users[1].good;
+}
+
+static int two_copies(void *unused) {
+    (void)unused;
+    char command[8400], path[] = "/tmp/llada-copy-XXXXXX";
+    api one, other;
+    const int file = mkstemp(path);
+    if (file < 0) return 0;
+    close(file);
+    snprintf(command, sizeof command, "cp '%s' %s", getenv("LLADA_LIBRARY"), path);
+    const int good = !system(command) && load(&one) && load_from(&other, dlopen(path, RTLD_NOW | RTLD_LOCAL)) &&
+                     one.model_open != other.model_open && use_both(&one, &other);
+    unlink(path);
+    return good;
+}
+
+/* With a C library of its own, as debuggers and sandboxes load plug-ins. */
+static int in_a_namespace(void *unused) {
+    (void)unused;
+    api one, other;
+    return load(&one) && load_from(&other, dlmopen(LM_ID_NEWLM, getenv("LLADA_LIBRARY"), RTLD_NOW | RTLD_LOCAL)) &&
+           one.model_open != other.model_open && use_both(&one, &other);
+}
+
+static void *open_and_close_often(void *argument) {
+    user *u = argument;
+    u->good = 1;
+    for (int i = 0; i < 20; i++) {
+        api a;
+        llada_model *m = load(&a) ? open_model(&a) : NULL;
+        llada_decoder *d = m ? make_decoder(&a, m) : NULL;
+        u->good &= m != NULL;
+        dlclose(a.library);
+        u->good &= run_out(&a, d, expected, 1);
+        a.decoder_free(d);
+        a.model_free(m);
+    }
+    return NULL;
+}
+
+static int on_many_threads(void *unused) {
+    (void)unused;
+    user users[4];
+    pthread_t threads[4];
+    int good = 1;
+    for (int i = 0; i < 4; i++)
+        if (pthread_create(&threads[i], NULL, open_and_close_often, &users[i])) return 0;
+    for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+        good &= users[i].good;
+    }
+    return good;
+}
+
+/* ---- Forks ------------------------------------------------------------------------------------------------------ */
 
 static int use_the_model(void *unused) {
     (void)unused;
@@ -186,6 +275,13 @@ int main(void) {
     int rounds = 50, before = entries("/proc/self/task");
     verdict("dlopen and dlclose, 50 times", open_and_close(&rounds));
     verdict("dlclose with a model open", in_child(close_with_a_model_open, NULL));
+    verdict("dlopen and dlclose on four threads", in_child(on_many_threads, NULL));
+    verdict("two copies at once", in_child(two_copies, NULL));
+#ifdef SANITIZED
+    (void)in_a_namespace; /* a sanitizer is there once */
+#else
+    verdict("another in a namespace of its own", in_child(in_a_namespace, NULL));
+#endif
     verdict("it starts no threads by itself", entries("/proc/self/task") == before);
 
     if (!load(&library) || !(model = open_model(&library))) {

@@ -21,7 +21,7 @@ flags=(-O1 -g "${warnings[@]}" -Wno-missing-field-initializers -Iinclude -ITests
 if [ -n "$sanitize" ]; then
     # The library's instrumentation is of Swift's clang; the program that hosts it brings the runtime.
     CC=$(dirname "$(readlink -f "$(command -v "${SWIFT:-swift}")")")/clang
-    flags+=(-fsanitize="${sanitize#--sanitize=}" -fno-omit-frame-pointer -fuse-ld=lld)
+    flags+=(-DSANITIZED -fsanitize="${sanitize#--sanitize=}" -fno-omit-frame-pointer -fuse-ld=lld)
     # Children are forked while the library's threads sleep; stacks of 256 KiB do not suit instrumented code.
     # The runtime for threads knows those of libdispatch, and wants it.
     toolchain=$(dirname "$CC")/../lib/swift/linux
@@ -73,15 +73,15 @@ fi
 # By section of the header; then what concerns all of it.
 programs=(version errors structs model describe model_checkpoints model_saving text chat decoder stepping looking
     interfering interfering_rules text_stream policy branching many prefix_cache snapshots inside scoring random
-    manners host_thread plugin)
-# A sanitizer counts allocations itself.
-[ -n "$sanitize" ] || programs+=(allocation)
+    manners host_thread changed_files fork plugin)
+# A sanitizer counts allocations itself, makes threads of its own, needs a larger stack, and is there once.
+[ -n "$sanitize" ] || programs+=(allocation adversity stacks blas)
 # Those with threads; a sanitizer of threads has one of its own, which manners would count.
 [ "$sanitize" != --sanitize=thread ] || programs=(decoder stepping branching many prefix_cache scoring random)
 for program in "${programs[@]}"; do
     sources=("Tests/c/${program}_tests.c") link=(-L"$lib" -lllada "-Wl,-rpath,$lib")
-    if [ "$program" = plugin ]; then link=(-ldl); else sources+=(Tests/c/harness.c Tests/c/decoders.c); fi
-    if ! "$CC" -std=c11 "${flags[@]}" "${sources[@]}" -o "$out/$program" "${link[@]}" "${runtime[@]}" -lm -pthread; then
+    if [ "$program" = plugin ]; then link=(); else sources+=(Tests/c/harness.c Tests/c/decoders.c); fi
+    if ! "$CC" -std=c11 "${flags[@]}" "${sources[@]}" -o "$out/$program" "${link[@]}" "${runtime[@]}" -lm -ldl -pthread; then
         verdict "$program builds" 1
         continue
     fi

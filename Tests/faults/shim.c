@@ -13,6 +13,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 enum { NONE = 0, KILL = 1, SHORT = 2 }; /* other kinds are an errno */
@@ -63,6 +64,22 @@ ssize_t write(int file, const void *bytes, size_t count) {
     if (armed && seen == at && kind == SHORT && count > 1) count /= 2;
     return REAL(write)(file, bytes, count);
 }
+
+ssize_t read(int file, void *bytes, size_t count) {
+    if (fails()) return -1;
+    if (armed && seen == at && kind == SHORT && count > 1) count /= 2;
+    return REAL(read)(file, bytes, count);
+}
+
+ssize_t pread(int file, void *bytes, size_t count, off_t offset) {
+    if (fails()) return -1;
+    if (armed && seen == at && kind == SHORT && count > 1) count /= 2;
+    return REAL(pread)(file, bytes, count, offset);
+}
+
+int fstat(int file, struct stat *status) { return fails() ? -1 : REAL(fstat)(file, status); }
+
+int fstatfs(int file, struct statfs *system) { return fails() ? -1 : REAL(fstatfs)(file, system); }
 
 int fsync(int file) { return fails() ? -1 : REAL(fsync)(file); }
 

@@ -38,6 +38,7 @@ STRUCTS = {
 CONSTANTS = {
     "LLADA_DTYPE_": _abi.DTYPES,
     "LLADA_BLAS_": _abi.BLAS,
+    "LLADA_MMAP_": _abi.MMAP,
     "LLADA_POLICY_": _abi.POLICY_KINDS,
     "LLADA_PRESET_": _abi.PRESETS,
     "LLADA_PHASE_": _abi.PHASES,
@@ -233,7 +234,7 @@ def test_sizes_a_library_does_not_know(gqa):
     options = _abi.ModelOptions()
     _abi.lib.llada_model_options_init(byref(options), ctypes.sizeof(options), None)
     assert options.struct_size == ctypes.sizeof(options)
-    assert (options.mask_token_id, options.eos_token_id_count, options.use_mmap) == (-1, 0, True)
+    assert (options.mask_token_id, options.eos_token_id_count, options.use_mmap) == (-1, 0, 2)
     assert not options.eos_token_ids
 
     class Longer(ctypes.Structure):

@@ -76,7 +76,7 @@ package struct BlockFP8: Sendable, Equatable {
         return shape.dropLast(2) + [(shape[shape.count - 2] - 1) / rows + 1, (inputs - 1) / columns + 1]
     }
 
-    /// Writes some outputs of a matrix as f32.  weights: [all outputs, inputs];
+    /// Writes some outputs of a matrix as f32.  weights: [outputs.count, inputs];
     /// scales: [blocks of outputs, blocks of inputs];  out: [outputs.count, inputs]
     package func decode(
         _ weights: UnsafeRawPointer, _ scales: UnsafePointer<Float>, _ outputs: Range<Int>, inputs: Int,
@@ -85,7 +85,7 @@ package struct BlockFP8: Sendable, Equatable {
         let blocks = (inputs - 1) / columns + 1
         Self.values.withUnsafeBufferPointer { values in
             for output in outputs {
-                let codes = weights + output * inputs
+                let codes = weights + (output - outputs.lowerBound) * inputs
                 let row = out + (output - outputs.lowerBound) * inputs
                 for block in 0..<blocks {
                     let scale = scales[output / rows * blocks + block]

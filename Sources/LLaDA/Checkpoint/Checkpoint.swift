@@ -7,6 +7,7 @@ package final class Checkpoint: TensorSource, Sendable {
     package let config: ModelConfig
     /// The metadata of `model.safetensors`; empty if the weights are in shards.
     package let metadata: [(key: JSONString, value: JSONString)]
+    private let files: [InputFile]
     /// By the names of spec/model.md, section 2.
     private let stored: [JSONString: Stored]
     /// The tensors that the index lists and no file has, with their files; those that a file has and the index does not
@@ -18,7 +19,7 @@ package final class Checkpoint: TensorSource, Sendable {
 
     private struct Stored: Sendable {
         let entry: Safetensors.Entry
-        let file: MappedFile
+        let file: InputFile
         /// The shard's name, for messages.
         let fileName: String
     }
@@ -26,17 +27,13 @@ package final class Checkpoint: TensorSource, Sendable {
     package static let singleFileName: JSONString = "model.safetensors"
     private static let indexLimit = 256 << 20
 
-    /// Opens the folder `path`. With `mapped` false, all weights are read into memory first; only then can opening take
-    /// long. `progress` receives the part done, from 0 to 1. An error that it throws ends the opening and is rethrown.
-    package static func open(
-        _ path: String, mapped: Bool = true, progress: Progress? = nil
-    ) throws(LLaDAError) -> Checkpoint {
-        try Checkpoint(path, mapped: mapped, progress: progress)
+    /// Opens the folder `path`, and reads the headers of its files. `progress` receives the part done, from 0 to 1. An
+    /// error that it throws ends the opening and is rethrown.
+    package static func open(_ path: String, progress: Progress? = nil) throws(LLaDAError) -> Checkpoint {
+        try Checkpoint(path, progress: progress)
     }
 
-    private init(
-        _ path: String, mapped: Bool, progress: Progress?
-    ) throws(LLaDAError) {
+    private init(_ path: String, progress: Progress?) throws(LLaDAError) {
         // "" + "/config.json" would be a file of the root folder.
         if path.isEmpty { throw LLaDAError(.io, "the path of the checkpoint is empty") }
         try WrongFile.checkFolder(path)
@@ -48,8 +45,9 @@ package final class Checkpoint: TensorSource, Sendable {
         let index = try Self.index(in: path, &notes)
         var names = [Self.singleFileName]
         if let index { names = try Self.present(index, in: path, config, &notes) }
-        let shards = try Self.load(names, in: path, mapped: mapped, progress)
+        let shards = try Self.load(names, in: path, progress)
         let tensors = index.map { IndexedTensors($0, shards.map { ($0.name, $0.tensors) }) }
+        files = shards.map(\.file)
         metadata = index == nil ? shards[0].tensors.metadata : []
         absent = Self.canonical(tensors?.absent)
         unlisted = Self.canonical(tensors?.unlisted)
@@ -62,14 +60,14 @@ package final class Checkpoint: TensorSource, Sendable {
     /// file, unless nothing of what it names is there.
     private static func index(in folder: String, _ notes: inout [String]) throws(LLaDAError) -> ShardIndex? {
         let path = "\(folder)/\(ShardIndex.fileName)"
-        let hasSingle = MappedFile.exists("\(folder)/\(singleFileName.string)")
-        if !MappedFile.exists(path) {
+        let hasSingle = InputFile.exists("\(folder)/\(singleFileName.string)")
+        if !InputFile.exists(path) {
             if hasSingle { return nil }
             throw LLaDAError(.io, "\(folder) has neither \(singleFileName.string) nor \(ShardIndex.fileName)")
         }
         let index = try ShardIndex(try JSON.read(path, name: ShardIndex.fileName, limit: indexLimit))
         if !hasSingle || index.shards.contains(singleFileName) { return index }
-        if index.shards.contains(where: { MappedFile.exists("\(folder)/\($0.string)") }) {
+        if index.shards.contains(where: { InputFile.exists("\(folder)/\($0.string)") }) {
             notes.append("left out \(singleFileName.string): \(ShardIndex.fileName) names other files")
             return index
         }
@@ -83,7 +81,7 @@ package final class Checkpoint: TensorSource, Sendable {
     ) throws(LLaDAError) -> [JSONString] {
         var present: [JSONString] = []
         for shard in index.shards {
-            if MappedFile.exists("\(folder)/\(shard.string)") {
+            if InputFile.exists("\(folder)/\(shard.string)") {
                 present.append(shard)
                 continue
             }
@@ -105,23 +103,18 @@ package final class Checkpoint: TensorSource, Sendable {
 
     private struct Shard {
         let name: JSONString
-        let file: MappedFile
+        let file: InputFile
         let tensors: Safetensors
     }
 
     private static func load(
-        _ names: [JSONString], in folder: String, mapped: Bool, _ progress: Progress?
+        _ names: [JSONString], in folder: String, _ progress: Progress?
     ) throws(LLaDAError) -> [Shard] {
         var shards: [Shard] = []
         for name in names {
-            let path = "\(folder)/\(name.string)"
-            // Shards have about equal sizes, so each counts as the same part of the whole.
-            let before = Double(shards.count)
-            let file = try MappedFile(path, mapped: mapped) { (part) throws(LLaDAError) in
-                try progress?((before + part) / Double(names.count))
-            }
-            shards.append(Shard(name: name, file: file, tensors: try Safetensors(file.bytes, file: name.string)))
-            if mapped { try progress?(Double(shards.count) / Double(names.count)) }
+            let file = try InputFile("\(folder)/\(name.string)")
+            shards.append(Shard(name: name, file: file, tensors: try Safetensors(file, name: name.string)))
+            try progress?(Double(shards.count) / Double(names.count))
         }
         return shards
     }
@@ -146,6 +139,10 @@ package final class Checkpoint: TensorSource, Sendable {
             }
         }
         return stored
+    }
+
+    package func checkUnchanged() throws(LLaDAError) {
+        for file in files { try file.checkUnchanged() }
     }
 
     private static func canonical(_ names: [JSONString: JSONString]?) -> [JSONString: JSONString] {
@@ -194,15 +191,9 @@ package final class Checkpoint: TensorSource, Sendable {
             throw mismatch("dtype", found: entry.type.rawValue, expected: expected)
         }
         if entry.shape != shape { throw mismatch("shape", found: "\(entry.shape)", expected: "\(shape)") }
-        // A file that holds a tensor is not empty, so its bytes have an address.
-        guard let start = found.file.bytes.baseAddress else {
-            throw LLaDAError(.io, "\(found.file.path) is empty")
-        }
         _ = asked.withLock { $0.insert(key) }
         return Tensor(
-            name: name, dtype: entry.type.numberFormat, shape: shape, base: start + entry.bytes.lowerBound,
-            byteCount: entry.bytes.count,
-            owner: found.file)
+            name: name, dtype: entry.type.numberFormat, shape: shape, places: [Tensor.Place(found.file, entry.bytes)])
     }
 
     private func missing(_ name: JSONString, _ shape: [Int]) -> LLaDAError {

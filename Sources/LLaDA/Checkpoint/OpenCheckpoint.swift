@@ -1,19 +1,19 @@
 /// Opens the checkpoint at `path`: a folder as Hugging Face lays it out, a GGUF file, or a folder whose weights are in
-/// one. With `mapped` false, all weights are read into memory first. `progress` receives the part done, from 0 to 1. An
-/// error that it throws ends the opening and is rethrown.
+/// one. No weights are read yet. `progress` receives the part done, from 0 to 1. An error that it throws ends the opening
+/// and is rethrown.
 package func openCheckpoint(
-    _ path: String, mapped: Bool = true, progress: Progress? = nil
+    _ path: String, progress: Progress? = nil
 ) throws(LLaDAError) -> any TensorSource {
     if let file = try ggufFile(at: path) {
-        return try GGUFCheckpoint.open(file, mapped: mapped, progress: progress)
+        return try GGUFCheckpoint.open(file, progress: progress)
     }
-    return try Checkpoint.open(path, mapped: mapped, progress: progress)
+    return try Checkpoint.open(path, progress: progress)
 }
 
 /// Returns the GGUF file that `path` is, or that the folder there has in place of other weights; nil if there is none.
 package func ggufFile(at path: String) throws(LLaDAError) -> String? {
     guard let names = try FolderListing.names(path) else {
-        return try MappedFile.begins(path, with: GGUF.magic) ? path : nil
+        return try InputFile.begins(path, with: GGUF.magic) ? path : nil
     }
     let others = [Checkpoint.singleFileName.string, ShardIndex.fileName]
     if names.contains(where: { others.contains($0) }) { return nil }

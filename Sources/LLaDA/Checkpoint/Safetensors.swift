@@ -20,11 +20,30 @@ package struct Safetensors: Sendable {
     /// The most tensors of a file. LLaDA2-flash has 24,161.
     package static let maximumTensors = 1_000_000
 
-    /// Reads the header of a whole file's `bytes`. `file` is only its name in error messages. Throws `.safetensors`, or
-    /// `.unsupported` for an unknown element type.
-    package init(_ bytes: UnsafeRawBufferPointer, file: String) throws(LLaDAError) {
-        let header = try Self.header(of: bytes, file: file)
-        let parser = HeaderParser(file: file, base: header.end, dataCount: bytes.count - header.end)
+    /// Reads the header of a file, which messages call `name`. Throws `.safetensors`, or `.unsupported` for an unknown
+    /// element type, and `.io`.
+    package init(_ file: InputFile, name: String) throws(LLaDAError) {
+        let prefix = try FilePrefix(file)
+        try prefix.reach(8)
+        if let length = Self.length(prefix.bytes) { try prefix.reach(8 + length) }
+        self = try withExtendedLifetime(prefix) { () throws(LLaDAError) in
+            try Safetensors(prefix.bytes, size: file.size, file: name)
+        }
+    }
+
+    /// Returns the length of the header as the first bytes say, if it may be as long.
+    private static func length(_ bytes: UnsafeRawBufferPointer) -> Int? {
+        if bytes.count < 8 { return nil }
+        return Int(exactly: UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self)))
+            .flatMap { $0 <= maximumHeader ? $0 : nil }
+    }
+
+    /// Reads the header from the first `bytes` of a file, all of which has `size` bytes; without a size, it has no
+    /// more. `file` is only its name in error messages.
+    package init(_ bytes: UnsafeRawBufferPointer, size: Int? = nil, file: String) throws(LLaDAError) {
+        let size = size ?? bytes.count
+        let header = try Self.header(of: bytes, size: size, file: file)
+        let parser = HeaderParser(file: file, base: header.end, dataCount: size - header.end)
         var entries: [Entry] = []
         var metadata: [(key: JSONString, value: JSONString)] = []
         entries.reserveCapacity(header.object.members.count)
@@ -46,7 +65,7 @@ package struct Safetensors: Sendable {
     }
 
     private static func header(
-        of bytes: UnsafeRawBufferPointer, file: String
+        of bytes: UnsafeRawBufferPointer, size: Int, file: String
     ) throws(LLaDAError) -> (object: JSONObject, end: Int) {
         if let description = WrongFile.description(bytes) { throw LLaDAError(.safetensors, "\(file) \(description)") }
         if bytes.count < 8 {
@@ -60,16 +79,17 @@ package struct Safetensors: Sendable {
             throw LLaDAError(
                 .safetensors, "\(file): is a text that begins \(text.quoted); expected the header of safetensors")
         }
-        let length = UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
-        guard let length = Int(exactly: length), length <= maximumHeader else {
+        guard let length = length(bytes) else {
+            let length = UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
             throw LLaDAError(
                 .safetensors, "\(file): the header's length is \(length); at most \(maximumHeader) is allowed")
         }
-        if length > bytes.count - 8 {
+        if length > size - 8 {
             throw LLaDAError(
                 .safetensors,
-                "\(file): the header's length is \(length); the file has only \(bytes.count - 8) bytes after it")
+                "\(file): the header's length is \(length); the file has only \(size - 8) bytes after it")
         }
+        if length > bytes.count - 8 { throw LLaDAError(.io, "\(file) ends early, in its header") }
         let header = UnsafeRawBufferPointer(rebasing: bytes[8..<8 + length])
         guard header.first == UInt8(ascii: "{") else {
             throw LLaDAError(.safetensors, "\(file): the header does not begin with '{'")

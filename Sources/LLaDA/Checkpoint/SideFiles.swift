@@ -20,7 +20,7 @@ package struct SideFiles: Sendable {
     }
 
     private enum Content: Sendable {
-        case file(MappedFile)
+        case file(FilePrefix)
         case made([UInt8])
     }
 
@@ -32,7 +32,7 @@ package struct SideFiles: Sendable {
     /// No files yet. `origin` names the file that the texts are made of.
     package init(madeOf origin: String? = nil) { self.origin = origin }
 
-    /// Reads the files that the folder has. They are not mapped, so that later changes of the folder do not reach them.
+    /// Reads the files that the folder has. They stay in memory, so that later changes of the folder do not reach them.
     /// Throws `.io` if there is no `config.json`.
     package init(folder: String) throws(LLaDAError) {
         origin = nil
@@ -42,12 +42,12 @@ package struct SideFiles: Sendable {
     }
 
     package static func exists(_ name: Name, in folder: String) -> Bool {
-        MappedFile.exists("\(folder)/\(name.rawValue)")
+        InputFile.exists("\(folder)/\(name.rawValue)")
     }
 
     /// Reads one file of a folder. Throws `.io`.
     package mutating func read(_ name: Name, in folder: String) throws(LLaDAError) {
-        contents[name] = .file(try MappedFile("\(folder)/\(name.rawValue)", mapped: false, limit: name.limit))
+        contents[name] = .file(try FilePrefix(whole: "\(folder)/\(name.rawValue)", limit: name.limit))
     }
 
     /// Adds a file that no folder has.

@@ -20,9 +20,12 @@ package protocol TensorSource: AnyObject {
     var unusedTensors: [String] { get }
     /// What was left out or overlooked, a sentence each. It is complete once all tensors of the model are asked for.
     var notes: [String] { get }
+    /// Throws `.io` if one of the files was written to or cut since it was opened.
+    func checkUnchanged() throws(LLaDAError)
 }
 
 extension TensorSource {
     package func exponents(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor? { nil }
     package var notes: [String] { [] }
+    package func checkUnchanged() throws(LLaDAError) {}
 }

@@ -22,10 +22,11 @@ package enum WrongFile {
 
     /// Throws `.io` unless `path` is a folder.
     static func checkFolder(_ path: String) throws(LLaDAError) {
-        if MappedFile.isFolder(path) { return }
-        if MappedFile.exists(path) {
-            let file = try MappedFile(path)
-            if let description = withExtendedLifetime(file, { description(file.bytes) }) {
+        if InputFile.isFolder(path) { return }
+        if InputFile.exists(path) {
+            let start = try FilePrefix(try InputFile(path))
+            try start.reach(1)
+            if let description = withExtendedLifetime(start, { description(start.bytes) }) {
                 throw LLaDAError(.io, "\(path) \(description)")
             }
             throw LLaDAError(

@@ -44,7 +44,7 @@ package struct ModelFingerprint: Sendable, Equatable {
             for angle in angles { note(UInt64(angle.bitPattern)) }
         }
         note(transformer.compute.blas == nil ? 0 : 1)  // OpenBLAS rounds differently
-        note("\(transformer.kvDType)")
+        note(transformer.kvDType.name)
 
         let tensors = transformer.weights.tensors
         let stretches = max(1, min(Self.mostStretches, Self.usualStretches / max(tensors.count, 1)))

@@ -26,6 +26,7 @@ package final class Transformer: Denoiser {
     package func forward(
         _ work: Workspace, observer: Observer?, into memory: StateMemory
     ) throws(LLaDAError) -> FinalStates {
+        try weights.checkFiles()
         var batch = work.batch
         var rows = batch.rows.count
         work.begin(batch)

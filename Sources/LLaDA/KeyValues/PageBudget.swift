@@ -12,5 +12,5 @@ package final class PageBudget: Sendable {
 
     package func charge(_ bytes: Int) { taken.add(bytes, ordering: .relaxed) }
 
-    func giveBack(_ bytes: Int) { taken.subtract(bytes, ordering: .relaxed) }
+    package func giveBack(_ bytes: Int) { taken.subtract(bytes, ordering: .relaxed) }
 }

@@ -76,10 +76,7 @@ final class CheckpointInspection {
         for name in names where name.utf8.reversed().starts(with: ".safetensors".utf8.reversed()) {
             description.container = .safetensors
             let tensors = attempt { () throws(LLaDAError) in
-                let file = try MappedFile("\(folder)/\(name)")
-                return try withExtendedLifetime(file) { () throws(LLaDAError) in
-                    try Safetensors(file.bytes, file: name)
-                }
+                try Safetensors(try InputFile("\(folder)/\(name)"), name: name)
             }
             for entry in tensors?.entries ?? [] { count(entry.type.rawValue, bytes: entry.bytes.count) }
         }
@@ -156,7 +153,7 @@ final class CheckpointInspection {
     }
 
     private func text(_ name: String, in folder: String) -> String? {
-        guard let file = try? MappedFile("\(folder)/\(name)", mapped: false, limit: 4 << 20)
+        guard let file = try? FilePrefix(whole: "\(folder)/\(name)", limit: 4 << 20)
         else { return nil }
         return withExtendedLifetime(file) { String(decoding: file.bytes, as: UTF8.self) }
     }

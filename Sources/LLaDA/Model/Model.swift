@@ -34,8 +34,9 @@ public final class Model: Sendable {
         /// The number of experts of a layer that the tokens of a block share: LLaDA2.2's block routing, for any model.
         /// 0: as the config says.
         public var expertCapacity = 0
-        /// Whether the file of the weights is mapped. False reads the weights into memory.
-        public var useMmap = true
+        /// Whether files are mapped in which weights are used as stored. False reads these weights into memory; nil
+        /// maps files of this machine, and reads those of network file systems.
+        public var useMmap: Bool?
 
         public init() {}
     }
@@ -84,11 +85,8 @@ public final class Model: Sendable {
     public convenience init(
         path: String, options: Options = Options(), progress: Progress? = nil
     ) throws(LLaDAError) {
-        // Reading takes the first half of the time, and laying out the second. Both are quick for mapped files that are
-        // used in place.
-        let source = try openCheckpoint(path, mapped: options.useMmap) { (part) throws(LLaDAError) in
-            try progress?(0.5 * part)
-        }
+        // Headers are a small part of the work.
+        let source = try openCheckpoint(path) { (part) throws(LLaDAError) in try progress?(0.05 * part) }
         try self.init(source, options: options, progress: progress)
     }
 
@@ -103,10 +101,9 @@ public final class Model: Sendable {
         let team = ThreadTeam(threads: options.threads == 0 ? ThreadTeam.availableThreads : options.threads)
         let file = Checkpoint.singleFileName.string
         let packed = try PackedFile(source.metadata, file: file)
-        let weights = try Weights(source, try options.dtype(of: packed, in: path), packed, team: team) {
-            (part) throws(LLaDAError) in
-            try progress?(0.5 + 0.4 * part)
-        }
+        let weights = try Weights(
+            source, try options.dtype(of: packed, in: path), packed, team: team, mapping: options.useMmap
+        ) { (part) throws(LLaDAError) in try progress?(0.05 + 0.85 * part) }
         dtype = weights.dtype
         try packed?.check(weights, file: file)
         numParameters = weights.parameters
@@ -123,7 +120,7 @@ public final class Model: Sendable {
         sideFiles = dtype?.packed == nil ? nil : files
         let ids = try SpecialTokens(config, tokenizer, options)
         specialTokens = ids
-        notes = config.notes + source.notes + ids.notes
+        notes = config.notes + source.notes + ids.notes + team.notes
         try progress?(1)
     }
 }

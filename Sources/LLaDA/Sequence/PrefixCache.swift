@@ -3,7 +3,8 @@
 ///
 /// Pages lie under the tokens they were computed from, in whole blocks. All pages of the decoders that use the cache
 /// count towards its budget. When the budget is used up, the least recently used pages go, except those that a decoder
-/// holds or that are pinned. Any thread may use a cache at any time.
+/// holds or that are pinned. Any thread may use a cache at any time. In a process that was forked while a thread was
+/// using it, a cache begins empty.
 public final class PrefixCache: Sendable {
     /// The numbers of a cache at a moment.
     public struct Statistics: Sendable, Equatable {
@@ -26,13 +27,15 @@ public final class PrefixCache: Sendable {
     }
 
     let denoiser: any Denoiser
-    private let budget: PageBudget
     private let shared: Locked<Shared>
 
     /// The state under the lock. No node of the tree leaves the lock.
     private struct Shared: @unchecked Sendable {
+        let budget: PageBudget
         var tree = PrefixTree()
         var statistics = Statistics()
+
+        init(limit: Int) { budget = PageBudget(limit: limit) }
     }
 
     /// Makes a cache of at most `maxBytes` bytes of keys and values. A token takes
@@ -43,8 +46,7 @@ public final class PrefixCache: Sendable {
             throw LLaDAError(.invalidArgument, "max_bytes is \(maxBytes); expected at least 1")
         }
         self.denoiser = denoiser
-        budget = PageBudget(limit: maxBytes)
-        shared = Locked(Shared())
+        shared = Locked(Shared(limit: maxBytes))
     }
 
     deinit { shared.withLock { $0.tree.clear(keepingPinned: false) } }
@@ -53,8 +55,8 @@ public final class PrefixCache: Sendable {
     public var statistics: Statistics {
         shared.withLock { shared in
             var statistics = shared.statistics
-            statistics.maxBytes = budget.limit
-            statistics.bytes = budget.used
+            statistics.maxBytes = shared.budget.limit
+            statistics.bytes = shared.budget.used
             statistics.blocks = shared.tree.count
             statistics.pinnedBlocks = shared.tree.pinnedCount
             return statistics
@@ -83,36 +85,29 @@ public final class PrefixCache: Sendable {
     /// Makes a page within the budget, removing cached blocks where there is no room. Throws `.outOfMemory`.
     func makePage(blockLength: Int) throws(LLaDAError) -> Page {
         let size = denoiser.pageSize(blockLength)
-        let hasRoom = shared.withLock { shared in
+        let budget = try shared.withLock { (shared) throws(LLaDAError) in
+            let budget = shared.budget
             while budget.used + size > budget.limit {
-                guard shared.tree.evict() else { return false }
+                guard shared.tree.evict() else {
+                    throw LLaDAError(
+                        .outOfMemory,
+                        """
+                        the prefix cache may take \(budget.limit) bytes, and decoders and pins hold \(budget.used) of \
+                        them: no room for a block of \(size)
+                        """)
+                }
                 shared.statistics.evictedBlocks += 1
             }
             budget.charge(size)
-            return true
-        }
-        guard hasRoom else {
-            throw LLaDAError(
-                .outOfMemory,
-                """
-                the prefix cache may take \(budget.limit) bytes, and decoders and pins hold \(budget.used) of them: no \
-                room for a block of \(size)
-                """)
+            return budget
         }
         do throws(LLaDAError) {
-            return try makeChargedPage(blockLength: blockLength)
+            return try denoiser.makePage(blockLength, budget)
         } catch {
             budget.giveBack(size)
             throw error
         }
     }
-
-    /// Makes a page whose bytes the budget has been charged with.
-    func makeChargedPage(blockLength: Int) throws(LLaDAError) -> Page {
-        try denoiser.makePage(blockLength, budget)
-    }
-
-    func giveBack(_ bytes: Int) { budget.giveBack(bytes) }
 
     /// Returns the cached pages of these blocks of `tokens`, from blocks.lowerBound up to the first that is missing.
     func pages(_ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, blocks: Range<Int>) -> [Page] {
@@ -143,9 +138,10 @@ public final class PrefixCache: Sendable {
     var entries: [PrefixTree.Entry] { shared.withLock { $0.tree.entries } }
 
     /// Returns the indices of those entries that the cache lacks and has room for, pinned ones first, then in their
-    /// order. The budget is charged with their pages.
-    func charge(_ entries: [PrefixTree.Entry]) -> [Int] {
+    /// order. The budget, which is returned as well, is charged with their pages.
+    func charge(_ entries: [PrefixTree.Entry]) -> (indices: [Int], budget: PageBudget) {
         shared.withLock { shared in
+            let budget = shared.budget
             var isThere = shared.tree.known(entries)
             // An entry before a pinned one need not be pinned itself.
             var isPinned = entries.map { $0.pins > 0 }
@@ -163,7 +159,7 @@ public final class PrefixCache: Sendable {
                     charged.append(index)
                 }
             }
-            return charged
+            return (charged, budget)
         }
     }
 

@@ -30,12 +30,13 @@ extension PrefixCache {
         let source = try SnapshotSource(path: path)
         var reader = try SnapshotReader(source, .prefixCache, of: denoiser.fingerprint)
         var (entries, offsets) = try Self.entries(&reader, denoiser)
-        var charged = charge(entries)[...]
+        let (indices, budget) = charge(entries)
+        var charged = indices[...]
         defer {
-            for index in charged { giveBack(denoiser.pageSize(entries[index].tokens.count)) }
+            for index in charged { budget.giveBack(denoiser.pageSize(entries[index].tokens.count)) }
         }
         while let index = charged.first {
-            let page = try makeChargedPage(blockLength: entries[index].tokens.count)
+            let page = try denoiser.makePage(entries[index].tokens.count, budget)
             charged = charged.dropFirst()
             try reader.read(page, at: offsets[index])
             entries[index].page = page

@@ -1,13 +1,17 @@
 /// Memory for packed weights, in long stretches of huge pages.
 package final class Arena {
-    /// The usual bytes of a stretch: enough that little is lost between stretches.
-    private static let usual = 64 << 20
+    /// The usual bytes of a stretch: enough that little is lost between stretches, and no more than a small model needs.
+    private let usual: Int
 
     private let team: ThreadTeam
     private var stretch: HugePages?
     private var used = 0
 
-    package init(team: ThreadTeam) { self.team = team }
+    /// `total` is about what will be taken.
+    package init(team: ThreadTeam, total: Int = .max) {
+        self.team = team
+        usual = min(64 << 20, total)
+    }
 
     /// Returns `count` bytes, aligned to a cache line, and the object that keeps them.
     package func take(_ count: Int) throws(LLaDAError) -> (base: UnsafeMutableRawPointer, owner: AnyObject) {
@@ -17,7 +21,7 @@ package final class Arena {
             return (stretch.base + used, stretch)
         }
         let page = HugePages.pageSize
-        let size = (max(needed, Self.usual) + page - 1) / page * page
+        let size = (max(needed, usual) + page - 1) / page * page
         guard let fresh = HugePages(count: size) else {
             throw LLaDAError(.outOfMemory, "no memory for \(size) bytes of weights")
         }

@@ -65,7 +65,7 @@ package struct Vector: @unchecked Sendable {  // never written after it is made
 package struct Table: @unchecked Sendable {  // never written after it is made
     private enum Content {
         case rows(llk_dtype)
-        case blocks(Tensor)
+        case blocks(GGUFType)
     }
 
     private let base: UnsafeRawPointer
@@ -81,19 +81,19 @@ package struct Table: @unchecked Sendable {  // never written after it is made
         self.owner = owner
     }
 
-    /// Makes a table of a tensor in blocks, which are decoded at each look-up.
-    init(blocks tensor: Tensor) {
-        base = tensor.base
-        content = .blocks(tensor)
-        width = tensor.width
-        owner = tensor.owner
+    /// Makes a table in blocks, which are decoded at each look-up.
+    init(base: UnsafeRawPointer, blocks type: GGUFType, width: Int, owner: AnyObject) {
+        self.base = base
+        content = .blocks(type)
+        self.width = width
+        self.owner = owner
     }
 
     /// Writes the vector at `index` as f32.  out: [width]
     func read(_ index: Int, _ kernels: llk_kernels, into out: UnsafeMutablePointer<Float>) {
         switch content {
         case .rows(let type): kernels.to_f32(base + index * width * Matrix.width(of: type), type, width, out)
-        case .blocks(let tensor): tensor.decode(index..<index + 1, into: out)
+        case .blocks(let type): type.decode(base, index..<index + 1, width: width, into: out)
         }
     }
 }

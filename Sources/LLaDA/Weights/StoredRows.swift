@@ -16,54 +16,65 @@ struct StoredRows {
         fp8 = scales
     }
 
-    /// Writes some outputs of a matrix of the stack into their place in `base`, the matrix in its layout. They are a
-    /// tile of a packed matrix.  floats: room for [outputs.count, inputs]
+    /// The room that `hold` needs for the bytes of a row.
+    var rowBytes: Int { tensor.rowBytes }
+
+    /// Reads some outputs of a matrix of the stack, and writes them into their place in `base`, the matrix in its layout.
+    /// They are a tile of a packed matrix.  stored: room for [outputs.count] of `rowBytes`;
+    /// floats: room for [outputs.count, inputs]
     func hold(
-        _ rows: Range<Int>, of matrix: Int, as layout: Matrix.Layout, _ floats: UnsafeMutablePointer<Float>,
-        _ kernels: llk_kernels, at base: UnsafeMutableRawPointer
-    ) {
+        _ rows: Range<Int>, of matrix: Int, as layout: Matrix.Layout, _ stored: UnsafeMutableRawPointer,
+        _ floats: UnsafeMutablePointer<Float>, _ kernels: llk_kernels, at base: UnsafeMutableRawPointer
+    ) throws(LLaDAError) {
         switch layout {
         case .rows(let type):
             let place = base + rows.lowerBound * inputs * Matrix.width(of: type)
             if type == LLK_F32 {
-                decode(rows, of: matrix, kernels, into: place.assumingMemoryBound(to: Float.self))
+                try decode(rows, of: matrix, stored, kernels, into: place.assumingMemoryBound(to: Float.self))
             } else {
-                decode(rows, of: matrix, kernels, into: floats)
+                try decode(rows, of: matrix, stored, kernels, into: floats)
                 llk_f32_to_bf16(floats, rows.count * inputs, place.assumingMemoryBound(to: UInt16.self))
             }
         case .packed(let format):
             let packing = llk_get_packed(llk_best_isa(), format).pointee
             let tile = Int(LLK_TILE)
-            let index = rows.lowerBound / tile
-            if case .blocks(let type) = tensor.encoding, tensor.dtype?.packed == format {
-                let from = tensor.base + matrix * outputs * type.rowBytes(inputs)
-                llk_pack_blocks(format, from, outputs, inputs, index, index + 1, base)
+            let place = base + rows.lowerBound / tile * llk_packed_size(format, tile, inputs)
+            if case .blocks = tensor.encoding, tensor.dtype?.packed == format {
+                try read(rows, of: matrix, into: stored)
+                llk_pack_blocks(format, stored, rows.count, inputs, 0, 1, place)
             } else if let type = tensor.dtype?.rows {
-                let from = tensor.base + matrix * outputs * inputs * Matrix.width(of: type)
-                packing.pack(from, type, outputs, inputs, index, index + 1, base)
+                try read(rows, of: matrix, into: stored)
+                packing.pack(stored, type, rows.count, inputs, 0, 1, place)
             } else {
-                decode(rows, of: matrix, kernels, into: floats)
-                let bytes = llk_packed_size(format, tile, inputs)
-                packing.pack(floats, LLK_F32, rows.count, inputs, 0, 1, base + index * bytes)
+                try decode(rows, of: matrix, stored, kernels, into: floats)
+                packing.pack(floats, LLK_F32, rows.count, inputs, 0, 1, place)
             }
         }
     }
 
+    /// Reads some outputs of a matrix as stored.
+    private func read(
+        _ rows: Range<Int>, of matrix: Int, into stored: UnsafeMutableRawPointer
+    ) throws(LLaDAError) {
+        let first = matrix * outputs
+        try tensor.read(first + rows.lowerBound..<first + rows.upperBound, into: stored)
+    }
+
     /// Writes some outputs of a matrix as f32.  out: [rows.count, inputs]
     private func decode(
-        _ rows: Range<Int>, of matrix: Int, _ kernels: llk_kernels, into out: UnsafeMutablePointer<Float>
-    ) {
+        _ rows: Range<Int>, of matrix: Int, _ stored: UnsafeMutableRawPointer, _ kernels: llk_kernels,
+        into out: UnsafeMutablePointer<Float>
+    ) throws(LLaDAError) {
         if let type = tensor.dtype?.rows {
-            let start = (matrix * outputs + rows.lowerBound) * inputs
-            kernels.to_f32(tensor.base + start * Matrix.width(of: type), type, rows.count * inputs, out)
+            try read(rows, of: matrix, into: stored)
+            kernels.to_f32(stored, type, rows.count * inputs, out)
         } else if let fp8 {
+            try read(rows, of: matrix, into: stored)
             let blocks = fp8.scales.count / (tensor.shape.dropLast(2).reduce(1, *))
-            fp8.layout.decode(
-                tensor.base + matrix * outputs * inputs, fp8.scales.pointer + matrix * blocks, rows, inputs: inputs,
-                into: out)
+            fp8.layout.decode(stored, fp8.scales.pointer + matrix * blocks, rows, inputs: inputs, into: out)
         } else {
             let first = matrix * outputs
-            tensor.decode(first + rows.lowerBound..<first + rows.upperBound, into: out)
+            try tensor.decode(first + rows.lowerBound..<first + rows.upperBound, stored: stored, into: out)
         }
     }
 }

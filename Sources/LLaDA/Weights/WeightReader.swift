@@ -10,14 +10,18 @@ struct WeightReader {
     /// used then.
     private let measuring: Bool
     private let progress: Progress?
+    private(set) var inPlace: StoredInPlace
     /// The bytes of the source, and those of them that have been read.
     private let total: Int
     private var done = 0
     /// How many bytes of the source are read between two calls of `progress`.
     private static let piece = 16 << 20
+    /// How many bytes a thread reads in one call of the system, at most.
+    private static let readAtOnce = 1 << 20
     private let arena: Arena
-    /// Room for the numbers of a tile of a matrix, for each thread.
+    /// Room for the numbers of a tile of a matrix, and for its bytes as stored, for each thread.
     private var tileFloats = Scratch<Float>()
+    private var tileBytes = Scratch<UInt8>()
     private let tile = Int(LLK_TILE)
     private(set) var parameters = 0
     private(set) var bytes = 0
@@ -28,18 +32,21 @@ struct WeightReader {
 
     private static var kernels: llk_kernels { llk_get(llk_best_isa()).pointee }
 
-    /// `progress` receives the part of the source that has been read. An error that it throws ends the call that is
-    /// reading, and is rethrown.
+    /// With `mapping`, files of weights that are used as stored are mapped; nil maps those of this machine. `progress`
+    /// receives the part of the source that has been read. An error that it throws ends the call that is reading, and is
+    /// rethrown.
     init(
-        _ source: any TensorSource, _ packed: PackedFile?, team: ThreadTeam, measuring: Bool, progress: Progress?
+        _ source: any TensorSource, _ packed: PackedFile?, team: ThreadTeam, mapping: Bool?, measuring: Bool,
+        progress: Progress?
     ) {
         self.source = source
         self.team = team
         self.packed = packed
         self.measuring = measuring
         self.progress = progress
+        inPlace = StoredInPlace(mapping: mapping)
         total = max(1, source.byteCount)
-        arena = Arena(team: team)
+        arena = Arena(team: team, total: total)
     }
 
     /// The packed format in which most parameters of matrices are held; nil if most are held in rows, as stored.
@@ -56,10 +63,12 @@ struct WeightReader {
         try matrices(name, from: stored ?? name, shape: [outputs, inputs], outputs: outputs, inputs: inputs, dtype)[0]
     }
 
-    /// Reads the matrix of a router, in f32. A number in it that is not finite would change the choice of experts, and
-    /// nothing else would show it.
+    /// Reads the matrix of a router, in f32, into memory. A number in it that is not finite would change the choice of
+    /// experts, and nothing else would show it.
     mutating func router(_ name: String, outputs: Int, inputs: Int) throws(LLaDAError) -> Matrix {
-        let matrix = try matrix(name, outputs: outputs, inputs: inputs, .f32)
+        let shape = [outputs, inputs]
+        let matrix = try matrices(
+            name, from: name, shape: shape, outputs: outputs, inputs: inputs, .f32, inMemory: true)[0]
         if !measuring { try FiniteCheck(source.directory, team).check(matrix, name) }
         return matrix
     }
@@ -96,12 +105,14 @@ struct WeightReader {
             if case .plain = tensor.encoding { _ = try storedType(tensor) }
             return buffer
         }
+        let stored = try Buffer<UInt8>(count: tensor.rows * tensor.rowBytes)
         if case .plain = tensor.encoding {
-            Self.kernels.to_f32(tensor.base, try storedType(tensor), count, buffer.pointer)
+            try tensor.read(0..<tensor.rows, into: stored.pointer)
+            Self.kernels.to_f32(stored.pointer, try storedType(tensor), count, buffer.pointer)
         } else {
-            tensor.decode(0..<shape.dropLast().reduce(1, *), into: buffer.pointer)
+            try tensor.decode(0..<tensor.rows, stored: stored.pointer, into: buffer.pointer)
         }
-        withExtendedLifetime(tensor.owner) {}
+        withExtendedLifetime(stored) {}
         return buffer
     }
 
@@ -125,14 +136,16 @@ struct WeightReader {
             return Table(base: matrix.base, type: LLK_BF16, width: width, owner: matrix.owner)
         }
         parameters += count * width
-        let bytes = UnsafeRawBufferPointer(start: tensor.base, count: tensor.byteCount)
         if case .blocks(let type) = tensor.encoding {
+            let (base, owner) = try asStored(tensor)
+            let bytes = UnsafeRawBufferPointer(start: base, count: tensor.byteCount)
             hold(name, .u8, [count, type.rowBytes(width)], [bytes], format: type.name)
-            return Table(blocks: tensor)
+            return Table(base: base, blocks: type, width: width, owner: owner)
         }
         let type = try storedType(tensor)
-        hold(name, SafetensorsType(type), [count, width], [bytes])
-        return Table(base: tensor.base, type: type, width: width, owner: tensor.owner)
+        let (base, owner) = try asStored(tensor)
+        hold(name, SafetensorsType(type), [count, width], [UnsafeRawBufferPointer(start: base, count: tensor.byteCount)])
+        return Table(base: base, type: type, width: width, owner: owner)
     }
 
     /// Finds a table, in a packed file perhaps as the blocks of a GGUF file.
@@ -145,20 +158,21 @@ struct WeightReader {
         }
         let bytes = try source.bytes(name, shape: [count, type.rowBytes(width)])
         return Tensor(
-            name: name, dtype: type.numberFormat, encoding: .blocks(type), shape: [count, width], base: bytes.base,
-            byteCount: bytes.byteCount, owner: bytes.owner)
+            name: name, dtype: type.numberFormat, encoding: .blocks(type), shape: [count, width],
+            places: bytes.places)
     }
 
     /// Reads one matrix or a stack.  shape: [outputs, inputs] or [count, outputs, inputs]
     private mutating func matrices(
-        _ name: String, from stored: String, shape: [Int], outputs: Int, inputs: Int, _ dtype: NumberFormat?
+        _ name: String, from stored: String, shape: [Int], outputs: Int, inputs: Int, _ dtype: NumberFormat?,
+        inMemory: Bool = false
     ) throws(LLaDAError) -> [Matrix] {
         let named = try packed?.layout(of: name)
         let matrices: [Matrix]
         if let packed, case .packed(let format) = named ?? packed.layout(dtype) {
             matrices = try copied(stored, shape.dropLast(2), outputs, inputs, format)
         } else {
-            matrices = try made(stored, shape, outputs, inputs, named == nil ? dtype : nil)
+            matrices = try made(stored, shape, outputs, inputs, named == nil ? dtype : nil, inMemory: inMemory)
         }
         let layout = matrices[0].layout
         parameters += matrices.count * outputs * inputs
@@ -184,48 +198,67 @@ struct WeightReader {
     ) throws(LLaDAError) -> [Matrix] {
         let shape = stack + PackedFile.shape(format, outputs: outputs, inputs: inputs)
         let tensor = try source.bytes(name, shape: Array(shape))
-        let (base, owner) = measuring ? (tensor.base, tensor.owner) : try inHugePages(tensor)
+        let (base, owner) = measuring ? nowhere : try inHugePages(tensor)
         let width = llk_packed_size(format, outputs, inputs)  // its tiles, blocks and bytes of a block, multiplied
         return (0..<stack.reduce(1, *)).map {
             Matrix(base: base + $0 * width, layout: .packed(format), outputs: outputs, inputs: inputs, owner: owner)
         }
     }
 
-    /// Returns the bytes of a tensor in huge pages: in place if they were read, a copy if they are mapped. Without the
-    /// copy, a step takes 1.07 (int8) to 1.19 times (int4) as long where the system's cache has large folios, and
-    /// opening takes some tenths of a second less for each GB.
+    /// Reads the bytes of a tensor into huge pages. If they were mapped, a step would take 1.07 (int8) to 1.19 times
+    /// (int4) as long where the system's cache has large folios.
     private mutating func inHugePages(_ tensor: Tensor) throws(LLaDAError) -> (UnsafeRawPointer, AnyObject) {
-        if !tensor.owner.isMapped { return (tensor.base, tensor.owner) }
         let (base, owner) = try arena.take(tensor.byteCount)
-        let piece = 64 << 10
-        try forEach((tensor.byteCount + piece - 1) / piece, of: tensor) { index, _ in
-            let start = index * piece
-            (base + start).copyMemory(from: tensor.base + start, byteCount: min(piece, tensor.byteCount - start))
+        let count = tensor.byteCount
+        try forEach((count + Self.readAtOnce - 1) / Self.readAtOnce, of: tensor) { (index, _) throws(LLaDAError) in
+            let start = index * Self.readAtOnce
+            try tensor.read(
+                start,
+                into: UnsafeMutableRawBufferPointer(start: base + start, count: min(Self.readAtOnce, count - start)))
         }
-        tensor.owner.release(UnsafeRawBufferPointer(start: tensor.base, count: tensor.byteCount))
         return (UnsafeRawPointer(base), owner)
     }
 
+    /// Returns the bytes of a tensor as they are stored: in the mapped file, or read into memory.
+    private mutating func asStored(
+        _ tensor: Tensor, inMemory: Bool = false
+    ) throws(LLaDAError) -> (UnsafeRawPointer, AnyObject) {
+        if measuring { return nowhere }
+        if inMemory {
+            let buffer = try Buffer<UInt8>(count: tensor.byteCount)
+            try tensor.read(0, into: UnsafeMutableRawBufferPointer(start: buffer.pointer, count: buffer.count))
+            return (UnsafeRawPointer(buffer.pointer), buffer)
+        }
+        if let known = try inPlace.find(tensor) { return known }
+        let read = try inHugePages(tensor)
+        inPlace.note(tensor, read.0, read.1)
+        return read
+    }
+
+    /// What stands for memory where nothing is read.
+    private var nowhere: (UnsafeRawPointer, AnyObject) {
+        (UnsafeRawPointer(Unmanaged.passUnretained(source as AnyObject).toOpaque()), source)
+    }
+
     private mutating func made(
-        _ name: String, _ shape: [Int], _ outputs: Int, _ inputs: Int, _ dtype: NumberFormat?
+        _ name: String, _ shape: [Int], _ outputs: Int, _ inputs: Int, _ dtype: NumberFormat?, inMemory: Bool = false
     ) throws(LLaDAError) -> [Matrix] {
         let tensor = try source.tensor(name, shape: shape)
-        defer { withExtendedLifetime(tensor.owner) {} }
         let count = shape.dropLast(2).reduce(1, *)
         let layout = Matrix.Layout(dtype, stored: tensor)
         let width = Matrix.byteCount(layout, outputs: outputs, inputs: inputs)
         if let type = tensor.dtype?.rows, layout == .rows(type) {
+            let (base, owner) = try asStored(tensor, inMemory: inMemory)
             return (0..<count).map {
-                Matrix(
-                    base: tensor.base + $0 * width, layout: layout, outputs: outputs, inputs: inputs,
-                    owner: tensor.owner)
+                Matrix(base: base + $0 * width, layout: layout, outputs: outputs, inputs: inputs, owner: owner)
             }
         }
         if measuring {
             _ = try scales(of: tensor)
+            let (base, owner) = nowhere
             return (0..<count).map { _ in
                 // Not in the tensor's own place: this would be memory of its own.
-                Matrix(base: tensor.base + 1, layout: layout, outputs: outputs, inputs: inputs, owner: tensor.owner)
+                Matrix(base: base + 1, layout: layout, outputs: outputs, inputs: inputs, owner: owner)
             }
         }
         let rows = try StoredRows(tensor, inputs: inputs, outputs: outputs, scales: scales(of: tensor))
@@ -233,13 +266,15 @@ struct WeightReader {
         for _ in 0..<count { places.append(try arena.take(width)) }
         let bases = places.map(\.base)
         let floats = try tileFloats.reserve(team.size * tile * inputs)  // [threads, tile, inputs]
+        let bytes = try tileBytes.reserve(team.size * tile * rows.rowBytes)  // [threads, tile, bytes of a row]
         let tiles = (outputs + tile - 1) / tile
         let (tile, kernels) = (tile, Self.kernels)
-        try forEach(count * tiles, of: tensor) { index, worker in
+        try forEach(count * tiles, of: tensor) { (index, worker) throws(LLaDAError) in
             let (matrix, first) = (index / tiles, index % tiles * tile)
-            let numbers = floats + worker * tile * inputs
             let outputs = first..<min(first + tile, outputs)
-            rows.hold(outputs, of: matrix, as: layout, numbers, kernels, at: bases[matrix])
+            try rows.hold(
+                outputs, of: matrix, as: layout, bytes + worker * tile * rows.rowBytes,
+                floats + worker * tile * inputs, kernels, at: bases[matrix])
         }
         let matrices = places.map {
             Matrix(
@@ -248,17 +283,26 @@ struct WeightReader {
         for (index, matrix) in matrices.enumerated() {
             try FiniteCheck(source.directory, team).check(matrix, count > 1 ? "\(name)[\(index)]" : name)
         }
-        // Without this, the whole source would be in memory beside what is made of it.
-        tensor.owner.release(UnsafeRawBufferPointer(start: tensor.base, count: tensor.byteCount))
         return matrices
     }
 
-    /// Runs `body` for each of `count` equal parts of a tensor on all threads, and reports progress on the way.
-    private mutating func forEach(_ count: Int, of tensor: Tensor, _ body: ThreadTeam.Body) throws(LLaDAError) {
+    /// Runs `body` for each of `count` equal parts of a tensor on all threads, and reports progress on the way. The first
+    /// error of a part ends the work, and is rethrown.
+    private mutating func forEach(
+        _ count: Int, of tensor: Tensor, _ body: (Int, Int) throws(LLaDAError) -> Void
+    ) throws(LLaDAError) {
+        let failure = Locked<LLaDAError?>(nil)
         let atOnce = max(1, count / (tensor.byteCount / Self.piece + 1))
         for first in stride(from: 0, to: count, by: atOnce) {
             let last = min(first + atOnce, count)
-            team.forEach(last - first) { index, worker in body(first + index, worker) }
+            team.forEach(last - first) { index, worker in
+                do throws(LLaDAError) {
+                    try body(first + index, worker)
+                } catch {
+                    failure.withLock { $0 = $0 ?? error }
+                }
+            }
+            if let error = failure.withLock({ $0 }) { throw error }
             let read = done + Int(Double(tensor.byteCount) * Double(last) / Double(count))
             try progress?(min(1, Double(read) / Double(total)))
         }
@@ -282,11 +326,13 @@ struct WeightReader {
         let scales: Buffer<Float>
         if let exponents = try source.exponents(name, shape: shape) {
             scales = try Buffer<Float>(count: exponents.byteCount)
-            for index in 0..<exponents.byteCount {
-                scales.pointer[index] = BlockFP8.scale(
-                    exponent: exponents.base.load(fromByteOffset: index, as: UInt8.self))
+            if !measuring {
+                let bytes = try Buffer<UInt8>(count: exponents.byteCount)
+                try exponents.read(0, into: UnsafeMutableRawBufferPointer(start: bytes.pointer, count: bytes.count))
+                for index in 0..<bytes.count {
+                    scales.pointer[index] = BlockFP8.scale(exponent: bytes.pointer[index])
+                }
             }
-            withExtendedLifetime(exponents.owner) {}
         } else {
             scales = try floats(name, shape: shape)
         }

@@ -43,19 +43,22 @@ package struct Weights: Sendable {
     package let byteCount: Int
     /// All of the above, as tensors of a checkpoint.
     package let tensors: [HeldTensor]
+    /// The files that are mapped because weights are used where they lie in them.
+    private let mappedFiles: [InputFile]
 
     /// Reads all tensors of `source`. `dtype` is the format of the matrices; nil keeps them as stored, in place where
-    /// the kernels read them. `packed` is what a packed source says of itself; its format is `dtype`. With `measuring`,
+    /// the kernels read them: with `mapping` in mapped files, with nil in those of this machine. `packed` is what a packed source says of itself; its format is `dtype`. With `measuring`,
     /// all tensors are checked and counted but not read: only the counts may be used. `progress` receives the part
     /// done, from 0 to 1.
     ///
-    /// Throws `.unsupported` for a tensor that has no place in the model.
+    /// Throws `.unsupported` for a tensor that has no place in the model, and `.io` if a file changes meanwhile.
     package init(
         _ source: any TensorSource, _ dtype: NumberFormat?, _ packed: PackedFile? = nil, team: ThreadTeam,
-        measuring: Bool = false, progress: Progress? = nil
+        mapping: Bool? = nil, measuring: Bool = false, progress: Progress? = nil
     ) throws(LLaDAError) {
         let config = source.config
-        var reader = WeightReader(source, packed, team: team, measuring: measuring, progress: progress)
+        var reader = WeightReader(
+            source, packed, team: team, mapping: mapping, measuring: measuring, progress: progress)
         embedding = try reader.table(Self.embeddingName, count: config.vocabSize, width: config.hiddenSize)
         var layers: [LayerWeights] = []
         for index in 0..<config.numHiddenLayers {
@@ -73,13 +76,20 @@ package struct Weights: Sendable {
         parameters = reader.parameters - (config.tieWordEmbeddings ? config.vocabSize * config.hiddenSize : 0)
         byteCount = reader.bytes
         tensors = reader.held
+        mappedFiles = reader.inPlace.mappedFiles
         // A tensor without a place would be a part of the model that is not computed.
         if let unknown = source.unusedTensors.first {
             throw LLaDAError(
                 .unsupported,
                 "\(source.directory): tensor \"\(unknown)\" has no place in a llada2_moe model of this config")
         }
+        try source.checkUnchanged()
         try progress?(1)
+    }
+
+    /// Throws `.io` if a mapped file was cut: whoever reads on would be killed.
+    func checkFiles() throws(LLaDAError) {
+        for file in mappedFiles { try file.checkNotCut() }
     }
 
     private static let embeddingName = "model.word_embeddings.weight"

@@ -50,6 +50,7 @@ ERROR_GGUF = -19
 
 # The enums of the header by value; a name here is the header's in lower case.
 DTYPES = ("auto", "f32", "bf16", "int8", "int4", "q8_0", "q4_0")
+MMAP = ("off", "on", "auto")
 BLAS = ("auto", "off", "on")
 POLICY_KINDS = ("low_confidence", "joint_threshold")
 PRESETS = ("low_confidence", "speedy", "quality", "quality_mbe")
@@ -91,7 +92,7 @@ class ModelOptions(_Sized):
         ("threads", c_int32),
         ("expert_capacity", c_int32),
         ("mask_token_id", c_int32),
-        ("use_mmap", c_bool),
+        ("use_mmap", c_int32),
         ("eos_token_ids", POINTER(c_int32)),
         ("eos_token_id_count", c_size_t),
         ("progress", ProgressCallback),

@@ -64,7 +64,7 @@ class Model(Held):
         eos_token_id: int | Sequence[int] | None = None,
         *,
         blas: str = "auto",
-        use_mmap: bool = True,
+        use_mmap: bool | None = None,
         expert_capacity: int = 0,
         progress: Progress = None,
         kv_dtype: str = "auto",
@@ -82,7 +82,9 @@ class Model(Held):
                 own.
             eos_token_id: One id, or several, each of which ends an answer. None: likewise.
             blas: Who multiplies f32 weights: "auto", "off" (own kernels), "on" (OpenBLAS).
-            use_mmap: False reads the weights into memory: for files that may change while they are open.
+            use_mmap: Whether weights that are used as stored are mapped. None: where the files are this machine's, and
+                not those of a network file system. False reads them into memory, and then the files may be cut or
+                overwritten once the model is open; mapped, that ends the process (SIGBUS) or changes results.
             expert_capacity: 0: as the config says. Else the tokens of a block of 32 positions share so many experts of
                 a layer (LLaDA2.2's block routing): fewer bytes a step, other results.
             progress: None: a bar if stderr is a terminal; True or False; or a function of the fraction loaded, which

@@ -25,7 +25,7 @@ def open_model(
     mask_token_id: int | None,
     eos_token_id: int | Sequence[int] | None,
     blas: str,
-    use_mmap: bool,
+    use_mmap: bool | None,
     expert_capacity: int,
     progress: Progress,
     kv_dtype: str,
@@ -37,7 +37,7 @@ def open_model(
     options.dtype = choice(dtype, "dtype", _abi.DTYPES)
     options.kv_dtype = choice(kv_dtype, "kv_dtype", _abi.DTYPES)
     options.blas = choice(blas, "blas", _abi.BLAS)
-    options.use_mmap = bool(use_mmap)
+    options.use_mmap = _abi.MMAP.index("auto" if use_mmap is None else "on" if use_mmap else "off")
     options.expert_capacity = integer(expert_capacity, "expert_capacity", low=0)
     if threads is not None:
         options.threads = integer(threads, "threads", low=1)

@@ -10,7 +10,9 @@ package struct GGUF: Sendable {
         package let bytes: Range<Int>
     }
 
-    package let file: MappedFile
+    package let file: InputFile
+    /// The bytes of the header.
+    private let header: FilePrefix
     /// The file's name, for messages.
     package let name: String
     /// The tensors, in the order of the header.
@@ -32,13 +34,12 @@ package struct GGUF: Sendable {
 
     /// Reads the header of a whole file. `name` is only its name in messages. Throws `.gguf`, or `.unsupported` for
     /// another version or byte order, or an unknown type of tensors.
-    package init(_ file: MappedFile, name: String) throws(LLaDAError) {
+    package init(_ file: InputFile, name: String) throws(LLaDAError) {
         self.file = file
         self.name = name
-        (values, entries) = try withExtendedLifetime(file) { () throws(LLaDAError) in
-            var reader = GGUFHeaderReader(file.bytes, file: name)
-            return try reader.header()
-        }
+        header = try FilePrefix(file)
+        var reader = GGUFHeaderReader(header, file: name)
+        (values, entries) = try reader.header()
     }
 
     package subscript(key: String) -> GGUFValue? { values[JSONString(key)] }
@@ -48,7 +49,7 @@ package struct GGUF: Sendable {
 
     /// Returns the bytes of a string.
     package func bytes(_ place: Range<Int>) -> [UInt8] {
-        withExtendedLifetime(file) { Array(file.bytes[place]) }
+        withExtendedLifetime(header) { Array(header.bytes[place]) }
     }
 
     /// A description of a value for messages.
@@ -61,37 +62,33 @@ package struct GGUF: Sendable {
     package func forEachString(
         _ place: Range<Int>, count: Int, _ body: (Int, UnsafeRawBufferPointer) throws(LLaDAError) -> Void
     ) throws(LLaDAError) {
-        try withExtendedLifetime(file) { () throws(LLaDAError) in
-            var cursor = GGUFCursor(UnsafeRawBufferPointer(rebasing: file.bytes[place]), file: name)
+        try withExtendedLifetime(header) { () throws(LLaDAError) in
+            var cursor = GGUFCursor(header, place, file: name)
             for index in 0..<count {
                 let string = try cursor.string("a string")
-                try body(
-                    index,
-                    UnsafeRawBufferPointer(
-                        rebasing: file.bytes[
-                            place.lowerBound + string.lowerBound..<place.lowerBound + string.upperBound]))
+                try body(index, UnsafeRawBufferPointer(rebasing: header.bytes[string]))
             }
         }
     }
 
     /// Returns the element of an array of 32-bit integers.
     package func int32(_ place: Range<Int>, at index: Int) -> Int32 {
-        withExtendedLifetime(file) {
-            Int32(littleEndian: file.bytes.loadUnaligned(fromByteOffset: place.lowerBound + 4 * index, as: Int32.self))
+        withExtendedLifetime(header) {
+            Int32(littleEndian: header.bytes.loadUnaligned(fromByteOffset: place.lowerBound + 4 * index, as: Int32.self))
         }
     }
 }
 
 /// A reader of the header, from the magic number to the last tensor's place.
 private struct GGUFHeaderReader {
-    private let bytes: UnsafeRawBufferPointer
+    private let prefix: FilePrefix
     private let file: String
     private var cursor: GGUFCursor
 
-    init(_ bytes: UnsafeRawBufferPointer, file: String) {
-        self.bytes = bytes
+    init(_ prefix: FilePrefix, file: String) {
+        self.prefix = prefix
         self.file = file
-        cursor = GGUFCursor(bytes, file: file)
+        cursor = GGUFCursor(prefix, 0..<prefix.file.size, file: file)
     }
 
     mutating func header() throws(LLaDAError) -> (values: [JSONString: GGUFValue], entries: [GGUF.Entry]) {
@@ -115,8 +112,8 @@ private struct GGUFHeaderReader {
 
     private mutating func checkMagic() throws(LLaDAError) {
         let magic = try cursor.take(4, "the magic number")
-        if !bytes[magic].elementsEqual(GGUF.magic) {
-            if let description = WrongFile.description(bytes) { throw LLaDAError(.gguf, "\(file) \(description)") }
+        if !prefix.bytes[magic].elementsEqual(GGUF.magic) {
+            if let description = WrongFile.description(prefix.bytes) { throw LLaDAError(.gguf, "\(file) \(description)") }
             throw cursor.error("does not begin with GGUF")
         }
         let version = try cursor.integer(UInt32.self, "the version")
@@ -229,7 +226,7 @@ private struct GGUFHeaderReader {
         if infos.isEmpty { return [] }
         let (end, overflow) = cursor.position.addingReportingOverflow(alignment - 1)
         let base = overflow ? Int.max : end / alignment * alignment
-        let room = max(0, bytes.count - base)
+        let room = max(0, prefix.file.size - base)
         var entries: [GGUF.Entry] = []
         entries.reserveCapacity(count)
         for info in infos {

@@ -7,6 +7,7 @@ package final class GGUFCheckpoint: TensorSource, Sendable {
     package let config: ModelConfig
     package let sideFiles: SideFiles
     package var metadata: [(key: JSONString, value: JSONString)] { [] }
+    private let files: [InputFile]
     private let stored: [String: Stored]
     private let asked = Locked<Set<String>>([])
 
@@ -20,16 +21,15 @@ package final class GGUFCheckpoint: TensorSource, Sendable {
         let file: GGUF
     }
 
-    /// Opens the file `path`, and those that belong to it. With `mapped` false, all are read into memory first.
-    /// `progress` receives the part done, from 0 to 1. An error that it throws ends the opening and is rethrown.
-    package static func open(
-        _ path: String, mapped: Bool = true, progress: Progress? = nil
-    ) throws(LLaDAError) -> GGUFCheckpoint {
-        try GGUFCheckpoint(path, mapped: mapped, progress: progress)
+    /// Opens the file `path`, and those that belong to it, and reads their headers. `progress` receives the part done,
+    /// from 0 to 1. An error that it throws ends the opening and is rethrown.
+    package static func open(_ path: String, progress: Progress? = nil) throws(LLaDAError) -> GGUFCheckpoint {
+        try GGUFCheckpoint(path, progress: progress)
     }
 
-    private init(_ path: String, mapped: Bool, progress: Progress?) throws(LLaDAError) {
-        let files = try GGUFSplit.open(path, mapped: mapped, progress)
+    private init(_ path: String, progress: Progress?) throws(LLaDAError) {
+        let files = try GGUFSplit.open(path, progress)
+        self.files = files.map(\.file)
         let first = files[0]
         let config = try GGUFConfig(first)
         directory = path
@@ -116,21 +116,11 @@ package final class GGUFCheckpoint: TensorSource, Sendable {
         if rows != shape[0] {
             throw LLaDAError(.tensor, "\(directory): \(name) has \(rows) rows; expected \(shape[0])")
         }
-        let first = parts[0]
         let types = found.compactMap { $0?.entry.type }
-        guard types.allSatisfy({ $0 == types[0] }) else {
-            return Tensor(
-                name: name, dtype: nil, encoding: .parts(parts), shape: shape, base: first.base,
-                byteCount: first.byteCount, owner: first.owner)
-        }
-        let bytes = parts.map { UnsafeRawBufferPointer(start: $0.base, count: $0.byteCount) }
-        let memory = try withExtendedLifetime(parts) { () throws(LLaDAError) in
-            try MappedFile(joining: bytes, path: directory)
-        }
-        guard let base = memory.bytes.baseAddress else { throw missing(name, shape) }
+        let isOneType = types.allSatisfy { $0 == types[0] }
         return Tensor(
-            name: name, dtype: first.dtype, encoding: types[0].encoding, shape: shape, base: base,
-            byteCount: memory.bytes.count, owner: memory)
+            name: name, dtype: isOneType ? parts[0].dtype : nil,
+            encoding: isOneType ? types[0].encoding : .parts(parts), shape: shape, places: parts.flatMap(\.places))
     }
 
     private func tensor(
@@ -142,12 +132,13 @@ package final class GGUFCheckpoint: TensorSource, Sendable {
                 .unsupported, file: part.file.name, key: "tensor \(entry.name.quoted): type",
                 found: "\(entry.type.number) (\(entry.type.name))", expected: GGUFType.readNames)
         }
-        let file = part.file.file
-        // A file that holds a tensor is not empty, so its bytes have an address.
-        guard let start = file.bytes.baseAddress else { throw missing(name, shape) }
         return Tensor(
             name: name, dtype: entry.type.numberFormat, encoding: encoding, shape: shape,
-            base: start + entry.bytes.lowerBound, byteCount: entry.bytes.count, owner: file)
+            places: [Tensor.Place(part.file.file, entry.bytes)])
+    }
+
+    package func checkUnchanged() throws(LLaDAError) {
+        for file in files { try file.checkUnchanged() }
     }
 
     /// There are no tensors of bytes.

@@ -1,15 +1,21 @@
-/// A position in the bytes of a GGUF file that only moves forward. Whatever would reach beyond the end throws `.gguf`.
+/// A position in a part of a GGUF file that only moves forward. Whatever would reach beyond the end throws `.gguf`. The
+/// bytes that it has stepped over are in memory.
 struct GGUFCursor {
-    private let bytes: UnsafeRawBufferPointer
+    private let prefix: FilePrefix
     private let file: String
-    private(set) var position = 0
+    private(set) var position: Int
+    private let end: Int
 
-    init(_ bytes: UnsafeRawBufferPointer, file: String) {
-        self.bytes = bytes
+    /// The most bytes of metadata. The tokenizer of LLaDA2.x takes 6 MB of them.
+    private static let limit = 1 << 30
+
+    init(_ prefix: FilePrefix, _ place: Range<Int>, file: String) {
+        self.prefix = prefix
         self.file = file
+        (position, end) = (place.lowerBound, place.upperBound)
     }
 
-    var rest: Int { bytes.count - position }
+    var rest: Int { end - position }
 
     func error(_ problem: String) -> LLaDAError { LLaDAError(.gguf, "\(file): \(problem)") }
 
@@ -19,7 +25,11 @@ struct GGUFCursor {
             throw error(
                 "\(what()) has \(count) bytes, but only \(rest) are left: it is cut short, or lies about its size")
         }
+        if count > Self.limit - position {
+            throw error("\(what()) ends behind the first \(Self.limit) bytes, where metadata must end")
+        }
         defer { position += count }
+        try prefix.reach(position + count)
         return position..<position + count
     }
 
@@ -27,7 +37,7 @@ struct GGUFCursor {
         _ type: Integer.Type, _ what: @autoclosure () -> String
     ) throws(LLaDAError) -> Integer {
         let place = try take(MemoryLayout<Integer>.size, what())
-        return Integer(littleEndian: bytes.loadUnaligned(fromByteOffset: place.lowerBound, as: Integer.self))
+        return Integer(littleEndian: prefix.bytes.loadUnaligned(fromByteOffset: place.lowerBound, as: Integer.self))
     }
 
     /// Reads a count of things that take at least `size` bytes each, so that no count is larger than the file.
@@ -51,6 +61,6 @@ struct GGUFCursor {
         if place.count > GGUF.longestName {
             throw error("\(what()) has \(place.count) bytes; at most \(GGUF.longestName) are accepted")
         }
-        return JSONString(Array(bytes[place]))
+        return JSONString(Array(prefix.bytes[place]))
     }
 }

@@ -2,22 +2,21 @@
 /// many there are, and which it is.
 enum GGUFSplit {
     /// Opens a file, and all others if it is one of several. The first one comes first.
-    static func open(_ path: String, mapped: Bool, _ progress: Progress?) throws(LLaDAError) -> [GGUF] {
+    static func open(_ path: String, _ progress: Progress?) throws(LLaDAError) -> [GGUF] {
         let name = Path(path)
         guard name.count > 1 else {
-            let file = try open(path, name.fileName(0), mapped) { (part) throws(LLaDAError) in try progress?(part) }
+            let file = try open(path, name.fileName(0))
             try check(file, index: 0, count: 1)
             return [file]
         }
         var files: [GGUF] = []
         for index in 0..<name.count {
             let path = name.path(index)
-            if !MappedFile.exists(path) {
+            if !InputFile.exists(path) {
                 throw LLaDAError(.io, "\(path) is missing; it is a part of \(name.path(0))")
             }
-            let file = try open(path, name.fileName(index), mapped) { (part) throws(LLaDAError) in
-                try progress?((Double(index) + part) / Double(name.count))
-            }
+            let file = try open(path, name.fileName(index))
+            try progress?(Double(index + 1) / Double(name.count))
             try check(file, index: index, count: name.count)
             files.append(file)
         }
@@ -29,10 +28,8 @@ enum GGUFSplit {
         return files
     }
 
-    private static func open(
-        _ path: String, _ name: String, _ mapped: Bool, _ progress: @escaping Progress
-    ) throws(LLaDAError) -> GGUF {
-        try GGUF(try MappedFile(path, mapped: mapped, progress: progress), name: name)
+    private static func open(_ path: String, _ name: String) throws(LLaDAError) -> GGUF {
+        try GGUF(try InputFile(path), name: name)
     }
 
     /// Throws `.gguf` if the file says that it is another part.

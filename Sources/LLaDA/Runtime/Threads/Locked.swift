@@ -1,26 +1,32 @@
-import Glibc
+import Kernels
 
-/// A value that one thread at a time may use. The lock is a pthread mutex and not Synchronization's `Mutex`: the thread
-/// sanitizer does not see the latter, and would report races on what it guards.
+/// A value that one thread at a time may use.
+///
+/// A process that was forked while another thread was using the value gets a new one, made as the first one was: what
+/// that thread has left is half changed, so it is neither looked at nor freed (process.h).
 package final class Locked<Value>: @unchecked Sendable {
-    private var value: Value
-    private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let value = UnsafeMutablePointer<Value>.allocate(capacity: 1)
+    private let make: () -> Value
+    private let lock = UnsafeMutablePointer<llk_lock>.allocate(capacity: 1)
 
-    package init(_ value: sending Value) {
-        self.value = value
-        pthread_mutex_init(lock, nil)
+    package init(_ make: @escaping @autoclosure () -> Value) {
+        self.make = make
+        value.initialize(to: make())
+        lock.initialize(to: 0)
     }
 
     deinit {
-        pthread_mutex_destroy(lock)
+        // Nobody else refers to this object. If the lock is held, a fork has left the thread that held it behind.
+        if llk_lock_try(lock) == LLK_TAKEN { value.deinitialize(count: 1) }
+        value.deallocate()
         lock.deallocate()
     }
 
     package func withLock<Result, Failure: Error>(
         _ body: (inout Value) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        pthread_mutex_lock(lock)
-        defer { pthread_mutex_unlock(lock) }
-        return try body(&value)
+        if llk_lock_wait(lock) == LLK_ORPHANED { value.initialize(to: make()) }
+        defer { llk_lock_release(lock) }
+        return try body(&value.pointee)
     }
 }

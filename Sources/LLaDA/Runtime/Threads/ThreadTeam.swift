@@ -7,28 +7,37 @@ import Synchronization
 /// The caller takes part. Helpers wait for work by spinning briefly, then park. While the team serves one host thread,
 /// the loops of other host threads run on their callers alone: nobody waits for the team. A chunk's result never
 /// depends on the thread that computes it, so the results are the same. A process fork loses the helpers; the child's
-/// first loop makes new ones.
+/// first loop makes new ones, also if a thread of its parent was in a loop.
 package final class ThreadTeam: @unchecked Sendable {
     /// The number of threads of the team, the caller included. Workers are numbered 0 ..< size.
     package let size: Int
+    /// How many threads the system has refused.
+    package let refused: Int
 
     /// The body of a loop. Arguments: chunk, worker.
     package typealias Body = (Int, Int) -> Void
 
     private let crew: Crew
-    private let turn: UnsafeMutablePointer<pthread_mutex_t>
+    /// Whoever has it may use the crew.
+    private let turn = UnsafeMutablePointer<llk_lock>.allocate(capacity: 1)
 
+    /// Starts the threads, or as many as the system gives.
     package init(threads: Int) {
-        size = max(1, threads)
-        crew = Crew()
-        turn = .allocate(capacity: 1)
-        pthread_mutex_init(turn, nil)
+        turn.initialize(to: 0)
+        let helpers = max(1, threads) - 1
+        crew = Crew(helpers)
+        size = 1 + crew.hire()
+        refused = 1 + helpers - size
     }
 
     deinit {
         crew.dismiss()
-        pthread_mutex_destroy(turn)
         turn.deallocate()
+    }
+
+    /// What the system has refused, as a sentence.
+    package var notes: [String] {
+        refused == 0 ? [] : ["the system refused \(refused) of \(size + refused) threads; the model has \(size)"]
     }
 
     /// The number of CPUs this process may run on, or those that its quota is worth, if they are fewer.
@@ -38,12 +47,12 @@ package final class ThreadTeam: @unchecked Sendable {
 
     /// Runs `body` once for each chunk in 0 ..< count, in any order. Returns when all chunks are done.
     package func forEach(_ count: Int, _ body: Body) {
-        guard count > 1, size > 1, pthread_mutex_trylock(turn) == 0 else {
+        guard count > 1, size > 1, llk_lock_try(turn) != LLK_BUSY else {
             for chunk in 0..<max(count, 0) { body(chunk, 0) }
             return
         }
-        defer { pthread_mutex_unlock(turn) }
-        crew.hire(size - 1)
+        defer { llk_lock_release(turn) }
+        crew.followFork()
         lend(body) { code, context in crew.run(count, LentBody(code: code, context: context)) }
     }
 }
@@ -74,10 +83,15 @@ private final class Crew: @unchecked Sendable {
 
     private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-    private var helpers: [pthread_t] = []
-    private var home: pid_t = getpid()
+    private let most: Int
+    private let helpers: UnsafeMutablePointer<pthread_t>  // [most]
+    private var hired = 0
+    /// The process that the helpers live in.
+    private var home = llk_process()
 
-    init() {
+    init(_ most: Int) {
+        self.most = most
+        helpers = .allocate(capacity: most)
         pthread_mutex_init(lock, nil)
         pthread_cond_init(wake, nil)
     }
@@ -85,6 +99,7 @@ private final class Crew: @unchecked Sendable {
     deinit {
         lock.deallocate()
         wake.deallocate()
+        helpers.deallocate()
     }
 
     private final class Assignment {
@@ -96,27 +111,38 @@ private final class Crew: @unchecked Sendable {
         }
     }
 
-    /// Starts helpers until this process has `count` of them. If the system refuses a thread, the work goes on with
-    /// fewer.
-    func hire(_ count: Int) {
-        if home != getpid() {  // after a fork: the child has neither the helpers nor a usable lock
-            home = getpid()
-            helpers = []
-            parked.store(0, ordering: .relaxed)
-            pthread_mutex_init(lock, nil)
-            pthread_cond_init(wake, nil)
-        }
-        guard helpers.count < count else { return }
+    /// The stack of a helper. The kernels need a few KB of it; the rest is for the thread-local memory of the process's
+    /// libraries, which lies there, too.
+    private static let stackSize = 1 << 20
+
+    /// Begins anew in a child of a fork, which has neither the helpers nor a usable lock.
+    func followFork() {
+        let process = llk_process()
+        if home == process { return }
+        home = process
+        hired = 0
+        remaining.store(0, ordering: .relaxed)
+        parked.store(0, ordering: .relaxed)
+        pthread_mutex_init(lock, nil)
+        pthread_cond_init(wake, nil)
+        hire()
+    }
+
+    /// Starts the helpers, and returns how many there are. If the system refuses a thread, the work goes on with fewer.
+    @discardableResult
+    func hire() -> Int {
         // Signals belong to the host, so helpers block them all.
         var all = sigset_t()
         var before = sigset_t()
         sigfillset(&all)
         pthread_sigmask(SIG_BLOCK, &all, &before)
-        while helpers.count < count {
-            let assignment = Unmanaged.passRetained(Assignment(self, helpers.count + 1))
-            var thread = pthread_t()
+        var attributes = pthread_attr_t()
+        pthread_attr_init(&attributes)
+        pthread_attr_setstacksize(&attributes, Self.stackSize)
+        while hired < most {
+            let assignment = Unmanaged.passRetained(Assignment(self, hired + 1))
             let status = pthread_create(
-                &thread, nil,
+                helpers + hired, &attributes,
                 { raw in
                     guard let raw else { return nil }
                     let assignment = Unmanaged<Assignment>.fromOpaque(raw).takeRetainedValue()
@@ -127,19 +153,21 @@ private final class Crew: @unchecked Sendable {
                 assignment.release()
                 break
             }
-            helpers.append(thread)
+            hired += 1
         }
+        pthread_attr_destroy(&attributes)
         pthread_sigmask(SIG_SETMASK, &before, nil)
+        return hired
     }
 
     func dismiss() {
-        guard home == getpid() else { return }
+        guard home == llk_process() else { return }
         closing.store(true, ordering: .sequentiallyConsistent)
         generation.add(1, ordering: .sequentiallyConsistent)
         pthread_mutex_lock(lock)
         pthread_cond_broadcast(wake)
         pthread_mutex_unlock(lock)
-        for helper in helpers { pthread_join(helper, nil) }
+        for index in 0..<hired { pthread_join(helpers[index], nil) }
     }
 
     func run(_ count: Int, _ body: LentBody) {
@@ -157,9 +185,14 @@ private final class Crew: @unchecked Sendable {
         var spins = 0
         while unfinished.load(ordering: .acquiring) > 0 {
             spins += 1
-            if spins < 4000 { llk_relax() } else { sched_yield() }
+            Self.spin(spins)
         }
         self.body = nil
+    }
+
+    /// Waits a moment. Now and then the thread that is waited for gets the processor: it may have no other.
+    private static func spin(_ spins: Int) {
+        if spins % 64 == 0 { sched_yield() } else { llk_relax() }
     }
 
     private func takeChunks(as worker: Int) {
@@ -178,7 +211,7 @@ private final class Crew: @unchecked Sendable {
             var spins = 0
             while generation.load(ordering: .acquiring) == seen, spins < 4000 {
                 spins += 1
-                llk_relax()
+                Self.spin(spins)
             }
             if generation.load(ordering: .acquiring) == seen {
                 pthread_mutex_lock(lock)
