@@ -46,7 +46,7 @@ help:
 	@echo '    python    the package and the examples'
 	@echo '    docs      the code blocks of the documents'
 	@echo 'test-asan     the C tests and the library under AddressSanitizer; test-tsan, under ThreadSanitizer'
-	@echo 'test-faults   saving while the system fails, or the process is killed, at every system call'
+	@echo 'test-faults   saving and opening while the system fails, at every system call; kills, and 2,000 forks'
 	@echo 'test-browser  the page of a trace in a real browser, without a screen (installs chromium)'
 	@echo
 	@echo 'clean         forgets everything built'
@@ -149,11 +149,12 @@ test-python: lib $(VENV)/ready
 test-docs: lib $(VENV)/ready
 	@$(VENV)/bin/python -m pytest -q Tests/docs
 
-# Saving while the system fails, or the process is killed, at each system call.
+# Saving, opening and restoring while the system fails, or the process is killed, at each system call; forks.
 test-faults: lib $(VENV)/ready
 	@$(CC) -shared -fPIC -O1 $(C_WARNINGS) Tests/faults/shim.c -o $(BUILD)/faults.so -ldl
 	@LD_PRELOAD=$(BUILD)/faults.so PYTHONPATH=bindings/python:Tests/python \
 	    $(VENV)/bin/python -m pytest -q -p no:cacheprovider Tests/faults
+	@FORKS=2000 Tests/c/run.sh --only fork
 
 # Not part of `test`: a browser is a large thing to install.
 test-browser: lib $(VENV)/ready

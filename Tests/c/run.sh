@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# run.sh [--sanitize=address | --sanitize=thread] [folder of libllada.so]
-# Builds and runs the C tests against a built library; the last line counts them.
+# run.sh [--sanitize=address | --sanitize=thread | --only program] [folder of libllada.so]
+# Builds and runs the C tests against a built library, or one of their programs; the last line counts them.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 
@@ -10,6 +10,11 @@ case ${1:-} in --sanitize=*)
     shift
     ;;
 esac
+only=
+if [ "${1:-}" = --only ]; then
+    only=$2
+    shift 2
+fi
 runtime=()
 lib=$(cd "${1:-.build/release}" && pwd) || exit 1
 out=.build/tests-c${sanitize:+-${sanitize#--sanitize=}}
@@ -44,7 +49,7 @@ verdict() { # name, 0 if good
 }
 
 # The header, in every dialect, by every compiler at hand, with not one warning.
-if [ -z "$sanitize" ]; then
+if [ -z "$sanitize$only" ]; then
     for compiler in gcc clang g++ clang++; do
         command -v $compiler >/dev/null || continue
         dialects='c99 c11'
@@ -78,6 +83,7 @@ programs=(version errors structs model describe model_checkpoints model_saving t
 [ -n "$sanitize" ] || programs+=(allocation adversity stacks blas)
 # Those with threads; a sanitizer of threads has one of its own, which manners would count.
 [ "$sanitize" != --sanitize=thread ] || programs=(decoder stepping branching many prefix_cache scoring random)
+[ -z "$only" ] || programs=("$only")
 for program in "${programs[@]}"; do
     sources=("Tests/c/${program}_tests.c") link=(-L"$lib" -lllada "-Wl,-rpath,$lib")
     if [ "$program" = plugin ]; then link=(); else sources+=(Tests/c/harness.c Tests/c/decoders.c); fi
