@@ -79,11 +79,12 @@
  * Threads.   Any number of threads may use one llada_model at once, and one llada_prefix_cache. A llada_decoder belongs
  *            to one thread at a time; while a thread is at work on it, calls of others return LLADA_ERROR_BUSY.
  *            llada_decoder_cancel alone may be called by any thread at any time. Every function is content with a stack
- *            of 64 KB. If the system refuses threads, a model has fewer, and llada_model_notes says so.
- * Fork.      The process may be forked at any moment, whatever its threads are doing, and nothing in the child waits for
- *            a thread that it does not have. Models go on there, with threads of their own, and so do decoders that were
- *            at rest. A decoder or text stream that another thread was at work on returns LLADA_ERROR_STATE there, for
- *            ever, and its _free keeps its memory. A prefix cache that another thread was using is empty there.
+ *            of 64 KB, or, for JSON that is nested a hundred levels deep, of 256 KB. If the system refuses threads, a
+ *            model has fewer, and llada_model_notes says so.
+ * Fork.      The process may be forked at any moment, whatever its threads are doing, and nothing in the child waits
+ *            for a thread that it does not have. Models go on there, with threads of their own, and so do decoders that
+ *            were at rest. A decoder or text stream that another thread was at work on returns LLADA_ERROR_STATE there,
+ *            for ever, and its _free keeps its memory. A prefix cache that another thread was using is empty there.
  * Callbacks. The library calls you back on the thread that called it, and holds no lock meanwhile. The last argument is
  *            the `user` pointer that came with the callback; the library does nothing else with it. To go on, return 0.
  *            To stop the work, return anything else: the call at work then returns LLADA_ERROR_STOPPED, and a later
@@ -209,8 +210,8 @@ enum {
     LLADA_BLAS_AUTO = 0, /* the library's own kernels, unless this CPU has none and OpenBLAS is installed */
     LLADA_BLAS_OFF = 1,  /* the library's own kernels */
     /* OpenBLAS (libopenblas.so.0) for the dense products. The library loads it once, privately, and sets it to one
-     * thread for the time of each product; a host that uses it as well finds its own number of threads before and after,
-     * and in callbacks. LLADA_ERROR_UNSUPPORTED if it cannot be loaded. */
+     * thread for the time of each product; a host that uses it as well finds its own number of threads before and
+     * after, and in callbacks. LLADA_ERROR_UNSUPPORTED if it cannot be loaded. */
     LLADA_BLAS_ON = 2
 };
 
@@ -220,9 +221,9 @@ typedef int32_t llada_mmap;
 enum {
     /* Read into memory. Once the model is open, its files may be cut, overwritten or removed. */
     LLADA_MMAP_OFF = 0,
-    /* Mapped: opening is quick, processes share the memory, and the system may take it back. But if someone cuts a file,
-     * the next forward returns LLADA_ERROR_IO, or, if one is running, the process gets SIGBUS; and if someone writes to
-     * it, results change. Replacing a file by another of its name, as downloads do, is harmless. */
+    /* Mapped: opening is quick, processes share the memory, and the system may take it back. But if someone cuts a
+     * file, the next forward returns LLADA_ERROR_IO, or, if one is running, the process gets SIGBUS; and if someone
+     * writes to it, results change. Replacing a file by another of its name, as downloads do, is harmless. */
     LLADA_MMAP_ON = 1,
     /* ON for the files of this machine; OFF for those of network file systems and FUSE, where a lost connection would
      * be SIGBUS as well. */
@@ -269,8 +270,8 @@ LLADA_API llada_status llada_model_options_init(llada_model_options *options, si
 /* Opens the Hugging Face folder `path` of a `llada2_moe` checkpoint: config.json, model.safetensors or its shards, and
  * tokenizer.json where there is one; or the GGUF file `path` of one (architecture llada2), which has all of that in its
  * metadata; of a model in several files, any of them. A folder whose only weights are one GGUF model stands for it. The
- * library checks every byte; an error names file, key, found and expected. A file that is cut or written to meanwhile is
- * LLADA_ERROR_IO, and never SIGBUS. `options` may be NULL: the defaults. */
+ * library checks every byte; an error names file, key, found and expected. A file that is cut or written to meanwhile
+ * is LLADA_ERROR_IO, and never SIGBUS. `options` may be NULL: the defaults. */
 LLADA_API llada_status llada_model_open(const char *path, const llada_model_options *options, llada_model **model,
                                         llada_error *error);
 

@@ -26,9 +26,7 @@ bool llk_is_remote(int file) {
     case 0x5346414F: /* AFS */
     case 0x6B414653: /* AFS of the kernel */
     case 0x73757245: /* Coda */
-    case 0x786F4256: /* shared folders of VirtualBox */
-        return true;
-    default:
-        return false;
+    case 0x786F4256: /* shared folders of VirtualBox */ return true;
+    default: return false;
     }
 }

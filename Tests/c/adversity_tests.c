@@ -137,7 +137,7 @@ static double time_of(const llada_model *model) {
     return least;
 }
 
-/* A team of two on one processor: waiting costs little. A loop that only spins took 2.2 times the time of one thread. */
+/* A team of two on one processor: waiting costs little. Loops that only spin took 2.2 times the time of one thread. */
 static void two_threads_on_one_processor(void) {
     cpu_set_t one;
     llada_model *alone = open_model(1), *two = open_model(2);

@@ -1,6 +1,6 @@
 /*
- * A host that uses OpenBLAS as well. Its number of threads is its own, whoever loads the library first, in callbacks and
- * afterwards; and the results do not depend on it.
+ * A host that uses OpenBLAS as well. Its number of threads is its own, whoever loads the library first, in callbacks
+ * and afterwards; and the results do not depend on it.
  */
 #include "decoders.h"
 
@@ -165,11 +165,39 @@ static void both_at_once(void) {
     CHECK_EQUAL(get_threads(), HOSTS);
 }
 
+/* ---- How OpenBLAS may be built: openblas_stub.c ------------------------------------------------------------------ */
+
+static void built_for(void) {
+    const char *parallel = test_argument;
+    static results r;
+    setenv("OPENBLAS_STUB", parallel, 1);
+    NEED(getenv("OPENBLAS_STUB_LIBRARY"));
+    void *library = dlopen(getenv("OPENBLAS_STUB_LIBRARY"), RTLD_NOW | RTLD_LOCAL);
+    NEED(library);
+    const bool is_openmp = *parallel == '2';
+    int (*products)(void), (*parallel_products)(void);
+    *(void **)&products = dlsym(library, "stub_products");
+    *(void **)&parallel_products = dlsym(library, "stub_parallel_products");
+    *(void **)&get_threads = dlsym(library, is_openmp ? "omp_get_max_threads" : "openblas_get_num_threads");
+    *(void **)&set_threads = dlsym(library, is_openmp ? "omp_set_num_threads" : "openblas_set_num_threads");
+    NEED(products && parallel_products && get_threads && set_threads);
+    set_threads(HOSTS);
+    llada_model *model = open_with_blas();
+    compute(model, &r);
+    CHECK_EQUAL(get_threads(), HOSTS);
+    CHECK(products() > 100);
+    CHECK_EQUAL(parallel_products(), 0);
+    llada_model_free(model);
+}
+
 int main(void) {
     static const test tests[] = {
         {"OpenBLAS: the host loads it after us", host_loads_after_us},
         {"OpenBLAS: the host has loaded it", host_loads_first},
         {"OpenBLAS: host and library at once", both_at_once},
+        {"OpenBLAS built without threads", built_for, "0"},
+        {"OpenBLAS built for POSIX threads", built_for, "1"},
+        {"OpenBLAS built for OpenMP", built_for, "2"},
     };
     return run_tests(tests, sizeof tests / sizeof *tests);
 }

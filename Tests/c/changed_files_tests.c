@@ -1,6 +1,7 @@
 /*
  * Files that change while they are read, or while the model is open: cut, overwritten, replaced, removed. Opening says
- * so, and never dies of it. Where weights are held depends on the file system, which this program pretends to be another.
+ * so, and never dies of it. Where weights are held depends on the file system, which this program pretends to be
+ * another.
  */
 #include "decoders.h"
 

@@ -1,6 +1,6 @@
 /*
- * fork(2) at any moment, while other threads are in calls. The child gets results or errors from every handle, and waits
- * for nobody; the parent notices nothing.
+ * fork(2) at any moment, while other threads are in calls. The child gets results or errors from every handle, and
+ * waits for nobody; the parent notices nothing.
  */
 #include "decoders.h"
 
@@ -91,8 +91,8 @@ static int in_child(int number) {
     llada_text text = LLADA_TEXT_INIT;
     size_t count = 0;
     int left_behind = 0;
-#define OR_FAIL(condition)                \
-    do {                                  \
+#define OR_FAIL(condition)                 \
+    do {                                   \
         if (!(condition)) return __LINE__; \
     } while (0)
     /* What was at work is refused, for ever and by name; what was at rest goes on. */

@@ -180,8 +180,8 @@ static void init_gives_the_defaults(void) {
     memset(&m, 0xA5, sizeof m);
     CHECK_OK(llada_model_options_init(&m, sizeof m, &error));
     CHECK(m.struct_size == sizeof m && m.dtype == LLADA_DTYPE_AUTO && m.threads == 0 && m.mask_token_id == -1 &&
-          !m.eos_token_ids && !m.eos_token_id_count && m.blas == LLADA_BLAS_AUTO && m.use_mmap == LLADA_MMAP_AUTO && !m.expert_capacity &&
-          !m.progress && !m.progress_user && m.kv_dtype == LLADA_DTYPE_AUTO);
+          !m.eos_token_ids && !m.eos_token_id_count && m.blas == LLADA_BLAS_AUTO && m.use_mmap == LLADA_MMAP_AUTO &&
+          !m.expert_capacity && !m.progress && !m.progress_user && m.kv_dtype == LLADA_DTYPE_AUTO);
     llada_decoder_options d;
     memset(&d, 0xA5, sizeof d);
     CHECK_OK(llada_decoder_options_init(&d, sizeof d, &error));

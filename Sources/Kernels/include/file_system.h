@@ -4,8 +4,8 @@
 
 #include <stdbool.h>
 
-/* Whether the file lies on another machine, or behind a program: there a file that is mapped can be cut or go away at any
- * time, and whoever touches it then is killed (SIGBUS). */
+/* Whether the file lies on another machine, or behind a program: there a file that is mapped can be cut or go away at
+ * any time, and whoever touches it then is killed (SIGBUS). */
 bool llk_is_remote(int file);
 
 #endif

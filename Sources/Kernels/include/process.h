@@ -2,8 +2,8 @@
  * process.h - locks that survive fork(2).
  *
  * A child of fork has one thread, and a copy of all memory: what another thread held or was changing at that moment
- * stays as it was, for ever. A lock here knows the process that took it, so a child neither waits for a thread that does
- * not exist, nor looks at what that thread has left half done.
+ * stays as it was, for ever. A lock here knows the process that took it, so a child neither waits for a thread that
+ * does not exist, nor looks at what that thread has left half done.
  */
 #ifndef LLADA_PROCESS_H
 #define LLADA_PROCESS_H
@@ -11,8 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Returns a number, not 0 and below 2^31, that this process has and no process that it was forked from. It costs a load,
- * where the system can empty a page in children (Linux 4.14). */
+/* Returns a number, not 0 and below 2^31, that this process has and no process that it was forked from. It costs a
+ * load, where the system can empty a page in children (Linux 4.14). */
 uint32_t llk_process(void);
 
 /* A lock. 0: free. */

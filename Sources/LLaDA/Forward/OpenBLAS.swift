@@ -5,8 +5,8 @@ import Kernels
 ///
 /// OpenBLAS chooses its order of summation by the shape of the call. So each matrix is multiplied in calls of one
 /// shape: tiles of `tileRows` rows, padded with zeros, by `tileOutputs` outputs. While they run, OpenBLAS is set to one
-/// thread, and the library's own threads share the tiles. The host may use the same OpenBLAS: the number of threads that
-/// it has set is its own, and is put back.
+/// thread, and the library's own threads share the tiles. The host may use the same OpenBLAS: the number of threads
+/// that it has set is its own, and is put back.
 package final class OpenBLAS: Sendable {
     private typealias Sgemm =
         @convention(c) (
@@ -47,7 +47,7 @@ package final class OpenBLAS: Sendable {
 
         private let get: Get
         private let set: Set
-        /// Whether each thread of the process has a number of its own, as with OpenMP. Else there is one number for all.
+        /// Whether each thread of the process has a number of its own, as with OpenMP. Else there is one for all.
         private let isOfThread: Bool
         private let ours = Locked(Ours())
 

@@ -1,6 +1,7 @@
 /// Memory for packed weights, in long stretches of huge pages.
 package final class Arena {
-    /// The usual bytes of a stretch: enough that little is lost between stretches, and no more than a small model needs.
+    /// The usual bytes of a stretch: enough that little is lost between stretches, and no more than a small model
+    /// needs.
     private let usual: Int
 
     private let team: ThreadTeam

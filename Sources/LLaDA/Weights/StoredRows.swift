@@ -19,8 +19,8 @@ struct StoredRows {
     /// The room that `hold` needs for the bytes of a row.
     var rowBytes: Int { tensor.rowBytes }
 
-    /// Reads some outputs of a matrix of the stack, and writes them into their place in `base`, the matrix in its layout.
-    /// They are a tile of a packed matrix.  stored: room for [outputs.count] of `rowBytes`;
+    /// Reads some outputs of a matrix of the stack, and writes them into their place in `base`, the matrix in its
+    /// layout. They are a tile of a packed matrix.  stored: room for [outputs.count] of `rowBytes`;
     /// floats: room for [outputs.count, inputs]
     func hold(
         _ rows: Range<Int>, of matrix: Int, as layout: Matrix.Layout, _ stored: UnsafeMutableRawPointer,

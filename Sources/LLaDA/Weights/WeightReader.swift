@@ -33,8 +33,8 @@ struct WeightReader {
     private static var kernels: llk_kernels { llk_get(llk_best_isa()).pointee }
 
     /// With `mapping`, files of weights that are used as stored are mapped; nil maps those of this machine. `progress`
-    /// receives the part of the source that has been read. An error that it throws ends the call that is reading, and is
-    /// rethrown.
+    /// receives the part of the source that has been read. An error that it throws ends the call that is reading, and
+    /// is rethrown.
     init(
         _ source: any TensorSource, _ packed: PackedFile?, team: ThreadTeam, mapping: Bool?, measuring: Bool,
         progress: Progress?
@@ -144,7 +144,8 @@ struct WeightReader {
         }
         let type = try storedType(tensor)
         let (base, owner) = try asStored(tensor)
-        hold(name, SafetensorsType(type), [count, width], [UnsafeRawBufferPointer(start: base, count: tensor.byteCount)])
+        let bytes = UnsafeRawBufferPointer(start: base, count: tensor.byteCount)
+        hold(name, SafetensorsType(type), [count, width], [bytes])
         return Table(base: base, type: type, width: width, owner: owner)
     }
 
@@ -286,8 +287,8 @@ struct WeightReader {
         return matrices
     }
 
-    /// Runs `body` for each of `count` equal parts of a tensor on all threads, and reports progress on the way. The first
-    /// error of a part ends the work, and is rethrown.
+    /// Runs `body` for each of `count` equal parts of a tensor on all threads, and reports progress on the way. The
+    /// first error of a part ends the work, and is rethrown.
     private mutating func forEach(
         _ count: Int, of tensor: Tensor, _ body: (Int, Int) throws(LLaDAError) -> Void
     ) throws(LLaDAError) {

@@ -74,7 +74,8 @@ package struct GGUF: Sendable {
     /// Returns the element of an array of 32-bit integers.
     package func int32(_ place: Range<Int>, at index: Int) -> Int32 {
         withExtendedLifetime(header) {
-            Int32(littleEndian: header.bytes.loadUnaligned(fromByteOffset: place.lowerBound + 4 * index, as: Int32.self))
+            let number = header.bytes.loadUnaligned(fromByteOffset: place.lowerBound + 4 * index, as: Int32.self)
+            return Int32(littleEndian: number)
         }
     }
 }
@@ -113,7 +114,9 @@ private struct GGUFHeaderReader {
     private mutating func checkMagic() throws(LLaDAError) {
         let magic = try cursor.take(4, "the magic number")
         if !prefix.bytes[magic].elementsEqual(GGUF.magic) {
-            if let description = WrongFile.description(prefix.bytes) { throw LLaDAError(.gguf, "\(file) \(description)") }
+            if let description = WrongFile.description(prefix.bytes) {
+                throw LLaDAError(.gguf, "\(file) \(description)")
+            }
             throw cursor.error("does not begin with GGUF")
         }
         let version = try cursor.integer(UInt32.self, "the version")

@@ -23,8 +23,9 @@ package final class FilePrefix: @unchecked Sendable {  // its owner reads before
         try reach(file.size)
     }
 
-    /// The bytes that are in memory. They are valid until the next `reach`, and while this object lives, which Swift may
-    /// end after its last use: write `withExtendedLifetime(prefix) { … prefix.bytes … }` where nothing else holds it.
+    /// The bytes that are in memory. They are valid until the next `reach`, and while this object lives, which Swift
+    /// may end after its last use: write `withExtendedLifetime(prefix) { … prefix.bytes … }` where nothing else holds
+    /// it.
     package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: memory.pointer, count: count) }
 
     /// Reads on until the first `end` bytes, or all that the file has, are in memory.
