@@ -276,10 +276,10 @@ int main(void) {
     verdict("dlopen and dlclose, 50 times", open_and_close(&rounds));
     verdict("dlclose with a model open", in_child(close_with_a_model_open, NULL));
     verdict("dlopen and dlclose on four threads", in_child(on_many_threads, NULL));
-    verdict("two copies at once", in_child(two_copies, NULL));
 #ifdef SANITIZED
-    (void)in_a_namespace; /* a sanitizer is there once */
+    (void)two_copies, (void)in_a_namespace; /* a sanitizer knows each variable once */
 #else
+    verdict("two copies at once", in_child(two_copies, NULL));
     verdict("another in a namespace of its own", in_child(in_a_namespace, NULL));
 #endif
     verdict("it starts no threads by itself", entries("/proc/self/task") == before);
