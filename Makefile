@@ -24,7 +24,7 @@ VERSION := $(MAJOR).$(MINOR).$(call version_of,PATCH)
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
 .PHONY: build lib tools demo demo-packages lint lint-packages format test test-packages test-lint test-swift \
-        test-aarch64 test-abi test-install test-python test-docs test-faults test-asan test-tsan test-browser gallery \
+        test-aarch64 test-abi test-install test-python test-docs test-faults test-asan test-tsan test-browser test-reproducible gallery \
         install bench docs dist clean help
 
 help:
@@ -47,6 +47,7 @@ help:
 	@echo '    docs      the code blocks of the documents'
 	@echo 'test-asan     the C tests and the library under AddressSanitizer; test-tsan, under ThreadSanitizer'
 	@echo 'test-faults   saving and opening while the system fails, at every system call; kills, and 2,000 forks'
+	@echo 'test-reproducible  two clean builds in different folders are equal, byte for byte'
 	@echo 'test-browser  the page of a trace in a real browser, without a screen (installs chromium)'
 	@echo
 	@echo 'clean         forgets everything built'
@@ -155,6 +156,10 @@ test-faults: lib $(VENV)/ready
 	@LD_PRELOAD=$(BUILD)/faults.so PYTHONPATH=bindings/python:Tests/python \
 	    $(VENV)/bin/python -m pytest -q -p no:cacheprovider Tests/faults
 	@FORKS=2000 Tests/c/run.sh --only fork
+
+# Not part of `test`: it takes minutes.
+test-reproducible: tools
+	@Tests/c/reproducible.sh
 
 # Not part of `test`: a browser is a large thing to install.
 test-browser: lib $(VENV)/ready

@@ -5,6 +5,14 @@ import PackageDescription
 // the library.
 let sanitizing = Context.environment["LLADA_SANITIZE"] != nil
 
+let library = "\(Context.packageDirectory)/Sources/LibLLaDA"
+/// Flags for the linker of libllada.so.
+func linker(_ flags: String...) -> [String] { flags.flatMap { ["-Xlinker", $0] } }
+// Hardened: addresses are read-only once they are known. Lean: no debug information, and functions of equal code once.
+let shipped = linker(
+    "-z", "defs", "-z", "relro", "-z", "now", "--strip-debug", "--icf=all", "-T", "\(library)/layout.ld",
+    "--wrap=_swift_stdlib_getScalarName")
+
 let package = Package(
     name: "llada",
     products: [
@@ -17,16 +25,17 @@ let package = Package(
         // The contract: the hand-written C header, seen from Swift as a module.
         .target(name: "CLLaDA", path: "include", publicHeadersPath: "."),
         .target(name: "CAPI", dependencies: ["LLaDA", "CLLaDA"]),
+        // What libllada.so has in place of some of Swift's static library.
+        .target(name: "StandIns"),
         // libllada.so: links the above. The linker flags stand here alone: Swift clients of LLaDA do not inherit them.
         .target(
-            name: "LibLLaDA", dependencies: ["CAPI"], exclude: ["exports.map"],
+            name: "LibLLaDA", dependencies: ["CAPI", "StandIns"], exclude: ["exports.map", "layout.ld"],
             linkerSettings: [
                 .unsafeFlags(
-                    [
-                        "-use-ld=lld", "-static-stdlib", "-Xlinker", "-soname", "-Xlinker", "libllada.so.0",
-                        "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/LibLLaDA/exports.map",
-                        "-Xlinker", "-z", "-Xlinker", "nodelete", "-Xlinker", "--gc-sections",
-                    ] + (sanitizing ? [] : ["-Xlinker", "-z", "-Xlinker", "defs"]))
+                    ["-use-ld=lld", "-static-stdlib"]
+                        + linker(
+                            "-soname", "libllada.so.0", "--version-script=\(library)/exports.map", "-z", "nodelete",
+                            "--gc-sections") + (sanitizing ? [] : shipped))
             ]),
         .target(name: "Probes"),  // the machine's limits, for the benchmark
         .executableTarget(name: "llada-bench", dependencies: ["LLaDA", "Kernels", "Probes"]),

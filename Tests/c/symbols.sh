@@ -42,13 +42,26 @@ verdict "runs with glibc 2.34" \
 verdict "looks for libraries nowhere else" \
     "$(grep -E '\((RPATH|RUNPATH)\)' <<<"$dynamic" | grep -vF '[$ORIGIN]' || true)"
 verdict "stays in memory once loaded (nodelete)" "$(grep -q NODELETE <<<"$dynamic" || echo 'no NODELETE')"
-verdict "has no executable stack, no text relocations" \
-    "$(readelf -lW "$library" | grep -E 'GNU_STACK.*E' | grep -v 'RW ' || true; grep TEXTREL <<<"$dynamic" || true)"
+segments=$(readelf -lW "$library")
+verdict "has no executable stack" "$(grep -E 'GNU_STACK .* RW  ' >/dev/null <<<"$segments" || grep GNU_STACK <<<"$segments")"
+verdict "has no text relocations" "$(grep TEXTREL <<<"$dynamic" || true)"
+verdict "has no segment to be written and executed" "$(grep -E 'LOAD .* RWE ' <<<"$segments" || true)"
+# Full RELRO: all addresses are known when the library is loaded, and cannot be written afterwards.
+verdict "binds all addresses on loading, to be read only" \
+    "$(grep -q BIND_NOW <<<"$dynamic" || echo 'no BIND_NOW'; grep -q GNU_RELRO <<<"$segments" || echo 'no GNU_RELRO')"
+writable=$(readelf -SW "$library" | sed 's/^ *\[ *[0-9]*\] //' | awk '$7 ~ /W/ {print $1}')
+verdict "has constants where nothing can write" "$(grep -E '^\.rodata' <<<"$writable" || true)"
 
 stripped=$(mktemp)
 strip -o "$stripped" "$library" 2>/dev/null
+size=$(stat -c %s "$stripped")
+verdict "takes at most 7.5 MB, stripped" "$([ "$size" -le 7500000 ] || echo "$size bytes")"
+# Swift's runtime brings one path, of those who built it.
+verdict "names no place of the machine that built it" \
+    "$(strings -n 5 "$library" | grep -F -e "$PWD" -e "$HOME/" -e /.build/ || true
+    strings -n 5 "$library" | grep -E '/(home|root|tmp|opt|usr/src|build)/' | grep -vF /home/build-user/swift/ || true)"
 printf '    (%s functions; %.1f MB, %.1f stripped; needs %s)\n' "$(wc -w <<<"$exported")" \
-    "$(($(stat -Lc %s "$library") / 100000))e-1" "$(($(stat -c %s "$stripped") / 100000))e-1" \
+    "$(($(stat -Lc %s "$library") / 100000))e-1" "$((size / 100000))e-1" \
     "$(xargs <<<"$needed")"
 rm -f "$stripped"
 printf '%d passed, %d failed\n' $passed $failed

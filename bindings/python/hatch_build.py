@@ -84,7 +84,7 @@ def _library() -> Path:
 
 
 def _strip(library: Path) -> None:
-    """Drops the local symbols, a third of the file. Without a tool for it the library is merely larger."""
-    for command in (["strip", "-x"], ["llvm-objcopy", "-x"]):
-        if shutil.which(command[0]) and subprocess.run([*command, str(library)], check=False).returncode == 0:
+    """Drops the names of what is inside, a third of the file. Without a tool for it the library is merely larger."""
+    for command in ("strip", "llvm-strip"):
+        if shutil.which(command) and subprocess.run([command, str(library)], check=False).returncode == 0:
             return
