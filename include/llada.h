@@ -101,6 +101,17 @@
  *            used as stored are mapped where files are this machine's. If such a file is cut while the model is open,
  *            the next forward returns LLADA_ERROR_IO; but a forward that is running is killed by SIGBUS. With
  *            LLADA_MMAP_OFF nothing is mapped, and no file can do harm: see llada_mmap.
+ * Long calls. Each of them can be stopped within half a second, on a computer that the model suits, and can be made
+ *            again:
+ *              - by a progress callback that returns non-zero (LLADA_ERROR_STOPPED): llada_model_open, _save, _logits
+ *                and _score; llada_decoder_save, _save_file, _restore and _restore_file; llada_prefix_cache_save and
+ *                _load;
+ *              - by llada_decoder_cancel, from another thread or a signal handler (LLADA_ERROR_CANCELLED), or by the
+ *                callback of llada_decoder_set_progress (LLADA_ERROR_STOPPED): the forward that a decoder is in, over a
+ *                prompt of any length; so _forward, _step, _run_block, _run of one decoder or of many;
+ *              - between steps, by the callback of llada_decoder_run, _run_block and llada_decoders_run, or by a rule.
+ *            What takes the longest of the others is text: about half a second for 10 MB (llada_tokenize and its kin), and
+ *            reading the small files of a checkpoint (llada_model_describe).
  * Results.   Equal inputs give bit-equal outputs, whatever the number of threads, with the cache on or off, alone or in
  *            a batch.
  * Stability. Until 1.0 the interface may change with the minor version. What stands behind LLADA_EXPERIMENTAL, which is
@@ -230,7 +241,7 @@ enum {
     LLADA_MMAP_AUTO = 2
 };
 
-/* Loading, saving or scoring has come this far, 0 to 1. Non-zero stops it. */
+/* A long call has come this far, 0 to 1. Non-zero stops it: see LONG CALLS. */
 typedef int (*llada_progress_callback)(double fraction, void *user);
 
 typedef struct llada_model_options {
@@ -355,11 +366,11 @@ LLADA_API llada_status llada_model_notes(const llada_model *model, char *text, s
 
 /* The logits of a whole sequence, without a decoder: [token_count, vocab_size]. A position sees the blocks before its
  * own, and its own block in both directions (the strict block-causal mask); the logits at position i are about the
- * token AT position i. LLADA_ERROR_NUMERIC, as from every function that runs the model, if weights make it compute NaN
+ * token AT position i. `progress` may be NULL. LLADA_ERROR_NUMERIC, as from every function that runs the model, if weights make it compute NaN
  * or infinities; the message names layer and position. */
 LLADA_API llada_status llada_model_logits(const llada_model *model, const int32_t *tokens, size_t token_count,
-                                          int32_t block_length, float *logits, size_t capacity, size_t *count,
-                                          llada_error *error);
+                                          int32_t block_length, llada_progress_callback progress, void *progress_user,
+                                          float *logits, size_t capacity, size_t *count, llada_error *error);
 
 /* ---- Text ------------------------------------------------------------------------------------------------------- */
 
@@ -529,10 +540,17 @@ LLADA_API llada_status llada_decoder_run_block(llada_decoder *decoder, llada_ste
 LLADA_API llada_status llada_decoder_run(llada_decoder *decoder, llada_step_callback callback, void *user,
                                          llada_error *error);
 
-/* Cancels the forward that the decoder is in, or else its next one: it returns LLADA_ERROR_CANCELLED within the time of
- * one layer. The decoder stays usable, and the step can be done again. A call that works on several decoders ends as a
+/* Cancels the forward that the decoder is in, or else its next one: it returns LLADA_ERROR_CANCELLED within some tenths
+ * of a second. The decoder stays usable, and the step can be done again. A call that works on several decoders ends as a
  * whole. Any thread may cancel at any time, and so may a signal handler: it is one atomic store. */
 LLADA_API void llada_decoder_cancel(llada_decoder *decoder);
+
+/* Gives the decoder a callback for forwards that take long, above all over a long prompt: from 0.05 s on it is called
+ * up to twenty times a second with how much of the forward is done. Non-zero stops the forward, which can be done again.
+ * NULL: none. Of several decoders in one forward, the first one that has a callback is asked, for all of them. Forks
+ * have the same callback, with the same `progress_user`, which must live as long as a decoder has it. */
+LLADA_API llada_status llada_decoder_set_progress(llada_decoder *decoder, llada_progress_callback progress,
+                                                  void *progress_user, llada_error *error);
 
 /* ---- Looking ---------------------------------------------------------------------------------------------------- */
 
@@ -934,32 +952,40 @@ LLADA_API llada_status llada_prefix_cache_clear(llada_prefix_cache *cache, llada
  * snapshot of another model or version, and bytes that are damaged or cut off, get LLADA_ERROR_SNAPSHOT: no byte of a
  * snapshot is trusted. Numbers in it are little-endian. */
 
-/* Writes a snapshot to `buffer`. */
-LLADA_API llada_status llada_decoder_save(const llada_decoder *decoder, bool with_pages, void *buffer, size_t capacity,
-                                          size_t *count, llada_error *error);
+/* Writes a snapshot to `buffer`. `progress` may be NULL, as in all functions of this section; where it stops the work,
+ * nothing is made, and what was written to a buffer is of no use. */
+LLADA_API llada_status llada_decoder_save(const llada_decoder *decoder, bool with_pages,
+                                          llada_progress_callback progress, void *progress_user, void *buffer,
+                                          size_t capacity, size_t *count, llada_error *error);
 
 /* Writes a snapshot to the file `path`. The file appears whole or not at all, in place of one that was there: it is
  * written beside its place first, and is on the disk when this function returns. */
 LLADA_API llada_status llada_decoder_save_file(const llada_decoder *decoder, bool with_pages, const char *path,
+                                               llada_progress_callback progress, void *progress_user,
                                                llada_error *error);
 
 /* Makes a decoder that is where the saved one was. The bytes are not needed afterwards. `cache` may be NULL: no prefix
  * cache; what a cache has of the K/V is taken from there. computed_positions and reused_positions begin anew. */
 LLADA_API llada_status llada_decoder_restore(const llada_model *model, llada_prefix_cache *cache, const void *snapshot,
-                                             size_t count, llada_decoder **decoder, llada_error *error);
+                                             size_t count, llada_progress_callback progress, void *progress_user,
+                                             llada_decoder **decoder, llada_error *error);
 
 /* The same from a file that llada_decoder_save_file wrote. */
 LLADA_API llada_status llada_decoder_restore_file(const llada_model *model, llada_prefix_cache *cache, const char *path,
+                                                  llada_progress_callback progress, void *progress_user,
                                                   llada_decoder **decoder, llada_error *error);
 
 /* Writes all that is cached, with its pins, to a file, as llada_decoder_save_file does. Other threads may use the cache
  * meanwhile. */
-LLADA_API llada_status llada_prefix_cache_save(const llada_prefix_cache *cache, const char *path, llada_error *error);
+LLADA_API llada_status llada_prefix_cache_save(const llada_prefix_cache *cache, const char *path,
+                                               llada_progress_callback progress, void *progress_user,
+                                               llada_error *error);
 
 /* Adds what such a file has to what is cached, as if it had just been used. Nothing that is cached is dropped for it,
  * and what finds no room is left out: pinned prefixes find it first, then those that were used last. `*added` becomes
  * the number of tokens that were added; `added` may be NULL. */
-LLADA_API llada_status llada_prefix_cache_load(llada_prefix_cache *cache, const char *path, size_t *added,
+LLADA_API llada_status llada_prefix_cache_load(llada_prefix_cache *cache, const char *path,
+                                               llada_progress_callback progress, void *progress_user, size_t *added,
                                                llada_error *error);
 
 /* ---- Inside the model. Experimental. ---------------------------------------------------------------------------- */

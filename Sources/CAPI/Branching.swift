@@ -14,8 +14,9 @@ public func llada_decoder_fork(
         if let policy { newPolicy = try Policy(policy) }
         let copy = try decoder.fork(policy: newPolicy)
         let created = DecoderHandle(copy)
-        // The rule that the engine copied would call the host with the origin.
+        // Those that the engine copied belong to the origin's handle.
         created.setRule(handle.hostRule, of: copy)
+        created.setProgress(handle.hostProgress, of: copy)
         fork.pointee = OpaquePointer(Unmanaged.passRetained(created).toOpaque())
     }
 }

@@ -123,6 +123,36 @@ extension DecoderHandle {
     }
 }
 
+@_cdecl("llada_decoder_set_progress") @implementation
+public func llada_decoder_set_progress(
+    _ decoder: OpaquePointer?, _ progress: llada_progress_callback?, _ progress_user: UnsafeMutableRawPointer?,
+    _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    answer(error) { () throws(LLaDAError) in
+        let handle = try DecoderHandle.at(decoder)
+        try handle.work { (decoder) throws(LLaDAError) in
+            handle.setProgress(progress.map { HostProgress(function: $0, user: progress_user) }, of: decoder)
+        }
+    }
+}
+
+extension DecoderHandle {
+    /// Gives the handle's decoder a C callback for the progress of its forwards.
+    func setProgress(_ progress: HostProgress?, of decoder: Decoder) {
+        hostProgress = progress
+        guard let progress else {
+            decoder.progress = nil
+            return
+        }
+        unowned let handle = self  // it owns the decoder
+        decoder.progress = { (part) throws(LLaDAError) in
+            if handle.callBack({ progress.function(part, progress.user) }) != 0 {
+                throw LLaDAError(.stopped, "the forward was stopped by the progress callback")
+            }
+        }
+    }
+}
+
 @_cdecl("llada_decoder_cancel") @implementation
 public func llada_decoder_cancel(_ decoder: OpaquePointer?) {
     guard let decoder else { return }

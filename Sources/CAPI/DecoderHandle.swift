@@ -3,6 +3,12 @@ import Glibc
 import LLaDA
 import Synchronization
 
+/// A C progress callback, and the pointer that is passed to it.
+struct HostProgress {
+    let function: llada_progress_callback
+    let user: UnsafeMutableRawPointer?
+}
+
 /// A C rule, and the pointer that is passed to it.
 struct HostRule {
     let function: llada_rule
@@ -25,6 +31,8 @@ final class DecoderHandle {
 
     /// The rule as the host gave it, for forks.
     var hostRule: HostRule?
+    /// The progress callback as the host gave it, for forks.
+    var hostProgress: HostProgress?
 
     private var edits = View<llada_edit>()
     private var events = View<llada_event>()

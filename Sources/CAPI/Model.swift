@@ -213,6 +213,7 @@ public func llada_model_notes(
 @_cdecl("llada_model_logits") @implementation
 public func llada_model_logits(
     _ model: OpaquePointer?, _ tokens: UnsafePointer<Int32>?, _ token_count: Int, _ block_length: Int32,
+    _ progress: llada_progress_callback?, _ progress_user: UnsafeMutableRawPointer?,
     _ logits: UnsafeMutablePointer<Float>?, _ capacity: Int, _ count: UnsafeMutablePointer<Int>?,
     _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
@@ -222,7 +223,9 @@ public func llada_model_logits(
         let buffer = try CallerBuffer(logits, capacity: capacity, count: count, "logits")
         // Neither factor is above Int32.max.
         try buffer.fill(count: tokens.count * model.config.vocabSize) { (logits) throws(LLaDAError) in
-            try model.logits(tokens, blockLength: Int(block_length), into: logits)
+            try model.logits(
+                tokens, blockLength: Int(block_length), into: logits,
+                progress: CAPI.progress(progress, progress_user, of: "computing logits"))
         }
     }
 }

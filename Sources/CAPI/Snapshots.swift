@@ -4,7 +4,8 @@ import LLaDA
 
 @_cdecl("llada_decoder_save") @implementation
 public func llada_decoder_save(
-    _ decoder: OpaquePointer?, _ with_pages: Bool, _ buffer: UnsafeMutableRawPointer?, _ capacity: Int,
+    _ decoder: OpaquePointer?, _ with_pages: Bool, _ progress: llada_progress_callback?,
+    _ progress_user: UnsafeMutableRawPointer?, _ buffer: UnsafeMutableRawPointer?, _ capacity: Int,
     _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
@@ -14,7 +15,8 @@ public func llada_decoder_save(
         // A `size_t` arrives as `Int`; a capacity above `Int.max` is a large capacity.
         let room = capacity < 0 ? Int.max : capacity
         let needed = try decoder.snapshot(
-            into: UnsafeMutableRawBufferPointer(start: buffer, count: room), includingPages: with_pages)
+            into: UnsafeMutableRawBufferPointer(start: buffer, count: room), includingPages: with_pages,
+            progress: CAPI.progress(progress, progress_user, of: "saving a decoder"))
         count.pointee = needed
         if needed > room {
             throw LLaDAError(.bufferTooSmall, "buffer has room for \(room) bytes; \(needed) are needed")
@@ -25,18 +27,22 @@ public func llada_decoder_save(
 @_cdecl("llada_decoder_save_file") @implementation
 public func llada_decoder_save_file(
     _ decoder: OpaquePointer?, _ with_pages: Bool, _ path: UnsafePointer<CChar>?,
+    _ progress: llada_progress_callback?, _ progress_user: UnsafeMutableRawPointer?,
     _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let decoder = try DecoderHandle.at(decoder).look()
         guard let path else { throw .null("path") }
-        try decoder.save(to: path, includingPages: with_pages)
+        try decoder.save(
+            to: path, includingPages: with_pages,
+            progress: CAPI.progress(progress, progress_user, of: "saving \(String(cString: path))"))
     }
 }
 
 @_cdecl("llada_decoder_restore") @implementation
 public func llada_decoder_restore(
     _ model: OpaquePointer?, _ cache: OpaquePointer?, _ snapshot: UnsafeRawPointer?, _ count: Int,
+    _ progress: llada_progress_callback?, _ progress_user: UnsafeMutableRawPointer?,
     _ decoder: UnsafeMutablePointer<OpaquePointer?>?, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     restore(model, cache, decoder, error) { (model, cache) throws(LLaDAError) in
@@ -44,19 +50,24 @@ public func llada_decoder_restore(
             throw .argument("count", found: UInt(bitPattern: count), expected: "at most \(Int.max)")
         }
         if snapshot == nil && count > 0 { throw .null("snapshot") }
-        return try model.restore(UnsafeRawBufferPointer(start: snapshot, count: count), prefixCache: cache)
+        return try model.restore(
+            UnsafeRawBufferPointer(start: snapshot, count: count), prefixCache: cache,
+            progress: CAPI.progress(progress, progress_user, of: "restoring a decoder"))
     }
 }
 
 @_cdecl("llada_decoder_restore_file") @implementation
 public func llada_decoder_restore_file(
     _ model: OpaquePointer?, _ cache: OpaquePointer?, _ path: UnsafePointer<CChar>?,
+    _ progress: llada_progress_callback?, _ progress_user: UnsafeMutableRawPointer?,
     _ decoder: UnsafeMutablePointer<OpaquePointer?>?, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     restore(model, cache, decoder, error) { (model, cache) throws(LLaDAError) in
         guard let path else { throw .null("path") }
         return try withFile(path) { (path) throws(LLaDAError) in
-            try model.restore(file: path, prefixCache: cache)
+            try model.restore(
+                file: path, prefixCache: cache,
+                progress: CAPI.progress(progress, progress_user, of: "restoring \(path)"))
         }
     }
 }
@@ -75,24 +86,29 @@ private func restore(
 
 @_cdecl("llada_prefix_cache_save") @implementation
 public func llada_prefix_cache_save(
-    _ cache: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ error: UnsafeMutablePointer<llada_error>?
+    _ cache: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ progress: llada_progress_callback?,
+    _ progress_user: UnsafeMutableRawPointer?, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let cache = try prefixCache(cache)
         guard let path else { throw .null("path") }
-        try cache.save(to: path)
+        try cache.save(
+            to: path, progress: CAPI.progress(progress, progress_user, of: "saving \(String(cString: path))"))
     }
 }
 
 @_cdecl("llada_prefix_cache_load") @implementation
 public func llada_prefix_cache_load(
-    _ cache: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ added: UnsafeMutablePointer<Int>?,
+    _ cache: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ progress: llada_progress_callback?,
+    _ progress_user: UnsafeMutableRawPointer?, _ added: UnsafeMutablePointer<Int>?,
     _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let cache = try prefixCache(cache)
         guard let path else { throw .null("path") }
-        let count = try withFile(path) { (path) throws(LLaDAError) in try cache.load(from: path) }
+        let count = try withFile(path) { (path) throws(LLaDAError) in
+            try cache.load(from: path, progress: CAPI.progress(progress, progress_user, of: "loading \(path)"))
+        }
         added?.pointee = count
     }
 }

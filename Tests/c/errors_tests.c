@@ -84,7 +84,7 @@ static void null_everywhere(void) {
     REFUSES(llada_model_eos_token_ids, NULL, NULL, 0, NULL);
     REFUSES(llada_model_notes, NULL, NULL, 0, NULL);
     REFUSES(llada_model_describe, NULL, NULL, 0, NULL);
-    REFUSES(llada_model_logits, NULL, NULL, 0, 0, NULL, 0, NULL);
+    REFUSES(llada_model_logits, NULL, NULL, 0, 0, NULL, NULL, NULL, 0, NULL);
     REFUSES(llada_tokenize, NULL, NULL, 0, 0, NULL, 0, NULL);
     REFUSES(llada_detokenize, NULL, NULL, 0, 0, NULL, 0, NULL);
     REFUSES(llada_tokenize_parts, NULL, NULL, 0, NULL, 0, NULL);
@@ -120,6 +120,7 @@ static void null_everywhere(void) {
     REFUSES(llada_decoder_ban, NULL, 0, 0, true);
     REFUSES(llada_decoder_end_block, NULL, LLADA_BLOCK_END_NOW);
     REFUSES(llada_decoder_set_rule, NULL, NULL, NULL);
+    REFUSES(llada_decoder_set_progress, NULL, NULL, NULL);
     REFUSES(llada_policy_init, NULL, sizeof(llada_policy), LLADA_PRESET_SPEEDY);
     REFUSES(llada_decoder_get_policy, NULL, NULL);
     REFUSES(llada_decoder_fork, NULL, NULL, NULL);
@@ -138,12 +139,12 @@ static void null_everywhere(void) {
     REFUSES(llada_text_stream_push, NULL, NULL, 0, NULL);
     REFUSES(llada_text_stream_finish, NULL, NULL);
     /* Snapshots, inside, scoring */
-    REFUSES(llada_decoder_save, NULL, true, NULL, 0, NULL);
-    REFUSES(llada_decoder_save_file, NULL, true, NULL);
-    REFUSES(llada_decoder_restore, NULL, NULL, NULL, 0, NULL);
-    REFUSES(llada_decoder_restore_file, NULL, NULL, NULL, NULL);
-    REFUSES(llada_prefix_cache_save, NULL, NULL);
-    REFUSES(llada_prefix_cache_load, NULL, NULL, NULL);
+    REFUSES(llada_decoder_save, NULL, true, NULL, NULL, NULL, 0, NULL);
+    REFUSES(llada_decoder_save_file, NULL, true, NULL, NULL, NULL);
+    REFUSES(llada_decoder_restore, NULL, NULL, NULL, 0, NULL, NULL, NULL);
+    REFUSES(llada_decoder_restore_file, NULL, NULL, NULL, NULL, NULL, NULL);
+    REFUSES(llada_prefix_cache_save, NULL, NULL, NULL, NULL);
+    REFUSES(llada_prefix_cache_load, NULL, NULL, NULL, NULL, NULL);
     REFUSES(llada_decoder_watch, NULL, 0);
     REFUSES(llada_decoder_routing, NULL, 0, NULL, NULL, 0, NULL);
     REFUSES(llada_decoder_hidden, NULL, 0, NULL, 0, NULL);
@@ -183,7 +184,7 @@ static void null_handles(void) {
     REFUSES(llada_model_get_info, NULL, &info);
     REFUSES(llada_model_eos_token_ids, NULL, buffer, 8, &count);
     REFUSES(llada_model_notes, NULL, text, 8, &count);
-    REFUSES(llada_model_logits, NULL, prompt, 1, 4, logits, VOCAB, &count);
+    REFUSES(llada_model_logits, NULL, prompt, 1, 4, NULL, NULL, logits, VOCAB, &count);
     REFUSES(llada_tokenize, NULL, "a", 1, 0, buffer, 8, &count);
     REFUSES(llada_detokenize, NULL, prompt, 1, 0, text, 8, &count);
     llada_text_part part = {"hello", 5, true};

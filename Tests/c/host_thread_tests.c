@@ -115,7 +115,7 @@ static results compute(llada_dtype dtype, int32_t threads, settings s) {
     set(s);
     errno = 77;
     status[0] = llada_model_open(checkpoint(), &options, &model, &error);
-    status[1] = llada_model_logits(model, prompt, PROMPT, BLOCK, r.logits, PROMPT * VOCAB, &count, &error);
+    status[1] = llada_model_logits(model, prompt, PROMPT, BLOCK, NULL, NULL, r.logits, PROMPT * VOCAB, &count, &error);
     status[2] = llada_decoder_create(model, prompt, PROMPT, &how, &decoder, &error);
     status[3] = llada_decoder_set_rule(decoder, watch_rule, &w, &error);
     status[4] = llada_decoder_run(decoder, watch_step, &w, &error);

@@ -151,7 +151,8 @@ static void block_editing_window(void) {
             size_t count = 0;
             windows++;
             CHECK_OK(llada_decoder_canvas(decoder, &tokens, NULL, NULL, &error));
-            CHECK_OK(llada_model_logits(model, tokens, 2 * BLOCK, 2 * BLOCK, whole, 2 * BLOCK * VOCAB, &count, &error));
+            CHECK_OK(llada_model_logits(model, tokens, 2 * BLOCK, 2 * BLOCK, NULL, NULL, whole, 2 * BLOCK * VOCAB,
+                                        &count, &error));
             for (int32_t at = 0; at < 2 * BLOCK; at++) {
                 CHECK_OK(llada_decoder_logits(decoder, at, &logits, &count, &error));
                 CHECK(count == VOCAB && !memcmp(logits, whole + at * VOCAB, VOCAB * sizeof *logits));

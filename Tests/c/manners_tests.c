@@ -38,7 +38,7 @@ static void a_whole_life(int32_t threads) {
     llada_model *model = open_model(threads), *none = NULL;
     static float logits[PROMPT * VOCAB];
     int32_t tokens[12];
-    CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, logits, PROMPT * VOCAB, &count, &error));
+    CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, NULL, NULL, logits, PROMPT * VOCAB, &count, &error));
     for (llada_preset preset = LLADA_PRESET_LOW_CONFIDENCE; preset <= LLADA_PRESET_QUALITY_MBE; preset++) {
         llada_decoder *decoder = make_decoder(model, preset, 12);
         CHECK_EQUAL(run_out(decoder, tokens, 12), 12);
@@ -192,8 +192,8 @@ static void *work(void *user) {
         options.block_length = BLOCK;
         options.gen_length = LENGTH;
         options.eos_early_stop = false;
-        w->wrong +=
-            llada_model_logits(w->model, prompt, PROMPT, BLOCK, w->logits, PROMPT * VOCAB, &count, NULL) != LLADA_OK;
+        w->wrong += llada_model_logits(w->model, prompt, PROMPT, BLOCK, NULL, NULL, w->logits, PROMPT * VOCAB, &count,
+                                       NULL) != LLADA_OK;
         w->wrong += llada_decoder_create(w->model, prompt, PROMPT, &options, &decoder, NULL) != LLADA_OK;
         w->wrong += llada_decoder_run(decoder, NULL, NULL, NULL) != LLADA_OK;
         w->wrong += llada_decoder_output(decoder, w->tokens, LENGTH, &w->count, NULL) != LLADA_OK;
@@ -247,7 +247,8 @@ static void any_number_of_threads(void) {
     static const int32_t counts[] = {1, 2, 3, 7};
     for (int i = 0; i < 4; i++) {
         llada_model *model = open_model(counts[i]);
-        CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, logits[i], PROMPT * VOCAB, &count, &error));
+        CHECK_OK(
+            llada_model_logits(model, prompt, PROMPT, BLOCK, NULL, NULL, logits[i], PROMPT * VOCAB, &count, &error));
         llada_decoder *decoder = make_decoder(model, LLADA_PRESET_SPEEDY, LENGTH);
         CHECK_EQUAL(run_out(decoder, tokens[i], LENGTH), LENGTH);
         llada_decoder_free(decoder);

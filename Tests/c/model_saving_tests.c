@@ -34,7 +34,7 @@ static llada_model *open_as(const char *path, llada_dtype dtype, bool map) {
 static void logits_of(const llada_model *model, float *out) {
     llada_error error = LLADA_ERROR_INIT;
     size_t count = 0;
-    CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, out, PROMPT * VOCAB, &count, &error));
+    CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, NULL, NULL, out, PROMPT * VOCAB, &count, &error));
 }
 
 static void comes_back(void) {

@@ -18,9 +18,12 @@ static void null_arguments(void) {
     CHECK_REFUSED(llada_model_get_info(model, NULL, &error), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_model_eos_token_ids(model, NULL, 4, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_model_eos_token_ids(model, ids, 4, NULL, &error), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_model_logits(model, NULL, 1, 4, logits, VOCAB, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_model_logits(model, prompt, 1, 4, NULL, VOCAB, &count, &error), LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_model_logits(model, prompt, 1, 4, logits, VOCAB, NULL, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_model_logits(model, NULL, 1, 4, NULL, NULL, logits, VOCAB, &count, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_model_logits(model, prompt, 1, 4, NULL, NULL, NULL, VOCAB, &count, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_model_logits(model, prompt, 1, 4, NULL, NULL, logits, VOCAB, NULL, &error),
+                  LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_decoder_create(model, NULL, 1, NULL, &decoder, &error), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK_REFUSED(llada_decoder_create(model, prompt, PROMPT, NULL, NULL, &error), LLADA_ERROR_INVALID_ARGUMENT);
     CHECK(!decoder && count == 0);
@@ -269,45 +272,47 @@ static void full_logits(void) {
     size_t count = 0;
     llada_model *model = open_model(1);
     static float out[PROMPT * VOCAB + 1], whole[PROMPT * VOCAB];
-    CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, whole, PROMPT * VOCAB, &count, &error));
+    CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, NULL, NULL, whole, PROMPT * VOCAB, &count, &error));
     for (size_t i = 0; i < PROMPT * VOCAB; i++) CHECK(isfinite(whole[i]));
     out[PROMPT * VOCAB] = 42;
     for (size_t short_of = 1; short_of < 3; short_of++) {
         out[0] = 42;
-        CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, BLOCK, out, PROMPT * VOCAB - short_of, &count, &error),
+        CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, BLOCK, NULL, NULL, out, PROMPT * VOCAB - short_of,
+                                         &count, &error),
                       LLADA_ERROR_BUFFER_TOO_SMALL);
         CHECK(out[0] == 42);
     }
     count = 0;
-    CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, BLOCK, NULL, 0, &count, &error),
+    CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, BLOCK, NULL, NULL, NULL, 0, &count, &error),
                   LLADA_ERROR_BUFFER_TOO_SMALL);
     CHECK_EQUAL(count, PROMPT * VOCAB);
-    CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, out, PROMPT * VOCAB + 1, &count, &error));
+    CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, NULL, NULL, out, PROMPT * VOCAB + 1, &count, &error));
     CHECK(out[PROMPT * VOCAB] == 42 && !memcmp(out, whole, sizeof whole));
 
-    CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, 0, out, PROMPT * VOCAB, &count, &error),
+    CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, 0, NULL, NULL, out, PROMPT * VOCAB, &count, &error),
                   LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, -4, out, PROMPT * VOCAB, &count, &error),
+    CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, -4, NULL, NULL, out, PROMPT * VOCAB, &count, &error),
                   LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, INT32_MIN, out, PROMPT * VOCAB, &count, &error),
+    CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, INT32_MIN, NULL, NULL, out, PROMPT * VOCAB, &count, &error),
                   LLADA_ERROR_INVALID_ARGUMENT);
     /* A block longer than the sequence is the whole of it. */
-    CHECK_EITHER(llada_model_logits(model, prompt, PROMPT, INT32_MAX, out, PROMPT * VOCAB, &count, NULL), LLADA_OK,
-                 LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_model_logits(model, prompt, SIZE_MAX, BLOCK, out, PROMPT * VOCAB, &count, &error),
+    CHECK_EITHER(llada_model_logits(model, prompt, PROMPT, INT32_MAX, NULL, NULL, out, PROMPT * VOCAB, &count, NULL),
+                 LLADA_OK, LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_model_logits(model, prompt, SIZE_MAX, BLOCK, NULL, NULL, out, PROMPT * VOCAB, &count, &error),
                   LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_REFUSED(llada_model_logits(model, prompt, SIZE_MAX / VOCAB + 2, BLOCK, out, PROMPT * VOCAB, &count, &error),
-                  LLADA_ERROR_INVALID_ARGUMENT);
-    CHECK_EITHER(llada_model_logits(model, NULL, 0, BLOCK, NULL, 0, &count, NULL), LLADA_OK,
+    CHECK_REFUSED(
+        llada_model_logits(model, prompt, SIZE_MAX / VOCAB + 2, BLOCK, NULL, NULL, out, PROMPT * VOCAB, &count, &error),
+        LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_EITHER(llada_model_logits(model, NULL, 0, BLOCK, NULL, NULL, NULL, 0, &count, NULL), LLADA_OK,
                  LLADA_ERROR_INVALID_ARGUMENT);
     int32_t strange[] = {1, VOCAB};
-    CHECK_REFUSED(llada_model_logits(model, strange, 2, BLOCK, out, PROMPT * VOCAB, &count, &error),
+    CHECK_REFUSED(llada_model_logits(model, strange, 2, BLOCK, NULL, NULL, out, PROMPT * VOCAB, &count, &error),
                   LLADA_ERROR_INVALID_ARGUMENT);
     strange[1] = -1;
-    CHECK_REFUSED(llada_model_logits(model, strange, 2, BLOCK, out, PROMPT * VOCAB, &count, &error),
+    CHECK_REFUSED(llada_model_logits(model, strange, 2, BLOCK, NULL, NULL, out, PROMPT * VOCAB, &count, &error),
                   LLADA_ERROR_INVALID_ARGUMENT);
     strange[1] = MASK; /* of all places a mask is at home here */
-    CHECK_OK(llada_model_logits(model, strange, 2, BLOCK, out, PROMPT * VOCAB, &count, &error));
+    CHECK_OK(llada_model_logits(model, strange, 2, BLOCK, NULL, NULL, out, PROMPT * VOCAB, &count, &error));
     llada_model_free(model);
 }
 

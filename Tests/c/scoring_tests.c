@@ -60,7 +60,8 @@ static void scores(void) {
                 int start = i / BLOCK * BLOCK, end = start + BLOCK < COUNT ? start + BLOCK : COUNT, best = 0;
                 memcpy(seen, tokens, sizeof seen);
                 memcpy(seen + start, noisy + version * COUNT + start, (size_t)(end - start) * sizeof *seen);
-                CHECK_OK(llada_model_logits(model, seen, (size_t)end, BLOCK, logits, COUNT * VOCAB, &count, &error));
+                CHECK_OK(llada_model_logits(model, seen, (size_t)end, BLOCK, NULL, NULL, logits, COUNT * VOCAB, &count,
+                                            &error));
                 const float *row = logits + i * VOCAB;
                 double sum = 0, mean = 0;
                 for (int t = 1; t < VOCAB; t++) best = row[t] > row[best] ? t : best;

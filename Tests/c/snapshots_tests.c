@@ -50,12 +50,12 @@ static void comes_back(void) {
             llada_decoder *decoder = begun(model), *restored = NULL;
             size_t size = 0;
             if (file) {
-                CHECK_OK(llada_decoder_save_file(decoder, pages, inside("\xff one"), &error));
-                CHECK_OK(llada_decoder_restore_file(other, NULL, inside("\xff one"), &restored, &error));
+                CHECK_OK(llada_decoder_save_file(decoder, pages, inside("\xff one"), NULL, NULL, &error));
+                CHECK_OK(llada_decoder_restore_file(other, NULL, inside("\xff one"), NULL, NULL, &restored, &error));
                 CHECK_EQUAL(entries(), 1);
             } else {
-                CHECK_OK(llada_decoder_save(decoder, pages, bytes, MOST, &size, &error));
-                CHECK_OK(llada_decoder_restore(other, NULL, bytes, size, &restored, &error));
+                CHECK_OK(llada_decoder_save(decoder, pages, NULL, NULL, bytes, MOST, &size, &error));
+                CHECK_OK(llada_decoder_restore(other, NULL, bytes, size, NULL, NULL, &restored, &error));
                 memset(bytes, 0, size);
             }
             NEED(restored);
@@ -84,16 +84,17 @@ static void buffers(void) {
     llada_model *model = open_model(1);
     llada_decoder *decoder = begun(model);
     size_t size = 0, again = 0;
-    CHECK_REFUSED(llada_decoder_save(decoder, false, NULL, 0, &size, &error), LLADA_ERROR_BUFFER_TOO_SMALL);
+    CHECK_REFUSED(llada_decoder_save(decoder, false, NULL, NULL, NULL, 0, &size, &error), LLADA_ERROR_BUFFER_TOO_SMALL);
     NEED(size > 100 && size < MOST);
     bytes[0] = 1;
-    CHECK_REFUSED(llada_decoder_save(decoder, false, bytes, size - 1, &again, &error), LLADA_ERROR_BUFFER_TOO_SMALL);
+    CHECK_REFUSED(llada_decoder_save(decoder, false, NULL, NULL, bytes, size - 1, &again, &error),
+                  LLADA_ERROR_BUFFER_TOO_SMALL);
     CHECK(again == size && bytes[0] == 1);
     bytes[size] = 77;
-    CHECK_OK(llada_decoder_save(decoder, false, bytes, size, &again, &error));
+    CHECK_OK(llada_decoder_save(decoder, false, NULL, NULL, bytes, size, &again, &error));
     CHECK(again == size && bytes[size] == 77);
-    CHECK_OK(llada_decoder_save(decoder, false, bytes, SIZE_MAX, &again, &error));
-    CHECK_REFUSED(llada_decoder_save(decoder, true, NULL, 0, &again, &error), LLADA_ERROR_BUFFER_TOO_SMALL);
+    CHECK_OK(llada_decoder_save(decoder, false, NULL, NULL, bytes, SIZE_MAX, &again, &error));
+    CHECK_REFUSED(llada_decoder_save(decoder, true, NULL, NULL, NULL, 0, &again, &error), LLADA_ERROR_BUFFER_TOO_SMALL);
     CHECK(again > size);
     llada_decoder_free(decoder);
     llada_model_free(model);
@@ -109,27 +110,27 @@ static void nulls(void) {
     llada_policy policy = {sizeof policy};
     NEED(llada_prefix_cache_create(model, 1 << 20, &cache, &error) == LLADA_OK);
     const llada_status bad = LLADA_ERROR_INVALID_ARGUMENT;
-    CHECK_REFUSED(llada_decoder_save(NULL, false, bytes, MOST, &size, &error), bad);
-    CHECK_REFUSED(llada_decoder_save(decoder, false, NULL, 1, &size, &error), bad);
-    CHECK_REFUSED(llada_decoder_save(decoder, false, bytes, MOST, NULL, &error), bad);
-    CHECK_REFUSED(llada_decoder_save_file(NULL, false, "x", &error), bad);
-    CHECK_REFUSED(llada_decoder_save_file(decoder, false, NULL, &error), bad);
-    CHECK_REFUSED(llada_decoder_save_file(decoder, false, "", &error), LLADA_ERROR_IO);
-    CHECK_OK(llada_decoder_save(decoder, false, bytes, MOST, &size, &error));
-    CHECK_REFUSED(llada_decoder_restore(NULL, NULL, bytes, size, &restored, &error), bad);
-    CHECK_REFUSED(llada_decoder_restore(model, NULL, NULL, size, &restored, &error), bad);
-    CHECK_REFUSED(llada_decoder_restore(model, NULL, bytes, SIZE_MAX, &restored, &error), bad);
-    CHECK_REFUSED(llada_decoder_restore(model, NULL, bytes, size, NULL, &error), bad);
-    CHECK_REFUSED(llada_decoder_restore(model, NULL, NULL, 0, &restored, &error), LLADA_ERROR_SNAPSHOT);
-    CHECK_REFUSED(llada_decoder_restore_file(NULL, NULL, "x", &restored, &error), bad);
-    CHECK_REFUSED(llada_decoder_restore_file(model, NULL, NULL, &restored, &error), bad);
-    CHECK_REFUSED(llada_decoder_restore_file(model, NULL, "x", NULL, &error), bad);
-    CHECK_REFUSED(llada_decoder_restore_file(model, NULL, "/dev/null", &restored, &error), LLADA_ERROR_IO);
-    CHECK_REFUSED(llada_decoder_restore_file(model, NULL, "/tmp", &restored, &error), LLADA_ERROR_IO);
-    CHECK_REFUSED(llada_prefix_cache_save(NULL, "x", &error), bad);
-    CHECK_REFUSED(llada_prefix_cache_save(cache, NULL, &error), bad);
-    CHECK_REFUSED(llada_prefix_cache_load(NULL, "x", NULL, &error), bad);
-    CHECK_REFUSED(llada_prefix_cache_load(cache, NULL, NULL, &error), bad);
+    CHECK_REFUSED(llada_decoder_save(NULL, false, NULL, NULL, bytes, MOST, &size, &error), bad);
+    CHECK_REFUSED(llada_decoder_save(decoder, false, NULL, NULL, NULL, 1, &size, &error), bad);
+    CHECK_REFUSED(llada_decoder_save(decoder, false, NULL, NULL, bytes, MOST, NULL, &error), bad);
+    CHECK_REFUSED(llada_decoder_save_file(NULL, false, "x", NULL, NULL, &error), bad);
+    CHECK_REFUSED(llada_decoder_save_file(decoder, false, NULL, NULL, NULL, &error), bad);
+    CHECK_REFUSED(llada_decoder_save_file(decoder, false, "", NULL, NULL, &error), LLADA_ERROR_IO);
+    CHECK_OK(llada_decoder_save(decoder, false, NULL, NULL, bytes, MOST, &size, &error));
+    CHECK_REFUSED(llada_decoder_restore(NULL, NULL, bytes, size, NULL, NULL, &restored, &error), bad);
+    CHECK_REFUSED(llada_decoder_restore(model, NULL, NULL, size, NULL, NULL, &restored, &error), bad);
+    CHECK_REFUSED(llada_decoder_restore(model, NULL, bytes, SIZE_MAX, NULL, NULL, &restored, &error), bad);
+    CHECK_REFUSED(llada_decoder_restore(model, NULL, bytes, size, NULL, NULL, NULL, &error), bad);
+    CHECK_REFUSED(llada_decoder_restore(model, NULL, NULL, 0, NULL, NULL, &restored, &error), LLADA_ERROR_SNAPSHOT);
+    CHECK_REFUSED(llada_decoder_restore_file(NULL, NULL, "x", NULL, NULL, &restored, &error), bad);
+    CHECK_REFUSED(llada_decoder_restore_file(model, NULL, NULL, NULL, NULL, &restored, &error), bad);
+    CHECK_REFUSED(llada_decoder_restore_file(model, NULL, "x", NULL, NULL, NULL, &error), bad);
+    CHECK_REFUSED(llada_decoder_restore_file(model, NULL, "/dev/null", NULL, NULL, &restored, &error), LLADA_ERROR_IO);
+    CHECK_REFUSED(llada_decoder_restore_file(model, NULL, "/tmp", NULL, NULL, &restored, &error), LLADA_ERROR_IO);
+    CHECK_REFUSED(llada_prefix_cache_save(NULL, "x", NULL, NULL, &error), bad);
+    CHECK_REFUSED(llada_prefix_cache_save(cache, NULL, NULL, NULL, &error), bad);
+    CHECK_REFUSED(llada_prefix_cache_load(NULL, "x", NULL, NULL, NULL, &error), bad);
+    CHECK_REFUSED(llada_prefix_cache_load(cache, NULL, NULL, NULL, NULL, &error), bad);
     CHECK_REFUSED(llada_decoder_locked(NULL, &locked, &size, &error), bad);
     CHECK_REFUSED(llada_decoder_locked(decoder, NULL, &size, &error), bad);
     CHECK_REFUSED(llada_decoder_locked(decoder, &locked, NULL, &error), bad);
@@ -146,21 +147,23 @@ static void damaged(void) {
     llada_model *model = open_model(1);
     llada_decoder *decoder = begun(model), *restored = NULL;
     size_t size = 0;
-    CHECK_OK(llada_decoder_save(decoder, false, bytes, MOST, &size, &error));
+    CHECK_OK(llada_decoder_save(decoder, false, NULL, NULL, bytes, MOST, &size, &error));
     for (size_t i = 0; i < size; i += i < 1500 ? 1 : 37) {
         bytes[i] ^= 0x10;
-        CHECK_REFUSED(llada_decoder_restore(model, NULL, bytes, size, &restored, &error), LLADA_ERROR_SNAPSHOT);
+        CHECK_REFUSED(llada_decoder_restore(model, NULL, bytes, size, NULL, NULL, &restored, &error),
+                      LLADA_ERROR_SNAPSHOT);
         bytes[i] ^= 0x10;
-        CHECK_REFUSED(llada_decoder_restore(model, NULL, bytes, i, &restored, &error), LLADA_ERROR_SNAPSHOT);
+        CHECK_REFUSED(llada_decoder_restore(model, NULL, bytes, i, NULL, NULL, &restored, &error),
+                      LLADA_ERROR_SNAPSHOT);
     }
     /* Of another model: the same one, held otherwise. */
     llada_model_options options = usual_options();
     options.dtype = LLADA_DTYPE_INT8;
     llada_model *other = NULL;
     NEED(llada_model_open(checkpoint(), &options, &other, &error) == LLADA_OK);
-    CHECK_REFUSED(llada_decoder_restore(other, NULL, bytes, size, &restored, &error), LLADA_ERROR_SNAPSHOT);
+    CHECK_REFUSED(llada_decoder_restore(other, NULL, bytes, size, NULL, NULL, &restored, &error), LLADA_ERROR_SNAPSHOT);
     CHECK(!restored);
-    CHECK_OK(llada_decoder_restore(model, NULL, bytes, size, &restored, &error));
+    CHECK_OK(llada_decoder_restore(model, NULL, bytes, size, NULL, NULL, &restored, &error));
     llada_decoder_free(restored);
     llada_decoder_free(decoder);
     llada_model_free(other);
@@ -174,19 +177,19 @@ static void no_room(void) {
     llada_decoder *decoder = begun(model), *restored = NULL;
     make_own_folder();
     signal(SIGXFSZ, SIG_IGN);
-    CHECK_OK(llada_decoder_save_file(decoder, false, inside("one"), &error));
+    CHECK_OK(llada_decoder_save_file(decoder, false, inside("one"), NULL, NULL, &error));
     static const rlim_t limits[] = {0, 10, 500, 2000};
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         struct rlimit limit = {limits[i], RLIM_INFINITY};
         NEED(!setrlimit(RLIMIT_FSIZE, &limit));
-        llada_status status = llada_decoder_save_file(decoder, true, inside("one"), &error);
+        llada_status status = llada_decoder_save_file(decoder, true, inside("one"), NULL, NULL, &error);
         limit.rlim_cur = RLIM_INFINITY;
         NEED(!setrlimit(RLIMIT_FSIZE, &limit));
         CHECK_EQUAL(status, LLADA_ERROR_IO);
         CHECK(strstr(error.message, "one"));
         CHECK_EQUAL(entries(), 1);
     }
-    CHECK_STATUS(llada_decoder_restore_file(model, NULL, inside("one"), &restored, NULL), LLADA_OK);
+    CHECK_STATUS(llada_decoder_restore_file(model, NULL, inside("one"), NULL, NULL, &restored, NULL), LLADA_OK);
     expect_same_way(decoder, restored);
     llada_decoder_free(restored);
     llada_decoder_free(decoder);
@@ -209,26 +212,28 @@ static void caches(void) {
     llada_decoder *decoder = NULL;
     CHECK_OK(llada_decoder_create(model, prompt, PROMPT, &options, &decoder, &error));
     CHECK_OK(llada_decoder_run(decoder, NULL, NULL, &error));
-    CHECK_OK(llada_prefix_cache_save(cache, inside("cache"), &error));
+    CHECK_OK(llada_prefix_cache_save(cache, inside("cache"), NULL, NULL, &error));
     uint64_t tokens = 0;
     llada_prefix_cache_info before = LLADA_PREFIX_CACHE_INFO_INIT, after = LLADA_PREFIX_CACHE_INFO_INIT;
-    CHECK_OK(llada_prefix_cache_load(loaded, inside("cache"), &tokens, &error));
+    CHECK_OK(llada_prefix_cache_load(loaded, inside("cache"), NULL, NULL, &tokens, &error));
     CHECK_OK(llada_prefix_cache_get_info(cache, &before, &error));
     CHECK_OK(llada_prefix_cache_get_info(loaded, &after, &error));
     CHECK(before.blocks > 0 && after.blocks == before.blocks);
     CHECK_EQUAL(tokens, before.blocks * BLOCK);
-    CHECK_OK(llada_prefix_cache_load(loaded, inside("cache"), NULL, &error));
-    CHECK_REFUSED(llada_prefix_cache_load(loaded, inside("none"), &tokens, &error), LLADA_ERROR_IO);
+    CHECK_OK(llada_prefix_cache_load(loaded, inside("cache"), NULL, NULL, NULL, &error));
+    CHECK_REFUSED(llada_prefix_cache_load(loaded, inside("none"), NULL, NULL, &tokens, &error), LLADA_ERROR_IO);
 
     /* A decoder's is none of a cache, and the other way round. */
     llada_decoder *restored = NULL;
-    CHECK_REFUSED(llada_decoder_restore_file(model, loaded, inside("cache"), &restored, &error), LLADA_ERROR_SNAPSHOT);
-    CHECK_OK(llada_decoder_save_file(decoder, true, inside("decoder"), &error));
-    CHECK_REFUSED(llada_prefix_cache_load(loaded, inside("decoder"), &tokens, &error), LLADA_ERROR_SNAPSHOT);
-    CHECK_OK(llada_decoder_restore_file(model, loaded, inside("decoder"), &restored, &error));
+    CHECK_REFUSED(llada_decoder_restore_file(model, loaded, inside("cache"), NULL, NULL, &restored, &error),
+                  LLADA_ERROR_SNAPSHOT);
+    CHECK_OK(llada_decoder_save_file(decoder, true, inside("decoder"), NULL, NULL, &error));
+    CHECK_REFUSED(llada_prefix_cache_load(loaded, inside("decoder"), NULL, NULL, &tokens, &error),
+                  LLADA_ERROR_SNAPSHOT);
+    CHECK_OK(llada_decoder_restore_file(model, loaded, inside("decoder"), NULL, NULL, &restored, &error));
     llada_model *other = open_model(1);
     llada_decoder *none = NULL;
-    CHECK_REFUSED(llada_decoder_restore_file(other, loaded, inside("decoder"), &none, &error),
+    CHECK_REFUSED(llada_decoder_restore_file(other, loaded, inside("decoder"), NULL, NULL, &none, &error),
                   LLADA_ERROR_INVALID_ARGUMENT);
     CHECK(!none);
     llada_decoder_free(restored);
@@ -243,7 +248,7 @@ static void caches(void) {
 /* Saving is looking: a callback may do it. */
 static int save_in_callback(const llada_decoder *decoder, void *user) {
     size_t *size = user;
-    CHECK_STATUS(llada_decoder_save(decoder, true, bytes, MOST, size, NULL), LLADA_OK);
+    CHECK_STATUS(llada_decoder_save(decoder, true, NULL, NULL, bytes, MOST, size, NULL), LLADA_OK);
     return 1;
 }
 
@@ -253,7 +258,7 @@ static void callbacks(void) {
     llada_decoder *decoder = begun(model), *restored = NULL;
     size_t size = 0;
     CHECK_REFUSED(llada_decoder_run(decoder, save_in_callback, &size, &error), LLADA_ERROR_STOPPED);
-    CHECK_OK(llada_decoder_restore(model, NULL, bytes, size, &restored, &error));
+    CHECK_OK(llada_decoder_restore(model, NULL, bytes, size, NULL, NULL, &restored, &error));
     expect_same_way(decoder, restored);
     llada_decoder_free(restored);
     llada_decoder_free(decoder);

@@ -133,7 +133,7 @@ with load("mini_like") as model, model.decoder([1, 2, 3], **options) as dec:
     assert child.returncode == 0 and rest.endswith("interrupted\n")
 
 
-@pytest.mark.parametrize("work", ["dec.run()", "llada.score_many(model, [sequence] * 400, 8)"])
+@pytest.mark.parametrize("work", ["dec.run()", "model.logits([5] * 4000)", "llada.score_many(model, [sequence] * 400, 8)"])
 def test_ctrl_c_within_one_call_of_the_library(work):
     """Python only gets a word in when the library calls it back, and must not lose the interrupt there."""
     program = f"""
@@ -152,6 +152,36 @@ with load("mini_like") as model, model.decoder([1, 2, 3], **options) as dec:
     except KeyboardInterrupt:
         assert time.monotonic() - began < 5 and not dec.finished
         dec.step()
+        print("interrupted", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+
+
+@pytest.mark.parametrize("work", ["dec.forward()", "dec.run()", "llada.forward_many([dec])", "fork.step()"])
+def test_ctrl_c_within_one_forward(work):
+    """The forward over a long prompt, and over it again with the same outcome."""
+    program = f"""
+import os, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+sys.path[:0] = [{str(ROOT / "bindings" / "python")!r}, {str(ROOT / "Tests" / "python")!r}]
+from conftest import load
+import llada
+prompt = [i * 7 % 500 for i in range(4000)]
+with load("mini_like", threads=1) as model, model.decoder(prompt, gen_length=32) as dec:
+    fork = dec.fork()
+    def interrupt():
+        global sent
+        sent = time.monotonic()
+        os.kill(os.getpid(), signal.SIGINT)
+    threading.Timer(0.1, interrupt).start()
+    try:
+        {work}
+    except KeyboardInterrupt:
+        assert time.monotonic() - sent < 0.5 and dec.forwards == 0
+        dec.run()
+        with model.decoder(prompt, gen_length=32) as other:
+            assert list(other.run().tokens) == list(dec.tokens)
         print("interrupted", flush=True)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)

@@ -14,6 +14,7 @@ extension Decoder {
         }
         let fork = Decoder(copy, sequence.fork())
         fork.rule = rule
+        fork.progress = progress
         return fork
     }
 

@@ -97,7 +97,7 @@ struct LogitRows {
         _ states: FinalStates, room: Int, _ team: ThreadTeam
     ) throws(LLaDAError) -> UnsafePointer<Float> {
         let base = try scratch.reserve(max(states.count, room) * states.vocabSize)
-        if !isFilled { states.allLogits(rows: states.count, team, into: base) }
+        if !isFilled { try states.allLogits(rows: states.count, team, into: base) }
         isFilled = true
         return UnsafePointer(base)
     }

@@ -68,6 +68,13 @@ public final class Decoder {
     /// interfere, above all by `setProposal` and `blockEnds`. `propose` rethrows an error that it throws. A fork has
     /// the same rule, which is called with the fork.
     public var rule: ((Decoder) throws(LLaDAError) -> Void)?
+    /// Receives how much of a forward is done, 0 to 1, now and then during those that take longer than
+    /// `reportInterval`: above all those over a long prompt. An error that it throws ends the forward, which can be
+    /// done again, and is rethrown. Of several decoders in one forward, the first one that has a callback is called. A
+    /// fork has the same callback.
+    public var progress: Progress?
+    /// The shortest time between two reports of progress, in nanoseconds.
+    static let reportInterval: UInt64 = 50_000_000
     /// A request that ends the running forward, or else the next one, with `.cancelled`. Any thread may use it.
     public var cancellation: Cancellation { sequence.cancellation }
 

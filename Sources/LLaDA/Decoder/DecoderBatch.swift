@@ -85,6 +85,12 @@ extension DecoderBatch {
             workspaces.giveBack(work)
             for index in 0..<count { decoder(index).pending = nil }
         }
+        var (progress, rows): (Progress?, Int) = (nil, 0)
+        for index in 0..<count {
+            progress = progress ?? decoder(index).progress
+            rows += decoder(index).pending?.rowCount ?? 0
+        }
+        work.report(to: progress, rows: rows, interval: Decoder.reportInterval)
         try Pending.run(count, { decoder($0).pending }, work) { (range, states) throws(LLaDAError) in
             try finish(range, decoder, states, work)
         }

@@ -103,7 +103,11 @@ struct Attention {
             ? HalfSoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: mostQueries)
             : SoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: mostQueries)
         let scratch = try work.attention.reserve(compute.team.size * size)  // [threads, size]
-        compute.team.forEach(batch.runs.count * tasks) { task, worker in
+        var keys = 0
+        for row in batch.rows { keys += row.visibleEnd }
+        let operations = 2 * keys * queryWidth
+        try work.forEach(batch.runs.count * tasks, operations: operations, share: 0.1...0.3, compute.team) {
+            task, worker in
             let run = batch.runs[task / tasks]
             let firstHead = task % tasks * heads
             let row = batch.rows[run.lowerBound]

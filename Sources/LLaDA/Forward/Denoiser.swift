@@ -11,8 +11,8 @@ package protocol Denoiser: AnyObject, Sendable {
     var fingerprint: ModelFingerprint { get }
 
     /// Runs the batch of `work` and returns the states of the rows that want logits, in their order, which lie in
-    /// `memory`. If one of the cancellations of `work` was requested, throws `.cancelled` before the next layer; then
-    /// the pages are written in part.
+    /// `memory`. Throws what `checkStop` of `work` throws within some tenths of a second; then the pages are written in
+    /// part.
     func forward(_ work: Workspace, observer: Observer?, into memory: StateMemory) throws(LLaDAError) -> FinalStates
 
     /// Makes the states of an earlier forward from their values.  values: [rows, hidden]
@@ -20,11 +20,15 @@ package protocol Denoiser: AnyObject, Sendable {
 }
 
 extension Denoiser {
-    /// Runs `batch`, and returns the states of the rows that want logits, in their order.
-    package func forward(_ batch: Batch, observer: Observer? = nil) throws(LLaDAError) -> FinalStates {
+    /// Runs `batch`, and returns the states of the rows that want logits, in their order. `progress` receives the part
+    /// of the layers that is done, and may end the forward.
+    package func forward(
+        _ batch: Batch, observer: Observer? = nil, progress: Progress? = nil
+    ) throws(LLaDAError) -> FinalStates {
         let work = try compute.workspaces.take()
         defer { compute.workspaces.giveBack(work) }
         work.batch = batch
+        work.report(to: progress, rows: batch.rows.count, interval: 0)
         return try forward(work, observer: observer, into: StateMemory())
     }
 

@@ -13,7 +13,11 @@ struct DenseFeedForward {
         let h = try work.gate.reserve(work.mostRows * width)  // [rows, intermediate]
         let up = try work.up.reserve(work.mostRows * width)  // [rows, intermediate]
         let operand = try compute.operand(x, stride: weights.gate.inputs, rows: rows, for: weights.gate, work)
-        compute.gatedProduct(operand, weights, h, scratch: up)
+        compute.product(operand, weights.gate, h, stride: width)
+        try work.checkStop(0.8)
+        compute.product(operand, weights.up, up, stride: width)
+        compute.team.forEach(rows) { row, _ in compute.kernels.silu_mul(h + row * width, up + row * width, width) }
+        try work.checkStop(0.9)
         let inner = try compute.operand(h, stride: width, rows: rows, for: weights.down, work)
         compute.product(inner, weights.down, out, stride: weights.down.outputs)
     }

@@ -38,6 +38,7 @@ struct Experts {
         }
         observer?.finished?(.experts)
         if let shared = weights.shared {
+            try work.checkStop(0.7)
             let y = try work.shared.reserve(work.mostRows * hidden)  // [rows, hidden]
             try DenseFeedForward(compute: compute)(x, rows: rows, shared, work, out: y)
             compute.team.forEach(rows) { row, _ in kernels.axpy(1, y + row * hidden, hidden, out + row * hidden) }
@@ -98,7 +99,8 @@ struct Experts {
         let operandBytes = piece * (x.stride + downStride)
         // [threads, piece] of both strides
         let operands = try work.expertOperands.reserve(compute.team.size * operandBytes)
-        compute.team.forEach(plan.tasks.count) { index, worker in
+        let operations = plan.rows.count * 3 * hidden * width
+        try work.forEach(plan.tasks.count, operations: operations, share: 0.4...0.7, compute.team) { index, worker in
             let (expert, places) = plan.tasks[index]
             let weights = weights.experts[expert]
             let gate = gates + worker * piece * width * 2

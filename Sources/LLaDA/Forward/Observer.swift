@@ -11,19 +11,14 @@ package struct Observer {
     package var output: ((Int, [Row], UnsafePointer<Float>, UnsafePointer<Float>) -> Void)?
     /// Receives each finished part of a layer. The time since the part before belongs to it.
     package var finished: ((Part) -> Void)?
-    /// Receives the part of the layers that is done, before each layer but the first. An error that it throws ends the
-    /// forward; then the pages are written in part.
-    package var progress: Progress?
 
     package init(
         routing: ((Int, [Row], Routing) -> Void)? = nil,
         output: ((Int, [Row], UnsafePointer<Float>, UnsafePointer<Float>) -> Void)? = nil,
-        finished: ((Part) -> Void)? = nil,
-        progress: Progress? = nil
+        finished: ((Part) -> Void)? = nil
     ) {
         self.routing = routing
         self.output = output
         self.finished = finished
-        self.progress = progress
     }
 }

@@ -116,19 +116,6 @@ extension Compute {
         }
     }
 
-    /// Computes h = silu(gate x) * up x over all threads.  h, scratch: [rows, intermediate]
-    func gatedProduct(
-        _ x: Operand, _ weights: FeedForwardWeights, _ h: UnsafeMutablePointer<Float>,
-        scratch: UnsafeMutablePointer<Float>
-    ) {
-        let width = weights.gate.outputs
-        product(x, weights.gate, h, stride: width)
-        product(x, weights.up, scratch, stride: width)
-        team.forEach(x.rows) { row, _ in
-            kernels.silu_mul(h + row * width, scratch + row * width, width)
-        }
-    }
-
     /// Returns the outputs of a task: there are enough tasks to balance the threads, and each has enough work to be
     /// worth taking.
     private func tileSize(_ weight: Matrix) -> Int {

@@ -39,11 +39,12 @@ package final class Transformer: Denoiser {
 
         let attention = Attention(config: config, compute: compute, rotary: rotary, kvDType: kvDType)
         for (index, layer) in weights.layers.enumerated() {
-            try Cancellation.check(work.cancellations)
-            if index > 0 { try observer?.progress?(Double(index) / Double(weights.layers.count)) }
+            work.layer = (index, weights.layers.count)
+            try work.checkStop()
             add(index > 0 ? delta : nil, rows, to: x, norm: layer.inputNorm, normed)
             try checkFinite(x, normed, batch.rows, after: index > 0 ? .feedForward(index - 1) : .embedding)
             try attention.project(normed, layer: index, layer.attention, batch, work)
+            try work.checkStop(0.1)
             if index == weights.layers.count - 1 {
                 batch = try dropUnwanted(x, attention, work)
                 rows = batch.rows.count
@@ -53,6 +54,7 @@ package final class Transformer: Denoiser {
             add(delta, rows, to: x, norm: layer.postAttentionNorm, normed)
             try checkFinite(x, normed, batch.rows, after: .attention(index))
             observer?.finished?(.attention)
+            try work.checkStop(0.4)
             switch layer.feedForward {
             case .dense(let weights):
                 try DenseFeedForward(compute: compute)(normed, rows: rows, weights, work, out: delta)

@@ -7,6 +7,13 @@ package final class Workspace: @unchecked Sendable {  // one thread at a time ha
     package var batch = Batch()
     /// The requests that end the forward.
     package var cancellations: [Cancellation] = []
+    // Who is told how much is done, and may end the forward; see `report`.
+    var progress: Progress?
+    var reportInterval: UInt64 = 0
+    var lastReport: UInt64 = 0  // nanoseconds
+    var rowsToDo = 0  // in all forwards
+    package var rowsDone = 0  // in those before this one
+    var layer = (index: 0, count: 1)  // that this forward has come to
     /// The final states of several sequences together.
     package let states = StateMemory()
     var wanted: [Int] = []  // the rows of the batch that want logits
@@ -63,6 +70,7 @@ package final class Workspace: @unchecked Sendable {  // one thread at a time ha
         batch.removeAll()
         wantedBatch.removeAll()
         cancellations.removeAll(keepingCapacity: true)
+        layer = (0, 1)
         adjustments.removeAll(keepingCapacity: true)
     }
 
@@ -90,6 +98,7 @@ package final class WorkspacePool: Sendable {
 
     package func giveBack(_ workspace: Workspace) {
         workspace.clear()
+        workspace.report(to: nil, rows: 0, interval: 0)
         idle.withLock { $0.append(workspace) }
     }
 }

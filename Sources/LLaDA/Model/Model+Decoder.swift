@@ -33,27 +33,37 @@ extension Model {
     ///
     /// Throws `.snapshot` if the snapshot is damaged, or of another model or version; `.invalidArgument` if the prefix
     /// cache belongs to another model, or if the decoder's `useCache` is false and there is a prefix cache; `.state` if
-    /// experts are switched off and there is a prefix cache; and `.outOfMemory`.
-    public func restore(_ snapshot: [UInt8], prefixCache: PrefixCache? = nil) throws(LLaDAError) -> Decoder {
+    /// experts are switched off and there is a prefix cache; and `.outOfMemory`. `progress` receives the part done, from
+    /// 0 to 1. An error that it throws ends the call and is rethrown.
+    public func restore(
+        _ snapshot: [UInt8], prefixCache: PrefixCache? = nil, progress: Progress? = nil
+    ) throws(LLaDAError) -> Decoder {
         let copy = try Buffer<UInt8>(count: snapshot.count)
         copy.pointer.update(from: snapshot, count: snapshot.count)
         defer { withExtendedLifetime(copy) {} }
         let bytes = UnsafeRawBufferPointer(start: copy.pointer, count: snapshot.count)
-        return try restore(bytes, prefixCache: prefixCache)
+        return try restore(bytes, prefixCache: prefixCache, progress: progress)
     }
 
     /// Restores from memory that the caller keeps unchanged during the call.
-    package func restore(_ snapshot: UnsafeRawBufferPointer, prefixCache: PrefixCache?) throws(LLaDAError) -> Decoder {
-        try restore(SnapshotSource(snapshot), prefixCache)
+    package func restore(
+        _ snapshot: UnsafeRawBufferPointer, prefixCache: PrefixCache?, progress: Progress?
+    ) throws(LLaDAError) -> Decoder {
+        try restore(SnapshotSource(snapshot), prefixCache, progress)
     }
 
     /// Restores from the file `path`, and throws the same errors, or `.io` if the file cannot be read.
-    public func restore(file path: String, prefixCache: PrefixCache? = nil) throws(LLaDAError) -> Decoder {
-        try restore(try SnapshotSource(path: path), prefixCache)
+    public func restore(
+        file path: String, prefixCache: PrefixCache? = nil, progress: Progress? = nil
+    ) throws(LLaDAError) -> Decoder {
+        try restore(try SnapshotSource(path: path), prefixCache, progress)
     }
 
-    private func restore(_ source: SnapshotSource, _ prefixCache: PrefixCache?) throws(LLaDAError) -> Decoder {
+    private func restore(
+        _ source: SnapshotSource, _ prefixCache: PrefixCache?, _ progress: Progress?
+    ) throws(LLaDAError) -> Decoder {
         try Decoder(
-            transformer, maskID: maskTokenID, eosIDs: eosTokenIDs, restoring: source, prefixCache: prefixCache)
+            transformer, maskID: maskTokenID, eosIDs: eosTokenIDs, restoring: source, prefixCache: prefixCache,
+            progress: progress)
     }
 }

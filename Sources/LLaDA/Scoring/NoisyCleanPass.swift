@@ -82,8 +82,9 @@ struct NoisyCleanPass {
             }
         }
         let rowCount = Double(rows.count)
-        let observer = Observer(progress: { (part) throws(LLaDAError) in try progress(part * rowCount) })
-        let states = try denoiser.forward(Batch(rows: rows, tables: tables), observer: observer)
+        let states = try denoiser.forward(Batch(rows: rows, tables: tables)) { (part) throws(LLaDAError) in
+            try progress(part * rowCount)
+        }
         return Result(logits: states, wanted: wanted, rowCount: rows.count)
     }
 

@@ -45,10 +45,15 @@ package struct Pending {
             : Part(positions: start..<active.upperBound, wanted: active)
     }
 
-    /// Runs the forward of one sequence alone; the sequence's `states` are then those of this forward.
-    package func run() throws(LLaDAError) {
+    /// The number of rows that are to be run.
+    package var rowCount: Int { active.upperBound - start }
+
+    /// Runs the forward of one sequence alone; the sequence's `states` are then those of this forward. `progress`
+    /// receives the part of it that is done, and may end it.
+    package func run(progress: Progress? = nil) throws(LLaDAError) {
         let work = try sequence.denoiser.compute.workspaces.take()
         defer { sequence.denoiser.compute.workspaces.giveBack(work) }
+        work.report(to: progress, rows: rowCount, interval: 0)
         try Self.run(1, { _ in self }, work) { (_, _) throws(LLaDAError) in }
     }
 
@@ -118,6 +123,7 @@ package struct Pending {
         let isAlone = indices.count == 1
         let states = try first.denoiser.forward(
             work, observer: observer, into: isAlone ? first.ownMemory() : work.states)
+        work.rowsDone += work.batch.rows.count
         work.clear()
         var start = 0
         for index in indices {

@@ -3,14 +3,16 @@ extension Decoder {
     /// Returns all that decides how decoding goes on: options and policy, canvas, locks, bans, counters, the last
     /// forward and the proposal. With its pages of keys and values, nothing is computed again. Without them, the next
     /// forward computes what stands before the active block. Either way the restored decoder continues as this one
-    /// would, bit for bit. The rule and the records of `watch` are not part of a snapshot.
-    public func snapshot(includingPages: Bool = false) throws(LLaDAError) -> [UInt8] {
+    /// would, bit for bit. The rule and the records of `watch` are not part of a snapshot. `progress` receives the part
+    /// done, from 0 to 1. An error that it throws ends the call and is rethrown.
+    public func snapshot(includingPages: Bool = false, progress: Progress? = nil) throws(LLaDAError) -> [UInt8] {
         let writer = try snapshotWriter(includingPages: includingPages)
         var failure: LLaDAError?
         let bytes = [UInt8](unsafeUninitializedCapacity: writer.byteCount) { buffer, count in
             do throws(LLaDAError) {
                 try writer.write(
-                    into: UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: writer.byteCount))
+                    into: UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: writer.byteCount),
+                    progress: progress)
                 count = writer.byteCount
             } catch {
                 failure = error
@@ -20,20 +22,28 @@ extension Decoder {
         return bytes
     }
 
-    /// Writes the snapshot to the file `path`, in place of any file there. The file appears whole or not at all. Throws
-    /// `.io`.
-    public func save(to path: String, includingPages: Bool = false) throws(LLaDAError) {
-        try withPath(path) { (path) throws(LLaDAError) in try save(to: path, includingPages: includingPages) }
+    /// Writes the snapshot to the file `path`, in place of any file there. The file appears whole or not at all.
+    /// `progress` is as in `snapshot`. Throws `.io`.
+    public func save(
+        to path: String, includingPages: Bool = false, progress: Progress? = nil
+    ) throws(LLaDAError) {
+        try withPath(path) { (path) throws(LLaDAError) in
+            try save(to: path, includingPages: includingPages, progress: progress)
+        }
     }
 
-    package func save(to path: UnsafePointer<CChar>, includingPages: Bool) throws(LLaDAError) {
-        try snapshotWriter(includingPages: includingPages).write(to: path)
+    package func save(
+        to path: UnsafePointer<CChar>, includingPages: Bool, progress: Progress?
+    ) throws(LLaDAError) {
+        try snapshotWriter(includingPages: includingPages).write(to: path, progress: progress)
     }
 
     /// Writes the snapshot if there is room for it. Returns its number of bytes in any case.
-    package func snapshot(into out: UnsafeMutableRawBufferPointer, includingPages: Bool) throws(LLaDAError) -> Int {
+    package func snapshot(
+        into out: UnsafeMutableRawBufferPointer, includingPages: Bool, progress: Progress?
+    ) throws(LLaDAError) -> Int {
         let writer = try snapshotWriter(includingPages: includingPages)
-        if writer.byteCount <= out.count { try writer.write(into: out) }
+        if writer.byteCount <= out.count { try writer.write(into: out, progress: progress) }
         return writer.byteCount
     }
 
@@ -54,13 +64,17 @@ extension Decoder {
     }
 
     /// Restores the decoder that was saved with this model and the same ids of mask and end of sequence. The prefix
-    /// cache gives those pages that it has. `computedPositions` and `reusedPositions` begin at 0.
+    /// cache gives those pages that it has. `computedPositions` and `reusedPositions` begin at 0. `progress` receives the
+    /// part done: half for the checksum, half for the pages.
     convenience init(
         _ denoiser: any Denoiser, maskID: Int32?, eosIDs: [Int32], restoring source: SnapshotSource,
-        prefixCache: PrefixCache?
+        prefixCache: PrefixCache?, progress: Progress? = nil
     ) throws(LLaDAError) {
         let config = denoiser.config
-        var reader = try SnapshotReader(source, .decoder, of: denoiser.fingerprint)
+        var reader = try SnapshotReader(source, .decoder, of: denoiser.fingerprint) {
+            (part) throws(LLaDAError) in
+            try progress?(part / 2)
+        }
         guard let maskID else { throw reader.error("the mask id", "there", expected: "none: the model's is unknown") }
         let canvas = try Canvas(prompt: [], genLength: 0, blockLength: 1, maskID: maskID)
         var state = DecoderState(options: Options(), canvas: canvas, eosIDs: Set(eosIDs))
@@ -82,6 +96,7 @@ extension Decoder {
         if let states { try sequence.restore(states: states, rows: rows) }
         try sequence.restore(state.canvas.tokens, blocks: blocks) { (block, page) throws(LLaDAError) in
             try reader.read(page, at: reader.pages.lowerBound + block * size)
+            try progress?(0.5 + 0.5 * Double(block + 1) / Double(blocks))
         }
         self.init(state, sequence)
     }

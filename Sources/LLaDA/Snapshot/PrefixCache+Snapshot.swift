@@ -1,12 +1,13 @@
 /// A prefix cache as a file: a long prompt is computed once, and not again by the next process.
 extension PrefixCache {
     /// Writes all cached blocks, with their pins, to the file `path`, in place of any file there. The file appears
-    /// whole or not at all. Decoders may continue during the call. Throws `.io`.
-    public func save(to path: String) throws(LLaDAError) {
-        try withPath(path) { (path) throws(LLaDAError) in try save(to: path) }
+    /// whole or not at all. Decoders may continue during the call. `progress` receives the part done, from 0 to 1. An
+    /// error that it throws ends the call and is rethrown. Throws `.io`.
+    public func save(to path: String, progress: Progress? = nil) throws(LLaDAError) {
+        try withPath(path) { (path) throws(LLaDAError) in try save(to: path, progress: progress) }
     }
 
-    package func save(to path: UnsafePointer<CChar>) throws(LLaDAError) {
+    package func save(to path: UnsafePointer<CChar>, progress: Progress?) throws(LLaDAError) {
         let entries = entries
         var body = ByteWriter()
         body.put(entries.count)
@@ -18,20 +19,24 @@ extension PrefixCache {
         }
         let writer = SnapshotWriter(
             .prefixCache, of: denoiser.fingerprint, body: body.bytes, pages: entries.compactMap(\.page))
-        try writer.write(to: path)
+        try writer.write(to: path, progress: progress)
     }
 
     /// Adds the blocks of the file `path`, saved with the same model, to the cache, as if they had just been used.
     /// Returns the number of tokens added. No cached block is removed for them. Blocks without room are left out:
     /// pinned ones come first, then the most recently used. A prefix that is pinned in both gets the larger number of
-    /// pins. Throws `.io` if the file cannot be read, `.snapshot` if it is damaged or of another model or version, and
-    /// `.outOfMemory`.
-    public func load(from path: String) throws(LLaDAError) -> Int {
+    /// pins. `progress` is as in `save`; if it ends the call, nothing is added. Throws `.io` if the file cannot be read,
+    /// `.snapshot` if it is damaged or of another model or version, and `.outOfMemory`.
+    public func load(from path: String, progress: Progress? = nil) throws(LLaDAError) -> Int {
         let source = try SnapshotSource(path: path)
-        var reader = try SnapshotReader(source, .prefixCache, of: denoiser.fingerprint)
+        var reader = try SnapshotReader(source, .prefixCache, of: denoiser.fingerprint) {
+            (part) throws(LLaDAError) in
+            try progress?(part / 2)
+        }
         var (entries, offsets) = try Self.entries(&reader, denoiser)
         let (indices, budget) = charge(entries)
         var charged = indices[...]
+        let pages = Double(charged.count)
         defer {
             for index in charged { budget.giveBack(denoiser.pageSize(entries[index].tokens.count)) }
         }
@@ -40,6 +45,7 @@ extension PrefixCache {
             charged = charged.dropFirst()
             try reader.read(page, at: offsets[index])
             entries[index].page = page
+            try progress?(1 - 0.5 * Double(charged.count) / pages)
         }
         return take(entries)
     }

@@ -69,12 +69,18 @@ struct SnapshotWriter {
         self.pages = pages
     }
 
-    /// Calls `take` with all bytes in their order, in pieces. A piece is valid during its call only.
-    func write(_ take: (UnsafeRawBufferPointer) throws(LLaDAError) -> Void) throws(LLaDAError) {
+    /// Calls `take` with all bytes in their order, in pieces. A piece is valid during its call only. `progress` receives
+    /// the part done, page by page.
+    func write(
+        progress: Progress?, _ take: (UnsafeRawBufferPointer) throws(LLaDAError) -> Void
+    ) throws(LLaDAError) {
         var checksum = Checksum()
+        var done = 0
         func pass(_ bytes: UnsafeRawBufferPointer) throws(LLaDAError) {
             checksum.update(bytes)
             try take(bytes)
+            done += bytes.count
+            try progress?(Double(done) / Double(byteCount - SnapshotFormat.checksumSize))
         }
         try head.withUnsafeBufferPointer { (head) throws(LLaDAError) in try pass(UnsafeRawBufferPointer(head)) }
         for page in pages {
@@ -86,17 +92,17 @@ struct SnapshotWriter {
     }
 
     /// Writes all bytes to memory.  out: [byteCount]
-    func write(into out: UnsafeMutableRawBufferPointer) throws(LLaDAError) {
+    func write(into out: UnsafeMutableRawBufferPointer, progress: Progress?) throws(LLaDAError) {
         var done = 0
-        try write { (bytes) throws(LLaDAError) in
+        try write(progress: progress) { (bytes) throws(LLaDAError) in
             UnsafeMutableRawBufferPointer(rebasing: out[done..<done + bytes.count]).copyMemory(from: bytes)
             done += bytes.count
         }
     }
 
-    func write(to path: UnsafePointer<CChar>) throws(LLaDAError) {
+    func write(to path: UnsafePointer<CChar>, progress: Progress?) throws(LLaDAError) {
         let file = try NewFile(path)
-        try write { (bytes) throws(LLaDAError) in try file.write(bytes) }
+        try write(progress: progress) { (bytes) throws(LLaDAError) in try file.write(bytes) }
         try file.publish()
     }
 }

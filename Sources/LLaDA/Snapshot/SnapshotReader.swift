@@ -8,10 +8,13 @@ struct SnapshotReader {
     /// The place of the pages in the source.
     let pages: Range<Int>
 
-    init(_ source: SnapshotSource, _ kind: SnapshotFormat.Kind, of fingerprint: ModelFingerprint) throws(LLaDAError) {
+    /// `progress` receives the part of the checksum that is done.
+    init(
+        _ source: SnapshotSource, _ kind: SnapshotFormat.Kind, of fingerprint: ModelFingerprint, progress: Progress
+    ) throws(LLaDAError) {
         let header = try Header(source)
         try header.check(source)
-        try Self.check(source, header)
+        try Self.checkSum(source, progress)
         guard header.kind == kind.rawValue else {
             let found = SnapshotFormat.Kind(rawValue: header.kind)?.name ?? "kind \(header.kind)"
             throw LLaDAError(.snapshot, "\(source.name) is a snapshot of \(found); expected \(kind.name)")
@@ -87,7 +90,7 @@ struct SnapshotReader {
         }
     }
 
-    private static func check(_ source: SnapshotSource, _ header: Header) throws(LLaDAError) {
+    private static func checkSum(_ source: SnapshotSource, _ progress: Progress) throws(LLaDAError) {
         let end = source.count - SnapshotFormat.checksumSize
         let piece = min(end, 1 << 20)
         let buffer = try Buffer<UInt8>(count: piece)
@@ -96,6 +99,7 @@ struct SnapshotReader {
             let part = UnsafeMutableRawBufferPointer(start: buffer.pointer, count: min(piece, end - start))
             try source.read(start, into: part)
             checksum.update(UnsafeRawBufferPointer(part))
+            try progress(Double(start + part.count) / Double(end))
         }
         let stored = try Buffer<UInt64>(count: 1)
         try source.read(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from ctypes import (
     CDLL,
     CFUNCTYPE,
@@ -22,6 +23,7 @@ from ctypes import (
     c_void_p,
     sizeof,
 )
+from importlib.resources import as_file, files
 from pathlib import Path
 
 VERSION_MAJOR = 0
@@ -305,7 +307,10 @@ PROTOTYPES = {
     "llada_model_get_info": (c_int32, [_handle, POINTER(ModelInfo), _error]),
     "llada_model_eos_token_ids": (c_int32, [_handle, _tokens, c_size_t, _count, _error]),
     "llada_model_notes": (c_int32, [_handle, POINTER(c_char), c_size_t, _count, _error]),
-    "llada_model_logits": (c_int32, [_handle, _tokens, c_size_t, c_int32, POINTER(c_float), c_size_t, _count, _error]),
+    "llada_model_logits": (
+        c_int32,
+        [_handle, _tokens, c_size_t, c_int32, ProgressCallback, c_void_p, POINTER(c_float), c_size_t, _count, _error],
+    ),
     "llada_tokenize": (c_int32, [_handle, c_char_p, c_size_t, c_uint32, _tokens, c_size_t, _count, _error]),
     "llada_detokenize": (c_int32, [_handle, _tokens, c_size_t, c_uint32, POINTER(c_char), c_size_t, _count, _error]),
     "llada_tokenize_parts": (c_int32, [_handle, POINTER(TextPart), c_size_t, _tokens, c_size_t, _count, _error]),
@@ -329,6 +334,7 @@ PROTOTYPES = {
     "llada_decoder_run_block": (c_int32, [_handle, StepCallback, c_void_p, _error]),
     "llada_decoder_run": (c_int32, [_handle, StepCallback, c_void_p, _error]),
     "llada_decoder_cancel": (None, [_handle]),
+    "llada_decoder_set_progress": (c_int32, [_handle, ProgressCallback, c_void_p, _error]),
     "llada_decoder_get_state": (c_int32, [_handle, POINTER(DecoderState), _error]),
     "llada_decoder_canvas": (c_int32, [_handle, POINTER(_tokens), POINTER(POINTER(c_uint8)), _count, _error]),
     "llada_decoder_locked": (c_int32, [_handle, POINTER(POINTER(c_bool)), _count, _error]),
@@ -363,12 +369,21 @@ PROTOTYPES = {
     "llada_prefix_cache_get_info": (c_int32, [_handle, POINTER(PrefixCacheInfo), _error]),
     "llada_prefix_cache_pin": (c_int32, [_handle, _tokens, c_size_t, c_int32, c_bool, _count, _error]),
     "llada_prefix_cache_clear": (c_int32, [_handle, _error]),
-    "llada_decoder_save": (c_int32, [_handle, c_bool, c_void_p, c_size_t, _count, _error]),
-    "llada_decoder_save_file": (c_int32, [_handle, c_bool, c_char_p, _error]),
-    "llada_decoder_restore": (c_int32, [_handle, _handle, c_void_p, c_size_t, POINTER(_handle), _error]),
-    "llada_decoder_restore_file": (c_int32, [_handle, _handle, c_char_p, POINTER(_handle), _error]),
-    "llada_prefix_cache_save": (c_int32, [_handle, c_char_p, _error]),
-    "llada_prefix_cache_load": (c_int32, [_handle, c_char_p, _count, _error]),
+    "llada_decoder_save": (
+        c_int32,
+        [_handle, c_bool, ProgressCallback, c_void_p, c_void_p, c_size_t, _count, _error],
+    ),
+    "llada_decoder_save_file": (c_int32, [_handle, c_bool, c_char_p, ProgressCallback, c_void_p, _error]),
+    "llada_decoder_restore": (
+        c_int32,
+        [_handle, _handle, c_void_p, c_size_t, ProgressCallback, c_void_p, POINTER(_handle), _error],
+    ),
+    "llada_decoder_restore_file": (
+        c_int32,
+        [_handle, _handle, c_char_p, ProgressCallback, c_void_p, POINTER(_handle), _error],
+    ),
+    "llada_prefix_cache_save": (c_int32, [_handle, c_char_p, ProgressCallback, c_void_p, _error]),
+    "llada_prefix_cache_load": (c_int32, [_handle, c_char_p, ProgressCallback, c_void_p, _count, _error]),
     "llada_decoder_watch": (c_int32, [_handle, c_uint32, _error]),
     "llada_decoder_routing": (c_int32, [_handle, c_int32, _tokens, POINTER(c_float), c_size_t, _count, _error]),
     "llada_decoder_hidden": (c_int32, [_handle, c_int32, POINTER(c_float), c_size_t, _count, _error]),
@@ -394,22 +409,27 @@ PROTOTYPES = {
 }
 
 
-def _library_path() -> Path:
-    """LLADA_LIBRARY, else the one a wheel put beside this file, else the one built in the checkout around it."""
+def _library() -> AbstractContextManager[Path]:
+    """LLADA_LIBRARY, else the one a wheel put beside this file, else the one built in the checkout around it. If this
+    file is in a zip, the library is copied out of it for as long as the context lasts."""
     named = os.environ.get("LLADA_LIBRARY")
     if named:
         if Path(named).is_file():
-            return Path(named).resolve()
+            return nullcontext(Path(named).resolve())
         raise ImportError(f"LLADA_LIBRARY names {named!r}, and there is no such file")
     # The package may be reached through links, with the library beside the link or beside the file.
     for here in (Path(__file__).absolute().parent, Path(__file__).resolve().parent):
         if (here / "libllada.so").is_file():
-            return here / "libllada.so"
+            return nullcontext(here / "libllada.so")
+    packed = files(__package__) / "libllada.so"
+    if packed.is_file():
+        return as_file(packed)
     checkout = next((folder for folder in here.parents if (folder / "include" / "llada.h").is_file()), None)
     if checkout is None:
         raise ImportError(
             f"libllada.so is not in {here}. Install the package with pip from a checkout of llada "
-            "(pip install ./bindings/python), or set LLADA_LIBRARY to the library's path."
+            "(pip install ./bindings/python), put the library beside the package's files, also in a zip, or set "
+            "LLADA_LIBRARY to the library's path."
         )
     built = checkout / ".build" / "release" / "libllada.so"
     if not built.is_file():
@@ -418,15 +438,15 @@ def _library_path() -> Path:
             "    swift build -c release --product llada\n"
             "or set LLADA_LIBRARY to the path of a built one."
         )
-    return built
+    return nullcontext(built)
 
 
 def _load() -> CDLL:
-    path = _library_path()
-    try:
-        library = CDLL(str(path))
-    except OSError as problem:
-        raise ImportError(f"cannot load {path}: {problem}") from problem
+    with _library() as path:
+        try:
+            library = CDLL(str(path))  # which stays when its file goes
+        except OSError as problem:
+            raise ImportError(f"cannot load {path}: {problem}") from problem
     try:
         version = library.llada_version()
     except AttributeError:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from . import _abi
 from ._handle import Handle
-from .errors import BusyError, ClosedError, call
+from .errors import BusyError, ClosedError, Stopped, call
 from .stopping import CCallback
 
 
@@ -40,6 +40,9 @@ class Calls:
         self._lock = threading.RLock()
         self.recorder: Watcher | None = None
         self.untouched = untouched
+        # Called in forwards that take long: it is there that Ctrl-C gets its chance.
+        self._interrupts = CCallback(_abi.ProgressCallback, lambda fraction: None, "progress")
+        call(_abi.lib.llada_decoder_set_progress, handle, self._interrupts.callback, None)
 
     @contextmanager
     def held(self) -> Iterator[Handle]:
@@ -69,14 +72,25 @@ class Calls:
         with self.held() as handle:
             self.untouched = False
             if self.recorder is None:
-                call(function, handle, *arguments)
+                self._call(function, handle, *arguments)
             else:
                 with self.recorder.around(self, function.__name__[len("llada_decoder_") :], arguments):
-                    call(function, handle, *arguments)
+                    self._call(function, handle, *arguments)
+
+    def _call(self, function: Any, *arguments: Any) -> None:
+        try:
+            call(function, *arguments)
+        except Stopped:
+            self.stopped()
+            raise
+
+    def stopped(self) -> None:
+        """A forward was stopped. Raises what stopped it, if that was Ctrl-C."""
+        self._interrupts.raise_again()
 
     def run(self, function: Any) -> None:
         """Calls llada_decoder_run, or run_block. Ctrl-C, which comes to the main thread alone, takes effect between
-        steps."""
+        steps, and in forwards that take long."""
         if threading.current_thread() is not threading.main_thread():
             return self.change(function, _abi.StepCallback(), None)
         with CCallback(_abi.StepCallback, lambda decoder: None, "callback") as callback:

@@ -17,6 +17,7 @@ from .cache import PrefixCache
 from .errors import Error, call, missing
 from .info import OpenedModel
 from .policy import Policy, chosen_policy
+from .progress import Reporting
 
 
 def create(
@@ -62,12 +63,14 @@ def to_bytes(calls: Calls, pages: bool) -> bytes:
     size = c_size_t()
     with calls.held() as handle:
         try:
-            call(_abi.lib.llada_decoder_save, handle, bool(pages), None, 0, byref(size))
+            call(_abi.lib.llada_decoder_save, handle, bool(pages), _abi.ProgressCallback(), None, None, 0, byref(size))
         except Error as problem:
             if problem.status != _abi.ERROR_BUFFER_TOO_SMALL:
                 raise
         buffer = np.empty(size.value, np.uint8)
-        call(_abi.lib.llada_decoder_save, handle, bool(pages), buffer.ctypes.data, buffer.size, byref(size))
+        with Reporting(False, "saving") as report:
+            place = buffer.ctypes.data, buffer.size
+            call(_abi.lib.llada_decoder_save, handle, bool(pages), report, None, *place, byref(size))
     return buffer.tobytes()
 
 
@@ -75,14 +78,15 @@ def restore(model: OpenedModel, snapshot: bytes | Path, prefix_cache: PrefixCach
     """The decoder that a snapshot, or the file of one, was taken of."""
     cache = _shared(prefix_cache)
     decoder = c_void_p()
-    if isinstance(snapshot, (bytes, bytearray, memoryview)):
-        content = np.frombuffer(snapshot, np.uint8)
-        place = content.ctypes.data
-        call(_abi.lib.llada_decoder_restore, model.handle, cache, place, content.size, byref(decoder))
-    else:
-        name = file_name(snapshot)
-        with missing(name):
-            call(_abi.lib.llada_decoder_restore_file, model.handle, cache, name, byref(decoder))
+    with Reporting(False, "restoring") as report:
+        if isinstance(snapshot, (bytes, bytearray, memoryview)):
+            content = np.frombuffer(snapshot, np.uint8)
+            place = content.ctypes.data, content.size
+            call(_abi.lib.llada_decoder_restore, model.handle, cache, *place, report, None, byref(decoder))
+        else:
+            name = file_name(snapshot)
+            with missing(name):
+                call(_abi.lib.llada_decoder_restore_file, model.handle, cache, name, report, None, byref(decoder))
     return Handle(decoder, _abi.lib.llada_decoder_free)
 
 

@@ -10,6 +10,7 @@ from ._convert import Path, file_name, integer, token_pointer, tokens
 from ._handle import Handle, Held
 from .errors import ClosedError, call, missing
 from .info import AnyModel
+from .progress import Reporting
 
 
 class CacheInfo(NamedTuple):
@@ -124,7 +125,8 @@ class PrefixCache(Held):
         Raises:
             FileError: It cannot be written.
         """
-        call(_abi.lib.llada_prefix_cache_save, self._live(), file_name(path))
+        with Reporting(False, "saving") as report:
+            call(_abi.lib.llada_prefix_cache_save, self._live(), file_name(path), report, None)
 
     def load(self, path: Path) -> int:
         """Adds what a file of `save` has: a long prompt is computed once, and not again by the next process.
@@ -143,8 +145,8 @@ class PrefixCache(Held):
         """
         count = c_size_t()
         name = file_name(path)
-        with missing(name):
-            call(_abi.lib.llada_prefix_cache_load, self._live(), name, byref(count))
+        with missing(name), Reporting(False, "loading") as report:
+            call(_abi.lib.llada_prefix_cache_load, self._live(), name, report, None, byref(count))
         return count.value
 
     def __repr__(self) -> str:

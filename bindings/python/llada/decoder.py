@@ -15,6 +15,7 @@ from .errors import BusyError, ClosedError, StateError
 from .generation import Generation, so_far
 from .info import OpenedModel
 from .policy import Policy, chosen_policy
+from .progress import Reporting
 from .proposing import Proposing, own_rule
 from .records import Edit, Event, Step
 from .stopping import Stop, stops
@@ -32,7 +33,7 @@ class Decoder(DecoderView):
 
     Between any two calls you may look and interfere. Positions are those of the canvas, from 0, with the prompt first.
     One thread at a time: a second one gets BusyError. `cancel()` and `close()` may be called from any thread. Ctrl-C
-    takes effect between steps. After `close()`, all but `rule` and `mask_token_id` raises ClosedError.
+    takes effect within a second, also in the forward over a long prompt. After `close()`, all but `rule` and `mask_token_id` raises ClosedError.
     """
 
     def __init__(
@@ -188,8 +189,8 @@ class Decoder(DecoderView):
         return self.rule is None and self._calls.recorder is None
 
     def cancel(self) -> None:
-        """From any thread: the call at work, or else the next one, raises Cancelled within the time of one layer. The
-        step can be done again."""
+        """From any thread: the call at work, or else the next one, raises Cancelled within some tenths of a second.
+        The step can be done again."""
         self._calls.cancel()
 
     @property
@@ -347,7 +348,8 @@ class Decoder(DecoderView):
         Raises:
             FileError: It cannot be written.
         """
-        self._calls.look(_abi.lib.llada_decoder_save_file, bool(pages), file_name(path))
+        with Reporting(False, "saving") as report:
+            self._calls.look(_abi.lib.llada_decoder_save_file, bool(pages), file_name(path), report, None)
 
     def record(self, path: str | os.PathLike[str] | None = None) -> Trace:
         """Begins a Trace of all that is done from here on, by whatever means: by steps or their parts, by rules, by

@@ -12,7 +12,7 @@ from . import _abi
 from ._convert import integer
 from ._handle import Handle
 from .decoder import Decoder, OnStep
-from .errors import Error, InvalidArgumentError, StateError, call
+from .errors import Error, InvalidArgumentError, StateError, Stopped, call
 from .generation import Generation
 from .policy import Policy, chosen_policy
 from .progress import tally_for
@@ -90,6 +90,10 @@ def _held(decoders: Iterable[Decoder]) -> Iterator[tuple[list[Decoder], list[Any
 def _forward(decoders: list[Decoder], pointers: list[Any]) -> None:
     try:
         call(_abi.lib.llada_decoders_forward, (c_void_p * len(pointers))(*pointers), len(pointers))
+    except Stopped:
+        for decoder in decoders:
+            decoder._calls.stopped()
+        raise
     finally:
         for decoder in decoders:  # where it failed, some have done theirs
             decoder._calls.forwarded()

@@ -183,12 +183,13 @@ class Model(Held):
 
     # -- What it computes
 
-    def logits(self, ids: Any, block_length: int = 32) -> NDArray[np.float32]:
+    def logits(self, ids: Any, block_length: int = 32, *, progress: Progress = False) -> NDArray[np.float32]:
         """The logits of a whole sequence under the strict block-causal mask.
 
         Args:
             ids: Token ids.
             block_length: Tokens of a block.
+            progress: As in `Model.load`.
 
         Returns:
             np.float32 [len(ids), vocab_size]. The row at position i is about the token AT i.
@@ -196,12 +197,15 @@ class Model(Held):
         Raises:
             InvalidArgumentError: An id is outside the vocabulary.
             NumericError: Weights make it compute NaN or infinities.
+            Stopped: `progress` returned llada.STOP.
         """
         handle, sequence = self._live(), as_tokens(ids)
         out = np.empty((len(sequence), self.vocab_size), np.float32)
         block_length = integer(block_length, "block_length")
         buffer = pointer(out, c_float), out.size, byref(c_size_t())
-        call(_abi.lib.llada_model_logits, handle, token_pointer(sequence), len(sequence), block_length, *buffer)
+        ids = token_pointer(sequence), len(sequence)
+        with Reporting(progress, "computing logits") as report:
+            call(_abi.lib.llada_model_logits, handle, *ids, block_length, report, None, *buffer)
         return out
 
     def score(

@@ -41,7 +41,8 @@ class _Sender:
 
 
 class CCallback:
-    """A function of Python's as a callback of the library: a context manager, to be entered around the call.
+    """A function of Python's as a callback of the library: a context manager, to be entered around the call. Or the
+    library keeps it for many calls: after one that was stopped comes `raise_again`.
 
     The function is given the first argument of C's; the second, `user`, must be NULL. What it raises stops the work,
     and is raised in place of Stopped when the call has returned. So is Ctrl-C, which can come at any of its calls.
@@ -49,7 +50,6 @@ class CCallback:
 
     def __init__(self, kind: Callable[[Callable[..., int]], Any], function: Callable[[Any], object], name: str) -> None:
         self._raised: BaseException | None = None
-        self._over = False
         # CPython raises KeyboardInterrupt where it enters a function, before the function's own `try`, and ctypes can
         # but print it there. A generator is entered inside its `try`. It takes one argument of the two that C has:
         # pow(sender, x, None) is sender ** x.
@@ -58,16 +58,17 @@ class CCallback:
         self.callback = kind(partial(pow, _Sender(self._answers.send)))
 
     def _answering(self, function: Callable[[Any], object], name: str) -> Generator[int, Any, None]:
-        answer = 0
+        answer, asked = 0, False
         while True:
             try:
-                argument = yield answer
+                argument, asked = (yield answer), True
                 answer = int(stops(function(argument), name))
             except BaseException as problem:  # it must not cross C
-                if self._over:
-                    return
+                if isinstance(problem, GeneratorExit) and not asked:
+                    return  # the end of the callback
                 self._raised = problem
                 answer = 1
+            asked = False
 
     def __enter__(self) -> Any:
         return self.callback
@@ -75,9 +76,13 @@ class CCallback:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        raised, self._raised = self._raised, None
-        self._over = True
         self._answers.close()
         del self.callback  # a cycle: it refers to the generator, and that to this object
-        if raised is not None and isinstance(problem, Stopped):
+        if isinstance(problem, Stopped):
+            self.raise_again()
+
+    def raise_again(self) -> None:
+        """Raises what stopped the work, if that was raised here."""
+        raised, self._raised = self._raised, None
+        if raised is not None:
             raise raised from None
