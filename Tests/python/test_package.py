@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import llada
 from conftest import CONFORMANCE, ROOT
@@ -42,6 +44,38 @@ def test_finding_the_library(tmp_path):
     shutil.copyfile(llada._abi.lib._name, tmp_path / "llada" / "libllada.so")
     beside = python(path + "import llada; print(llada._abi.lib._name)", **environment)
     assert beside.stdout.strip() == str((tmp_path / "llada" / "libllada.so").resolve()), beside.stderr
+
+
+def test_a_package_in_a_zip(tmp_path):
+    """As zipapp and pex make one. The library is copied out of it, data are read from it."""
+    archive = tmp_path / "app.zip"
+    with zipfile.ZipFile(archive, "w") as stored:
+        for file in (file for file in PACKAGE.rglob("*") if file.is_file() and file.suffix not in (".pyc", ".so")):
+            stored.write(file, Path("llada") / file.relative_to(PACKAGE))
+    code = f"import sys; sys.path.insert(0, {str(archive)!r}); import llada; assert 'app.zip' in llada.__file__; "
+    lost = python(code, LLADA_LIBRARY="")
+    assert lost.returncode == 1 and "also in a zip" in lost.stderr, lost.stderr
+    with zipfile.ZipFile(archive, "a") as stored:
+        stored.write(llada._abi.lib._name, "llada/libllada.so")
+    use = """
+from pathlib import Path
+with llada.Model.load(sys.argv[1]) as model:
+    answer = model.generate("What is 17 plus 25?", gen_length=16, record=True)
+    answer.trace.html(Path(sys.argv[2]))
+    print(repr(answer.text))
+import llada.synthetic
+assert not Path(llada._abi.lib._name).exists()
+"""
+    used = subprocess.run(
+        [sys.executable, "-c", code + use, str(ROOT / "examples" / "models" / "tiny-2.1"), str(tmp_path / "page.html")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LLADA_LIBRARY": ""},
+    )
+    assert used.returncode == 0, used.stderr
+    assert "<html" in (tmp_path / "page.html").read_text("utf-8")
+    with llada.Model.load(ROOT / "examples" / "models" / "tiny-2.1") as model:
+        assert used.stdout.strip() == repr(model.generate("What is 17 plus 25?", gen_length=16).text)
 
 
 def test_a_package_of_links(tmp_path):

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from ctypes import byref
 from importlib.metadata import version
-from pathlib import Path
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from . import _abi
@@ -163,7 +163,7 @@ def writes_known_layout(template: str) -> bool:
     """
     import jinja2  # noqa: F401
 
-    for probe in json.loads((Path(__file__).parent / "chat_probes.json").read_text("utf-8")):
+    for probe in json.loads((files(__package__) / "chat_probes.json").read_text("utf-8")):
         try:
             pieces = rendered(template, probe["messages"], probe["add_generation_prompt"], probe["tools"], False, {})
         except (InvalidArgumentError, UnsupportedError):
