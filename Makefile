@@ -24,7 +24,7 @@ VERSION := $(MAJOR).$(MINOR).$(call version_of,PATCH)
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
 .PHONY: build lib tools demo demo-packages lint lint-packages format test test-packages test-lint test-swift \
-        test-aarch64 test-abi test-install test-python test-docs test-faults test-asan test-tsan test-browser test-reproducible gallery \
+        test-aarch64 test-abi test-install test-python test-docs test-faults test-asan test-tsan test-valgrind test-browser test-reproducible gallery \
         install bench docs dist clean help
 
 help:
@@ -47,6 +47,7 @@ help:
 	@echo '    docs      the code blocks of the documents'
 	@echo 'test-asan     the C tests and the library under AddressSanitizer; test-tsan, under ThreadSanitizer'
 	@echo 'test-faults   saving and opening while the system fails, at every system call; kills, and 2,000 forks'
+	@echo 'test-valgrind  some of the C tests and the C examples under valgrind'
 	@echo 'test-reproducible  two clean builds in different folders are equal, byte for byte'
 	@echo 'test-browser  the page of a trace in a real browser, without a screen (installs chromium)'
 	@echo
@@ -177,6 +178,12 @@ test-asan test-tsan: tools
 	    --scratch-path $(BUILD)/$(@:test-%=%)
 	@ln -sf libllada.so $(BUILD)/$(@:test-%=%)/release/libllada.so.$(MAJOR)
 	@Tests/c/run.sh --sanitize=$(SANITIZER) $(BUILD)/$(@:test-%=%)/release
+
+test-valgrind: build
+	@.ci/packages 'valgrind: finds uses of bytes that nothing has set, and of memory that was given back'
+	@for example in $(C_EXAMPLES); do echo "$$example"; \
+	    valgrind --quiet --error-exitcode=99 $$example </dev/null >/dev/null || exit 1; done
+	@Tests/c/run.sh --valgrind
 
 # BENCH="MODEL --prefix 512 --threads 2", and what llada-bench says of itself
 bench: tools

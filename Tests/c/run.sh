@@ -1,12 +1,19 @@
 #!/usr/bin/env bash
-# run.sh [--sanitize=address | --sanitize=thread | --only program] [folder of libllada.so]
+# run.sh [--sanitize=address | --sanitize=thread | --valgrind | --only program] [folder of libllada.so]
 # Builds and runs the C tests against a built library, or one of their programs; the last line counts them.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 
 sanitize=
-case ${1:-} in --sanitize=*)
+under=() # what runs the programs
+case ${1:-} in
+--sanitize=*)
     sanitize=$1
+    shift
+    ;;
+--valgrind)
+    # What it finds goes to stderr, where a test may say nothing. It knows no AVX-512, and says so to whoever asks.
+    under=(valgrind --quiet --error-exitcode=99)
     shift
     ;;
 esac
@@ -49,7 +56,7 @@ verdict() { # name, 0 if good
 }
 
 # The header, in every dialect, by every compiler at hand, with not one warning.
-if [ -z "$sanitize$only" ]; then
+if [ -z "$sanitize$only" ] && [ ${#under[@]} = 0 ]; then
     for compiler in gcc clang g++ clang++; do
         command -v $compiler >/dev/null || continue
         dialects='c99 c11'
@@ -78,11 +85,13 @@ fi
 # By section of the header; then what concerns all of it.
 programs=(version errors structs model describe model_checkpoints model_saving text chat decoder stepping looking
     interfering interfering_rules text_stream policy branching many prefix_cache snapshots inside scoring random
-    manners host_thread changed_files fork plugin)
+    manners host_thread changed_files fork long_call plugin)
 # A sanitizer counts allocations itself, makes threads of its own, needs a larger stack, and is there once.
 [ -n "$sanitize" ] || programs+=(allocation adversity stacks blas)
 # Those with threads; a sanitizer of threads has one of its own, which manners would count.
-[ "$sanitize" != --sanitize=thread ] || programs=(decoder stepping branching many prefix_cache scoring random)
+[ "$sanitize" != --sanitize=thread ] || programs=(decoder stepping branching many prefix_cache long_call scoring random)
+# Where programs are fifty times slower: those that go through all of the library, and take no time.
+[ ${#under[@]} = 0 ] || programs=(model text chat decoder interfering branching snapshots inside text_stream describe)
 [ -z "$only" ] || programs=("$only")
 export OPENBLAS_STUB_LIBRARY=$PWD/$out/libopenblas.so.0
 "$CC" -std=c11 -O1 "${warnings[@]}" -shared -fPIC -Wl,-soname,libopenblas.so.0 Tests/c/openblas_stub.c \
@@ -96,7 +105,7 @@ for program in "${programs[@]}"; do
         continue
     fi
     printf '\n%s\n' "$program"
-    "$out/$program" >"$out/$program.log" 2>&1
+    "${under[@]}" "$out/$program" >"$out/$program.log" 2>&1
     status=$?
     counts=$(tail -n 1 "$out/$program.log")
     if [[ $counts =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then

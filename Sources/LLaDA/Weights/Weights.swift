@@ -20,7 +20,8 @@ package struct MixtureWeights: Sendable {
 }
 
 package struct LayerWeights: Sendable {
-    package enum FeedForward: Sendable {
+    /// In a box: copies of an enum with payloads of two sizes would look at bytes that nothing has set.
+    package indirect enum FeedForward: Sendable {
         case dense(FeedForwardWeights)
         case mixture(MixtureWeights)
     }
