@@ -24,7 +24,7 @@ VERSION := $(MAJOR).$(MINOR).$(call version_of,PATCH)
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
 .PHONY: build lib tools demo demo-packages lint lint-packages format test test-packages test-lint test-swift \
-        test-aarch64 test-abi test-install test-python test-docs test-faults test-asan test-tsan test-valgrind test-browser test-reproducible gallery \
+        test-aarch64 test-abi test-install test-python test-docs test-faults test-asan test-tsan test-valgrind soak soak-tsan test-browser test-reproducible gallery \
         install bench docs dist clean help
 
 help:
@@ -49,6 +49,7 @@ help:
 	@echo 'test-faults   saving and opening while the system fails, at every system call; kills, and 2,000 forks'
 	@echo 'test-valgrind  some of the C tests and the C examples under valgrind'
 	@echo 'test-reproducible  two clean builds in different folders are equal, byte for byte'
+	@echo 'soak          eight threads at random work for SECONDS=$(SECONDS); soak-tsan, under ThreadSanitizer'
 	@echo 'test-browser  the page of a trace in a real browser, without a screen (installs chromium)'
 	@echo
 	@echo 'clean         forgets everything built'
@@ -173,11 +174,18 @@ gallery: lib $(VENV)/ready
 # The whole library instrumented, in a program that is, too. Both need the same runtime: the compiler is Swift's clang.
 test-asan: SANITIZER := address
 test-tsan: SANITIZER := thread
-test-asan test-tsan: tools
+soak-tsan: SANITIZER := thread
+soak-tsan: export SOAK_SECONDS := $(SECONDS)
+test-asan test-tsan soak-tsan: tools
 	@LLADA_SANITIZE=$(SANITIZER) $(SWIFT) build -c release --sanitize=$(SANITIZER) --product llada \
-	    --scratch-path $(BUILD)/$(@:test-%=%)
-	@ln -sf libllada.so $(BUILD)/$(@:test-%=%)/release/libllada.so.$(MAJOR)
-	@Tests/c/run.sh --sanitize=$(SANITIZER) $(BUILD)/$(@:test-%=%)/release
+	    --scratch-path $(BUILD)/$(SANITIZER)
+	@ln -sf libllada.so $(BUILD)/$(SANITIZER)/release/libllada.so.$(MAJOR)
+	@Tests/c/run.sh --sanitize=$(SANITIZER) $(BUILD)/$(SANITIZER)/release
+
+# Eight threads at random work on one model, SECONDS long.
+SECONDS ?= 600
+soak: lib
+	@SOAK_SECONDS=$(SECONDS) Tests/c/run.sh
 
 test-valgrind: build
 	@.ci/packages 'valgrind: finds uses of bytes that nothing has set, and of memory that was given back'

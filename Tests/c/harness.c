@@ -10,7 +10,7 @@ const void *test_argument;
 
 static FILE *report; /* the real stdout, in a test */
 static int failures; /* of the running test */
-static char remarks[256];
+static char remarks[320];
 
 enum { TIME_LIMIT = 180, BROKEN = 101 };
 
@@ -50,7 +50,7 @@ void check_status(const char *file, int line, const char *call, llada_status is,
 _Noreturn void finish(void) {
     fflush(stdout);
     fflush(stderr);
-    if (remarks[0]) fprintf(report, "    (%s)\n", remarks);
+    if (remarks[320]) fprintf(report, "    (%s)\n", remarks);
     fflush(report);
     exit(failures ? BROKEN : 0); /* exit, not _exit: sanitizers look for leaks there */
 }

@@ -1,17 +1,22 @@
 /*
  * Ten thousand random operations on decoders that share a small prefix cache, on one thread and on four. Every decoder
  * keeps a log of what was done to it: what it shows must be what a fresh one, without a cache and alone, shows after
- * the same. In the end nothing is left in the cache.
+ * the same. Scores and texts in between are those of a thread alone. In the end nothing is left in the cache.
+ *
+ * With SOAK_SECONDS in the environment (make soak): eight threads, for so long, and memory must not grow.
  */
 #include "decoders.h"
 
 #include <pthread.h>
+#include <time.h>
+#include <unistd.h>
 
-enum { OPERATIONS = 10000, THREADS = 4, SLOTS = 8, LOG = 220, BEGINNINGS = 3, POLICIES = 6, LONGEST = 40 };
+enum { OPERATIONS = 10000, MOST_THREADS = 8, SLOTS = 8, LOG = 220, BEGINNINGS = 3, POLICIES = 6, LONGEST = 40 };
+enum { SCORED = 24, VERSIONS = 2, LETTERS = 64, MOST_BYTES = 1 << 20 };
 /* K/V of a token: layers, keys and values, heads of these, their size, bytes of a number. */
 enum { BLOCK_BYTES = 3 * 2 * 2 * 16 * 4 * BLOCK };
 
-typedef enum { FORWARD, STEP, WRITE, TRUNCATE, FORK } kind;
+typedef enum { FORWARD, STEP, WRITE, TRUNCATE, FORK, RULE } kind;
 
 typedef struct {
     llada_decoder *decoder;
@@ -19,6 +24,7 @@ typedef struct {
     size_t prompt_count;
     int32_t gen_length;
     int policy; /* at its beginning; a fork may have changed it */
+    bool has_rule;
     struct {
         kind kind;
         int32_t a, b;
@@ -30,9 +36,11 @@ typedef struct {
     llada_model *model;
     llada_prefix_cache *cache;
     uint64_t random;
-    int operations;
+    int operations; /* until then, or until the deadline */
+    time_t deadline;
+    char *file; /* of its own */
     slot slots[SLOTS];
-    int steps, refused, cancelled, verified;
+    long steps, refused, cancelled, verified, restored, scored;
     int wrong, line; /* the first thing that was */
 } worker;
 
@@ -42,6 +50,13 @@ typedef struct {
     } while (0)
 
 static llada_policy policies[POLICIES];
+
+/* What one thread alone finds, before others are there. */
+static llada_model *with_text; /* NULL: there is none */
+static int32_t letters[LETTERS];
+static size_t letter_count;
+static const char words[] = "Seventeen plus \xE5\x9B\x9B is na\xC3\xAFve, 12345 times.";
+static float scores[BEGINNINGS][VERSIONS * SCORED];
 
 static void make_policies(void) {
     static const llada_preset presets[POLICIES] = {LLADA_PRESET_SPEEDY,      LLADA_PRESET_QUALITY,
@@ -62,6 +77,36 @@ static int pick(worker *w, int below) {
 
 /* Tokens that many prompts begin with. */
 static int32_t beginning(int which, int position) { return (position * 7 + position / 3 * which + which) % 100; }
+
+/* Log-probabilities of two noisy versions of a beginning. */
+static llada_status score(const llada_model *model, int which, float *log_probs) {
+    int32_t tokens[SCORED], noisy[VERSIONS][SCORED];
+    size_t count = 0;
+    for (int i = 0; i < SCORED; i++) {
+        tokens[i] = beginning(which, i);
+        for (int v = 0; v < VERSIONS; v++) noisy[v][i] = i > 4 && (i + v) % 3 == 0 ? MASK : tokens[i];
+    }
+    llada_noised_sequence sequence = {tokens, SCORED, noisy[0], VERSIONS, 4};
+    llada_score_options options;
+    llada_score_options_init(&options, sizeof options, NULL);
+    options.block_length = BLOCK;
+    return llada_model_score(model, &sequence, 1, &options, log_probs, NULL, NULL, NULL, VERSIONS * SCORED, &count,
+                             NULL);
+}
+
+/* A rule: from left to right, a token at a time. */
+static int leftmost(llada_decoder *decoder, void *user) {
+    (void)user;
+    llada_active active = LLADA_ACTIVE_INIT;
+    if (llada_decoder_active(decoder, &active, NULL) != LLADA_OK) return 1;
+    for (int32_t i = 0; i < active.count; i++)
+        if (active.states[i] == LLADA_POSITION_MASKED && !active.locked[i]) {
+            llada_edit edit = {active.first + i, active.predictions[i], active.confidences[i], LLADA_REASON_HOST};
+            if (edit.token == MASK) return 0;
+            return llada_decoder_set_proposal(decoder, &edit, 1, NULL) != LLADA_OK;
+        }
+    return 0;
+}
 
 static llada_decoder *create(worker *w, const slot *s, llada_prefix_cache *cache) {
     llada_decoder_options options;
@@ -116,6 +161,8 @@ static void verify(worker *w, const slot *s) {
             EXPECT(llada_decoder_fork(fresh, &policies[a], &fork, NULL) == LLADA_OK);
             llada_decoder_free(fresh);
             fresh = fork;
+            break;
+        case RULE: EXPECT(llada_decoder_set_rule(fresh, a ? leftmost : NULL, NULL, NULL) == LLADA_OK);
         }
     }
     EXPECT(same(fresh, s->decoder));
@@ -139,6 +186,7 @@ static void begin(worker *w, slot *s) {
     s->gen_length = 4 + pick(w, 16);
     s->policy = pick(w, POLICIES);
     s->logged = 0;
+    s->has_rule = false;
     s->decoder = create(w, s, w->cache);
 }
 
@@ -225,6 +273,55 @@ static void pin(worker *w, bool pinned) {
     EXPECT(found <= count && found % BLOCK == 0);
 }
 
+/* A snapshot takes the decoder's place, through memory or a file. A rule is not part of it. */
+static void restore(worker *w, slot *s) {
+    static _Thread_local unsigned char bytes[MOST_BYTES];
+    llada_decoder *restored = NULL;
+    size_t size = 0;
+    bool pages = pick(w, 2);
+    llada_status status;
+    if (pick(w, 2)) {
+        EXPECT(llada_decoder_save_file(s->decoder, pages, w->file, NULL, NULL, NULL) == LLADA_OK);
+        status = llada_decoder_restore_file(w->model, w->cache, w->file, NULL, NULL, &restored, NULL);
+    } else {
+        EXPECT(llada_decoder_save(s->decoder, pages, NULL, NULL, bytes, sizeof bytes, &size, NULL) == LLADA_OK);
+        status = llada_decoder_restore(w->model, w->cache, bytes, size, NULL, NULL, &restored, NULL);
+    }
+    if (status != LLADA_OK) {
+        expect_refusal(w, status);
+        return;
+    }
+    EXPECT(same(s->decoder, restored));
+    if (s->has_rule) EXPECT(llada_decoder_set_rule(restored, leftmost, NULL, NULL) == LLADA_OK);
+    llada_decoder_free(s->decoder);
+    s->decoder = restored;
+    w->restored++;
+}
+
+/* The whole cache, out and in. */
+static void store(worker *w) {
+    size_t added = 0;
+    EXPECT(llada_prefix_cache_save(w->cache, w->file, NULL, NULL, NULL) == LLADA_OK);
+    llada_status status = llada_prefix_cache_load(w->cache, w->file, NULL, NULL, &added, NULL);
+    if (status != LLADA_OK) expect_refusal(w, status);
+}
+
+static void judge(worker *w) {
+    float found[VERSIONS * SCORED];
+    int which = pick(w, BEGINNINGS);
+    EXPECT(score(w->model, which, found) == LLADA_OK);
+    EXPECT(!memcmp(found, scores[which], sizeof found));
+    w->scored++;
+    if (!with_text) return;
+    int32_t tokens[LETTERS];
+    char text[4 * LETTERS];
+    size_t count = 0, length = 0;
+    EXPECT(llada_tokenize(with_text, words, sizeof words - 1, 0, tokens, LETTERS, &count, NULL) == LLADA_OK);
+    EXPECT(count == letter_count && !memcmp(tokens, letters, count * sizeof *tokens));
+    EXPECT(llada_detokenize(with_text, tokens, count, 0, text, sizeof text, &length, NULL) == LLADA_OK);
+    EXPECT(length == sizeof words - 1 && !memcmp(text, words, length));
+}
+
 static void operate(worker *w) {
     slot *s = &w->slots[pick(w, SLOTS)];
     if (!s->decoder || s->logged >= LOG - 2) {
@@ -240,8 +337,16 @@ static void operate(worker *w) {
         work_on(w, &s, 1, true);
     else if (what < 67)
         branch(w, s, &w->slots[pick(w, SLOTS)]);
-    else if (what < 82)
+    else if (what < 77)
         change(w, s);
+    else if (what < 78) {
+        s->has_rule = !s->has_rule;
+        EXPECT(llada_decoder_set_rule(s->decoder, s->has_rule ? leftmost : NULL, NULL, NULL) == LLADA_OK);
+        note(s, RULE, s->has_rule, 0);
+    } else if (what < 80)
+        restore(w, s);
+    else if (what < 82)
+        judge(w);
     else if (what < 88)
         begin(w, s);
     else if (what < 91)
@@ -250,6 +355,8 @@ static void operate(worker *w) {
         llada_decoder_cancel(s->decoder);
     else if (what < 99)
         pin(w, what == 93);
+    else if (pick(w, 4) == 0)
+        store(w);
     else
         EXPECT(llada_prefix_cache_clear(w->cache, NULL) == LLADA_OK);
 
@@ -261,7 +368,7 @@ static void operate(worker *w) {
 
 static void *run(void *user) {
     worker *w = user;
-    for (int i = 0; i < w->operations && !w->wrong; i++) operate(w);
+    for (int i = 0; (w->deadline ? time(NULL) < w->deadline : i < w->operations) && !w->wrong; i++) operate(w);
     for (int i = 0; i < SLOTS; i++) {
         slot *s = &w->slots[i];
         if (!s->decoder) continue;
@@ -275,26 +382,70 @@ static void *run(void *user) {
     return NULL;
 }
 
+static long resident_kib(void) {
+    long pages = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    NEED(file && fscanf(file, "%ld %ld", &pages, &resident) == 2);
+    fclose(file);
+    return resident * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static char memory[100]; /* what it was, in words */
+
+/* After a third of the time, memory has its size. */
+static void watch_memory(time_t deadline, int seconds) {
+    long first = 0, most = 0; /* KiB */
+    for (time_t now; (now = time(NULL)) < deadline; sleep(1)) {
+        long here = resident_kib();
+        if (deadline - now > 2 * seconds / 3) continue;
+        if (!first) first = here;
+        if (here > most) most = here;
+    }
+    CHECK(most <= first + first / 10 + 4096);
+    snprintf(memory, sizeof memory, "; %ld MiB after a third of the time, then at most %ld", first / 1024, most / 1024);
+}
+
+static void find_alone(const llada_model *model) {
+    llada_error error = LLADA_ERROR_INIT;
+    for (int i = 0; i < BEGINNINGS; i++) CHECK_STATUS(score(model, i, scores[i]), LLADA_OK);
+    if (!text_model) return;
+    CHECK_OK(llada_model_open(text_model, NULL, &with_text, &error));
+    CHECK_OK(llada_tokenize(with_text, words, sizeof words - 1, 0, letters, LETTERS, &letter_count, &error));
+}
+
 /* A budget that some of the decoders fill: others are refused, and evict what is cached. */
-static void operate_on(int threads, int32_t team, uint64_t blocks) {
-    static worker workers[THREADS];
-    pthread_t ids[THREADS];
+static void operate_on(int threads, int32_t team, uint64_t blocks, int seconds) {
+    static worker workers[MOST_THREADS];
+    pthread_t ids[MOST_THREADS];
     llada_model *model = open_model(team);
+    make_own_folder();
+    find_alone(model);
+    time_t deadline = seconds ? time(NULL) + seconds : 0;
     llada_prefix_cache *cache = NULL;
     make_policies();
     CHECK_STATUS(llada_prefix_cache_create(model, blocks * BLOCK_BYTES, &cache, NULL), LLADA_OK);
-    for (int i = 0; i < threads; i++)
-        workers[i] =
-            (worker){.model = model, .cache = cache, .random = (uint64_t)(17 + i), .operations = OPERATIONS / threads};
+    for (int i = 0; i < threads; i++) {
+        char name[] = {(char)('a' + i), 0};
+        workers[i] = (worker){.model = model,
+                              .cache = cache,
+                              .random = (uint64_t)(17 + i),
+                              .operations = OPERATIONS / threads,
+                              .deadline = deadline,
+                              .file = strdup(inside(name))};
+    }
     for (int i = 0; i < threads; i++) NEED(!pthread_create(&ids[i], NULL, run, &workers[i]));
+    if (seconds) watch_memory(deadline, seconds);
     for (int i = 0; i < threads; i++) pthread_join(ids[i], NULL);
-    worker sum = {0};
+    static worker sum;
     for (int i = 0; i < threads; i++) {
         if (workers[i].wrong) failed(__FILE__, workers[i].line, "not as expected, on thread %d", i);
         sum.steps += workers[i].steps;
         sum.refused += workers[i].refused;
         sum.cancelled += workers[i].cancelled;
         sum.verified += workers[i].verified;
+        sum.restored += workers[i].restored;
+        sum.scored += workers[i].scored;
+        free(workers[i].file);
     }
     llada_prefix_cache_info info = LLADA_PREFIX_CACHE_INFO_INIT;
     /* No pin is left when as many were taken back. */
@@ -312,17 +463,27 @@ static void operate_on(int threads, int32_t team, uint64_t blocks) {
     CHECK(info.blocks == 0 && info.pinned_blocks == 0 && info.bytes == 0);
     /* All that is to be tried has happened. */
     CHECK(sum.refused > 0 && sum.cancelled > 0 && info.evicted_blocks > 0 && info.reused_tokens > 0);
-    remark("%d steps, %d refused for want of room, %d cancelled, %d verified, %llu tokens reused, %llu blocks evicted",
-           sum.steps, sum.refused, sum.cancelled, sum.verified, (unsigned long long)info.reused_tokens,
-           (unsigned long long)info.evicted_blocks);
+    CHECK(sum.restored > 0 && sum.scored > 0);
+    remark(
+        "%ld steps, %ld refused for want of room, %ld cancelled, %ld restored, %ld scored, %ld verified, %llu tokens "
+        "reused, %llu blocks evicted%s",
+        sum.steps, sum.refused, sum.cancelled, sum.restored, sum.scored, sum.verified,
+        (unsigned long long)info.reused_tokens, (unsigned long long)info.evicted_blocks, memory);
+    llada_model_free(with_text);
     llada_prefix_cache_free(cache);
     llada_model_free(model);
 }
 
-static void on_one_thread(void) { operate_on(1, 2, 40); }
-static void on_four_threads(void) { operate_on(THREADS, 2, 24 * THREADS); }
+static void on_one_thread(void) { operate_on(1, 2, 40, 0); }
+static void on_four_threads(void) { operate_on(4, 2, 4 * 24, 0); }
+static void soak(void) {
+    alarm(0); /* the harness's */
+    operate_on(MOST_THREADS, 2, MOST_THREADS * 24, atoi(getenv("SOAK_SECONDS")));
+}
 
 int main(void) {
+    const test long_test = {"eight threads, for as long as was asked for", soak};
+    if (getenv("SOAK_SECONDS")) return run_tests(&long_test, 1);
     static const test tests[] = {
         {"ten thousand operations", on_one_thread},
         {"ten thousand operations on four threads", on_four_threads},

@@ -56,7 +56,7 @@ verdict() { # name, 0 if good
 }
 
 # The header, in every dialect, by every compiler at hand, with not one warning.
-if [ -z "$sanitize$only" ] && [ ${#under[@]} = 0 ]; then
+if [ -z "$sanitize$only${SOAK_SECONDS:-}" ] && [ ${#under[@]} = 0 ]; then
     for compiler in gcc clang g++ clang++; do
         command -v $compiler >/dev/null || continue
         dialects='c99 c11'
@@ -92,6 +92,7 @@ programs=(version errors structs model describe model_checkpoints model_saving t
 [ "$sanitize" != --sanitize=thread ] || programs=(decoder stepping branching many prefix_cache long_call scoring random)
 # Where programs are fifty times slower: those that go through all of the library, and take no time.
 [ ${#under[@]} = 0 ] || programs=(model text chat decoder interfering branching snapshots inside text_stream describe)
+[ -z "${SOAK_SECONDS:-}" ] || programs=(random)
 [ -z "$only" ] || programs=("$only")
 export OPENBLAS_STUB_LIBRARY=$PWD/$out/libopenblas.so.0
 "$CC" -std=c11 -O1 "${warnings[@]}" -shared -fPIC -Wl,-soname,libopenblas.so.0 Tests/c/openblas_stub.c \
