@@ -50,7 +50,7 @@ void check_status(const char *file, int line, const char *call, llada_status is,
 _Noreturn void finish(void) {
     fflush(stdout);
     fflush(stderr);
-    if (remarks[320]) fprintf(report, "    (%s)\n", remarks);
+    if (remarks[0]) fprintf(report, "    (%s)\n", remarks);
     fflush(report);
     exit(failures ? BROKEN : 0); /* exit, not _exit: sanitizers look for leaks there */
 }
