@@ -29,7 +29,7 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
 static void results_of(const llada_model *model, float *logits, int32_t *tokens) {
     llada_error error = LLADA_ERROR_INIT;
     size_t count = 0;
-    CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, logits, PROMPT * VOCAB, &count, &error));
+    CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, NULL, NULL, logits, PROMPT * VOCAB, &count, &error));
     CHECK_EQUAL(straight(model, LLADA_PRESET_SPEEDY, tokens), GEN);
 }
 
@@ -190,14 +190,14 @@ static void signals(void) {
             llada_prefix_cache *cache = make_cache(model, 1 << 20);
             llada_decoder *decoder = make_nth(model, cache, 0), *again = NULL;
             CHECK_OK(llada_decoder_step(decoder, &error));
-            CHECK_OK(llada_decoder_save_file(decoder, true, inside("snapshot"), &error));
-            CHECK_OK(llada_decoder_save(decoder, true, snapshot, sizeof snapshot, &count, &error));
-            CHECK_OK(llada_decoder_restore_file(model, cache, inside("snapshot"), &again, &error));
+            CHECK_OK(llada_decoder_save_file(decoder, true, inside("snapshot"), NULL, NULL, &error));
+            CHECK_OK(llada_decoder_save(decoder, true, NULL, NULL, snapshot, sizeof snapshot, &count, &error));
+            CHECK_OK(llada_decoder_restore_file(model, cache, inside("snapshot"), NULL, NULL, &again, &error));
             CHECK_OK(llada_decoder_run(decoder, NULL, NULL, &error));
             CHECK_OK(llada_decoder_run(again, NULL, NULL, &error));
-            CHECK_OK(llada_prefix_cache_save(cache, inside("cache"), &error));
+            CHECK_OK(llada_prefix_cache_save(cache, inside("cache"), NULL, NULL, &error));
             CHECK_OK(llada_prefix_cache_clear(cache, &error));
-            CHECK_OK(llada_prefix_cache_load(cache, inside("cache"), &added, &error));
+            CHECK_OK(llada_prefix_cache_load(cache, inside("cache"), NULL, NULL, &added, &error));
             llada_decoder_free(decoder);
             llada_decoder_free(again);
             llada_prefix_cache_free(cache);

@@ -67,7 +67,7 @@ static void compute(const llada_model *model, results *r) {
     size_t count = 0;
     for (int i = 0; i < PROMPT; i++) noisy[i] = i < 2 ? prompt[i] : MASK;
     const llada_noised_sequence sequence = {prompt, PROMPT, noisy, 1, 2};
-    CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, r->logits, PROMPT * VOCAB, &count, &error));
+    CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, NULL, NULL, r->logits, PROMPT * VOCAB, &count, &error));
     llada_decoder *decoder = make_decoder(model, LLADA_PRESET_SPEEDY, GEN);
     CHECK_OK(llada_decoder_run(decoder, is_two, NULL, &error));
     CHECK_OK(llada_decoder_output(decoder, r->tokens, GEN, &count, &error));
@@ -139,7 +139,8 @@ static void *compute_often(void *model) {
     for (int i = 0; i < 4; i++) {
         llada_error error = LLADA_ERROR_INIT;
         size_t count = 0;
-        CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, r.logits, PROMPT * VOCAB, &count, &error));
+        CHECK_OK(
+            llada_model_logits(model, prompt, PROMPT, BLOCK, NULL, NULL, r.logits, PROMPT * VOCAB, &count, &error));
     }
     return NULL;
 }

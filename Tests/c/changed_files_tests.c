@@ -97,7 +97,7 @@ static int at_a_stage(double fraction, void *user) {
 static void logits_of(const llada_model *model, float *logits) {
     llada_error error = LLADA_ERROR_INIT;
     size_t count = 0;
-    CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, logits, PROMPT * VOCAB, &count, &error));
+    CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, NULL, NULL, logits, PROMPT * VOCAB, &count, &error));
 }
 
 static llada_model *open_it(llada_dtype dtype, llada_mmap mmap) {
@@ -200,7 +200,7 @@ static void cut_while_mapped(void) {
     llada_decoder *decoder = make_decoder(model, LLADA_PRESET_SPEEDY, GEN);
     CHECK_OK(llada_decoder_step(decoder, &error));
     NEED(!truncate(path, size / 2));
-    CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, BLOCK, logits, PROMPT * VOCAB, &count, &error),
+    CHECK_REFUSED(llada_model_logits(model, prompt, PROMPT, BLOCK, NULL, NULL, logits, PROMPT * VOCAB, &count, &error),
                   LLADA_ERROR_IO);
     CHECK_STATUS(llada_decoder_step(decoder, &error), LLADA_ERROR_IO);
     CHECK(strstr(error.message, path) && strstr(error.message, "was cut while it is mapped"));

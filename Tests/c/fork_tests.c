@@ -70,13 +70,13 @@ static void *others(void *unused) {
         llada_model_free(another);
         llada_decoder *decoder = make_cached(), *copy = NULL;
         bad |= !decoder || llada_decoder_run(decoder, NULL, NULL, &error) || !is_expected(decoder);
-        bad |= llada_decoder_save(decoder, true, buffer, sizeof buffer, &count, &error);
-        bad |= llada_decoder_restore(model, cache, buffer, count, &copy, &error) || !is_expected(copy);
+        bad |= llada_decoder_save(decoder, true, NULL, NULL, buffer, sizeof buffer, &count, &error);
+        bad |= llada_decoder_restore(model, cache, buffer, count, NULL, NULL, &copy, &error) || !is_expected(copy);
         llada_decoder_free(decoder);
         llada_decoder_free(copy);
-        bad |= llada_prefix_cache_save(cache, inside("cache"), &error);
+        bad |= llada_prefix_cache_save(cache, inside("cache"), NULL, NULL, &error);
         bad |= llada_prefix_cache_clear(cache, &error);
-        bad |= llada_prefix_cache_load(cache, inside("cache"), &count, &error);
+        bad |= llada_prefix_cache_load(cache, inside("cache"), NULL, NULL, &count, &error);
         bad |= llada_text_stream_push(stream, prompt, PROMPT, &text, &error);
         if (bad) atomic_store(&wrong, 1);
     }
@@ -111,7 +111,7 @@ static int in_child(int number) {
         }
     }
     OR_FAIL(!llada_decoder_run(resting, NULL, NULL, &error) && is_expected(resting));
-    OR_FAIL(!llada_model_logits(model, prompt, PROMPT, BLOCK, logits, PROMPT * VOCAB, &count, &error));
+    OR_FAIL(!llada_model_logits(model, prompt, PROMPT, BLOCK, NULL, NULL, logits, PROMPT * VOCAB, &count, &error));
     OR_FAIL(!memcmp(logits, expected_logits, sizeof logits));
     OR_FAIL(!llada_prefix_cache_get_info(cache, &info, &error));
     llada_status pushed = llada_text_stream_push(stream, prompt, PROMPT, &text, &error);
@@ -125,7 +125,7 @@ static int in_child(int number) {
         options.threads = 2;
         OR_FAIL(!llada_model_open(checkpoint(), &options, &another, &error));
         llada_model_free(another);
-        OR_FAIL(!llada_prefix_cache_save(cache, inside("child"), &error));
+        OR_FAIL(!llada_prefix_cache_save(cache, inside("child"), NULL, NULL, &error));
     }
     /* Freeing, in some order. */
     if (number % 2) llada_prefix_cache_free(cache), llada_model_free(model);
@@ -155,7 +155,8 @@ static void at_any_moment(void) {
     llada_decoder *first = make_cached();
     CHECK_EQUAL(run_out(first, expected, GEN), GEN);
     llada_decoder_free(first);
-    CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, expected_logits, PROMPT * VOCAB, &count, &error));
+    CHECK_OK(
+        llada_model_logits(model, prompt, PROMPT, BLOCK, NULL, NULL, expected_logits, PROMPT * VOCAB, &count, &error));
     for (int i = 0; i < THREADS; i++) NEED((decoders[i] = make_cached()));
     NEED((resting = make_cached()));
     CHECK_OK(llada_decoder_step(resting, &error));

@@ -227,19 +227,19 @@ static void keeping(void) {
     size_t count = 0;
     llada_decoder *decoder = make_nth(model, cache, 1), *again = NULL;
     CHECK_OK(llada_decoder_run_block(decoder, NULL, NULL, &error));
-    CHECK_OK(llada_decoder_save(decoder, true, snapshot, sizeof snapshot, &count, &error));
-    CHECK_OK(llada_decoder_restore(model, cache, snapshot, count, &again, &error));
+    CHECK_OK(llada_decoder_save(decoder, true, NULL, NULL, snapshot, sizeof snapshot, &count, &error));
+    CHECK_OK(llada_decoder_restore(model, cache, snapshot, count, NULL, NULL, &again, &error));
     llada_decoder_free(again);
-    CHECK_OK(llada_decoder_save_file(decoder, true, inside("snapshot"), &error));
-    CHECK_OK(llada_decoder_restore_file(model, NULL, inside("snapshot"), &again, &error));
+    CHECK_OK(llada_decoder_save_file(decoder, true, inside("snapshot"), NULL, NULL, &error));
+    CHECK_OK(llada_decoder_restore_file(model, NULL, inside("snapshot"), NULL, NULL, &again, &error));
     llada_decoder_free(again);
     CHECK_OK(llada_decoder_run(decoder, NULL, NULL, &error));
     llada_decoder_free(decoder);
-    CHECK_OK(llada_prefix_cache_save(cache, inside("cache"), &error));
+    CHECK_OK(llada_prefix_cache_save(cache, inside("cache"), NULL, NULL, &error));
     info_of(cache);
     CHECK_OK(llada_prefix_cache_pin(cache, prompt, PROMPT, BLOCK, true, &count, &error));
     CHECK_OK(llada_prefix_cache_clear(cache, &error));
-    CHECK_OK(llada_prefix_cache_load(cache, inside("cache"), &count, &error));
+    CHECK_OK(llada_prefix_cache_load(cache, inside("cache"), NULL, NULL, &count, &error));
     llada_prefix_cache *other = make_cache(model, 1 << 16);
     llada_prefix_cache_free(other);
 }
@@ -253,7 +253,7 @@ static void judging(void) {
     size_t count = 0;
     for (int i = 0; i < 2 * PROMPT; i++) noisy[i] = i % PROMPT < 2 ? prompt[i % PROMPT] : MASK;
     const llada_noised_sequence sequence = {prompt, PROMPT, noisy, 2, 2};
-    CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, logits, PROMPT * VOCAB, &count, &error));
+    CHECK_OK(llada_model_logits(model, prompt, PROMPT, BLOCK, NULL, NULL, logits, PROMPT * VOCAB, &count, &error));
     CHECK_OK(llada_score_options_init(&options, sizeof options, &error));
     options.block_length = BLOCK;
     CHECK_OK(llada_model_score(model, &sequence, 1, &options, scores[0], predictions, scores[1], scores[2], 2 * PROMPT,
