@@ -24,8 +24,9 @@ VERSION := $(MAJOR).$(MINOR).$(call version_of,PATCH)
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
 .PHONY: build lib tools demo demo-packages lint lint-packages format test test-packages test-lint test-swift \
-        test-aarch64 test-abi test-install test-python test-docs test-faults test-asan test-tsan test-valgrind soak soak-tsan test-browser test-reproducible gallery \
-        install bench docs dist clean help
+        test-aarch64 test-abi test-install test-python test-docs test-faults test-asan test-tsan test-valgrind \
+        test-browser test-reproducible soak soak-tsan coverage testing-figures gallery install bench docs dist clean \
+        help
 
 help:
 	@echo 'build         libllada.so and the C examples (the default); lib, the library alone'
@@ -50,6 +51,7 @@ help:
 	@echo 'test-valgrind  some of the C tests and the C examples under valgrind'
 	@echo 'test-reproducible  two clean builds in different folders are equal, byte for byte'
 	@echo 'soak          eight threads at random work for SECONDS=$(SECONDS); soak-tsan, under ThreadSanitizer'
+	@echo 'coverage      lines and branches of the library that tests reach; testing-figures, docs/testing.md anew'
 	@echo 'test-browser  the page of a trace in a real browser, without a screen (installs chromium)'
 	@echo
 	@echo 'clean         forgets everything built'
@@ -114,9 +116,11 @@ format: tools $(LINT_VENV)/ready
 # ---- Tests
 
 TEST_SUITES ?= lint swift abi aarch64 install python docs
+# More suites, asan say.
+ALSO ?=
 
 test: test-packages
-	@Tests/run.sh $(TEST_SUITES)
+	@Tests/run.sh $(TEST_SUITES) $(ALSO)
 
 # All that any of them needs, at once and before the first.
 test-packages: tools
@@ -186,6 +190,14 @@ test-asan test-tsan soak-tsan: tools
 SECONDS ?= 600
 soak: lib
 	@SOAK_SECONDS=$(SECONDS) Tests/c/run.sh
+
+# Which lines and branches of the library the tests from C and from Python reach.
+coverage: lib $(VENV)/ready
+	@SWIFT=$(SWIFT) Tests/coverage.sh $(VENV)/bin/python
+
+# The figures in docs/testing.md, counted again.
+testing-figures:
+	@$(PYTHON) .ci/testing_figures.py
 
 test-valgrind: build
 	@.ci/packages 'valgrind: finds uses of bytes that nothing has set, and of memory that was given back'

@@ -1,17 +1,23 @@
 #!/usr/bin/env bash
-# run.sh [--sanitize=address | --sanitize=thread | --valgrind | --only program] [folder of libllada.so]
+# run.sh [--sanitize=address | --sanitize=thread | --valgrind | --coverage] [--only program] [folder of libllada.so]
 # Builds and runs the C tests against a built library, or one of their programs; the last line counts them.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 
 sanitize=
-under=() # what runs the programs
+under=()                  # what runs the programs
+plain=${SOAK_SECONDS:-yes} # "yes": the library as it is shipped, and all tests
 case ${1:-} in
 --sanitize=*)
-    sanitize=$1
+    sanitize=$1 plain=
+    shift
+    ;;
+--coverage)
+    plain=
     shift
     ;;
 --valgrind)
+    plain=
     # What it finds goes to stderr, where a test may say nothing. It knows no AVX-512, and says so to whoever asks.
     under=(valgrind --quiet --error-exitcode=99)
     shift
@@ -56,7 +62,7 @@ verdict() { # name, 0 if good
 }
 
 # The header, in every dialect, by every compiler at hand, with not one warning.
-if [ -z "$sanitize$only${SOAK_SECONDS:-}" ] && [ ${#under[@]} = 0 ]; then
+if [ "$plain$only" = yes ]; then
     for compiler in gcc clang g++ clang++; do
         command -v $compiler >/dev/null || continue
         dialects='c99 c11'
@@ -86,8 +92,8 @@ fi
 programs=(version errors structs model describe model_checkpoints model_saving text chat decoder stepping looking
     interfering interfering_rules text_stream policy branching many prefix_cache snapshots inside scoring random
     manners host_thread changed_files fork long_call plugin)
-# A sanitizer counts allocations itself, makes threads of its own, needs a larger stack, and is there once.
-[ -n "$sanitize" ] || programs+=(allocation adversity stacks blas)
+# What watches the library allocates itself, makes threads of its own, needs a larger stack, and is there once.
+[ "$plain" != yes ] || programs+=(allocation adversity stacks blas)
 # Those with threads; a sanitizer of threads has one of its own, which manners would count.
 [ "$sanitize" != --sanitize=thread ] || programs=(decoder stepping branching many prefix_cache long_call scoring random)
 # Where programs are fifty times slower: those that go through all of the library, and take no time.

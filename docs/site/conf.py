@@ -64,6 +64,7 @@ docs/gguf
 docs/precision
 docs/performance
 docs/fidelity
+docs/testing
 examples/evaluation/peers/README
 examples/python/policies/README
 examples/models/README

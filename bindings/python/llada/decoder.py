@@ -33,7 +33,8 @@ class Decoder(DecoderView):
 
     Between any two calls you may look and interfere. Positions are those of the canvas, from 0, with the prompt first.
     One thread at a time: a second one gets BusyError. `cancel()` and `close()` may be called from any thread. Ctrl-C
-    takes effect within a second, also in the forward over a long prompt. After `close()`, all but `rule` and `mask_token_id` raises ClosedError.
+    takes effect within a second, also in the forward over a long prompt. After `close()`, all but `rule` and
+    `mask_token_id` raises ClosedError.
     """
 
     def __init__(
