@@ -110,8 +110,8 @@
  *                callback of llada_decoder_set_progress (LLADA_ERROR_STOPPED): the forward that a decoder is in, over a
  *                prompt of any length; so _forward, _step, _run_block, _run of one decoder or of many;
  *              - between steps, by the callback of llada_decoder_run, _run_block and llada_decoders_run, or by a rule.
- *            What takes the longest of the others is text: about half a second for 10 MB (llada_tokenize and its kin), and
- *            reading the small files of a checkpoint (llada_model_describe).
+ *            What takes the longest of the others is text, about half a second for 10 MB (llada_tokenize and its kin),
+ *            and reading the small files of a checkpoint (llada_model_describe).
  * Results.   Equal inputs give bit-equal outputs, whatever the number of threads, with the cache on or off, alone or in
  *            a batch.
  * Stability. Until 1.0 the interface may change with the minor version. What stands behind LLADA_EXPERIMENTAL, which is
@@ -366,8 +366,8 @@ LLADA_API llada_status llada_model_notes(const llada_model *model, char *text, s
 
 /* The logits of a whole sequence, without a decoder: [token_count, vocab_size]. A position sees the blocks before its
  * own, and its own block in both directions (the strict block-causal mask); the logits at position i are about the
- * token AT position i. `progress` may be NULL. LLADA_ERROR_NUMERIC, as from every function that runs the model, if weights make it compute NaN
- * or infinities; the message names layer and position. */
+ * token AT position i. `progress` may be NULL. LLADA_ERROR_NUMERIC, as from every function that runs the model, if
+ * weights make it compute NaN or infinities; the message names layer and position. */
 LLADA_API llada_status llada_model_logits(const llada_model *model, const int32_t *tokens, size_t token_count,
                                           int32_t block_length, llada_progress_callback progress, void *progress_user,
                                           float *logits, size_t capacity, size_t *count, llada_error *error);
@@ -541,13 +541,13 @@ LLADA_API llada_status llada_decoder_run(llada_decoder *decoder, llada_step_call
                                          llada_error *error);
 
 /* Cancels the forward that the decoder is in, or else its next one: it returns LLADA_ERROR_CANCELLED within some tenths
- * of a second. The decoder stays usable, and the step can be done again. A call that works on several decoders ends as a
- * whole. Any thread may cancel at any time, and so may a signal handler: it is one atomic store. */
+ * of a second. The decoder stays usable, and the step can be done again. A call that works on several decoders ends as
+ * a whole. Any thread may cancel at any time, and so may a signal handler: it is one atomic store. */
 LLADA_API void llada_decoder_cancel(llada_decoder *decoder);
 
 /* Gives the decoder a callback for forwards that take long, above all over a long prompt: from 0.05 s on it is called
- * up to twenty times a second with how much of the forward is done. Non-zero stops the forward, which can be done again.
- * NULL: none. Of several decoders in one forward, the first one that has a callback is asked, for all of them. Forks
+ * up to twenty times a second with how much of the forward is done. Non-zero stops the forward, which can be done
+ * again. NULL: none. Of several decoders in one forward, the first one that has a callback is asked, for all of them. Forks
  * have the same callback, with the same `progress_user`, which must live as long as a decoder has it. */
 LLADA_API llada_status llada_decoder_set_progress(llada_decoder *decoder, llada_progress_callback progress,
                                                   void *progress_user, llada_error *error);

@@ -1,4 +1,5 @@
-/* Long calls: how far they have come, how they are stopped, and that what was stopped is done again with the same bits. */
+/* Long calls: how far they have come, how they are stopped, and that what was stopped can be done again, with the same
+ * bits. */
 #include "decoders.h"
 
 #include <pthread.h>

@@ -33,8 +33,8 @@ extension Model {
     ///
     /// Throws `.snapshot` if the snapshot is damaged, or of another model or version; `.invalidArgument` if the prefix
     /// cache belongs to another model, or if the decoder's `useCache` is false and there is a prefix cache; `.state` if
-    /// experts are switched off and there is a prefix cache; and `.outOfMemory`. `progress` receives the part done, from
-    /// 0 to 1. An error that it throws ends the call and is rethrown.
+    /// experts are switched off and there is a prefix cache; and `.outOfMemory`. `progress` receives the part done,
+    /// from 0 to 1. An error that it throws ends the call and is rethrown.
     public func restore(
         _ snapshot: [UInt8], prefixCache: PrefixCache? = nil, progress: Progress? = nil
     ) throws(LLaDAError) -> Decoder {

@@ -64,8 +64,8 @@ extension Decoder {
     }
 
     /// Restores the decoder that was saved with this model and the same ids of mask and end of sequence. The prefix
-    /// cache gives those pages that it has. `computedPositions` and `reusedPositions` begin at 0. `progress` receives the
-    /// part done: half for the checksum, half for the pages.
+    /// cache gives those pages that it has. `computedPositions` and `reusedPositions` begin at 0. `progress` receives
+    /// the part done: half for the checksum, half for the pages.
     convenience init(
         _ denoiser: any Denoiser, maskID: Int32?, eosIDs: [Int32], restoring source: SnapshotSource,
         prefixCache: PrefixCache?, progress: Progress? = nil

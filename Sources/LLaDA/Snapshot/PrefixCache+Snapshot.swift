@@ -25,8 +25,8 @@ extension PrefixCache {
     /// Adds the blocks of the file `path`, saved with the same model, to the cache, as if they had just been used.
     /// Returns the number of tokens added. No cached block is removed for them. Blocks without room are left out:
     /// pinned ones come first, then the most recently used. A prefix that is pinned in both gets the larger number of
-    /// pins. `progress` is as in `save`; if it ends the call, nothing is added. Throws `.io` if the file cannot be read,
-    /// `.snapshot` if it is damaged or of another model or version, and `.outOfMemory`.
+    /// pins. `progress` is as in `save`; if it ends the call, nothing is added. Throws `.io` if the file cannot be
+    /// read, `.snapshot` if it is damaged or of another model or version, and `.outOfMemory`.
     public func load(from path: String, progress: Progress? = nil) throws(LLaDAError) -> Int {
         let source = try SnapshotSource(path: path)
         var reader = try SnapshotReader(source, .prefixCache, of: denoiser.fingerprint) {

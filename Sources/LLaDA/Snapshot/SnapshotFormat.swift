@@ -69,8 +69,8 @@ struct SnapshotWriter {
         self.pages = pages
     }
 
-    /// Calls `take` with all bytes in their order, in pieces. A piece is valid during its call only. `progress` receives
-    /// the part done, page by page.
+    /// Calls `take` with all bytes in their order, in pieces. A piece is valid during its call only. `progress`
+    /// receives the part done, page by page.
     func write(
         progress: Progress?, _ take: (UnsafeRawBufferPointer) throws(LLaDAError) -> Void
     ) throws(LLaDAError) {
