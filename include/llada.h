@@ -547,8 +547,8 @@ LLADA_API void llada_decoder_cancel(llada_decoder *decoder);
 
 /* Gives the decoder a callback for forwards that take long, above all over a long prompt: from 0.05 s on it is called
  * up to twenty times a second with how much of the forward is done. Non-zero stops the forward, which can be done
- * again. NULL: none. Of several decoders in one forward, the first one that has a callback is asked, for all of them. Forks
- * have the same callback, with the same `progress_user`, which must live as long as a decoder has it. */
+ * again. NULL: none. Of several decoders in one forward, the first one that has a callback is asked, for all of them.
+ * Forks have the same callback, with the same `progress_user`, which must live as long as a decoder has it. */
 LLADA_API llada_status llada_decoder_set_progress(llada_decoder *decoder, llada_progress_callback progress,
                                                   void *progress_user, llada_error *error);
 
