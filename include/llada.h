@@ -632,7 +632,7 @@ typedef struct llada_active {
     const int32_t *tokens;              /* of the canvas */
     const llada_position_state *states; /* of the canvas */
     const bool *locked;
-    /* The most likely token, or the one that was drawn, bans and penalty applied. It may be the mask. */
+    /* The most likely token, or the one that was drawn, biases, bans and penalty applied. It may be the mask. */
     const int32_t *predictions;
     /* The probability of the prediction, 0 to 1: softmax of the logits; of a drawn token, after temperature, top_k and
      * top_p. */
@@ -649,8 +649,8 @@ typedef struct llada_candidate {
     float probability;
 } llada_candidate;
 
-/* The most likely tokens at an active position of the last forward: the best first, of equals the lower id first; bans
- * and penalty applied, temperature not. The capacity says how many you want, so this function alone never returns
+/* The most likely tokens at an active position of the last forward: the best first, of equals the lower id first;
+ * biases, bans and penalty applied, temperature not. The capacity says how many you want, so this function alone never returns
  * LLADA_ERROR_BUFFER_TOO_SMALL: `*count` becomes the smaller of capacity and vocab_size. LLADA_ERROR_STATE before the
  * first forward. */
 LLADA_API llada_status llada_decoder_candidates(const llada_decoder *decoder, int32_t position,
@@ -734,6 +734,13 @@ LLADA_API llada_status llada_decoder_lock(llada_decoder *decoder, int32_t positi
  * are made anew. A ban that would leave nothing but the mask is refused. */
 LLADA_API llada_status llada_decoder_ban(llada_decoder *decoder, int32_t token, int32_t position, bool banned,
                                          llada_error *error);
+
+/* Sets what is added to the logit of a token before the most likely one is found, probabilities are computed, or a
+ * token is drawn: at `position` or, with -1, at all positions; the two add up. 0 adds nothing. -INFINITY is
+ * llada_decoder_ban, and any other bias lifts that ban. Predictions at hand are made anew; llada_decoder_logits are as
+ * the model gave them. LLADA_ERROR_INVALID_ARGUMENT for a bias that is NaN or beyond -1e30 to 1e30. */
+LLADA_API llada_status llada_decoder_set_logit_bias(llada_decoder *decoder, int32_t token, int32_t position, float bias,
+                                                    llada_error *error);
 
 typedef int32_t llada_block_end;
 enum {
@@ -858,8 +865,8 @@ LLADA_API llada_status llada_decoder_get_policy(const llada_decoder *decoder, ll
 
 /* ---- Branching -------------------------------------------------------------------------------------------------- */
 
-/* Makes a second decoder that is where the first one is, in the midst of a step or not: same canvas, bans, locks,
- * predictions, proposal and rule. The two share K/V until one of them writes to it, so tree search and best-of-n cost
+/* Makes a second decoder that is where the first one is, in the midst of a step or not: same canvas, bans, biases,
+ * locks, predictions, proposal and rule. The two share K/V until one of them writes to it, so tree search and best-of-n cost
  * what differs. `policy` may be NULL: the same policy. A draw is a function of the policy's seed, the number of the
  * forward and the position: forks that are to draw differently need policies of different seeds. Predictions at hand
  * stay as they are. Not copied: what llada_decoder_watch keeps, and a llada_decoder_cancel that waits. */
@@ -939,8 +946,8 @@ LLADA_API llada_status llada_prefix_cache_clear(llada_prefix_cache *cache, llada
 /* ---- Snapshots: going on later, in this process or another. Experimental. --------------------------------------- */
 
 /* A snapshot holds all that decides how a decoder goes on, in the midst of a step or not: options and policy (and with
- * its seed all draws to come), canvas, locks, bans, experts that are disabled, counters, the last forward and the
- * proposal. A decoder that is restored from it goes on bit for bit as the saved one would have. A rule, and what
+ * its seed all draws to come), canvas, locks, bans, biases, experts that are disabled, counters, the last forward and
+ * the proposal. A decoder that is restored from it goes on bit for bit as the saved one would have. A rule, and what
  * llada_decoder_watch keeps, are not part of it.
  *
  * A snapshot may have the pages, which are the K/V of what was computed: for each position 2 * num_hidden_layers *

@@ -50,6 +50,16 @@ public func llada_decoder_ban(
     }
 }
 
+@_cdecl("llada_decoder_set_logit_bias") @implementation
+public func llada_decoder_set_logit_bias(
+    _ decoder: OpaquePointer?, _ token: Int32, _ position: Int32, _ bias: Float,
+    _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    interfere(decoder, error) { (decoder) throws(LLaDAError) in
+        try decoder.setLogitBias(of: token, at: position == -1 ? nil : Int(position), to: bias)
+    }
+}
+
 @_cdecl("llada_decoder_end_block") @implementation
 public func llada_decoder_end_block(
     _ decoder: OpaquePointer?, _ end: llada_block_end, _ error: UnsafeMutablePointer<llada_error>?

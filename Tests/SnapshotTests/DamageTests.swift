@@ -19,6 +19,8 @@ import Testing
         try decoder.setToken(at: 1, to: 9)
         try decoder.ban(7, at: nil, true)
         try decoder.ban(8, at: 6, true)
+        try decoder.setLogitBias(of: 9, at: nil, to: 0.5)
+        try decoder.setLogitBias(of: 9, at: 7, to: -2)
         try decoder.lock(at: 15, true)
         try decoder.forward()
         try decoder.propose()
@@ -73,7 +75,7 @@ import Testing
             return signed(bytes)
         }
         #expect(try #require(message(model, Array("not one of ours, but long enough".utf8))).contains("no snapshot"))
-        #expect(try #require(message(model, changed(8, 3))).contains("of version 3"))
+        #expect(try #require(message(model, changed(8, 9))).contains("of version 9"))
         #expect(try #require(message(model, changed(12, 2))).contains("a prefix cache; expected a decoder"))
         #expect(try #require(message(model, changed(20, bytes[20] ^ 1))).contains("another model"))
         var damaged = bytes

@@ -101,6 +101,7 @@ import Testing
                 let forwards = decoder.forwards
                 let last = decoder.active.upperBound - 1
                 try decoder.ban(Int32(forwards % 20), at: forwards % 2 == 0 ? nil : last, true)
+                try decoder.setLogitBias(of: Int32(forwards % 30), at: forwards % 2 == 0 ? last : nil, to: 0.25)
                 try decoder.propose()
                 if decoder.states[last] != Decoder.PositionState.prompt.rawValue {
                     try decoder.setToken(at: last, to: Int32(30 + forwards % 5))

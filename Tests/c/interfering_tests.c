@@ -1,5 +1,16 @@
 /* Interfering: what may be set, masked, locked, banned and proposed, and what becomes of it. */
+#include <math.h>
 #include "decoders.h"
+
+static float probability_of(const llada_decoder *decoder, int32_t token, int32_t position) {
+    llada_error error = LLADA_ERROR_INIT;
+    llada_candidate candidates[VOCAB];
+    size_t count = 0;
+    CHECK_OK(llada_decoder_candidates(decoder, position, candidates, VOCAB, &count, &error));
+    for (size_t i = 0; i < count; i++)
+        if (candidates[i].token == token) return candidates[i].probability;
+    return 0;
+}
 
 /* Whatever is refused changes nothing: the run that follows is the run it would have been. */
 static void positions_and_tokens(void) {
@@ -101,7 +112,23 @@ static void interfering(void) {
         CHECK_OK(llada_decoder_ban(decoder, was, where, false, &error));
         active = active_of(decoder);
         CHECK(active.predictions[2] == was && active.confidences[2] == sure);
+
+        /* A bias as well: what it lifts is predicted, and -INFINITY is a ban. */
+        int32_t other = was == 20 ? 21 : 20;
+        CHECK_OK(llada_decoder_set_logit_bias(decoder, other, where, 40, &error));
+        active = active_of(decoder);
+        CHECK(active.predictions[2] == other && active.confidences[2] > 0.99f);
+        CHECK_OK(llada_decoder_set_logit_bias(decoder, other, where, -INFINITY, &error));
+        CHECK(probability_of(decoder, other, 6) == 0);
+        CHECK_OK(llada_decoder_set_logit_bias(decoder, other, where, 0, &error));
+        active = active_of(decoder);
+        CHECK(active.predictions[2] == was && active.confidences[2] == sure);
     }
+    static const float none[] = {NAN, INFINITY, 2e30f, -2e30f};
+    for (size_t i = 0; i < 4; i++)
+        CHECK_REFUSED(llada_decoder_set_logit_bias(decoder, 3, -1, none[i], &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_decoder_set_logit_bias(decoder, VOCAB, -1, 1, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_decoder_set_logit_bias(decoder, 3, -2, 1, &error), LLADA_ERROR_INVALID_ARGUMENT);
 
     /* A proposal of ours: one token, one position; what stays masked stays masked. */
     llada_edit mine[] = {{6, 11, 0.25f, LLADA_REASON_EDIT}};
@@ -140,16 +167,6 @@ static void interfering(void) {
     for (size_t i = PROMPT; i < count; i++) CHECK(tokens[i] != MASK && states[i] == LLADA_POSITION_SETTLED);
     llada_decoder_free(decoder);
     llada_model_free(model);
-}
-
-static float probability_of(const llada_decoder *decoder, int32_t token, int32_t position) {
-    llada_error error = LLADA_ERROR_INIT;
-    llada_candidate candidates[VOCAB];
-    size_t count = 0;
-    CHECK_OK(llada_decoder_candidates(decoder, position, candidates, VOCAB, &count, &error));
-    for (size_t i = 0; i < count; i++)
-        if (candidates[i].token == token) return candidates[i].probability;
-    return 0;
 }
 
 /* What is taken away comes first, then its place; what is written comes after its place. 5 and 6 are both, here. */

@@ -1,7 +1,7 @@
 /// Branches of a decoding: forks, and the way back.
 extension Decoder {
-    /// Returns a second decoder in the same state, within a step or between steps: same canvas, bans, locks, rule,
-    /// predictions and proposal. The two share pages of keys and values until one of them writes to a page.
+    /// Returns a second decoder in the same state, within a step or between steps: same canvas, bans, biases, locks,
+    /// rule, predictions and proposal. The two share pages of keys and values until one of them writes to a page.
     ///
     /// A random draw depends on the policy's seed, the number of the forward and the position: forks that are to draw
     /// different tokens need policies of different seeds. A new policy leaves the present predictions as they are.

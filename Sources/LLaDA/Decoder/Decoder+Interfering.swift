@@ -102,21 +102,38 @@ extension Decoder {
             throw LLaDAError(
                 .invalidArgument, "ban: without token \(token) there would be nothing left to predict but the mask")
         }
-        let before = state.bans
-        if let position {
-            if isBanned {
-                state.bans.at[position, default: []].insert(token)
-            } else {
-                state.bans.at[position]?.remove(token)
-            }
-        } else {
-            if isBanned { state.bans.everywhere.insert(token) } else { state.bans.everywhere.remove(token) }
+        try judgeAnew { state in state.ban(token, at: position, isBanned) }
+    }
+
+    /// Sets what is added to the logit of a token at `position`, or at all positions with nil, before predictions are
+    /// made; what is set for all positions and for one adds up. 0 adds nothing, and -infinity is `ban`, which any other
+    /// bias lifts. The present predictions are made again. Throws `.invalidArgument` for a position, token or bias out
+    /// of range, and as `ban`.
+    public func setLogitBias(of token: Int32, at position: Int?, to bias: Float) throws(LLaDAError) {
+        try check(token: token)
+        if let position { try check(position: position) }
+        if bias == -.infinity { return try ban(token, at: position, true) }
+        let largest = Biases.largest
+        guard -largest...largest ~= bias else {
+            throw LLaDAError(
+                .invalidArgument,
+                "logit_bias of token \(token) is \(bias); expected \(-largest) to \(largest), or -infinity, a ban")
         }
+        try judgeAnew { state in
+            state.biases.set(token, at: position, to: bias)
+            state.ban(token, at: position, false)
+        }
+    }
+
+    /// Changes bans and biases, and makes the present predictions again. After an error, both are as before.
+    private func judgeAnew(_ change: (inout DecoderState) -> Void) throws(LLaDAError) {
+        let (bans, biases) = (state.bans, state.biases)
+        change(&state)
         guard phase == .forwarded || phase == .proposed else { return }
         do throws(LLaDAError) {
             try predictAgain()
         } catch {
-            state.bans = before
+            (state.bans, state.biases) = (bans, biases)
             throw error
         }
     }
@@ -147,6 +164,17 @@ extension Decoder {
     private func check(token: Int32) throws(LLaDAError) {
         guard 0..<vocabSize ~= Int(token) else {
             throw LLaDAError(.invalidArgument, "token is \(token); expected 0 to \(vocabSize - 1)")
+        }
+    }
+}
+
+extension DecoderState {
+    fileprivate mutating func ban(_ token: Int32, at position: Int?, _ isBanned: Bool) {
+        switch (position, isBanned) {
+        case (let position?, true): bans.at[position, default: []].insert(token)
+        case (let position?, false): bans.at[position]?.remove(token)
+        case (nil, true): bans.everywhere.insert(token)
+        case (nil, false): bans.everywhere.remove(token)
         }
     }
 }

@@ -62,7 +62,7 @@ extension Decoder {
         return (predictions.positions.lowerBound, predictions.tokens, predictions.confidences)
     }
 
-    /// Returns the most likely tokens at a position of the last forward, with bans and penalty applied, without
+    /// Returns the most likely tokens at a position of the last forward, with biases, bans and penalty applied, without
     /// temperature. Throws `.state` before the first forward, and `.invalidArgument` for another position.
     public func candidates(at position: Int, count: Int) throws(LLaDAError) -> [Candidate] {
         let row = try logits(at: position)

@@ -33,7 +33,7 @@ extension Decoder {
         state.predictions.clear()
     }
 
-    /// Makes the predictions of the last forward, with bans and penalty applied.
+    /// Makes the predictions of the last forward, with biases, bans and penalty applied.
     func predict(_ work: Workspace, cancellations: [Cancellation] = []) throws(LLaDAError) {
         guard let states = sequence.states else { return }
         let numbers = state.options.policy
@@ -54,7 +54,7 @@ extension Decoder {
             confidences: place.confidences)
     }
 
-    /// Makes predictions again after a change of bans. This is no forward: a request to cancel waits for the next one.
+    /// Makes predictions again after a change of bans or biases. This is no forward: a request to cancel waits for the next one.
     func predictAgain() throws(LLaDAError) {
         let before = state.predictions
         let work = try confidence.compute.workspaces.take()
@@ -76,7 +76,8 @@ extension Decoder {
         defer { state.predictions = predictions }
         let place = try predictions.begin(state.active, room: mostActive)
         for position in state.active {
-            var adjustment = LogitAdjustment(position: position, banned: state.bans.tokens(at: position))
+            var adjustment = LogitAdjustment(
+                position: position, banned: state.bans.tokens(at: position), biases: state.biases.list(at: position))
             policy.adjust(&adjustment, at: position, state)
             predictions.adjustments.append(adjustment)
         }

@@ -24,6 +24,7 @@ struct DecoderState {
     /// The changes that the host has made since the last `apply`.
     var hostEvents: [Decoder.Event] = []
     var bans = Bans()
+    var biases = Biases()
     /// Whether the active block ends with the next `apply`; nil lets the policy decide. Each `apply` resets it.
     var blockEnds: Bool?
 

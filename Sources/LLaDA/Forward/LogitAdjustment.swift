@@ -1,16 +1,30 @@
-/// The changes to a row's logits before they are judged: tokens taken out, and one made less likely.
+/// A number that is added to the logit of a token.
+package struct LogitBias: BitwiseCopyable, Equatable {
+    package let token: Int32
+    package let amount: Float
+
+    package init(token: Int32, amount: Float) {
+        self.token = token
+        self.amount = amount
+    }
+}
+
+/// The changes to a row's logits before they are judged: numbers added, tokens taken out, and one made less likely.
 package struct LogitAdjustment {
     /// The position that the row is about, for messages.
     package var position = 0
     /// The tokens that the host has taken out.
     package var banned: [Int32] = []
+    /// What the host adds, for each token once.
+    package var biases: [LogitBias] = []
     /// The token that the policy has taken out.
     private var bannedToo: Int32?
     package var penalty: (token: Int32, amount: Float)?
 
-    package init(position: Int = 0, banned: [Int32] = []) {
+    package init(position: Int = 0, banned: [Int32] = [], biases: [LogitBias] = []) {
         self.position = position
         self.banned = banned
+        self.biases = biases
     }
 
     /// Takes out one more token. A policy may take out one.
@@ -18,10 +32,13 @@ package struct LogitAdjustment {
 
     /// All tokens taken out.
     package var allBanned: [Int32] { bannedToo.map { banned + [$0] } ?? banned }
-    package var isEmpty: Bool { banned.isEmpty && bannedToo == nil && penalty == nil }
+    package var isEmpty: Bool { banned.isEmpty && biases.isEmpty && bannedToo == nil && penalty == nil }
 
     /// Adjusts the logits of `vocabulary`.  row: [vocabulary.count]
     package func apply(to row: UnsafeMutablePointer<Float>, _ vocabulary: Range<Int>) {
+        for bias in biases where vocabulary.contains(Int(bias.token)) {
+            row[Int(bias.token) - vocabulary.lowerBound] += bias.amount
+        }
         if let penalty, vocabulary.contains(Int(penalty.token)) {
             row[Int(penalty.token) - vocabulary.lowerBound] -= penalty.amount
         }

@@ -35,6 +35,7 @@ extension DecoderState {
         try Self.code(&hostEvents, &coder, count, vocabSize)
         try codeProposal(&coder, vocabSize)
         try codeBans(&coder, vocabSize)
+        try codeBiases(&coder, vocabSize)
         try predictions.code(&coder, within: count, vocabSize)
         try coder.expect(
             predictions.positions == active || (phase != .forwarded && phase != .proposed), "the last forward",
@@ -168,6 +169,48 @@ extension DecoderState {
         try coder.expect(
             most < vocabSize, "the number of banned tokens", "\(most)", "one that leaves something")
     }
+
+    private mutating func codeBiases(_ coder: inout some StateCoder, _ vocabSize: Int) throws(LLaDAError) {
+        var everywhere = Biases.sorted(biases.everywhere)
+        try coder.biases("a bias", &everywhere, vocabSize: vocabSize)
+        var places = biases.at.map { (position: $0.key, biases: Biases.sorted($0.value)) }
+        places.sort { $0.position < $1.position }
+        var next = 0
+        let count = canvas.count
+        try coder.list("the number of positions with biases", &places, ofSize: 16, empty: (position: 0, biases: [])) {
+            (coder, place) throws(LLaDAError) in
+            try coder.position(&place.position, within: next..<count)
+            next = place.position + 1
+            try coder.biases("a bias", &place.biases, vocabSize: vocabSize)
+        }
+        if !coder.isReading { return }
+        func table(_ list: [LogitBias]) -> [Int32: Float] {
+            Dictionary(uniqueKeysWithValues: list.map { ($0.token, $0.amount) })
+        }
+        biases = Biases(
+            everywhere: table(everywhere),
+            at: Dictionary(uniqueKeysWithValues: places.map { ($0.position, table($0.biases)) }))
+    }
+}
+
+extension StateCoder {
+    /// Codes biases, by increasing tokens.
+    fileprivate mutating func biases(
+        _ what: String, _ biases: inout [LogitBias], vocabSize: Int
+    ) throws(LLaDAError) {
+        var next: Int32 = 0
+        try list("the number of biases", &biases, ofSize: 8, empty: LogitBias(token: 0, amount: 0)) {
+            (coder, bias) throws(LLaDAError) in
+            var (token, amount) = (bias.token, bias.amount)
+            try coder.token(what, &token, vocabSize: vocabSize)
+            try coder.expect(token >= next, what, "of token \(token)", "tokens that increase")
+            next = token + 1
+            try coder.float(what, &amount)
+            let most = 2 * Biases.largest  // at all positions and at one
+            try coder.expect(-most...most ~= amount, what, "\(amount)", "\(-most) to \(most)")
+            bias = LogitBias(token: token, amount: amount)
+        }
+    }
 }
 
 extension Decoder.Options {
@@ -227,18 +270,19 @@ extension LogitAdjustment {
     fileprivate mutating func code(
         _ coder: inout some StateCoder, _ before: LogitAdjustment?, _ vocabSize: Int
     ) throws(LLaDAError) {
-        var all = allBanned
-        var repeats = all == before?.allBanned
-        try coder.flag("whether bans repeat", &repeats)
-        try coder.expect(before != nil || !repeats, "whether bans repeat", "1", "0 at the first")
+        var (all, added) = (allBanned, biases)
+        var repeats = all == before?.allBanned && added == before?.biases
+        try coder.flag("whether bans and biases repeat", &repeats)
+        try coder.expect(before != nil || !repeats, "whether bans and biases repeat", "1", "0 at the first")
         if !repeats {
-            if coder.isReading { all = [] }
+            if coder.isReading { (all, added) = ([], []) }
             let size = MemoryLayout<Int32>.size
             try coder.list("the number of tokens taken out", &all, ofSize: size, empty: 0) {
                 (coder, token) throws(LLaDAError) in
                 try coder.token("a token taken out", &token, vocabSize: vocabSize)
             }
-            if coder.isReading { self = LogitAdjustment(position: position, banned: all) }
+            try coder.biases("a bias", &added, vocabSize: vocabSize)
+            if coder.isReading { self = LogitAdjustment(position: position, banned: all, biases: added) }
         }
         var isPenalised = penalty != nil
         try coder.flag("whether there is a penalty", &isPenalised)

@@ -350,6 +350,7 @@ PROTOTYPES = {
     "llada_decoder_mask": (c_int32, [_handle, c_int32, _error]),
     "llada_decoder_lock": (c_int32, [_handle, c_int32, c_bool, _error]),
     "llada_decoder_ban": (c_int32, [_handle, c_int32, c_int32, c_bool, _error]),
+    "llada_decoder_set_logit_bias": (c_int32, [_handle, c_int32, c_int32, c_float, _error]),
     "llada_decoder_end_block": (c_int32, [_handle, c_int32, _error]),
     "llada_decoder_set_rule": (c_int32, [_handle, Rule, c_void_p, _error]),
     "llada_text_stream_create": (c_int32, [_handle, c_uint32, c_char_p, POINTER(_handle), _error]),

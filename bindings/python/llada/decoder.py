@@ -86,7 +86,7 @@ class Decoder(DecoderView):
 
         It is called with the decoder after each forward and the policy's proposal, looks at what it likes (`rows` above
         all), and returns edits in any form that `propose` takes, or None to agree with the policy. It may call `lock`,
-        `ban`, `end_block`, `set` and `mask`. What it raises is raised by the step, which can be done again. A block
+        `ban`, `set_logit_bias`, `end_block`, `set` and `mask`. What it raises is raised by the step, which can be done again. A block
         that it never lets end goes on for ever: `block_step` counts.
 
         An object that is called, and may keep what it likes between steps, is copied (copy.deepcopy) for each decoder
@@ -288,6 +288,20 @@ class Decoder(DecoderView):
         """
         interfering.ban(self._calls, token, position, False)
 
+    def set_logit_bias(self, token: int, bias: float, position: int | None = None) -> None:
+        """Sets what is added to a token's logit before arg-max, softmax and sampling. Predictions at hand are made
+        anew; `logits` are as the model gave them.
+
+        Args:
+            token: Of the vocabulary.
+            bias: 0 adds nothing. -inf is a ban, which any other bias lifts.
+            position: Where; None: everywhere. What is set for a position comes on top of what is set everywhere.
+
+        Raises:
+            InvalidArgumentError: The bias is not a number, or beyond -1e30 to 1e30; and as `ban`.
+        """
+        interfering.set_logit_bias(self._calls, token, bias, position)
+
     def end_block(self, done: bool | None = True) -> None:
         """Says whether the active block is done after the next apply, and that one alone.
 
@@ -312,8 +326,8 @@ class Decoder(DecoderView):
     # -- Branching
 
     def fork(self, policy: Policy | None = None, seed: int | None = None) -> Decoder:
-        """A second decoder that is where this one is, in the midst of a step or not: same canvas, bans, locks, rule,
-        predictions and proposal.
+        """A second decoder that is where this one is, in the midst of a step or not: same canvas, bans, biases,
+        locks, rule, predictions and proposal.
 
         What was computed is shared, so that a fork costs what will differ; its `computed_positions` and
         `reused_positions` begin at 0. It is neither recorded nor watched.

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _abi, forwarded
 from ._calls import Calls
-from ._convert import integer
+from ._convert import integer, number
 from ._convert import position as as_position
 from .errors import InvalidArgumentError
 
@@ -24,6 +24,21 @@ def ban(calls: Calls, token: int, position: int | None, banned: bool) -> None:
     """At one position, or everywhere."""
     place = -1 if position is None else as_position(position)
     calls.change(_abi.lib.llada_decoder_ban, integer(token, "token"), place, banned)
+
+
+def set_logit_bias(calls: Calls, token: int, bias: float, position: int | None) -> None:
+    """At one position, or everywhere."""
+    place = -1 if position is None else as_position(position)
+    bias = number(bias, "logit_bias")
+    calls.change(_abi.lib.llada_decoder_set_logit_bias, integer(token, "token"), place, bias)
+
+
+def set_logit_biases(calls: Calls, biases: Mapping[int, float]) -> None:
+    """At all positions, as an option of a decoder has them."""
+    if not isinstance(biases, Mapping):
+        raise TypeError(f"logit_bias must be a dict {{token: bias}}, not {biases!r}")
+    for token, bias in biases.items():
+        set_logit_bias(calls, token, bias, None)
 
 
 def end_block(calls: Calls, done: bool | None) -> None:

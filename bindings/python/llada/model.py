@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _abi, branching, many
+from . import _abi, branching, interfering, many
 from ._convert import NO_TOKENS, Path, Tokens, file_name, integer, pointer, token_pointer
 from ._convert import tokens as as_tokens
 from ._handle import Handle, Held
@@ -389,8 +389,8 @@ class Model(Held):
             callback: Called with the decoder after each step, when it may look and interfere. It ends the generation
                 there by returning llada.STOP. What it raises is raised here; Ctrl-C takes effect between steps.
             record: True: what comes out has a `trace`. A path: it is written there as well.
-            **options: block_length, gen_length, eos_early_stop, chat, infill, use_cache, prefix_cache, rule: see
-                GenerationOptions.
+            **options: block_length, gen_length, eos_early_stop, chat, infill, use_cache, prefix_cache, rule, logit_bias:
+                see GenerationOptions.
 
         Raises:
             TypeError: There is no such option, or an argument is of a wrong type.
@@ -491,8 +491,8 @@ class Model(Held):
         Args:
             prompt: As for `generate`.
             policy: Which edits a step proposes; None: Policy.quality().
-            **options: block_length, gen_length, eos_early_stop, chat, infill, use_cache, prefix_cache, rule: see
-                GenerationOptions.
+            **options: block_length, gen_length, eos_early_stop, chat, infill, use_cache, prefix_cache, rule, logit_bias:
+                see GenerationOptions.
 
         Raises:
             TypeError, InvalidArgumentError, SpecialTokenError, UnsupportedError, TokenizerError: As `generate`.
@@ -501,8 +501,16 @@ class Model(Held):
         given: dict[str, Any] = dict(options)
         ids, rule = self.encode_prompt(prompt, given.pop("chat", None)), given.pop("rule", None)
         model = self._opened()
+        biases = given.pop("logit_bias", None)
         handle, untold = branching.create(model, ids, policy, **given)
-        return Decoder(handle, model, rule, untold, untouched=True)
+        decoder = Decoder(handle, model, rule, untold, untouched=True)
+        if biases:
+            try:
+                interfering.set_logit_biases(decoder._calls, biases)
+            except BaseException:
+                decoder.close()
+                raise
+        return decoder
 
     def restore(
         self, snapshot: bytes | Path, prefix_cache: PrefixCache | None = None, *, rule: Rule | None = None

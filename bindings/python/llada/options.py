@@ -37,12 +37,14 @@ class GenerationOptions(AnswerOptions, total=False):
         use_cache: False recomputes everything at every step, for comparison: same bits. True.
         prefix_cache: A PrefixCache of the model, through which decoders share what they have computed; None.
         rule: A decoding rule of your own: see `Decoder.rule`; None.
+        logit_bias: {token: what is added to its logit}, at all positions: see `Decoder.set_logit_bias`; None.
     """
 
     infill: bool
     use_cache: bool
     prefix_cache: PrefixCache | None
     rule: Rule | None
+    logit_bias: Mapping[int, float] | None
 
 
 def check_names(function: str, given: Mapping[str, Any], options: Any) -> None:

@@ -66,7 +66,7 @@ class Candidate(NamedTuple):
 
     Attributes:
         token: Its id.
-        logit: Bans and penalty applied.
+        logit: Biases, bans and penalty applied.
         probability: By softmax of the logits.
     """
 
@@ -99,7 +99,8 @@ class Rows(NamedTuple):
         tokens: What stands there, np.int32; the mask id where masked.
         states: np.uint8 of State.
         locked: bool.
-        predictions: np.int32: the most likely token, or the one drawn; bans and penalty applied. It may be the mask id.
+        predictions: np.int32: the most likely token, or the one drawn; biases, bans and penalty applied. It may be the
+            mask id.
         confidences: np.float32: the probability of the prediction, at a draft too; that of the token there is in
             `Decoder.row_logits`.
         block_step: Steps done in this block.
@@ -135,7 +136,7 @@ class Candidates(NamedTuple):
 
     Attributes:
         tokens: np.int32 [rows, k].
-        logits: np.float32 [rows, k]; bans and penalty applied.
+        logits: np.float32 [rows, k]; biases, bans and penalty applied.
         probabilities: np.float32 [rows, k].
     """
 

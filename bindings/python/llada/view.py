@@ -91,8 +91,8 @@ class DecoderView:
 
     @property
     def predictions(self) -> Tokens:
-        """The predicted tokens, np.int32 [canvas_length]; -1 outside the positions of the last forward. Bans and
-        penalty are applied. StateError before the first forward."""
+        """The predicted tokens, np.int32 [canvas_length]; -1 outside the positions of the last forward. Biases,
+        bans and penalty are applied. StateError before the first forward."""
         return self._predictions()[0]
 
     @property
@@ -107,7 +107,7 @@ class DecoderView:
         return forwarded.rows(self._calls)
 
     def candidates(self, position: int, k: int = 5) -> list[Candidate]:
-        """The most likely tokens at a position, bans and penalty applied, temperature not.
+        """The most likely tokens at a position, biases, bans and penalty applied, temperature not.
 
         Args:
             position: One of the last forward.
@@ -152,7 +152,8 @@ class DecoderView:
         return forwarded.logits(self._calls, position)
 
     def row_logits(self) -> NDArray[np.float32]:
-        """`logits` of each row of the last forward. Bans and penalty are not in them; they are in `row_candidates`.
+        """`logits` of each row of the last forward. Biases, bans and penalty are not in them, but in
+        `row_candidates`.
 
         Returns:
             np.float32 [rows, vocab_size], yours to change.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
@@ -134,12 +135,15 @@ def result_line(result: TraceResult, texts: dict[int, str]) -> str:
 
 
 def _calls(calls: list[Call]) -> list[Any]:
-    return [
-        [call[0], [[position, token, number(sure)] for position, token, sure in call[1]]]
-        if call[0] == "set_proposal"
-        else list(call)
-        for call in calls
-    ]
+    return [_call(*call) for call in calls]
+
+
+def _call(name: str, *arguments: Any) -> list[Any]:
+    if name == "set_proposal":
+        return [name, [[position, token, number(sure)] for position, token, sure in arguments[0]]]
+    if name == "set_logit_bias":
+        return [name, *arguments[:2], None if arguments[2] == -math.inf else arguments[2]]
+    return [name, *arguments]
 
 
 def _line(value: dict[str, Any]) -> str:
@@ -212,6 +216,8 @@ class Reader:
         if call[0] == "set_proposal" and len(call) == 2 and isinstance(call[1], list):
             edits = tuple((row[0], row[1], _float(row[2])) for row in call[1] if self._row(row, (int, int, float)))
             return ("set_proposal", edits)
+        if call[0] == "set_logit_bias" and call[-1] is None:
+            call = [*call[:-1], -math.inf]
         if call[0] == "set_proposal" or [type(value) for value in call[1:]] != list(CALLS[call[0]]):
             names = ", ".join(kind.__name__ for kind in CALLS[call[0]])
             raise self.refuse(f"the call {_named(call)}", f"{call[0]}({names})")

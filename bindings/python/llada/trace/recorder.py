@@ -77,7 +77,7 @@ class Recorder:
             except BaseException:
                 self.noted = [other for other in self.noted if other is not note]
                 raise
-            if name == "ban" and self.step is not None and view.phase != "ready":
+            if name in ("ban", "set_logit_bias") and self.step is not None and view.phase != "ready":
                 self._predicted(view, self.step)
         elif name == "apply":
             proposal = view.proposal if view.phase == "proposed" else None
@@ -146,7 +146,7 @@ class Recorder:
         self.read_texts(rows.predictions)
 
     def _predicted(self, view: DecoderView, step: TraceStep) -> None:
-        """Anew, after a ban."""
+        """Anew, after a ban or a bias."""
         rows = view.rows
         self.step = replace(step, predictions=rows.predictions, confidences=rows.confidences)
         self.read_texts(rows.predictions)

@@ -100,7 +100,7 @@ def _follow(calls: Calls, here: Recorder, step: TraceStep, ahead: bool) -> Diffe
             return difference
         refused = _do(calls, step.after)
     if refused is None:
-        # After what the host did, which may have been a ban: then there were new predictions.
+        # After what the host did, which may have been a ban or a bias: then there were new predictions.
         difference = _compare_arrays(step, here.step, ("predictions", "confidences"))
         if difference is not None or step.events is None:
             return difference

@@ -24,6 +24,7 @@ CALLS: dict[str, tuple[type, ...]] = {
     "mask": (int,),
     "lock": (int, bool),
     "ban": (int, int, bool),
+    "set_logit_bias": (int, int, float),
     "truncate": (int,),
     "end_block": (int,),
     "disable_expert": (int, int, bool),
