@@ -273,6 +273,12 @@ typedef struct llada_model_options {
     /* Default: NULL, none. */
     llada_progress_callback progress;
     void *progress_user;
+    /* The ids by which LLaDA2.2 says that a token is to go, and that a mask is to come before one (2.2's DELETE and
+     * INSERT). -1: those of generation_config.json or config.json. There are both or neither; neither is the other, the
+     * mask or an end of sequence, or else LLADA_ERROR_CONFIG, and LLADA_ERROR_INVALID_ARGUMENT for yours. Default:
+     * -1. */
+    int32_t delete_token_id;
+    int32_t split_token_id;
 } llada_model_options;
 
 /* Sets the defaults. `size` is sizeof(llada_model_options). */
@@ -310,6 +316,8 @@ LLADA_API void llada_model_free(llada_model *model);
  *   config            vocab_size, hidden_size and so on, checked; null if config.json cannot be read
  *   mask_token        {id, source}: the id, and where it was found; null if it is unknown
  *   eos_tokens        [{id, source}]
+ *   delete_token      {id, source}: LLaDA2.2's id for a token that is to go; null for other models
+ *   split_token       {id, source}: LLaDA2.2's id for a mask before a token; null likewise
  *   tokenizer         {vocabulary_size, added_tokens, control_tokens}; null if there is none that can be read
  *   chat              {known_layout, evidence}: whether llada_chat_tokenize lays out conversations; null without a
  *                     tokenizer
@@ -346,10 +354,12 @@ typedef struct llada_model_info {
     bool has_chat_template; /* there is a tokenizer; knows_chat_layout tells whether llada_chat_tokenize refuses */
     bool knows_chat_layout; /* the checkpoint's chat template is known to be the layout of llada_chat_tokenize */
     uint64_t num_parameters;
-    uint64_t weight_bytes; /* as held */
+    uint64_t weight_bytes;   /* as held */
+    int32_t delete_token_id; /* of LLaDA2.2: a token is to go; -1: there is none */
+    int32_t split_token_id;  /* of LLaDA2.2: a mask is to come before a token; -1: there is none */
 } llada_model_info;
 #define LLADA_MODEL_INFO_INIT \
-    {sizeof(llada_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, false, false, 0, 0}
+    {sizeof(llada_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, false, false, 0, 0, 0, 0}
 
 /* What a model is, by its config, and how it is held. */
 LLADA_API llada_status llada_model_get_info(const llada_model *model, llada_model_info *info, llada_error *error);
@@ -487,7 +497,8 @@ typedef struct llada_decoder_options {
     bool infill;
     /* False: all K/V is computed anew at every step, for comparison; the bits are the same. Default: true. */
     bool use_cache;
-    /* Copied. Default: NULL, which is LLADA_PRESET_QUALITY. */
+    /* Copied. Default: NULL, which is LLADA_PRESET_LEVENSHTEIN for a model that has delete_token_id and split_token_id
+     * (LLaDA2.2), and LLADA_PRESET_QUALITY for others. */
     const llada_policy *policy;
     /* Where the decoder shares K/V with other decoders of the model. Default: NULL, nowhere. */
     llada_prefix_cache *prefix_cache;
@@ -498,8 +509,8 @@ LLADA_API llada_status llada_decoder_options_init(llada_decoder_options *options
 
 /* Makes a decoder. The prompt may end in the middle of a block: generated tokens go on from there. The canvas has
  * ceil((prompt_count + gen_length) / block_length) blocks. Nothing is computed yet. `options` may be NULL: the
- * defaults. LLADA_ERROR_SPECIAL_TOKEN if the model's mask id is unknown, or stands in the prompt without `infill`;
- * LLADA_ERROR_UNSUPPORTED for a LLaDA2.2 model, whose decoding deletes and inserts tokens. */
+ * defaults. LLADA_ERROR_SPECIAL_TOKEN if the model's mask id is unknown, or stands in the prompt without `infill`, or
+ * if the policy is LLADA_POLICY_LEVENSHTEIN and the model lacks the ids for it. */
 LLADA_API llada_status llada_decoder_create(const llada_model *model, const int32_t *prompt, size_t prompt_count,
                                             const llada_decoder_options *options, llada_decoder **decoder,
                                             llada_error *error);
@@ -590,8 +601,11 @@ typedef struct llada_decoder_state {
      * had. Both begin at 0 in a fork. */
     uint64_t computed_positions;
     uint64_t reused_positions;
+    uint64_t insertions; /* tokens, and masks, that were put in before others */
+    uint64_t deletions;  /* tokens, and masks, that were taken out */
 } llada_decoder_state;
-#define LLADA_DECODER_STATE_INIT {sizeof(llada_decoder_state), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0, 0, 0}
+#define LLADA_DECODER_STATE_INIT \
+    {sizeof(llada_decoder_state), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* Where a decoder stands. */
 LLADA_API llada_status llada_decoder_get_state(const llada_decoder *decoder, llada_decoder_state *state,
@@ -672,14 +686,32 @@ enum {
     LLADA_REASON_HOST = 5        /* yours */
 };
 
+typedef int32_t llada_edit_kind;
+enum {
+    LLADA_EDIT_WRITE = 0, /* the token is written at the position */
+    /* The token at the position is taken out. Those behind it, to the end of the block, move up by one, and a mask comes
+     * in at the end. */
+    LLADA_EDIT_DELETE = 1,
+    /* The token is put in before the one at the position. That one and those behind it, to the end of the block, move
+     * back by one, and the last one is lost; often it is a mask. */
+    LLADA_EDIT_INSERT = 2
+};
+
+/* What becomes of a position. Positions are those before the step: edits of one proposal do not see each other. First
+ * everything is written, then everything goes that is to go, then everything comes in that is to come in. A token that
+ * moves takes its state with it, and its entry in the step map. Positions of the prompt, and locked ones, stay where
+ * they are, and nothing moves across them: what is said of the end of the block is then true of the place before the
+ * next one. */
 typedef struct llada_edit {
     int32_t position;
-    int32_t token;    /* the mask id masks the position again */
+    int32_t token;    /* WRITE, INSERT: the mask id leaves the position to the model. DELETE: the one that goes */
     float confidence; /* of the prediction; in an edit of yours it is passed on to the event, and need not be set */
     llada_reason reason;
+    llada_edit_kind kind;
 } llada_edit;
 
-/* VIEW. What apply will write, by increasing position. LLADA_ERROR_STATE unless a proposal is at hand. */
+/* VIEW. What apply will do, by increasing position; what is put in before a token comes before what becomes of it.
+ * LLADA_ERROR_STATE unless a proposal is at hand. */
 LLADA_API llada_status llada_decoder_proposal(const llada_decoder *decoder, const llada_edit **edits, size_t *count,
                                               llada_error *error);
 
@@ -687,7 +719,13 @@ typedef int32_t llada_event_kind;
 enum {
     LLADA_EVENT_UNMASK = 0,  /* mask to token */
     LLADA_EVENT_REPLACE = 1, /* token to token */
-    LLADA_EVENT_REMASK = 2   /* token to mask */
+    LLADA_EVENT_REMASK = 2,  /* token to mask */
+    /* new_token came in at `position`; what stood from there to last - 1 moved back by one; old_token, which stood at
+     * `last`, is lost (often it is a mask) */
+    LLADA_EVENT_INSERT = 3,
+    /* old_token was taken out at `position`; what stood from position + 1 to `last` moved up by one; new_token, a mask,
+     * came in at `last` */
+    LLADA_EVENT_DELETE = 4
 };
 
 typedef struct llada_event {
@@ -697,9 +735,12 @@ typedef struct llada_event {
     int32_t new_token;
     float confidence;
     llada_reason reason;
+    int32_t last; /* of INSERT and DELETE: the last position that changed; of others the same as `position` */
 } llada_event;
 
-/* VIEW. What the last apply changed, and what you had changed since the apply before it. */
+/* VIEW. What you had changed since the apply before the last one, then what the last apply changed: writes, deletions
+ * from the last one on, insertions. Positions are those at the moment of each event, so that a copy of the canvas
+ * follows by doing what the events say, one after the other. */
 LLADA_API llada_status llada_decoder_events(const llada_decoder *decoder, const llada_event **events, size_t *count,
                                             llada_error *error);
 
@@ -711,8 +752,10 @@ LLADA_API llada_status llada_decoder_step_map(const llada_decoder *decoder, cons
 /* ---- Interfering: between any two calls of "Stepping", and in a rule -------------------------------------------- */
 
 /* Puts your edits in place of the proposal. That is possible after forward; propose need not have been called. The
- * positions must be active, not of the prompt and not locked, and each may be there once. While finished blocks are
- * edited, none may be masked. `reason` is taken as LLADA_REASON_HOST. */
+ * positions must be active, not of the prompt and not locked, and each may be written or deleted once. Any number of
+ * tokens may be put in before a position, in their order; a proposal has at most two edits for each active position.
+ * While finished blocks are edited, nothing may be masked, deleted or put in. `reason` is taken as
+ * LLADA_REASON_HOST. */
 LLADA_API llada_status llada_decoder_set_proposal(llada_decoder *decoder, const llada_edit *edits, size_t count,
                                                   llada_error *error);
 
@@ -754,7 +797,7 @@ LLADA_API llada_status llada_decoder_end_block(llada_decoder *decoder, llada_blo
 
 /* A decoding rule of your own. Propose calls it when the policy has made its proposal, so the rule takes part in every
  * way to step. It looks (llada_decoder_active, _candidates, _logits, _proposal) and interferes: with set_proposal it
- * unmasks, replaces and masks tokens; it may lock, ban, and end the block. If it does nothing, the policy's proposal
+ * unmasks, replaces, masks, deletes and inserts tokens; it may lock, ban, and end the block. If it does nothing, the policy's proposal
  * stands. Non-zero stops the step, which can be done again. If the rule leaves masks in a block for ever, the block is
  * run for ever: block_step counts its steps, and LLADA_BLOCK_END_NOW ends it. */
 typedef int (*llada_rule)(llada_decoder *decoder, void *user);
@@ -822,31 +865,50 @@ typedef int32_t llada_policy_kind;
 enum {
     LLADA_POLICY_LOW_CONFIDENCE = 0, /* LLaDA2.0: masks are filled where confidence > threshold, or by quota */
     LLADA_POLICY_JOINT_THRESHOLD =
-        1 /* LLaDA2.1: masks are filled, and tokens already written are edited (2.1, eq. 2) */
+        1, /* LLaDA2.1: masks are filled, and tokens already written are edited (2.1, eq. 2) */
+    /* LLaDA2.2: masks are filled, tokens are edited, and where delete_token_id or split_token_id is predicted, the token
+     * goes, or a mask comes before it (2.2, section 2.1). Only for a model that has the two. */
+    LLADA_POLICY_LEVENSHTEIN = 2
 };
 
-/* A kind uses its own fields and those of both. The fields of the other kind have no effect, but must be in range; low
- * confidence wants mbe_window 1. */
+/* Whose rule the Levenshtein policy follows. */
+typedef int32_t llada_levenshtein_variant;
+enum {
+    LLADA_LEVENSHTEIN_REFERENCE = 0, /* that of 2.2's generate */
+    /* SGLang's JointThresholdInDel: a mask of the block's beginning is filled in every step, without a schedule; steps
+     * without one are counted for good; and a block whose last edits changed something gets one more forward */
+    LLADA_LEVENSHTEIN_INDEL = 1
+};
+
+/* A kind uses its own fields and those of all. The fields of other kinds have no effect, but must be in range; low
+ * confidence and Levenshtein want mbe_window 1. */
 struct llada_policy {
     uint32_t struct_size;
     llada_policy_kind kind;
-    /* Both kinds: which masks are filled */
+    /* All kinds: which masks are filled */
     float threshold; /* mask to token: write where confidence > threshold */
     /* LLADA_POLICY_LOW_CONFIDENCE */
-    int32_t steps;        /* at most this many steps a block */
+    int32_t steps;        /* at most this many steps a block. LEVENSHTEIN: the masks of a block's beginning are to be
+                           * filled in so many steps, as many in each */
     int32_t minimal_topk; /* steps are at most gen_length / minimal_topk */
     /* LLADA_POLICY_JOINT_THRESHOLD */
-    float editing_threshold; /* token to token: write where confidence > editing_threshold; >= 1 switches editing off */
-    int32_t max_post_steps;  /* at most this many steps after a block's last mask */
+    float editing_threshold; /* token to token: write where confidence > editing_threshold; >= 1 switches editing off.
+                              * Also of LEVENSHTEIN */
+    int32_t max_post_steps;  /* at most this many steps after a block's last mask. LEVENSHTEIN: in a row without a mask
+                              * of the block's beginning; the last of them may not delete or insert */
     int32_t num_to_transfer; /* write at least this many masks a step */
     float penalty_lambda;    /* taken off the logit of the token to the left in the block, as SGLang does; 0: off */
     int32_t mbe_window;      /* multi-block editing (2.1, table 4): revisit so many blocks at a block's end; 1: off */
     int32_t mbe_rounds;      /* multi-block editing: so many times, or until nothing changes */
-    /* Both kinds: how a prediction is made from logits */
+    /* All kinds: how a prediction is made from logits. LEVENSHTEIN draws masks only, and its confidences are those of
+     * temperature 1 */
     float temperature; /* 0: the most likely token; else draw one, after top_k and top_p */
     int32_t top_k;     /* 0: off */
     float top_p;       /* 1: off */
     uint64_t seed;     /* equal seeds draw equal tokens */
+    /* LLADA_POLICY_LEVENSHTEIN */
+    int32_t max_steps_per_block;       /* REFERENCE: at most this many steps a block; one more if masks are left */
+    llada_levenshtein_variant variant; /* whose rule it is */
 };
 
 typedef int32_t llada_preset;
@@ -854,7 +916,8 @@ enum {
     LLADA_PRESET_LOW_CONFIDENCE = 0, /* 2.0 and 2.0-CAP: threshold 0.95, 32 steps */
     LLADA_PRESET_SPEEDY = 1,         /* 2.1, S mode: threshold 0.5, editing_threshold 0.0 */
     LLADA_PRESET_QUALITY = 2,        /* 2.1, Q mode: threshold 0.7, editing_threshold 0.5 */
-    LLADA_PRESET_QUALITY_MBE = 3     /* 2.1, Q mode, revisiting a window of 2 blocks */
+    LLADA_PRESET_QUALITY_MBE = 3,    /* 2.1, Q mode, revisiting a window of 2 blocks */
+    LLADA_PRESET_LEVENSHTEIN = 4     /* 2.2: threshold 0.5, editing_threshold 0.0, 32 steps */
 };
 
 /* Fills `policy` with a preset; change what you like afterwards. `size` is sizeof(llada_policy). */
@@ -954,8 +1017,8 @@ LLADA_API llada_status llada_prefix_cache_clear(llada_prefix_cache *cache, llada
  * num_key_value_heads * head_dim numbers. With them nothing is computed again. Without them, K/V of what stands before
  * the active block is computed anew at the next forward, with the same bits.
  *
- * A snapshot belongs to what computes: the weights as they are held, expert_capacity, blas, and the ids of mask and end
- * of sequence. Threads, CPU, and whether a packed model was packed on opening or saved before, do not matter. A
+ * A snapshot belongs to what computes: the weights as they are held, expert_capacity, blas, and the ids of mask, end
+ * of sequence, deletion and insertion. Threads, CPU, and whether a packed model was packed on opening or saved before, do not matter. A
  * snapshot of another model or version, and bytes that are damaged or cut off, get LLADA_ERROR_SNAPSHOT: no byte of a
  * snapshot is trusted. Numbers in it are little-endian. */
 

@@ -35,7 +35,6 @@ public func llada_decoder_create(
 
 private func decoderOptions(_ pointer: UnsafePointer<llada_decoder_options>?) throws(LLaDAError) -> Decoder.Options {
     var options = Decoder.Options()
-    options.policy = .quality
     guard let pointer else { return options }
     let fields = try CallerStruct(pointer, "llada_decoder_options")
     if let value = fields[\.block_length] { options.blockLength = Int(value) }

@@ -201,11 +201,11 @@ final class DecoderHandle {
     }
 
     func show(edits all: [Decoder.Edit]) throws(LLaDAError) -> UnsafeBufferPointer<llada_edit> {
-        try edits.show(all.count, room: decoder.mostActive) { llada_edit(all[$0]) }
+        try edits.show(all.count, room: 2 * decoder.mostActive) { llada_edit(all[$0]) }
     }
 
     func show(events all: [Decoder.Event]) throws(LLaDAError) -> UnsafeBufferPointer<llada_event> {
-        try events.show(all.count, room: decoder.mostActive) { llada_event(all[$0]) }
+        try events.show(all.count, room: 2 * decoder.mostActive) { llada_event(all[$0]) }
     }
 
     private func endViews() {

@@ -10,10 +10,15 @@ public func llada_decoder_set_proposal(
         let handle = try DecoderHandle.at(decoder)
         // The edits may lie in a view that ends here: its memory stays as it is until the next look.
         let edits = try elements(edits, count, "edits")
+        for (index, edit) in edits.enumerated() where Decoder.Edit.Kind(rawValue: edit.kind) == nil {
+            throw .argument("kind of edits[\(index)]", found: edit.kind, expected: "a LLADA_EDIT, 0 to 2")
+        }
         try handle.interfere { (decoder) throws(LLaDAError) in
             try decoder.setProposal(edits.count) { index in
                 let edit = edits[index]
-                return Decoder.Edit(position: Int(edit.position), token: edit.token, confidence: edit.confidence)
+                return Decoder.Edit(
+                    position: Int(edit.position), token: edit.token, confidence: edit.confidence,
+                    kind: Decoder.Edit.Kind(rawValue: edit.kind) ?? .write)
             }
         }
     }

@@ -27,6 +27,8 @@ public func llada_decoder_get_state(
         result.edits = UInt64(clamping: decoder.edits)
         result.computed_positions = UInt64(clamping: decoder.computedPositions)
         result.reused_positions = UInt64(clamping: decoder.reusedPositions)
+        result.insertions = UInt64(clamping: decoder.insertions)
+        result.deletions = UInt64(clamping: decoder.deletions)
         try CallerStruct(state, "llada_decoder_state").write(result)
     }
 }
@@ -160,7 +162,7 @@ extension llada_edit {
     init(_ edit: Decoder.Edit) {
         self.init(
             position: Int32(clamping: edit.position), token: edit.token, confidence: edit.confidence,
-            reason: edit.reason.rawValue)
+            reason: edit.reason.rawValue, kind: edit.kind.rawValue)
     }
 }
 
@@ -184,6 +186,7 @@ extension llada_event {
     init(_ event: Decoder.Event) {
         self.init(
             position: Int32(clamping: event.position), kind: event.kind.rawValue, old_token: event.oldToken,
-            new_token: event.newToken, confidence: event.confidence, reason: event.reason.rawValue)
+            new_token: event.newToken, confidence: event.confidence, reason: event.reason.rawValue,
+            last: Int32(clamping: event.last))
     }
 }

@@ -27,6 +27,8 @@ public func llada_model_options_init(
     defaults.dtype = llada_dtype(LLADA_DTYPE_AUTO)
     defaults.kv_dtype = llada_dtype(LLADA_DTYPE_AUTO)
     defaults.mask_token_id = -1
+    defaults.delete_token_id = -1
+    defaults.split_token_id = -1
     defaults.blas = llada_blas(LLADA_BLAS_AUTO)
     defaults.use_mmap = llada_mmap(LLADA_MMAP_AUTO)
     return answer(error) { () throws(LLaDAError) in
@@ -78,6 +80,8 @@ private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LL
     if let capacity = fields[\.expert_capacity] { options.expertCapacity = Int(capacity) }
     // -1 lets the engine look for the id.
     options.maskTokenID = fields[\.mask_token_id].flatMap { $0 == -1 ? nil : $0 }
+    options.deleteTokenID = fields[\.delete_token_id].flatMap { $0 == -1 ? nil : $0 }
+    options.splitTokenID = fields[\.split_token_id].flatMap { $0 == -1 ? nil : $0 }
     if let ids = fields[\.eos_token_ids], let count = fields[\.eos_token_id_count] {
         options.eosTokenIDs = Array(try elements(ids, count, "eos_token_ids", "eos_token_id_count"))
     }
@@ -174,6 +178,8 @@ public func llada_model_get_info(
         result.num_experts_per_tok = Int32(clamping: config.numExpertsPerTok)
         result.max_position_embeddings = Int32(clamping: config.maxPositionEmbeddings)
         result.mask_token_id = model.maskTokenID ?? -1
+        result.delete_token_id = model.deleteTokenID ?? -1
+        result.split_token_id = model.splitTokenID ?? -1
         result.eos_token_id = model.eosTokenIDs.first ?? -1
         result.dtype = dtype(model.dtype)
         result.kv_dtype = dtype(model.kvDType)

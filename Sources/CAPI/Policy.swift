@@ -13,7 +13,8 @@ public func llada_policy_init(
             case LLADA_PRESET_SPEEDY: .speedy
             case LLADA_PRESET_QUALITY: .quality
             case LLADA_PRESET_QUALITY_MBE: .qualityMBE
-            default: throw .argument("preset", found: preset, expected: "a LLADA_PRESET, 0 to 3")
+            case LLADA_PRESET_LEVENSHTEIN: .levenshtein
+            default: throw .argument("preset", found: preset, expected: "a LLADA_PRESET, 0 to 4")
             }
         try CallerStruct.initialize(policy, size, "llada_policy", to: llada_policy(values))
     }
@@ -27,7 +28,7 @@ public func llada_decoder_get_policy(
     answer(error) { () throws(LLaDAError) in
         let decoder = try DecoderHandle.at(decoder).look()
         guard let policy else { throw .null("policy") }
-        try CallerStruct(policy, "llada_policy").write(llada_policy(decoder.options.policy))
+        try CallerStruct(policy, "llada_policy").write(llada_policy(decoder.options.policy ?? .quality))
     }
 }
 

@@ -20,15 +20,21 @@ import Testing
 
     @Test(arguments: 0..<24) func nothingOfItShows(_ seed: Int) throws {
         var dice = Dice(state: UInt64(seed))
-        let name = Run.models[seed % Run.models.count]
+        let name = Run.allModels[seed % Run.allModels.count]
         let model = try Run.all(name)[0].model(threads: 2, kvDType: seed % 2 == 0 ? .f32 : .bf16)
         var options = Decoder.Options()
-        options.blockLength = [4, 5, 8, 13][dice.roll(4)]
+        let hasEdits = name == Run.edits
+        options.blockLength = hasEdits ? [8, 16][dice.roll(2)] : [4, 5, 8, 13][dice.roll(4)]
         options.genLength = 20 + dice.roll(30)
         options.infill = dice.roll(3) == 0
-        options.policy = [.lowConfidence, .speedy, .quality, .qualityMBE][dice.roll(4)]
-        if options.policy.kind == .jointThreshold, dice.roll(2) == 0 { options.policy.mbeWindow = 1 + dice.roll(3) }
-        if dice.roll(3) == 0 { options.policy.temperature = 0.8 }
+        var policy: Policy = [.lowConfidence, .speedy, .quality, .qualityMBE][dice.roll(4)]
+        if hasEdits, dice.roll(4) > 0 {
+            policy = .levenshtein
+            policy.variant = dice.roll(2) == 0 ? .reference : .indel
+        }
+        if policy.kind == .jointThreshold, dice.roll(2) == 0 { policy.mbeWindow = 1 + dice.roll(3) }
+        if dice.roll(3) == 0 { policy.temperature = 0.8 }
+        options.policy = policy
         let prompt = (0..<(3 + dice.roll(60))).map { _ in Int32(dice.roll(90)) }
 
         var plainOptions = options
@@ -45,7 +51,7 @@ import Testing
         let cache =
             dice.roll(4) == 0
             ? nil
-            : try model.prefixCache(maxBytes: (blocks + options.policy.mbeWindow + dice.roll(6)) * block)
+            : try model.prefixCache(maxBytes: (blocks + policy.mbeWindow + dice.roll(6)) * block)
         options.prefixCache = cache
         var decoder = try model.decoder(prompt: prompt, options: options)
         var others: [Decoder] = []
@@ -140,6 +146,10 @@ import Testing
                     try one.ban(token, at: dice.state % 2 == 0 ? nil : position, dice.state % 3 > 0)
                 }
                 try same("ban")
+                let bias = Float(dice.roll(16)) - 4
+                let edit: Int32 = (hasEdits ? 120 : 20) + Int32(dice.roll(2))
+                for one in [plain, decoder] { try one.setLogitBias(of: edit, at: nil, to: bias) }
+                try same("bias")
             case 14 where plain.phase == .forwarded || plain.phase == .proposed:
                 for one in [plain, decoder] { one.blockEnds = dice.state % 2 == 0 }
             case 15:

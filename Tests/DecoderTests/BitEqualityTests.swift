@@ -8,9 +8,7 @@ import Testing
     private func trace(
         _ run: Run, threads: Int, useCache: Bool = true, kvDType: NumberFormat? = nil
     ) throws -> [UInt64] {
-        var options = run.options
-        options.useCache = useCache
-        let decoder = try run.model(threads: threads, kvDType: kvDType).decoder(prompt: run.prompt, options: options)
+        let decoder = try run.decoder(run.model(threads: threads, kvDType: kvDType)) { $0.useCache = useCache }
         var trace: [UInt64] = []
         while !decoder.isFinished {
             try decoder.forward()
@@ -30,7 +28,7 @@ import Testing
         return stride(from: 0, to: runs.count, by: 23).map { runs[$0] }
     }
 
-    @Test(arguments: Run.models) func threadsDoNotShow(_ name: String) throws {
+    @Test(arguments: Run.allModels) func threadsDoNotShow(_ name: String) throws {
         for run in try sample(name) {
             let one = try trace(run, threads: 1)
             #expect(try trace(run, threads: 2) == one, "\(run.id)")
@@ -38,13 +36,13 @@ import Testing
         }
     }
 
-    @Test(arguments: Run.models) func theCacheDoesNotShow(_ name: String) throws {
+    @Test(arguments: Run.allModels) func theCacheDoesNotShow(_ name: String) throws {
         for run in try sample(name) {
             #expect(try trace(run, threads: 2, useCache: false) == trace(run, threads: 2), "\(run.id)")
         }
     }
 
-    @Test(arguments: Run.models) func norWithKeysAndValuesInBF16(_ name: String) throws {
+    @Test(arguments: Run.allModels) func norWithKeysAndValuesInBF16(_ name: String) throws {
         for run in try sample(name) {
             let one = try trace(run, threads: 1, kvDType: .bf16)
             #expect(try trace(run, threads: 3, kvDType: .bf16) == one, "\(run.id)")

@@ -76,11 +76,13 @@ import Testing
         let run = try Run.all("mini_like")[0]
         let model = try run.model()
         var options = run.options
-        options.policy.temperature = 1
+        var policy = run.policy
+        policy.temperature = 1
+        options.policy = policy
         let trunk = try model.decoder(prompt: run.prompt, options: options)
         try trunk.step()
         func drawn(_ seed: UInt64) throws -> [UInt64] {
-            var policy = options.policy
+            var policy = policy
             policy.seed = seed
             return try Trace.rest(of: trunk.fork(policy: policy))
         }
@@ -173,7 +175,7 @@ import Testing
             let plain = try model.decoder(prompt: run.prompt, options: run.options)
             let sequence = CachedSequence(model.transformer, blockLength: run.block_length)
             let decoder = try Decoder(
-                sequence, maskID: run.mask_id, eosIDs: [run.eos_id], prompt: run.prompt, options: run.options)
+                sequence, maskID: run.mask_id, eosIDs: run.ends, prompt: run.prompt, options: run.options)
             while !decoder.isFinished {
                 try plain.step()
                 try decoder.forward()

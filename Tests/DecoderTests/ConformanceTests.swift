@@ -10,7 +10,7 @@ import Testing
         let model = try runs[0].model()
         var compared = 0
         for run in runs {
-            #expect(model.maskTokenID == run.mask_id && model.eosTokenIDs == [run.eos_id])
+            #expect(model.maskTokenID == run.mask_id && model.eosTokenIDs == run.ends)
             if Self.nearTies.contains(run.id) {
                 withKnownIssue("the reference's own rounding decides this run") { try compare(run, model) }
             } else {
@@ -19,6 +19,31 @@ import Testing
             compared += 1
         }
         #expect(compared == runs.count)
+    }
+
+    /// Same tokens, same canvas, as many forwards over blocks, and before each of them the same block.
+    @Test func runsThatDeleteAndInsertAreTheReferences() throws {
+        let runs = try Run.all(Run.edits)
+        #expect(runs.count { $0.isLevenshtein && !$0.isIndel } == 94 && runs.count(where: \.isIndel) == 80)
+        let model = try runs[0].model()
+        var forwards = 0
+        var moves = 0
+        for run in runs {
+            let decoder = try run.decoder(model)
+            var inputs: [[Int32]] = []
+            while !decoder.isFinished {
+                inputs.append(Array(decoder.canvas[decoder.active]))
+                try decoder.step()
+            }
+            #expect(decoder.output == run.output, "\(run.id)")
+            if let canvas = run.canvas { #expect(Array(decoder.canvas) == canvas, "\(run.id)") }
+            if let done = run.committed { #expect(decoder.canvas.starts(with: done), "\(run.id)") }
+            #expect(inputs == run.inputs, "\(run.id)")
+            #expect(decoder.forwards == run.per_block_forwards?.reduce(0, +) ?? run.forwards, "\(run.id)")
+            forwards += decoder.forwards
+            moves += decoder.insertions + decoder.deletions
+        }
+        #expect(forwards == 3057 && moves > 100)
     }
 
     /// Runs whose course hangs on a router margin below f32's resolution. In the one here, layer 1 chooses between

@@ -11,9 +11,9 @@ import Testing
         options.blockLength = blockLength
         options.genLength = 12
         options.eosEarlyStop = true
-        options.policy = .speedy
-        options.policy.mbeWindow = 2
-        options.policy.penaltyLambda = 0.25
+        var policy = Policy.speedy
+        (policy.mbeWindow, policy.penaltyLambda) = (2, 0.25)
+        options.policy = policy
         let decoder = try run.model().decoder(prompt: [3, 1, 4, 1, 5], options: options)
         try decoder.step()
         try decoder.setToken(at: 1, to: 9)

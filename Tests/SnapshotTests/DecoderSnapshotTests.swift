@@ -69,9 +69,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Run.models) func aRestoredDecoderGoesTheSameWay(_ name: String) throws {
-        for run in try sample(name, 5) {
-            var course = Course(try run.model().decoder(prompt: run.prompt, options: run.options))
+    @Test(arguments: Run.allModels) func aRestoredDecoderGoesTheSameWay(_ name: String) throws {
+        for run in try sample(name, 5, name == Run.edits ? 31 : 97) {
+            var course = Course(try run.decoder(run.model()))
             try course.run()
             try course.check(run.model(threads: 2), run.id)
         }

@@ -19,7 +19,8 @@ package struct Trace {
         }
         values += decoder.canvas.map { UInt64(UInt32(bitPattern: $0)) }
         values += decoder.states.map(UInt64.init)
-        values += [decoder.forwards, decoder.edits, decoder.settledLength].map { UInt64($0) }
+        values += [decoder.forwards, decoder.edits, decoder.insertions, decoder.deletions, decoder.settledLength]
+            .map { UInt64($0) }
     }
 
     package static func rest(of decoder: Decoder) throws -> [UInt64] {

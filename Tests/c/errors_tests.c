@@ -118,6 +118,7 @@ static void null_everywhere(void) {
     REFUSES(llada_decoder_mask, NULL, 0);
     REFUSES(llada_decoder_lock, NULL, 0, true);
     REFUSES(llada_decoder_ban, NULL, 0, 0, true);
+    REFUSES(llada_decoder_set_logit_bias, NULL, 0, 0, 1.0f);
     REFUSES(llada_decoder_end_block, NULL, LLADA_BLOCK_END_NOW);
     REFUSES(llada_decoder_set_rule, NULL, NULL, NULL);
     REFUSES(llada_decoder_set_progress, NULL, NULL, NULL);

@@ -44,7 +44,9 @@ CONSTANTS = {
     "LLADA_PHASE_": _abi.PHASES,
     "LLADA_FINISH_": _abi.FINISH_REASONS,
     "LLADA_REASON_": _abi.REASONS,
+    "LLADA_EDIT_": _abi.EDIT_KINDS,
     "LLADA_EVENT_": _abi.EVENT_KINDS,
+    "LLADA_LEVENSHTEIN_": _abi.LEVENSHTEIN_VARIANTS,
     "LLADA_POSITION_": _abi.POSITION_STATES,
     "LLADA_BLOCK_END_": _abi.BLOCK_ENDS,
     "LLADA_CHAT_LAYOUT_": _abi.CHAT_LAYOUTS,
@@ -207,8 +209,12 @@ def test_presets_are_the_library_s():
         "speedy": Policy.speedy(),
         "quality": Policy.quality(),
         "quality_mbe": Policy.quality(mbe_window=2),
+        "levenshtein": Policy.levenshtein(),
     }
-    fields = {"low_confidence": ("threshold", "steps", "minimal_topk")}
+    fields = {
+        "low_confidence": ("threshold", "steps", "minimal_topk"),
+        "levenshtein": ("threshold", "editing_threshold", "steps", "max_post_steps", "max_steps_per_block", "variant"),
+    }
     joint = (
         "threshold",
         "editing_threshold",

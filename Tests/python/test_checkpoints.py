@@ -187,19 +187,38 @@ def test_models_of_other_kinds_are_refused_by_name(folder, kind):
         llada.Model.load(folder(model_type=kind))
 
 
-def test_a_model_that_deletes_and_inserts_gives_logits_and_is_not_decoded(folder):
+def test_a_model_that_deletes_and_inserts_picks_its_policy(folder):
     path = folder(delete_token_id=120, split_token_id=121)
     assert np.array_equal(logits(path), usual())
     with llada.Model.load(path, **SPECIAL) as model:
+        assert (model.delete_token_id, model.split_token_id) == (120, 121)
         assert np.isfinite(model.score(IDS[:16], np.full(16, SPECIAL["mask_token_id"])).log_probs).all()
-        for start in (model.generate, model.decoder):
-            with pytest.raises(llada.UnsupportedError, match="delete_token_id is 120.*LLaDA2.2"):
-                start([1, 2, 3], block_length=16)
-    path = folder(name="generation")
-    (path / "generation_config.json").write_text('{"split_token_id": 121}')
-    words = "generation_config.json: split_token_id is 121"
-    with llada.Model.load(path, **SPECIAL) as model, pytest.raises(llada.UnsupportedError, match=words):
-        model.decoder([1, 2, 3], block_length=16)
+        assert model.decoder([1, 2, 3], block_length=16).policy == llada.Policy.levenshtein()
+        assert model.decoder([1, 2, 3], llada.Policy.speedy(), block_length=16).policy == llada.Policy.speedy()
+    with llada.Model.load(folder(name="other"), **SPECIAL) as model:
+        assert model.delete_token_id is None and model.split_token_id is None
+        assert model.decoder([1, 2, 3]).policy == llada.Policy.quality()
+        with pytest.raises(llada.SpecialTokenError, match="delete_token_id and split_token_id"):
+            model.generate([1, 2, 3], llada.Policy.levenshtein())
+    with llada.Model.load(path, delete_token_id=5, split_token_id=6, **SPECIAL) as model:
+        assert (model.delete_token_id, model.split_token_id) == (5, 6)
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ({"split_token_id": 121}, "config.json: delete_token_id is missing; expected an id, as split_token_id is 121"),
+        ({"delete_token_id": 121}, "config.json: split_token_id is missing"),
+        ({"delete_token_id": 121, "split_token_id": 121}, "config.json: split_token_id is 121"),
+        ({"delete_token_id": 127, "split_token_id": 121}, "config.json: delete_token_id is 127.*mask"),
+        ({"delete_token_id": 120, "split_token_id": 126}, "config.json: split_token_id is 126.*ends no sequence"),
+        ({"delete_token_id": 120, "split_token_id": 128}, "config.json: split_token_id is 128"),
+    ],
+)
+def test_ids_of_edits_have_one_meaning(folder, values, words):
+    path = folder(**values)
+    with pytest.raises(llada.CheckpointError, match=words):
+        llada.Model.load(path, **SPECIAL)
 
 
 # -- Special ids

@@ -202,9 +202,9 @@ def test_propose_takes_many_forms():
             assert proposal == dec.proposal
             assert [edit.confidence for edit in proposal] == dec.confidences[[6, 7]].tolist()
         dec.proposal = {5: 42}
-        assert dec.proposal == [(5, 42, 0.0, "host")]
+        assert dec.proposal == [(5, 42, 0.0, "host", "write")]
         events = dec.apply()
-        assert events == [(5, "unmask", model("gqa_group").mask_token_id, 42, 0.0, "host")]
+        assert events == [(5, "unmask", model("gqa_group").mask_token_id, 42, 0.0, "host", 5)]
         assert dec.canvas[5] == 42
 
 

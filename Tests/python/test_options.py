@@ -82,6 +82,7 @@ def test_signatures_name_what_is_not_in_the_options():
         "use_cache",
         "prefix_cache",
         "rule",
+        "logit_bias",
     ]
     for name in llada.GenerationOptions.__annotations__:
         assert re.search(rf"^\s+{name}: ", llada.GenerationOptions.__doc__, re.M)

@@ -121,7 +121,7 @@ def test_the_page_holds_the_whole_trace(trace, tmp_path):
         assert frame["predictions"] == step.predictions.tolist() and frame["first"] == step.active.start
         assert frame["confidences"] == pytest.approx(step.confidences, abs=6e-5)
         assert [tuple(event) for event in frame["events"]] == [
-            (e.position, e.kind, e.old, e.reason) for e in step.events
+            (e.position, e.kind, e.old, e.reason, e.last, e.new) for e in step.events
         ]
     assert np.array_equal(canvas, trace.canvas[: len(canvas)])
     assert data["frames"][-1]["edits"] == trace.result.edits

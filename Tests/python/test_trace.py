@@ -450,7 +450,7 @@ def test_damaged_files(tmp_path):
         line.update(values)
         return "".join([*whole[: number - 1], json.dumps(line) + "\n", *whole[number:]])
 
-    assert "version 2 of the format, expected version 1" in refused(tmp_path, changed(1, version=2))
+    assert "version 3 of the format, expected version 1 to 2" in refused(tmp_path, changed(1, version=3))
     assert "line 1" in refused(tmp_path, changed(1, format="something"))
     assert "line 1: found the end of the file" in refused(tmp_path, "")
     assert "line 1: found no JSON" in refused(tmp_path, "hello\n")
@@ -463,8 +463,12 @@ def test_damaged_files(tmp_path):
     assert "line 3" in refused(tmp_path, changed(3, after=[["lock", 1]]))
     assert "line 3: found set_token at position 32" in refused(tmp_path, changed(3, before=[["set_token", 32, 1]]))
     assert "line 3" in refused(tmp_path, changed(3, after=[["set_proposal", [[1, 2]]]]))
-    assert "line 3" in refused(tmp_path, changed(3, events=[[10**6, "unmask", 1, 2, 0.5, "edit"]]))
-    assert "line 3" in refused(tmp_path, changed(3, proposal=[[8, 2, 0.5, "whim"]]))
+    assert "line 3" in refused(tmp_path, changed(3, events=[[10**6, "unmask", 1, 2, 0.5, "edit", 10**6]]))
+    assert "from 8 to 7" in refused(tmp_path, changed(3, events=[[8, "insert", 1, 2, 0.5, "edit", 7]]))
+    assert "from 8 to 32" in refused(tmp_path, changed(3, events=[[8, "delete", 1, 2, 0.5, "edit", 32]]))
+    assert "the kind" in refused(tmp_path, changed(3, events=[[8, "swap", 1, 2, 0.5, "edit", 8]]))
+    assert "the kind" in refused(tmp_path, changed(3, proposal=[[8, 2, 0.5, "host", "swap"]]))
+    assert "line 3" in refused(tmp_path, changed(3, proposal=[[8, 2, 0.5, "whim", "write"]]))
     assert "line 3" in refused(tmp_path, changed(3, texts={"x": "y"}))
     canvas = json.loads(whole[2])["canvas"]
     canvas[4] += 1

@@ -10,6 +10,7 @@ struct Canvas {
     private let stateBuffer: Buffer<UInt8>  // [count], Decoder.PositionState
     private let writtenBuffer: Buffer<Int32>  // [count], see `written`
     private let lockedBuffer: Buffer<Bool>  // [count]
+    private let originalBuffer: Buffer<Bool>  // [count], see `isOriginal`
 
     /// Makes a canvas. Mask ids in the prompt become masked positions. Throws `.outOfMemory`.
     init(prompt: [Int32], genLength: Int, blockLength: Int, maskID: Int32) throws(LLaDAError) {
@@ -21,8 +22,10 @@ struct Canvas {
         stateBuffer = try Buffer(count: count)
         writtenBuffer = try Buffer(count: count)
         lockedBuffer = try Buffer(count: count)
+        originalBuffer = try Buffer(count: count)
         for position in 0..<count {
             lockedBuffer.pointer[position] = false
+            originalBuffer.pointer[position] = false
             let token = position < prompt.count ? prompt[position] : maskID
             tokenBuffer.pointer[position] = token
             stateBuffer.pointer[position] = (token == maskID ? Decoder.PositionState.masked : .prompt).rawValue
@@ -30,11 +33,10 @@ struct Canvas {
         }
     }
 
-    /// Restores a canvas.  tokens, states, written, locked: [count]
+    /// Restores a canvas.  tokens, states, written, locked, original: [count]
     init(
-        tokens: [Int32], states: [Decoder.PositionState], written: [Int32], locked: [Bool], promptLength: Int,
-        blockLength: Int,
-        maskID: Int32
+        tokens: [Int32], states: [Decoder.PositionState], written: [Int32], locked: [Bool], original: [Bool],
+        promptLength: Int, blockLength: Int, maskID: Int32
     ) throws(LLaDAError) {
         (self.maskID, self.blockLength, self.promptLength) = (maskID, blockLength, promptLength)
         count = tokens.count
@@ -42,7 +44,9 @@ struct Canvas {
         stateBuffer = try Buffer(count: count)
         writtenBuffer = try Buffer(count: count)
         lockedBuffer = try Buffer(count: count)
+        originalBuffer = try Buffer(count: count)
         for position in 0..<count {
+            originalBuffer.pointer[position] = original[position]
             tokenBuffer.pointer[position] = tokens[position]
             stateBuffer.pointer[position] = states[position].rawValue
             writtenBuffer.pointer[position] = written[position]
@@ -60,6 +64,8 @@ struct Canvas {
         stateBuffer.pointer.update(from: other.stateBuffer.pointer, count: count)
         lockedBuffer = try Buffer(count: count)
         lockedBuffer.pointer.update(from: other.lockedBuffer.pointer, count: count)
+        originalBuffer = try Buffer(count: count)
+        originalBuffer.pointer.update(from: other.originalBuffer.pointer, count: count)
     }
 
     var tokens: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(start: tokenBuffer.pointer, count: count) }
@@ -67,6 +73,9 @@ struct Canvas {
     var locked: UnsafeBufferPointer<Bool> { UnsafeBufferPointer(start: lockedBuffer.pointer, count: count) }
     /// The step map: the number of the forward after which each token was last written; 0 where nothing was.
     var written: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(start: writtenBuffer.pointer, count: count) }
+    /// Whether the mask of each position, or the mask before its token, was there when its block began, and did not
+    /// come by an edit. This moves with the token.
+    var original: UnsafeBufferPointer<Bool> { UnsafeBufferPointer(start: originalBuffer.pointer, count: count) }
     var blockCount: Int { count / blockLength }
 
     func block(_ index: Int) -> Range<Int> { index * blockLength..<(index + 1) * blockLength }
@@ -119,5 +128,49 @@ struct Canvas {
 
     private func set(_ state: Decoder.PositionState, at position: Int) {
         stateBuffer.pointer[position] = state.rawValue
+    }
+}
+
+/// Tokens that move. A token takes its state with it, when it was written, and whether its mask was original. Tokens
+/// of the prompt and locked positions stay where they are: nothing moves across them, nor from block to block.
+extension Canvas {
+    /// Notes the masks with which a block begins.
+    mutating func noteOriginal(_ block: Range<Int>) {
+        for position in block { originalBuffer.pointer[position] = state(position) == .masked }
+    }
+
+    /// Returns the end of the positions from `position` on that move together.
+    func endOfMove(from position: Int) -> Int {
+        let end = block(position / blockLength).upperBound
+        return (position..<end).first { state($0) == .prompt || locked[$0] } ?? end
+    }
+
+    /// Takes out the token at `position`. Those behind it, up to `end`, move up, and a mask comes in at the end.
+    mutating func remove(at position: Int, upTo end: Int) {
+        move(from: position + 1, to: position, count: end - position - 1)
+        put(maskID, at: end - 1, written: 0)
+    }
+
+    /// Puts a token in at `position`. Those from there on, up to `end`, move back, and the last one is lost.
+    mutating func insert(_ token: Int32, at position: Int, upTo end: Int, afterForward forward: Int) {
+        move(from: position, to: position + 1, count: end - position - 1)
+        put(token, at: position, written: token == maskID ? 0 : Int32(clamping: forward))
+    }
+
+    private func move(from source: Int, to target: Int, count: Int) {
+        func move<Element>(_ buffer: Buffer<Element>) {
+            (buffer.pointer + target).update(from: buffer.pointer + source, count: count)
+        }
+        move(tokenBuffer)
+        move(stateBuffer)
+        move(writtenBuffer)
+        move(originalBuffer)
+    }
+
+    private func put(_ token: Int32, at position: Int, written: Int32) {
+        tokenBuffer.pointer[position] = token
+        stateBuffer.pointer[position] = (token == maskID ? Decoder.PositionState.masked : .draft).rawValue
+        writtenBuffer.pointer[position] = written
+        originalBuffer.pointer[position] = false
     }
 }

@@ -20,7 +20,7 @@ package struct Confidence {
         _ work: Workspace, tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
     ) throws(LLaDAError) {
         let rows = adjust.count
-        let peaks = try work.peaks.reserve(source.tiles * max(rows, room))
+        let peaks = try work.peaks.reserve(2 * source.tiles * max(rows, room))  // `alternatives` needs twice as many
         let kernels = compute.kernels
         try source.forEachTile(
             rows: rows, room: room, compute.team, &work.logits,
@@ -38,16 +38,47 @@ package struct Confidence {
         }
     }
 
+    /// Finds, for some of the rows, the most likely token without those of `without`, and its probability in the
+    /// distribution with them. The token is -1 if all are left out. Throws `.numeric` if logits are not finite.
+    /// adjust: [all rows];  tokens, probabilities: [rows.count]
+    func alternatives(
+        _ source: FinalStates, rows: Range<Int>, adjust: [LogitAdjustment], without: [Int32], room: Int,
+        _ work: Workspace, tokens: UnsafeMutablePointer<Int32>, probabilities: UnsafeMutablePointer<Float>
+    ) throws(LLaDAError) {
+        let (count, tiles) = (rows.count, source.tiles)
+        let peaks = try work.peaks.reserve(2 * tiles * max(count, room))
+        let others = peaks + tiles * count
+        let kernels = compute.kernels
+        let some = source.slice(rows)
+        try some.forEachTile(rows: count, room: room, compute.team, &work.logits) { tile, row, logits, _ in
+            let vocabulary = some.vocabulary(ofTile: tile)
+            adjust[rows.lowerBound + row].apply(to: logits, vocabulary)
+            peaks[tile * count + row] = Peak(logits, vocabulary, kernels)
+            for token in without where vocabulary.contains(Int(token)) {
+                logits[Int(token) - vocabulary.lowerBound] = -.infinity
+            }
+            others[tile * count + row] = Peak(logits, vocabulary, kernels)
+        }
+        for row in 0..<count {
+            let peak = Peak(peaks, tiles: tiles, row: row, of: count)
+            try peak.check(position: adjust[rows.lowerBound + row].position)
+            let other = Peak(others, tiles: tiles, row: row, of: count)
+            tokens[row] = other.isSound ? other.prediction : -1
+            probabilities[row] = other.isSound ? peak.probability(of: other) : .nan
+        }
+    }
+
     /// Draws a token for each row. The confidence is the token's probability in the distribution it was drawn from.
-    /// `uniform` gives each row its random number. Throws `.numeric` if logits are not finite.
+    /// `uniform` gives each row its random number. With `states`, only masks are drawn, the others get their most
+    /// likely token, and confidences are those without temperature, top-k and top-p. Throws `.numeric` if logits are not finite.
     /// logits: [adjust.count, vocab];  tokens, confidences: [adjust.count]
     mutating func draw(
         _ sampler: Sampler, logits: UnsafePointer<Float>, adjust: [LogitAdjustment], uniform: (Int) -> Double,
-        tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
+        states: UnsafePointer<UInt8>? = nil, tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
     ) throws(LLaDAError) {
         let scratch = try rowScratch.reserve(compute.team.size * vocabSize)
         let draws = try drawScratch.reserve(compute.team.size * vocabSize)
-        let vocabSize = vocabSize
+        let (vocabSize, kernels) = (vocabSize, compute.kernels)
         compute.team.forEach(adjust.count) { index, worker in
             var row = logits + index * vocabSize
             guard FiniteCheck.isFinite(row, LLK_F32, vocabSize) else {
@@ -60,8 +91,16 @@ package struct Confidence {
                 adjust[index].apply(to: copy, 0..<vocabSize)
                 row = UnsafePointer(copy)
             }
-            (tokens[index], confidences[index]) = sampler.draw(
-                row, vocab: vocabSize, uniform: uniform(index), draws + worker * vocabSize)
+            let isDrawn = states.map { $0[index] == Decoder.PositionState.masked.rawValue } ?? true
+            if isDrawn {
+                (tokens[index], confidences[index]) = sampler.draw(
+                    row, vocab: vocabSize, uniform: uniform(index), draws + worker * vocabSize)
+                if states == nil { return }
+            }
+            var sum: Float = 0
+            let best = kernels.argmax_sum_exp(row, vocabSize, &sum)
+            if !isDrawn { tokens[index] = Int32(best) }
+            confidences[index] = llk_expf(row[Int(tokens[index])] - row[best]) / sum
         }
         for (index, adjustment) in adjust.enumerated() where confidences[index].isNaN {
             try Peak.check(logits + index * vocabSize, vocabSize, position: adjustment.position)

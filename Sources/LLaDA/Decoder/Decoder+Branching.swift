@@ -9,8 +9,8 @@ extension Decoder {
     public func fork(policy: Policy? = nil) throws(LLaDAError) -> Decoder {
         var copy = try state.copy()
         if let policy {
-            try policy.validate(genLength: options.genLength)
-            copy.options.policy = policy
+            try policy.validate(genLength: options.genLength, hasEditTokens: state.editTokens != nil)
+            copy.policy = policy
         }
         let fork = Decoder(copy, sequence.fork())
         fork.rule = rule

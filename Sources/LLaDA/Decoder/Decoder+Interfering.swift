@@ -1,8 +1,9 @@
 /// What a host may change, between any two calls.
 extension Decoder {
     /// Replaces the proposal by the host's edits. Each position must be active, neither of the prompt nor locked, and
-    /// there once; in multi-block editing an edit cannot mask. Throws `.invalidArgument` otherwise, and `.state`
-    /// without predictions.
+    /// written or deleted once at most; insertions at one position come in their order. In multi-block editing edits
+    /// neither mask nor move. Throws `.invalidArgument` otherwise, or for more than twice as many edits as there are
+    /// active positions, and `.state` without predictions.
     public func setProposal(_ edits: [Edit]) throws(LLaDAError) {
         try setProposal(edits.count) { edits[$0] }
     }
@@ -14,34 +15,41 @@ extension Decoder {
             LLaDAError(.invalidArgument, "set_proposal: position \(position) \(why)")
         }
         for index in 0..<count {
-            let (position, token) = (edit(index).position, edit(index).token)
-            try check(token: token)
+            let (position, token, kind) = (edit(index).position, edit(index).token, edit(index).kind)
+            if kind != .delete { try check(token: token) }
             guard active.contains(position) else {
                 throw refuse(position, "is not active; expected \(active.lowerBound) to \(active.upperBound - 1)")
             }
             guard state.canvas.state(position) != .prompt else { throw refuse(position, "belongs to the prompt") }
             guard !state.canvas.locked[position] else { throw refuse(position, "is locked") }
+            guard kind == .write || !isEditingBlocks else {
+                throw refuse(position, "cannot move: finished blocks are being edited")
+            }
             guard token != state.canvas.maskID || !isEditingBlocks else {
                 throw refuse(position, "cannot be masked: finished blocks are being edited")
             }
         }
-        guard count <= active.count else {
+        guard count <= 2 * active.count else {
             throw LLaDAError(
-                .invalidArgument, "set_proposal: there are \(count) edits; expected each active position once at most")
+                .invalidArgument,
+                "set_proposal: there are \(count) edits; expected at most \(2 * active.count), two for each position")
         }
         var proposal: [Edit] = []
         swap(&proposal, &spareProposal)
         defer { swap(&proposal, &spareProposal) }
         proposal.removeAll(keepingCapacity: true)
-        proposal.reserveCapacity(mostActive)
+        proposal.reserveCapacity(2 * mostActive)
         for index in 0..<count {
-            let edit = edit(index)
-            proposal.append(
-                Edit(position: edit.position, token: edit.token, confidence: edit.confidence, reason: .host))
+            var edit = edit(index)
+            edit.reason = .host
+            edit.order = Int32(clamping: index)
+            if edit.kind == .delete { edit.token = state.canvas.token(edit.position) }
+            proposal.append(edit)
         }
-        proposal.withUnsafeMutableBufferPointer { $0.sortInPlace { $0.position < $1.position } }
-        for index in proposal.indices.dropFirst() where proposal[index].position == proposal[index - 1].position {
-            throw refuse(proposal[index].position, "is there twice")
+        proposal.withUnsafeMutableBufferPointer { $0.sortInPlace(by: Edit.isBefore) }
+        for (before, edit) in zip(proposal, proposal.dropFirst())
+        where edit.position == before.position && before.kind != .insert {
+            throw refuse(edit.position, "is there twice")
         }
         swap(&proposal, &state.proposal)
         state.phase = .proposed

@@ -1,6 +1,6 @@
 /// What a host may see, at any time.
 extension Decoder {
-    /// The options of the decoder. The policy may differ from that of the origin of a fork.
+    /// The options of the decoder, whose policy is not nil. It may differ from that of the origin of a fork.
     public var options: Options { state.options }
     /// The call that is next.
     public var phase: Phase { state.phase }
@@ -30,6 +30,10 @@ extension Decoder {
     public var prefills: Int { state.counters.prefills }
     /// The number of tokens that replaced another token.
     public var edits: Int { state.counters.edits }
+    /// The number of tokens, and of masks, that were put in.
+    public var insertions: Int { state.counters.insertions }
+    /// The number of tokens, and of masks, that were taken out.
+    public var deletions: Int { state.counters.deletions }
     /// The number of positions that have run through the model.
     public var computedPositions: Int { sequence.computedPositions }
     /// The number of positions whose K/V came from a prefix cache.

@@ -36,7 +36,7 @@ extension Decoder {
     /// Makes the predictions of the last forward, with biases, bans and penalty applied.
     func predict(_ work: Workspace, cancellations: [Cancellation] = []) throws(LLaDAError) {
         guard let states = sequence.states else { return }
-        let numbers = state.options.policy
+        let numbers = state.policy
         let team = confidence.compute.team
         let logits = numbers.temperature > 0 ? try logitRows.all(states, room: mostActive, team) : nil
         let place = try beginPredictions()
@@ -48,10 +48,11 @@ extension Decoder {
         let sampler = Sampler(temperature: numbers.temperature, topK: numbers.topK, topP: numbers.topP)
         let random = Philox(seed: numbers.seed)
         let (first, forward) = (state.active.lowerBound, state.counters.forwards)
+        let positions = state.canvas.states.baseAddress.map { $0 + first }  // [active]
         try confidence.draw(
             sampler, logits: logits, adjust: state.predictions.adjustments,
-            uniform: { random.uniform(forward: forward, position: first + $0) }, tokens: place.tokens,
-            confidences: place.confidences)
+            uniform: { random.uniform(forward: forward, position: first + $0) },
+            states: policy.drawsOnlyMasks ? positions : nil, tokens: place.tokens, confidences: place.confidences)
     }
 
     /// Makes predictions again after a change of bans or biases. This is no forward: a request to cancel waits for the next one.

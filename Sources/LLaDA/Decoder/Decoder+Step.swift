@@ -12,8 +12,13 @@ extension Decoder {
         var proposal: [Edit] = []
         swap(&proposal, &state.proposal)  // nothing else refers to it, so it keeps its memory
         proposal.removeAll(keepingCapacity: true)
-        policy.propose(state, &proposal)
-        proposal.withUnsafeMutableBufferPointer { $0.sortInPlace { $0.position < $1.position } }
+        do throws(LLaDAError) {
+            try policy.propose(state, look, &proposal)
+        } catch {
+            state.phase = .forwarded
+            throw error
+        }
+        proposal.withUnsafeMutableBufferPointer { $0.sortInPlace(by: Edit.isBefore) }
         state.proposal = proposal
         state.phase = .proposed
         do throws(LLaDAError) {
@@ -30,6 +35,7 @@ extension Decoder {
         guard state.phase == .proposed else {
             throw LLaDAError(.state, "apply needs a proposal: call propose first (phase is \(phase))")
         }
+        policy.note(&state)
         let step = state.writeProposal()
         let next: NextStep
         if let ends = state.blockEnds {

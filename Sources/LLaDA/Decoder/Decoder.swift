@@ -18,8 +18,9 @@ public final class Decoder {
         public var useCache = true
         /// The cache through which decoders of the model share K/V; nil: none.
         public var prefixCache: PrefixCache?
-        /// The numbers of the decoding policy.
-        public var policy = Policy.quality
+        /// The numbers of the decoding policy. Nil: `levenshtein` for a model that has tokens for deletion and
+        /// insertion (LLaDA2.2), `quality` for others.
+        public var policy: Policy?
 
         public init() {}
     }
@@ -81,6 +82,7 @@ public final class Decoder {
     var state: DecoderState
     let sequence: CachedSequence
     let policy: any DecodingPolicy
+    private(set) lazy var look = SecondLook(self)
     var confidence: Confidence
     var logitRows = LogitRows()  // of the last forward, if anything asked for them
     /// The forward that is prepared.
@@ -96,7 +98,8 @@ public final class Decoder {
 
     /// Makes a decoder on a prompt. Nothing is computed yet.
     package convenience init(
-        _ sequence: CachedSequence, maskID: Int32, eosIDs: [Int32], prompt: [Int32], options: Options
+        _ sequence: CachedSequence, maskID: Int32, eosIDs: [Int32], editTokens: EditTokens? = nil, prompt: [Int32],
+        options: Options
     ) throws(LLaDAError) {
         let denoiser = sequence.denoiser
         let needed = prompt.count.addingReportingOverflow(max(options.genLength, 0))
@@ -104,13 +107,18 @@ public final class Decoder {
             blockLength: options.blockLength, canvas: needed.overflow ? .max : needed.partialValue)
         try denoiser.config.check(prompt)
         try options.validate(for: denoiser)
+        var options = options
+        let policy = options.policy ?? (editTokens == nil ? .quality : .levenshtein)
+        options.policy = policy
+        try policy.validate(genLength: options.genLength, hasEditTokens: editTokens != nil)
         try options.validate(prompt, maskID)
         guard denoiser.config.vocabSize > 1 else {
             throw LLaDAError(.specialToken, "the vocabulary has 1 token, the mask; expected tokens to write")
         }
         let canvas = try Canvas(
             prompt: prompt, genLength: options.genLength, blockLength: options.blockLength, maskID: maskID)
-        self.init(DecoderState(options: options, canvas: canvas, eosIDs: Set(eosIDs)), sequence)
+        self.init(
+            DecoderState(options: options, canvas: canvas, eosIDs: Set(eosIDs), editTokens: editTokens), sequence)
         enter(0)
     }
 
@@ -118,10 +126,10 @@ public final class Decoder {
     init(_ state: DecoderState, _ sequence: CachedSequence) {
         self.state = state
         self.sequence = sequence
-        policy = state.options.policy.decodingPolicy
+        policy = state.policy.decodingPolicy
         confidence = Confidence(compute: sequence.denoiser.compute, vocabSize: sequence.denoiser.config.vocabSize)
         mostActive = state.mostActive(policy)
-        self.state.reserveCapacity(mostActive: mostActive)
+        self.state.reserveCapacity(mostActive: mostActive, policy)
         sequence.expect(positions: state.canvas.count, window: mostActive)
     }
 }
@@ -139,7 +147,6 @@ extension Decoder.Options {
     }
 
     fileprivate func validate(_ prompt: [Int32], _ maskID: Int32) throws(LLaDAError) {
-        try policy.validate(genLength: genLength)
         guard genLength >= 0, genLength > 0 || infill else {
             throw LLaDAError(.invalidArgument, "gen_length is \(genLength); expected at least 1 (0 if infilling)")
         }

@@ -119,7 +119,7 @@ extension DecoderBatch {
         }
         let isTogether =
             work.cancellations.count > 1
-            && range.allSatisfy { decoder($0).pending == nil || decoder($0).state.options.policy.temperature == 0 }
+            && range.allSatisfy { decoder($0).pending == nil || decoder($0).state.policy.temperature == 0 }
         guard isTogether else {
             for index in range where decoder(index).pending != nil {
                 work.cancellations.removeAll(keepingCapacity: true)

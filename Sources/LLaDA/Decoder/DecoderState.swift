@@ -4,6 +4,8 @@ struct DecoderState {
     /// The options, with the numbers of the policy.
     var options: Decoder.Options
     let eosIDs: Set<Int32>
+    /// The tokens that stand for edits in predictions; nil: the model has none.
+    let editTokens: EditTokens?
     var canvas: Canvas
     var phase = Decoder.Phase.ready
     var finishReason = Decoder.FinishReason.none
@@ -17,7 +19,7 @@ struct DecoderState {
     var progress = BlockProgress()
     /// The predictions of the last forward.
     var predictions = Predictions()
-    /// The edits that `apply` will write.
+    /// The edits that `apply` will write, in the order of `Edit.isBefore`.
     var proposal: [Decoder.Edit] = []
     /// The changes of the last `apply`, after those that the host had made since the `apply` before.
     var events: [Decoder.Event] = []
@@ -25,6 +27,8 @@ struct DecoderState {
     var hostEvents: [Decoder.Event] = []
     var bans = Bans()
     var biases = Biases()
+    /// The active tokens before the step that is being written.
+    var before: [Int32] = []
     /// Whether the active block ends with the next `apply`; nil lets the policy decide. Each `apply` resets it.
     var blockEnds: Bool?
 
@@ -38,6 +42,9 @@ struct DecoderState {
         var prefills = 0
         /// The number of tokens that replaced another token.
         var edits = 0
+        /// The number of tokens, or masks, that were put in, and of those that were taken out.
+        var insertions = 0
+        var deletions = 0
     }
 
     /// The progress of the active block's loop.
@@ -54,6 +61,14 @@ struct DecoderState {
         var isNoted = false
         /// What the active block has held.
         var seen = SeenBlocks()
+        /// What steps wrote in the active block, -1 where nothing; for policies that ask.
+        var written = SeenBlocks()
+        /// The number of open masks with which the block began.
+        var originalMasks = 0
+        /// Whether the step that is being written is the last that edits.
+        var isFinal = false
+        /// Whether only a forward over the final tokens is left of the block.
+        var isClosing = false
         /// The rounds of multi-block editing done; nil before the block has left its loop.
         var editingRounds: Int?
 
@@ -62,6 +77,8 @@ struct DecoderState {
             var fresh = BlockProgress()
             swap(&fresh.seen, &seen)  // keeps its memory
             fresh.seen.removeAll()
+            swap(&fresh.written, &written)
+            fresh.written.removeAll()
             fresh.block = block
             self = fresh
         }
@@ -85,10 +102,11 @@ struct DecoderState {
         }
     }
 
-    init(options: Decoder.Options, canvas: Canvas, eosIDs: Set<Int32>) {
+    init(options: Decoder.Options, canvas: Canvas, eosIDs: Set<Int32>, editTokens: EditTokens?) {
         self.options = options
         self.canvas = canvas
         self.eosIDs = eosIDs
+        self.editTokens = editTokens
         answerEnd = canvas.promptLength + options.genLength
     }
 
@@ -104,19 +122,29 @@ struct DecoderState {
         min((policy.openBlocks + 1) * options.blockLength, canvas.count)
     }
 
-    /// Takes the memory that steps need, which is then not shared with a copy. A block is rarely in more states than
-    /// there is room for: twice its length, and at least 64.
-    mutating func reserveCapacity(mostActive: Int) {
-        proposal.reserveCapacity(mostActive)
-        events.reserveCapacity(mostActive)
-        hostEvents.reserveCapacity(mostActive)
+    /// Takes the memory that steps need, which is then not shared with a copy: for a write and an insertion at each
+    /// position, and for as many states of a block as the policy expects.
+    mutating func reserveCapacity(mostActive: Int, _ policy: any DecodingPolicy) {
+        proposal.reserveCapacity(2 * mostActive)
+        events.reserveCapacity(2 * mostActive)
+        hostEvents.reserveCapacity(2 * mostActive)
+        before.reserveCapacity(mostActive)
         let blockLength = options.blockLength
-        progress.seen.reserveCapacity(min(max(2 * blockLength, 64) * blockLength, max(blockLength, 1 << 16)))
+        let states = policy.expectedStates(blockLength: blockLength)
+        let most = max(blockLength, 1 << 16)
+        progress.seen.reserveCapacity(min(states.seen * blockLength, most))
+        progress.written.reserveCapacity(min(states.written * blockLength, most))
     }
 }
 
 /// What policies ask.
 extension DecoderState {
+    /// The numbers of the policy.
+    var policy: Policy {
+        get { options.policy ?? .quality }
+        set { options.policy = newValue }
+    }
+
     var isEditingBlocks: Bool { progress.editingRounds != nil }
 
     /// Whether the active positions, of several blocks, see each other.
@@ -146,41 +174,8 @@ extension DecoderState {
     }
 }
 
-/// What steps do.
+/// The way from block to block.
 extension DecoderState {
-    /// Writes and clears the proposal. Its changes, after those that the host had made, are the events of the step.
-    mutating func writeProposal() -> AppliedStep {
-        let hadMasks = hasOpenMasks
-        swap(&events, &hostEvents)
-        hostEvents.removeAll(keepingCapacity: true)
-        var changed = 0
-        var wroteEnd = false
-        for index in proposal.indices where !canvas.locked[proposal[index].position] {
-            let edit = proposal[index]
-            guard let event = write(edit) else { continue }
-            events.append(event)
-            changed += 1
-            wroteEnd = wroteEnd || eosIDs.contains(edit.token)
-        }
-        proposal.removeAll(keepingCapacity: true)
-        phase = .ready
-        progress.step += 1
-        progress.isNoted = false
-        return AppliedStep(hadMasks: hadMasks, changed: changed, wroteEnd: wroteEnd)
-    }
-
-    /// Writes one edit and returns its event; nil if it changed nothing.
-    mutating func write(_ edit: Decoder.Edit) -> Decoder.Event? {
-        let old = canvas.token(edit.position)
-        guard let kind = canvas.write(edit.token, at: edit.position, afterForward: counters.forwards) else {
-            return nil
-        }
-        if kind == .replace { counters.edits += 1 }
-        return Decoder.Event(
-            position: edit.position, kind: kind, oldToken: old, newToken: edit.token, confidence: edit.confidence,
-            reason: edit.reason)
-    }
-
     /// Makes everything before `end` final.
     mutating func settle(upTo end: Int) {
         canvas.settle(settledLength..<max(settledLength, end))
@@ -190,7 +185,9 @@ extension DecoderState {
     /// Makes a block active, at the beginning of its loop.
     mutating func enter(_ block: Int) {
         active = canvas.block(block)
+        canvas.noteOriginal(active)
         progress.begin(block)
+        progress.originalMasks = active.count(where: canvas.isOpenMask)
     }
 
     /// Forgets all that was generated from `position` on, which is the start of a block, with its predictions, proposal

@@ -9,13 +9,24 @@ struct SeenBlocks {
 
     mutating func reserveCapacity(_ count: Int) { tokens.reserveCapacity(count) }
 
-    /// Adds a state. Returns false if it was there.
-    mutating func insert(_ block: UnsafeBufferPointer<Int32>) -> Bool {
+    func contains(_ block: some RandomAccessCollection<Int32>) -> Bool {
         for start in stride(from: 0, to: tokens.count, by: max(block.count, 1)) {
-            if block.indices.allSatisfy({ tokens[start + $0] == block[$0] }) { return false }
+            if zip(tokens[start...], block).allSatisfy(==) { return true }
         }
+        return false
+    }
+
+    /// Adds a state. Returns false if it was there.
+    @discardableResult
+    mutating func insert(_ block: some RandomAccessCollection<Int32>) -> Bool {
+        if contains(block) { return false }
         tokens.append(contentsOf: block)
         return true
+    }
+
+    /// Calls `body` with the token of each state at a place of the block.
+    func forEachToken(at place: Int, blockLength: Int, _ body: (Int32) -> Void) {
+        for index in stride(from: place, to: tokens.count, by: blockLength) { body(tokens[index]) }
     }
 
     /// Forgets all that was added since `count` was this.

@@ -30,6 +30,9 @@ package struct Peak: BitwiseCopyable {
     var confidence: Float { isSound ? 1 / sum : .nan }
     var prediction: Int32 { isSound ? token : 0 }
 
+    /// The softmax at the arg-max of the same row without some of its tokens.
+    func probability(of other: Peak) -> Float { llk_expf(other.logit - logit) / sum }
+
     /// Throws `.numeric` if a logit of the row is NaN or +inf, or if all are -inf: bans leave a token in every row.
     func check(position: Int) throws(LLaDAError) {
         if sum.isNaN || !isSound { throw Self.error(position: position) }

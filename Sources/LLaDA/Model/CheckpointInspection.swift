@@ -141,6 +141,8 @@ final class CheckpointInspection {
         guard let ids else { return }
         description.mask = ids.mask.map { .init(id: $0.id, source: $0.source.name) }
         description.ends = ids.ends.map { ends in ends.ids.map { .init(id: $0, source: ends.source.name) } } ?? []
+        description.delete = ids.edits.map { .init(id: $0.tokens.delete, source: $0.sources.delete.name) }
+        description.split = ids.edits.map { .init(id: $0.tokens.split, source: $0.sources.split.name) }
         description.notes += ids.notes
     }
 

@@ -1,24 +1,17 @@
 extension Model {
     /// Returns a decoder on a prompt. The prompt may end in the middle of a block; generated tokens continue there.
-    /// Nothing is computed yet. Throws `.unsupported` for LLaDA2.2, whose decoding deletes and inserts tokens,
-    /// `.specialToken` if the mask id is unknown or stands in a prompt without `infill`,
-    /// `.invalidArgument` for a token or an option that the model cannot have, and `.outOfMemory`.
+    /// Nothing is computed yet. Throws `.specialToken` if the mask id is unknown or stands in a prompt without `infill`,
+    /// or if the policy needs ids of deletion and insertion and the model has none; `.invalidArgument` for a token or an option that the model cannot have, and `.outOfMemory`.
     public func decoder(prompt: [Int32], options: Decoder.Options = Decoder.Options()) throws(LLaDAError) -> Decoder {
-        for place in config.specialIDs {
-            for (key, id) in [("delete_token_id", place.delete), ("split_token_id", place.split)] {
-                guard let id else { continue }
-                throw LLaDAError(
-                    .unsupported, file: place.file, key: key, found: "\(id)",
-                    expected: "no such key: decoding with deletions and insertions, as of LLaDA2.2, is not implemented")
-            }
-        }
         guard let maskTokenID else {
             throw LLaDAError(
                 .specialToken,
                 "the model's mask token is unknown: neither its config nor its tokenizer names it; give mask_token_id")
         }
         let sequence = CachedSequence(transformer, blockLength: options.blockLength, cache: options.prefixCache)
-        return try Decoder(sequence, maskID: maskTokenID, eosIDs: eosTokenIDs, prompt: prompt, options: options)
+        return try Decoder(
+            sequence, maskID: maskTokenID, eosIDs: eosTokenIDs, editTokens: specialTokens.editTokens, prompt: prompt,
+            options: options)
     }
 
     /// Returns a cache for the decoders of this model. `maxBytes` bounds the bytes of keys and values. A token takes
@@ -28,7 +21,7 @@ extension Model {
         try PrefixCache(transformer, maxBytes: maxBytes)
     }
 
-    /// Returns the decoder of a snapshot that was made with this model and the same ids of mask and end of sequence.
+    /// Returns the decoder of a snapshot that was made with this model and the same special ids.
     /// The prefix cache gives those pages that it has. `computedPositions` and `reusedPositions` begin at 0.
     ///
     /// Throws `.snapshot` if the snapshot is damaged, or of another model or version; `.invalidArgument` if the prefix
@@ -63,7 +56,7 @@ extension Model {
         _ source: SnapshotSource, _ prefixCache: PrefixCache?, _ progress: Progress?
     ) throws(LLaDAError) -> Decoder {
         try Decoder(
-            transformer, maskID: maskTokenID, eosIDs: eosTokenIDs, restoring: source, prefixCache: prefixCache,
-            progress: progress)
+            transformer, maskID: maskTokenID, eosIDs: eosTokenIDs, editTokens: specialTokens.editTokens,
+            restoring: source, prefixCache: prefixCache, progress: progress)
     }
 }

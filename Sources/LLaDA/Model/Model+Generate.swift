@@ -11,6 +11,10 @@ extension Model {
         public let commits: Int
         /// See `Decoder.edits`.
         public let edits: Int
+        /// See `Decoder.insertions`.
+        public let insertions: Int
+        /// See `Decoder.deletions`.
+        public let deletions: Int
         public let finishReason: Decoder.FinishReason
 
         /// The number of tokens per forward.
@@ -28,6 +32,7 @@ extension Model {
         let tokens = decoder.output
         return Generation(
             tokens: tokens, text: try tokenizer?.decode(tokens, skipSpecialTokens: true), forwards: decoder.forwards,
-            commits: decoder.commits, edits: decoder.edits, finishReason: decoder.finishReason)
+            commits: decoder.commits, edits: decoder.edits, insertions: decoder.insertions,
+            deletions: decoder.deletions, finishReason: decoder.finishReason)
     }
 }

@@ -29,6 +29,11 @@ public final class Model: Sendable {
         /// The ids that end a sequence. Empty: from `generation_config.json`, `config.json`, the tokenizer's
         /// `<|endoftext|>`, or 156892 if the vocabulary has it. The mask is left out of a file's list.
         public var eosTokenIDs: [Int32] = []
+        /// The id by which a model of LLaDA2.2 says that a token is to go. Nil: from `generation_config.json` or
+        /// `config.json`. There are both this id and the next one, or neither, and each is none of the others.
+        public var deleteTokenID: Int32?
+        /// The id by which a model of LLaDA2.2 says that a mask is to come before a token. Nil: likewise.
+        public var splitTokenID: Int32?
         /// What computes dense products with f32 weights.
         public var blas = BLAS.auto
         /// The number of experts of a layer that the tokens of a block share: LLaDA2.2's block routing, for any model.
@@ -52,6 +57,10 @@ public final class Model: Sendable {
     public var maskTokenID: Int32? { specialTokens.mask?.id }
     /// The ids that end a sequence.
     public var eosTokenIDs: [Int32] { specialTokens.ends?.ids ?? [] }
+    /// The id that stands for the deletion of a token; nil if the model has none.
+    public var deleteTokenID: Int32? { specialTokens.editTokens?.delete }
+    /// The id that stands for a mask before a token; nil if the model has none.
+    public var splitTokenID: Int32? { specialTokens.editTokens?.split }
     /// The format of the layers' matrices; nil: as stored.
     public let dtype: NumberFormat?
     /// What opening the model left out or assumed, a sentence each.

@@ -9,6 +9,7 @@ extension ModelDescription {
             ("stored", .array(storedTypes.map(Self.json))),
             ("config", config.map(Self.json) ?? .null),
             ("mask_token", mask.map(Self.json) ?? .null), ("eos_tokens", .array(ends.map(Self.json))),
+            ("delete_token", delete.map(Self.json) ?? .null), ("split_token", split.map(Self.json) ?? .null),
             ("tokenizer", tokenizer.map(Self.json) ?? .null),
             (
                 "chat",

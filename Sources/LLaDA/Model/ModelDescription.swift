@@ -69,6 +69,9 @@ public struct ModelDescription: Sendable {
     public internal(set) var parameters: Int?
     public internal(set) var mask: SpecialToken?
     public internal(set) var ends: [SpecialToken] = []
+    /// The id that stands for the deletion of a token, and that for a mask before a token; nil if there are none.
+    public internal(set) var delete: SpecialToken?
+    public internal(set) var split: SpecialToken?
     /// The tokenizer; nil if there is none, or if it cannot be read.
     public internal(set) var tokenizer: TokenizerSummary?
     /// Whether conversations are laid out as LLaDA2 and Ling 2.0 do; nil without a tokenizer.

@@ -63,12 +63,12 @@ extension Decoder {
         return SnapshotWriter(.decoder, of: sequence.denoiser.fingerprint, body: body.bytes, pages: pages)
     }
 
-    /// Restores the decoder that was saved with this model and the same ids of mask and end of sequence. The prefix
-    /// cache gives those pages that it has. `computedPositions` and `reusedPositions` begin at 0. `progress` receives
-    /// the part done: half for the checksum, half for the pages.
+    /// Restores the decoder that was saved with this model and the same special ids. The prefix cache gives those pages
+    /// that it has. `computedPositions` and `reusedPositions` begin at 0. `progress` receives the part done: half for
+    /// the checksum, half for the pages.
     convenience init(
-        _ denoiser: any Denoiser, maskID: Int32?, eosIDs: [Int32], restoring source: SnapshotSource,
-        prefixCache: PrefixCache?, progress: Progress? = nil
+        _ denoiser: any Denoiser, maskID: Int32?, eosIDs: [Int32], editTokens: EditTokens? = nil,
+        restoring source: SnapshotSource, prefixCache: PrefixCache?, progress: Progress? = nil
     ) throws(LLaDAError) {
         let config = denoiser.config
         var reader = try SnapshotReader(source, .decoder, of: denoiser.fingerprint) {
@@ -77,7 +77,8 @@ extension Decoder {
         }
         guard let maskID else { throw reader.error("the mask id", "there", expected: "none: the model's is unknown") }
         let canvas = try Canvas(prompt: [], genLength: 0, blockLength: 1, maskID: maskID)
-        var state = DecoderState(options: Options(), canvas: canvas, eosIDs: Set(eosIDs))
+        var state = DecoderState(
+            options: Options(), canvas: canvas, eosIDs: Set(eosIDs), editTokens: editTokens)
         try state.code(&reader, config)
         let rows = state.predictions.positions.count
         let states = try Self.states(&reader, count: rows * config.hiddenSize)

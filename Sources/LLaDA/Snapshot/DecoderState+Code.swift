@@ -9,7 +9,7 @@ extension DecoderState {
     mutating func code(_ coder: inout some StateCoder, _ config: ModelConfig) throws(LLaDAError) {
         let (vocabSize, most) = (config.vocabSize, Self.mostCounted)
         try codeIDs(&coder, vocabSize)
-        try options.code(&coder)
+        try options.code(&coder, hasEditTokens: editTokens != nil)
         try codeCanvas(&coder, config)
         let count = canvas.count
 
@@ -29,6 +29,8 @@ extension DecoderState {
         try coder.integer("commits", &counters.commits, in: 0...most)
         try coder.integer("prefills", &counters.prefills, in: 0...most)
         try coder.integer("edits", &counters.edits, in: 0...most)
+        try coder.integer("insertions", &counters.insertions, in: 0...most)
+        try coder.integer("deletions", &counters.deletions, in: 0...most)
         try codeBlockEnds(&coder)
         try codeProgress(&coder, vocabSize)
         try Self.code(&events, &coder, count, vocabSize)
@@ -51,6 +53,12 @@ extension DecoderState {
         try coder.tokenSet("an id of end-of-sequence", &ends, vocabSize: vocabSize)
         try coder.expect(
             ends == eosIDs, "the list of end-of-sequence ids", "\(ends.sorted())", "\(eosIDs.sorted()), the model's")
+        let own = [editTokens?.delete ?? -1, editTokens?.split ?? -1]
+        for (name, id) in zip(["delete_token_id", "split_token_id"], own) {
+            var found = id
+            try coder.number(name, &found)
+            try coder.expect(found == id, name, "\(found)", "\(id), the model's")
+        }
     }
 
     private mutating func codeCanvas(_ coder: inout some StateCoder, _ config: ModelConfig) throws(LLaDAError) {
@@ -80,10 +88,15 @@ extension DecoderState {
             if coder.isReading { locked.append(false) }
             try coder.flag("a lock", &locked[position])
         }
+        var original = Array(canvas.original)
+        for position in 0..<count {
+            if coder.isReading { original.append(false) }
+            try coder.flag("the origin of a mask", &original[position])
+        }
         if coder.isReading {
             canvas = try Canvas(
-                tokens: tokens, states: states, written: written, locked: locked, promptLength: promptLength,
-                blockLength: blockLength, maskID: canvas.maskID)
+                tokens: tokens, states: states, written: written, locked: locked, original: original,
+                promptLength: promptLength, blockLength: blockLength, maskID: canvas.maskID)
         }
     }
 
@@ -108,21 +121,37 @@ extension DecoderState {
         try coder.flag("whether the block is stuck", &progress.isStuck)
         try coder.flag("whether the block goes round", &progress.isGoingRound)
         try coder.flag("whether the step's block was noted", &progress.isNoted)
-        var seen = progress.seen.all(blockLength: blockLength).sorted { $0.lexicographicallyPrecedes($1) }
+        try coder.integer("the masks of the block's beginning", &progress.originalMasks, in: 0...blockLength)
+        try coder.flag("whether the block's last edits are done", &progress.isFinal)
+        try coder.flag("whether the block is closing", &progress.isClosing)
+        try Self.code(&progress.seen, &coder, "a token seen", blockLength, vocabSize)
+        try Self.code(&progress.written, &coder, "a token written", blockLength, vocabSize)
+    }
+
+    /// Codes states of a block. Their order means nothing, and -1 stands for no token.
+    private static func code(
+        _ blocks: inout SeenBlocks, _ coder: inout some StateCoder, _ what: String, _ blockLength: Int, _ vocabSize: Int
+    ) throws(LLaDAError) {
+        var all = blocks.all(blockLength: blockLength).sorted { $0.lexicographicallyPrecedes($1) }
         let size = blockLength * MemoryLayout<Int32>.size
-        try coder.list("the number of states seen", &seen, ofSize: size, empty: []) {
+        try coder.list("the number of states seen", &all, ofSize: size, empty: []) {
             (coder, block) throws(LLaDAError) in
-            try coder.tokens("a token seen", &block, blockLength, vocabSize: vocabSize)
+            for index in 0..<blockLength {
+                if coder.isReading { block.append(-1) }
+                var shifted = block[index] + 1
+                try coder.token(what, &shifted, vocabSize: vocabSize + 1)
+                block[index] = shifted - 1
+            }
         }
-        if coder.isReading { progress.seen = SeenBlocks(Set(seen).flatMap { $0 }) }
+        if coder.isReading { blocks = SeenBlocks(Set(all).flatMap { $0 }) }
     }
 
     private static func code(
         _ events: inout [Decoder.Event], _ coder: inout some StateCoder, _ count: Int, _ vocabSize: Int
     ) throws(LLaDAError) {
         let none = Decoder.Event(
-            position: 0, kind: .unmask, oldToken: 0, newToken: 0, confidence: 0, reason: .host)
-        try coder.list("the number of events", &events, ofSize: 28, empty: none) {
+            position: 0, kind: .unmask, oldToken: 0, newToken: 0, confidence: 0, reason: .host, last: 0)
+        try coder.list("the number of events", &events, ofSize: 36, empty: none) {
             (coder, event) throws(LLaDAError) in
             try coder.position(&event.position, within: 0..<count)
             try coder.value("an event's kind", &event.kind)
@@ -130,22 +159,28 @@ extension DecoderState {
             try coder.token("an event's token", &event.newToken, vocabSize: vocabSize)
             try coder.float("an event's confidence", &event.confidence)
             try coder.value("an event's reason", &event.reason)
+            try coder.position(&event.last, within: event.position..<count)
         }
     }
 
     private mutating func codeProposal(_ coder: inout some StateCoder, _ vocabSize: Int) throws(LLaDAError) {
         let (positions, canvas) = (active, canvas)
-        var next = positions.lowerBound
-        try coder.list("the number of edits", &proposal, ofSize: 20, empty: Decoder.Edit(position: 0, token: 0)) {
+        var (next, order) = (positions.lowerBound, Int32(0))
+        try coder.list("the number of edits", &proposal, ofSize: 24, empty: Decoder.Edit(position: 0, token: 0)) {
             (coder, edit) throws(LLaDAError) in
             try coder.position(&edit.position, within: next..<positions.upperBound)
             try coder.expect(
                 canvas.state(edit.position) != .prompt, "an edit's position", "\(edit.position)", "none of the prompt")
-            next = edit.position + 1
+            try coder.value("an edit's kind", &edit.kind)
+            next = edit.position + (edit.kind == .insert ? 0 : 1)  // what is put in comes first
+            (edit.order, order) = (order, order + 1)
             try coder.token("an edit's token", &edit.token, vocabSize: vocabSize)
             try coder.float("an edit's confidence", &edit.confidence)
             try coder.value("an edit's reason", &edit.reason)
         }
+        try coder.expect(
+            proposal.count <= 2 * positions.count, "the proposal", "of \(proposal.count) edits",
+            "two for each active position at most")
         try coder.expect(
             phase == .proposed || proposal.isEmpty, "the proposal", "of \(proposal.count) edits", "none in this phase")
     }
@@ -214,7 +249,7 @@ extension StateCoder {
 }
 
 extension Decoder.Options {
-    fileprivate mutating func code(_ coder: inout some StateCoder) throws(LLaDAError) {
+    fileprivate mutating func code(_ coder: inout some StateCoder, hasEditTokens: Bool) throws(LLaDAError) {
         let most = Int(Int32.max)
         try coder.integer("block_length", &blockLength, in: 1...most)
         try coder.integer("gen_length", &genLength, in: 0...most)
@@ -222,6 +257,7 @@ extension Decoder.Options {
         try coder.flag("infill", &infill)
         try coder.flag("use_cache", &useCache)
         try coder.expect(genLength > 0 || infill, "gen_length", "0", "at least 1 (0 if infilling)")
+        var policy = policy ?? .quality
         try coder.value("the kind of policy", &policy.kind)
         for number in Policy.numbers {
             switch number {
@@ -230,8 +266,11 @@ extension Decoder.Options {
             case .seed(let name, let path): try coder.number(name, &policy[keyPath: path])
             }
         }
-        let (policy, genLength) = (policy, genLength)
-        try coder.check { () throws(LLaDAError) in try policy.validate(genLength: genLength) }
+        let (checked, genLength) = (policy, genLength)
+        try coder.check { () throws(LLaDAError) in
+            try checked.validate(genLength: genLength, hasEditTokens: hasEditTokens)
+        }
+        self.policy = policy
     }
 }
 

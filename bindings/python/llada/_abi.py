@@ -54,12 +54,14 @@ ERROR_GGUF = -19
 DTYPES = ("auto", "f32", "bf16", "int8", "int4", "q8_0", "q4_0")
 MMAP = ("off", "on", "auto")
 BLAS = ("auto", "off", "on")
-POLICY_KINDS = ("low_confidence", "joint_threshold")
-PRESETS = ("low_confidence", "speedy", "quality", "quality_mbe")
+POLICY_KINDS = ("low_confidence", "joint_threshold", "levenshtein")
+LEVENSHTEIN_VARIANTS = ("reference", "indel")
+PRESETS = ("low_confidence", "speedy", "quality", "quality_mbe", "levenshtein")
 PHASES = ("ready", "forwarded", "proposed", "finished")
 FINISH_REASONS = ("none", "eos", "length")
 REASONS = ("threshold", "fallback", "edit", "post_edit", "block_edit", "host")
-EVENT_KINDS = ("unmask", "replace", "remask")
+EDIT_KINDS = ("write", "delete", "insert")
+EVENT_KINDS = ("unmask", "replace", "remask", "insert", "delete")
 POSITION_STATES = ("prompt", "masked", "draft", "settled")
 CHAT_LAYOUTS = ("known", "llada2")
 BLOCK_ENDS = ("auto", "now", "not_yet")
@@ -99,6 +101,8 @@ class ModelOptions(_Sized):
         ("eos_token_id_count", c_size_t),
         ("progress", ProgressCallback),
         ("progress_user", c_void_p),
+        ("delete_token_id", c_int32),
+        ("split_token_id", c_int32),
     ]
 
 
@@ -127,6 +131,8 @@ class ModelInfo(_Sized):
         ("knows_chat_layout", c_bool),
         ("num_parameters", c_uint64),
         ("weight_bytes", c_uint64),
+        ("delete_token_id", c_int32),
+        ("split_token_id", c_int32),
     ]
 
 
@@ -165,6 +171,8 @@ class Policy(_Sized):
         ("top_k", c_int32),
         ("top_p", c_float),
         ("seed", c_uint64),
+        ("max_steps_per_block", c_int32),
+        ("variant", c_int32),
     ]
 
 
@@ -204,6 +212,8 @@ class DecoderState(_Sized):
         ("edits", c_uint64),
         ("computed_positions", c_uint64),
         ("reused_positions", c_uint64),
+        ("insertions", c_uint64),
+        ("deletions", c_uint64),
     ]
 
 
@@ -227,7 +237,13 @@ class Candidate(Structure):
 
 
 class Edit(Structure):
-    _fields_ = [("position", c_int32), ("token", c_int32), ("confidence", c_float), ("reason", c_int32)]
+    _fields_ = [
+        ("position", c_int32),
+        ("token", c_int32),
+        ("confidence", c_float),
+        ("reason", c_int32),
+        ("kind", c_int32),
+    ]
 
 
 class Event(Structure):
@@ -238,6 +254,7 @@ class Event(Structure):
         ("new_token", c_int32),
         ("confidence", c_float),
         ("reason", c_int32),
+        ("last", c_int32),
     ]
 
 

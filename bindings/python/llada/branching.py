@@ -16,7 +16,7 @@ from ._handle import Handle
 from .cache import PrefixCache
 from .errors import Error, call, missing
 from .info import OpenedModel
-from .policy import Policy, chosen_policy
+from .policy import Policy, checked_policy
 from .progress import Reporting
 
 
@@ -33,7 +33,7 @@ def create(
     prefix_cache: PrefixCache | None = None,
 ) -> tuple[Handle, dict[str, Any]]:
     """A decoder on a prompt, and those of its options that it does not tell. The defaults of a generation are here."""
-    policy = chosen_policy(policy)
+    policy = checked_policy(policy)
     options = _abi.DecoderOptions()
     call(_abi.lib.llada_decoder_options_init, byref(options), sizeof(options))
     options.block_length = integer(block_length, "block_length")
@@ -41,7 +41,8 @@ def create(
     options.eos_early_stop = bool(eos_early_stop)
     options.infill = bool(infill)
     options.use_cache = bool(use_cache)
-    options.policy = pointer_to(policy._as_struct())
+    if policy is not None:
+        options.policy = pointer_to(policy._as_struct())
     cache = _shared(prefix_cache)  # held until the decoder has it
     options.prefix_cache = None if cache is None else cache._as_parameter_
     ids = tokens(prompt)

@@ -14,7 +14,7 @@ from ._handle import Handle
 from .errors import BusyError, ClosedError, StateError
 from .generation import Generation, so_far
 from .info import OpenedModel
-from .policy import Policy, chosen_policy
+from .policy import Policy, checked_policy
 from .progress import Reporting
 from .proposing import Proposing, own_rule
 from .records import Edit, Event, Step
@@ -67,14 +67,16 @@ class Decoder(DecoderView):
             edits: None: the policy decides, then the decoder's own rule, if it has one. Else they are taken in place of
                 the policy's: an iterable of (position, token), of Edit, or of plain positions, which are given the
                 token predicted there; a dict {position: token}; or an array of bool [rows] (see `rows`), True where the
-                token predicted there is to be written. The mask id masks a position again.
+                token predicted there is to be written. The mask id masks a position again. Edit.insert(position, token)
+                puts a token in before the one there, Edit.delete(position) takes that one out: what stands behind it,
+                to the end of the block, moves. All positions are those before the step.
 
         Returns:
             What apply will write.
 
         Raises:
             StateError: There was no forward.
-            InvalidArgumentError: A position is not active, of the prompt, locked, or named twice.
+            InvalidArgumentError: A position is not active, of the prompt, locked, or written or deleted twice.
             TypeError: The edits are of no such form.
         """
         self._proposing.propose(self, edits)
@@ -337,7 +339,7 @@ class Decoder(DecoderView):
             seed: Of its policy, in place of the one there. What is drawn (temperature > 0) depends on it, on the number
                 of the forward and on the position: forks of equal seeds draw equal tokens. Predictions at hand stay.
         """
-        policy = self.policy if policy is None else chosen_policy(policy)
+        policy = checked_policy(policy) or self.policy
         policy = policy if seed is None else policy.replace(seed=seed)
         fork = type(self)(branching.fork(self._calls, policy), self._model, self.rule, self._options)
         fork._proposing.awaits_rule = self._proposing.awaits_rule

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html as escaping
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._convert import Tokens
-from .records import State
+from .records import Event, State
 
 
 class Span(NamedTuple):
-    """A stretch of the canvas: "prompt", "token", "mask"; what the last step did there: "unmask", "replace", "host";
-    or, of a token, how sure the model is of it: see `level`."""
+    """A stretch of the canvas: "prompt", "token", "mask"; what the last step did there: "unmask", "replace", "host",
+    "insert" (it came in), "gap" (a mask that came in), "delete" (something went before it); or, of a token, how sure
+    the model is of it: see `level`."""
 
     kind: str
     text: str
@@ -38,6 +39,9 @@ _ANSI = {
     "unmask": "\x1b[32m",
     "replace": "\x1b[1;33m",
     "host": "\x1b[1;7;35m",
+    "insert": "\x1b[1;4;36m",
+    "gap": "\x1b[1;36m",
+    "delete": "\x1b[4;31m",
     **{name: f"\x1b[38;5;{code}m" for name, _, code, _ in _LEVELS},
 }
 _CSS = {
@@ -47,6 +51,9 @@ _CSS = {
     "unmask": "background:#cfc;color:#000",
     "replace": "background:#fd8;color:#000",
     "host": "background:#e9c8dd;color:#000",
+    "insert": "background:#bfe8ee;color:#000;border-bottom:2px solid #0a7d8c",
+    "gap": "color:#0a7d8c;font-weight:bold",
+    "delete": "border-left:3px solid #c62828",
     **{name: f"color:{css}" for name, _, _, css in _LEVELS},
 }
 _MASK = "░"
@@ -57,11 +64,27 @@ def level(confidence: float) -> str:
     return next(name for name, below, _, _ in _LEVELS if confidence < below)
 
 
+def changes(events: Iterable[Event], length: int, mask: int) -> dict[int, Event]:
+    """What the events of a step did, by the position where it is seen afterwards: the last change of each, and where
+    the text has closed up over a token, its deletion."""
+    found: list[Event | None] = [None] * length
+    for event in events:
+        if event.moves:
+            event.move(found, event if event.kind == "insert" else None)
+            if event.kind == "delete" and event.old != mask and event.last > event.position:
+                found[event.position] = found[event.position] or event
+        else:
+            found[event.position] = event
+    return {place: event for place, event in enumerate(found) if event is not None}
+
+
 def kinds(states: NDArray[np.uint8], changed: Mapping[int, str]) -> list[str]:
     """Of each position, as a Span has it. `changed`: what the last step did where."""
     names = {State.PROMPT: "prompt", State.MASKED: "mask"}
     return [
-        "mask" if state == State.MASKED else changed.get(place) or names.get(State(state), "token")
+        ("gap" if changed.get(place) == "insert" else "mask")
+        if state == State.MASKED
+        else changed.get(place) or names.get(State(state), "token")
         for place, state in enumerate(states)
     ]
 
@@ -79,7 +102,7 @@ def spans(canvas: Any, kinds: Sequence[str], decode: Callable[[Any], str] | None
     for kind, group in groupby(range(len(canvas)), key=kinds.__getitem__):
         places = list(group)
         ids = canvas[places[0] : places[-1] + 1]
-        if kind == "mask":
+        if kind in ("mask", "gap"):
             text = _MASK * len(places)
         else:
             text = decode(ids) if decode else "".join(f"{token} " for token in ids)

@@ -20,6 +20,8 @@ class Generation:
         commits: Forwards run only to compute keys and values of finished blocks.
         prefills: Forwards run only to compute keys and values of the prompt.
         edits: Tokens that replaced another token.
+        insertions: Tokens, and masks, that were put in before others.
+        deletions: Tokens, and masks, that were taken out.
         computed_positions: Positions run through the model in all forwards.
         reused_positions: Positions found in the prefix cache instead.
         finish_reason: "eos" or "length"; None if a callback ended it.
@@ -32,6 +34,8 @@ class Generation:
     commits: int
     prefills: int
     edits: int
+    insertions: int
+    deletions: int
     computed_positions: int
     reused_positions: int
     finish_reason: str | None
@@ -55,6 +59,8 @@ def so_far(decoder: DecoderView, trace: Trace | None) -> Generation:
         decoder.commits,
         decoder.prefills,
         decoder.edits,
+        decoder.insertions,
+        decoder.deletions,
         decoder.computed_positions,
         decoder.reused_positions,
         decoder.finish_reason,

@@ -42,6 +42,8 @@ class ModelInfo:
         dtype: Of the matrices, as held: "f32", "bf16", "int8", "int4", or, as GGUF files have them, "q8_0" or "q4_0";
             "auto": as stored in the checkpoint.
         kv_dtype: Of keys and values: "f32" or "bf16".
+        delete_token_id: By which LLaDA2.2 says that a token is to go; None for other models.
+        split_token_id: By which LLaDA2.2 says that a mask is to come before a token; None for other models.
     """
 
     vocab_size: int
@@ -67,6 +69,8 @@ class ModelInfo:
     weight_bytes: int
     dtype: str
     kv_dtype: str
+    delete_token_id: int | None
+    split_token_id: int | None
 
 
 class OpenedModel(NamedTuple):
@@ -95,7 +99,7 @@ def read_info(model: Handle) -> ModelInfo:
     info = _abi.ModelInfo()
     call(_abi.lib.llada_model_get_info, model, byref(info))
     values = {field[0]: getattr(info, field[0]) for field in _abi.ModelInfo._fields_[1:]}
-    for name in ("mask_token_id", "eos_token_id"):
+    for name in ("mask_token_id", "eos_token_id", "delete_token_id", "split_token_id"):
         values[name] = None if values[name] < 0 else values[name]
     for name in ("dtype", "kv_dtype"):
         values[name] = _abi.DTYPES[values[name]]

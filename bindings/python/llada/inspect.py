@@ -155,6 +155,9 @@ def _text(description: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("mask", f"{mask['id']}, from {mask['source']}" if mask else "unknown: give mask_token_id"))
         found = ", ".join(str(end["id"]) for end in ends)
         rows.append(("ends", f"{found}, from {ends[0]['source']}" if ends else "none: give eos_token_id"))
+        delete, split = description["delete_token"], description["split_token"]
+        if delete and split:
+            rows.append(("edits", f"{delete['id']} deletes, {split['id']} inserts, from {delete['source']}"))
     tokenizer, chat = description["tokenizer"], description["chat"]
     if tokenizer is None:
         return [*rows, ("tokenizer", "none")]

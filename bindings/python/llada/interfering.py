@@ -9,9 +9,10 @@ import numpy as np
 
 from . import _abi, forwarded
 from ._calls import Calls
-from ._convert import integer, number
+from ._convert import choice, integer, number
 from ._convert import position as as_position
 from .errors import InvalidArgumentError
+from .records import Edit
 
 
 def propose(calls: Calls, edits: Any) -> None:
@@ -66,6 +67,7 @@ def _edits(calls: Calls, edits: Any) -> Any:
         )
     found = []
     for edit in edits.items() if isinstance(edits, Mapping) else edits:
+        kind = choice(edit.kind, "Edit.kind", _abi.EDIT_KINDS) if isinstance(edit, Edit) else 0
         if isinstance(edit, Iterable):
             pair = tuple(edit)[:2]
             if len(pair) < 2:
@@ -77,5 +79,9 @@ def _edits(calls: Calls, edits: Any) -> Any:
                 raise InvalidArgumentError(f"position {place} was not in the last forward: nothing is predicted")
             token = predicted[place][0]
         prediction, confidence = predicted.get(place, (None, 0.0))
-        found.append(_abi.Edit(place, token, confidence if token == prediction else 0.0))
+        if kind:  # the prediction was another: of what deletes, or splits
+            confidence = number(edit.confidence, "Edit.confidence")
+        elif token != prediction:
+            confidence = 0.0
+        found.append(_abi.Edit(place, token, confidence, 0, kind))
     return (_abi.Edit * len(found))(*found)

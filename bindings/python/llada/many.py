@@ -14,7 +14,7 @@ from ._handle import Handle
 from .decoder import Decoder, OnStep
 from .errors import Error, InvalidArgumentError, StateError, Stopped, call
 from .generation import Generation
-from .policy import Policy, chosen_policy
+from .policy import Policy, checked_policy
 from .progress import tally_for
 from .records import Step
 from .stopping import stops
@@ -117,8 +117,8 @@ def stream(
     if record not in (True, False):
         raise TypeError(f"record must be True or False, not {record!r}; the trace of each answer can be saved")
     total = len(prompts) if isinstance(prompts, Sized) else None
-    several = [chosen_policy(each) for each in policy] if isinstance(policy, Sequence) else None
-    one = None if isinstance(policy, Sequence) else chosen_policy(policy)
+    several = [checked_policy(each) for each in policy] if isinstance(policy, Sequence) else None
+    one = None if isinstance(policy, Sequence) else checked_policy(policy)
     if several is not None and total not in (None, len(several)):
         raise InvalidArgumentError(f"there are {len(several)} policies for {total} prompts; expected one for each")
 

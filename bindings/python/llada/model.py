@@ -24,7 +24,7 @@ from .info import OpenedModel, read_info, read_notes
 from .likelihood import Choice, Elbo, choose, draw_noise, elbos
 from .opening import folder_name, open_model
 from .options import AnswerOptions, GenerationOptions, check_names
-from .policy import Policy, chosen_policy
+from .policy import Policy, checked_policy
 from .progress import Progress, Reporting
 from .rollouts import Rollouts, roll_out
 from .scoring import Noised, Scores, score_many
@@ -68,6 +68,8 @@ class Model(Held):
         expert_capacity: int = 0,
         progress: Progress = None,
         kv_dtype: str = "auto",
+        delete_token_id: int | None = None,
+        split_token_id: int | None = None,
     ) -> Model:
         """Opens the Hugging Face folder of a `llada2_moe` checkpoint, or a GGUF file of one (architecture `llada2`).
 
@@ -91,6 +93,10 @@ class Model(Held):
                 stops the loading by returning llada.STOP. What it raises is raised here.
             kv_dtype: How keys and values are held, and attention computed: "f32"; "bf16", half the bytes and about half
                 the time; "auto": "bf16" where the matrices are packed.
+            delete_token_id: By which LLaDA2.2 says that a token is to go. None: that of generation_config.json or
+                config.json.
+            split_token_id: By which LLaDA2.2 says that a mask is to come before a token. None: likewise. There are both
+                or neither, and neither is the other, the mask or an end of sequence.
 
         Raises:
             FileError: A file cannot be read; an OSError. It, and the next three, say which file, key, expected and
@@ -106,7 +112,18 @@ class Model(Held):
             CheckpointWarning: For each of `notes`.
         """
         handle = open_model(
-            path, dtype, threads, mask_token_id, eos_token_id, blas, use_mmap, expert_capacity, progress, kv_dtype
+            path,
+            dtype,
+            threads,
+            mask_token_id,
+            eos_token_id,
+            blas,
+            use_mmap,
+            expert_capacity,
+            progress,
+            kv_dtype,
+            delete_token_id,
+            split_token_id,
         )
         model = cls(handle, path)
         for note in model.notes:
@@ -122,8 +139,8 @@ class Model(Held):
             path: As for `load`.
 
         Returns:
-            path, loads, container, family, parameters, stored, config, mask_token, eos_tokens, tokenizer, chat,
-            step_tokens, expected_experts, memory, notes, problems: llada.h says what they are, at llada_model_describe.
+            path, loads, container, family, parameters, stored, config, mask_token, eos_tokens, delete_token, split_token,
+            tokenizer, chat, step_tokens, expected_experts, memory, notes, problems: llada.h says what they are, at llada_model_describe.
         """
         return describe(path)
 
@@ -173,6 +190,16 @@ class Model(Held):
     def eos_token_ids(self) -> tuple[int, ...]:
         """Each of them ends an answer."""
         return self.info.eos_token_ids
+
+    @property
+    def delete_token_id(self) -> int | None:
+        """By which the model says that a token is to go (LLaDA2.2); None for other models."""
+        return self.info.delete_token_id
+
+    @property
+    def split_token_id(self) -> int | None:
+        """By which the model says that a mask is to come before a token (LLaDA2.2); None for other models."""
+        return self.info.split_token_id
 
     @property
     def tokenizer(self) -> Tokenizer | None:
@@ -344,7 +371,7 @@ class Model(Held):
         Args:
             prompt: As for `generate`.
             n: How many samples.
-            policy: None: Policy.quality(). With temperature 0 all samples are the same.
+            policy: None: as for `generate`. With temperature 0 all samples are the same.
             seeds: One for each sample, which are then as many; None: 0 to n - 1.
             reward: Of each Generation, a finite number. What it raises is raised here.
             **options: See AnswerOptions.
@@ -356,7 +383,8 @@ class Model(Held):
         chosen = range(integer(n, "n", low=1)) if seeds is None else [integer(s, "seed", 0, 2**64 - 1) for s in seeds]
         if not len(chosen):
             raise InvalidArgumentError("there are no seeds")
-        policy = chosen_policy(policy)
+        own = Policy.quality() if self.info.delete_token_id is None else Policy.levenshtein()
+        policy = checked_policy(policy) or own
         ids = self.encode_prompt(prompt, options.pop("chat", None))
         decoders: list[Decoder] = []
         # The cache has no other bound than what the decoders themselves take.
@@ -385,7 +413,8 @@ class Model(Held):
         Args:
             prompt: A question (str), a conversation ([{"role": "user", "content": "..."}, ...]) or token ids. See
                 `encode_prompt` for what becomes of a text.
-            policy: Which edits a step proposes; None: Policy.quality().
+            policy: Which edits a step proposes; None: Policy.levenshtein() for a LLaDA2.2 model, which has the tokens
+                for it, Policy.quality() for others.
             callback: Called with the decoder after each step, when it may look and interfere. It ends the generation
                 there by returning llada.STOP. What it raises is raised here; Ctrl-C takes effect between steps.
             record: True: what comes out has a `trace`. A path: it is written there as well.
@@ -395,8 +424,8 @@ class Model(Held):
         Raises:
             TypeError: There is no such option, or an argument is of a wrong type.
             InvalidArgumentError: An argument is out of its range.
-            SpecialTokenError: The mask id is unknown, or stands in the prompt without `infill`.
-            UnsupportedError: It is a LLaDA2.2 model, whose decoding deletes and inserts tokens.
+            SpecialTokenError: The mask id is unknown, or stands in the prompt without `infill`; or the policy is
+                Policy.levenshtein(), and the model lacks the tokens for it.
             NumericError: Weights make it compute NaN or infinities.
             TokenizerError: The prompt is text, and the model has no tokenizer.
             OutOfMemoryError: There is no memory, or no room in the prefix cache.
@@ -490,12 +519,13 @@ class Model(Held):
 
         Args:
             prompt: As for `generate`.
-            policy: Which edits a step proposes; None: Policy.quality().
+            policy: Which edits a step proposes; None: Policy.levenshtein() for a LLaDA2.2 model, which has the tokens
+                for it, Policy.quality() for others.
             **options: block_length, gen_length, eos_early_stop, chat, infill, use_cache, prefix_cache, rule, logit_bias:
                 see GenerationOptions.
 
         Raises:
-            TypeError, InvalidArgumentError, SpecialTokenError, UnsupportedError, TokenizerError: As `generate`.
+            TypeError, InvalidArgumentError, SpecialTokenError, TokenizerError: As `generate`.
         """
         check_names("decoder", options, GenerationOptions)
         given: dict[str, Any] = dict(options)

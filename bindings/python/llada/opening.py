@@ -29,6 +29,8 @@ def open_model(
     expert_capacity: int,
     progress: Progress,
     kv_dtype: str,
+    delete_token_id: int | None,
+    split_token_id: int | None,
 ) -> Handle:
     """See `Model.load`."""
     folder = file_name(path)
@@ -43,6 +45,10 @@ def open_model(
         options.threads = integer(threads, "threads", low=1)
     if mask_token_id is not None:
         options.mask_token_id = integer(mask_token_id, "mask_token_id", low=0)
+    if delete_token_id is not None:
+        options.delete_token_id = integer(delete_token_id, "delete_token_id", low=0)
+    if split_token_id is not None:
+        options.split_token_id = integer(split_token_id, "split_token_id", low=0)
     if eos_token_id is not None:
         several = eos_token_id if isinstance(eos_token_id, Iterable) else [eos_token_id]
         ends = [integer(each, "eos_token_id", low=0) for each in several]

@@ -25,6 +25,15 @@ _FIELDS = {
         "mbe_rounds",
         *_SAMPLING,
     ),
+    "levenshtein": (
+        "threshold",
+        "editing_threshold",
+        "steps",
+        "max_post_steps",
+        "max_steps_per_block",
+        "variant",
+        *_SAMPLING,
+    ),
 }
 
 
@@ -33,12 +42,15 @@ class Policy:
     """Which edits a step proposes. Make one with a preset; change it with `replace`.
 
     Attributes:
-        kind: "low_confidence" or "joint_threshold".
+        kind: "low_confidence", "joint_threshold" or "levenshtein".
         threshold: A mask is filled where confidence > threshold.
-        steps: low_confidence: at most this many steps a block.
+        steps: low_confidence: at most this many steps a block. levenshtein: the masks with which a block begins are to
+            be filled in so many steps, as many in each.
         minimal_topk: low_confidence: steps <= gen_length / minimal_topk.
-        editing_threshold: joint_threshold: a written token is replaced where confidence > this; >= 1 switches it off.
-        max_post_steps: joint_threshold: at most this many steps of a block without a mask.
+        editing_threshold: joint_threshold, levenshtein: a written token is replaced where confidence > this; >= 1
+            switches it off.
+        max_post_steps: joint_threshold: at most this many steps of a block without a mask. levenshtein: in a row
+            without a mask of the block's beginning; the last of them may not delete or insert.
         num_to_transfer: joint_threshold: at least this many masks are filled a step.
         penalty_lambda: joint_threshold: taken off the logit of the token that stands to the left, against repetition.
         mbe_window: Multi-block editing: when a block is done, this many blocks are revisited; 1 switches it off.
@@ -47,6 +59,9 @@ class Policy:
         top_k: Sampled among so many tokens; None: among all.
         top_p: Sampled among tokens of so much probability; None: among all.
         seed: Equal seeds draw equal tokens.
+        max_steps_per_block: levenshtein, "reference": at most this many steps a block; one more if masks are left.
+        variant: levenshtein: "reference", the rule of LLaDA2.2's own generate, or "indel", SGLang's
+            JointThresholdInDel.
     """
 
     kind: str = "joint_threshold"
@@ -63,6 +78,8 @@ class Policy:
     top_k: int | None = None
     top_p: float | None = None
     seed: int = 0
+    max_steps_per_block: int = 1000
+    variant: str = "reference"
 
     @classmethod
     def low_confidence(
@@ -130,6 +147,44 @@ class Policy:
         )
 
     @classmethod
+    def levenshtein(
+        cls,
+        threshold: float = 0.5,
+        editing_threshold: float = 0.0,
+        steps: int = 32,
+        max_post_steps: int = 16,
+        max_steps_per_block: int = 1000,
+        variant: str = "reference",
+        *,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> Policy:
+        """LLaDA2.2: masks are filled, tokens are replaced, and where the model predicts one of two tokens that stand
+        for it, a token is deleted, or a mask is inserted before it. What decoders of a LLaDA2.2 model use if they are
+        given no policy; others lack the two tokens, and raise SpecialTokenError. With a temperature only masks are
+        drawn, and confidences are those of temperature 1.
+
+        Args:
+            threshold, editing_threshold, steps, max_post_steps: As the attributes of Policy.
+            max_steps_per_block, variant, temperature, top_k, top_p, seed: As the attributes of Policy.
+        """
+        return cls(
+            "levenshtein",
+            threshold=threshold,
+            steps=steps,
+            editing_threshold=editing_threshold,
+            max_post_steps=max_post_steps,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            max_steps_per_block=max_steps_per_block,
+            variant=variant,
+        )
+
+    @classmethod
     def speedy(cls, **changes: Any) -> Policy:
         """LLaDA2.1's S mode: write early (threshold 0.5), revise freely (editing_threshold 0.0).
 
@@ -168,6 +223,7 @@ class Policy:
             else getattr(struct, field[0])
             for field in _abi.Policy._fields_[2:]
         }
+        values["variant"] = _abi.LEVENSHTEIN_VARIANTS[values["variant"]]
         values["top_k"] = values["top_k"] or None
         values["top_p"] = None if values["top_p"] == 1.0 else values["top_p"]
         return cls(_abi.POLICY_KINDS[struct.kind], **values)
@@ -183,6 +239,8 @@ class Policy:
                 value = {"top_k": 0, "top_p": 1.0}[name]
             if kind is c_float:
                 value = number(value, f"Policy.{name}")
+            elif name == "variant":
+                value = choice(value, "Policy.variant", _abi.LEVENSHTEIN_VARIANTS)
             elif name == "seed":
                 value = integer(value, "Policy.seed", 0, 2**64 - 1)
             else:
@@ -191,9 +249,8 @@ class Policy:
         return struct
 
 
-def chosen_policy(policy: Policy | None) -> Policy:
-    """`policy`, or the default, Policy.quality(). Raises TypeError for what is none."""
-    policy = Policy.quality() if policy is None else policy
-    if not isinstance(policy, Policy):
+def checked_policy(policy: Policy | None) -> Policy | None:
+    """`policy`, which may be None: the model's own. Raises TypeError for what is none."""
+    if policy is not None and not isinstance(policy, Policy):
         raise TypeError(f"policy must be a llada.Policy, not {policy!r}; a function of your own is a rule=")
     return policy

@@ -18,14 +18,22 @@ def line(decoder: DecoderView) -> str:
     return (
         f"<llada.Decoder {decoder.finish_reason or decoder.phase}: block {decoder.active.stop // size} of "
         f"{length // size}, step {decoder.block_step}, {masked} masked of {length}, "
-        f"forwards={decoder.forwards}, edits={decoder.edits}>"
+        f"forwards={decoder.forwards}, edits={decoder.edits}{moved(decoder)}>"
     )
+
+
+def moved(decoder: DecoderView) -> str:
+    """Insertions and deletions, where there are any."""
+    if not decoder.insertions and not decoder.deletions:
+        return ""
+    return f", insertions={decoder.insertions}, deletions={decoder.deletions}"
 
 
 def spans(decoder: DecoderView, sure: bool) -> list[drawing.Span]:
     """The canvas. `sure`: how sure the last forward was of the tokens that it agreed with, as well."""
     model = decoder._model
-    kinds = drawing.kinds(decoder.states, {event.position: event.kind for event in decoder.events})
+    changed = drawing.changes(decoder.events, len(decoder.canvas), model.mask)
+    kinds = drawing.kinds(decoder.states, {place: event.kind for place, event in changed.items()})
     if sure and decoder.forwards:
         with contextlib.suppress(StateError):  # a forward was cut short
             drawing.add_confidences(kinds, decoder.canvas, decoder.predictions, decoder.confidences)

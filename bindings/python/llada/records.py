@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,28 +25,56 @@ class State(IntEnum):
 
 
 class Edit(NamedTuple):
-    """What apply will write.
+    """What apply will do at a position.
 
     Attributes:
-        position: On the canvas.
-        token: What is written there; the mask id masks the position again.
+        position: On the canvas as it is before the step: edits of one proposal do not see each other.
+        token: What is written there, or put in before it; the mask id leaves that to the model. Of "delete": what goes.
         confidence: The probability of the prediction; 0 for a token that was not predicted.
         reason: "threshold" or "fallback" (a mask is filled), "edit", "post_edit" or "block_edit" (a token is replaced),
             or "host" (a rule, or you).
+        kind: "write"; "insert": the token comes in before the one at the position, and what stands from there to the
+            end of the block moves back by one, where the last one, often a mask, is lost; or "delete": the token goes,
+            what stands behind it moves up, and a mask comes in at the end. Nothing moves across the prompt or what is
+            locked.
     """
 
     position: int
     token: int
-    confidence: float
-    reason: str
+    confidence: float = 0.0
+    reason: str = "host"
+    kind: str = "write"
+
+    @classmethod
+    def insert(cls, position: int, token: int) -> Edit:
+        """An edit for a proposal of yours: the token is put in before the one at the position. Several at one position
+        come in their order.
+
+        Args:
+            position: Active, not of the prompt and not locked.
+            token: The mask id (`Decoder.mask_token_id`) leaves it to the model.
+        """
+        return cls(position, token, kind="insert")
+
+    @classmethod
+    def delete(cls, position: int) -> Edit:
+        """An edit for a proposal of yours: the token at the position is taken out.
+
+        Args:
+            position: Active, not of the prompt and not locked.
+        """
+        return cls(position, -1, kind="delete")
 
 
 class Event(NamedTuple):
-    """What a step changed.
+    """What a step changed. Positions are those at the moment of the event, after the events before it.
 
     Attributes:
         position: On the canvas.
-        kind: "unmask", "replace" or "remask".
+        kind: "unmask", "replace" or "remask"; "insert": `new` came in at the position, what stood from there to
+            `last` - 1 moved back by one, and `old`, which stood at `last`, is lost (often it is a mask); "delete":
+            `old` was taken out at the position, what stood behind it to `last` moved up by one, and `new`, the mask,
+            came in at `last`.
         old: The token that stood there.
         new: The token that stands there.
         confidence: As in Edit.
@@ -59,6 +87,28 @@ class Event(NamedTuple):
     new: int
     confidence: float
     reason: str
+    last: int
+
+    def move(self, values: Any, fill: Any) -> None:
+        """Does to a list or an array that has something for each position what an "insert" or a "delete" did to the
+        tokens. Other events move nothing.
+
+        Args:
+            values: [canvas_length], which is changed.
+            fill: For the position where a token or a mask came in.
+        """
+        first, last = self.position, self.last
+        if self.kind == "insert":
+            values[first + 1 : last + 1] = values[first:last].copy()
+            values[first] = fill
+        elif self.kind == "delete":
+            values[first:last] = values[first + 1 : last + 1].copy()
+            values[last] = fill
+
+    @property
+    def moves(self) -> bool:
+        """Whether tokens moved: "insert" and "delete"."""
+        return self.kind in ("insert", "delete")
 
 
 class Candidate(NamedTuple):

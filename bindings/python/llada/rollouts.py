@@ -135,8 +135,12 @@ def roll_out(decoders: Sequence[Decoder], reward: Callable[[Generation], float] 
     def advance(working: list[int]) -> None:
         for index, step in zip(working, step_many([decoders[index] for index in working])):
             for event in step.events:
-                value = np.nan if event.kind == "remask" else np.log(np.float32(event.confidence))
-                log_probs[index][event.position] = value
+                masked = event.kind == "delete" or event.new == decoders[index].mask_token_id
+                value = np.nan if masked else np.log(np.float32(event.confidence))
+                if event.moves:
+                    event.move(log_probs[index], value)
+                else:
+                    log_probs[index][event.position] = value
 
     advance([0])
     while working := [index for index, decoder in enumerate(decoders) if not decoder.finished]:

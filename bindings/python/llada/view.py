@@ -203,21 +203,31 @@ class DecoderView:
 
     @property
     def proposal(self) -> list[Edit]:
-        """What apply will write. StateError if there is no proposal at hand."""
+        """What apply will do. StateError if there is no proposal at hand."""
         array, count = POINTER(_abi.Edit)(), c_size_t()
         with self._calls.held() as handle:
             call(_abi.lib.llada_decoder_proposal, handle, byref(array), byref(count))
-            return [Edit(e.position, e.token, e.confidence, _abi.REASONS[e.reason]) for e in array[: count.value]]
+            return [
+                Edit(e.position, e.token, e.confidence, _abi.REASONS[e.reason], _abi.EDIT_KINDS[e.kind])
+                for e in array[: count.value]
+            ]
 
     @property
     def events(self) -> list[Event]:
-        """What the last apply changed, and what you had changed since the apply before it."""
+        """What you had changed since the apply before the last one, then what the last apply changed. Done one after the
+        other, they lead from the canvas before to that after: see Event."""
         array, count = POINTER(_abi.Event)(), c_size_t()
         with self._calls.held() as handle:
             call(_abi.lib.llada_decoder_events, handle, byref(array), byref(count))
             return [
                 Event(
-                    e.position, _abi.EVENT_KINDS[e.kind], e.old_token, e.new_token, e.confidence, _abi.REASONS[e.reason]
+                    e.position,
+                    _abi.EVENT_KINDS[e.kind],
+                    e.old_token,
+                    e.new_token,
+                    e.confidence,
+                    _abi.REASONS[e.reason],
+                    e.last,
                 )
                 for e in array[: count.value]
             ]
@@ -266,6 +276,16 @@ class DecoderView:
     def edits(self) -> int:
         """Tokens that replaced another token."""
         return int(self._state().edits)
+
+    @property
+    def insertions(self) -> int:
+        """Tokens, and masks, that were put in before others."""
+        return int(self._state().insertions)
+
+    @property
+    def deletions(self) -> int:
+        """Tokens, and masks, that were taken out."""
+        return int(self._state().deletions)
 
     @property
     def computed_positions(self) -> int:

@@ -17,8 +17,12 @@ protocol DecodingPolicy: Sendable {
     /// Adjusts the logits at a position, in addition to the host's bans.
     func adjust(_ adjustment: inout LogitAdjustment, at position: Int, _ state: DecoderState)
 
-    /// Adds the edits of a step, from the predictions of the last forward, in any order.
-    func propose(_ state: DecoderState, _ edits: inout [Decoder.Edit])
+    /// Adds the edits of a step, from the predictions of the last forward, in any order. `look` has other tokens than
+    /// those predicted. Throws what `look` throws.
+    func propose(_ state: DecoderState, _ look: SecondLook, _ edits: inout [Decoder.Edit]) throws(LLaDAError)
+
+    /// Notes what has to be known of the proposal, which may be the host's, and of the canvas, before it is written.
+    func note(_ state: inout DecoderState)
 
     /// Returns what follows a step that was written.
     func follow(_ step: AppliedStep, _ state: inout DecoderState) -> NextStep
@@ -31,21 +35,33 @@ protocol DecodingPolicy: Sendable {
 
     /// Whether the answer has ended with the block that is left.
     func hasAnswered(_ state: DecoderState) -> Bool
+
+    /// Whether, with a temperature, only masks are drawn. Then their confidence is the probability without temperature.
+    var drawsOnlyMasks: Bool { get }
+
+    /// The number of states of a block for which `progress.seen` and `progress.written` have room from the beginning.
+    func expectedStates(blockLength: Int) -> (seen: Int, written: Int)
 }
 
 extension DecodingPolicy {
     func validate(genLength: Int) throws(LLaDAError) {}
     func prepare(_ state: inout DecoderState) {}
     func adjust(_ adjustment: inout LogitAdjustment, at position: Int, _ state: DecoderState) {}
+    func note(_ state: inout DecoderState) {}
     func end(_ state: inout DecoderState) -> NextStep { .leaveBlock }
     var openBlocks: Int { 0 }
+    var drawsOnlyMasks: Bool { false }
+    /// A block is rarely in more states than twice its length, or 64.
+    func expectedStates(blockLength: Int) -> (seen: Int, written: Int) { (max(2 * blockLength, 64), 0) }
 }
 
 /// What `apply` has done.
 struct AppliedStep {
     /// Whether there were masks that a policy could have filled.
     let hadMasks: Bool
-    /// The number of tokens that were written and differ from those before.
+    /// The number of edits of the proposal.
+    let edits: Int
+    /// The number of positions whose token differs from the one before.
     let changed: Int
     /// Whether an end-of-sequence token is among them.
     let wroteEnd: Bool
@@ -65,6 +81,8 @@ extension Policy {
         switch kind {
         case .lowConfidence: LowConfidence(self)
         case .jointThreshold: MultiBlockEditing(self)
+        case .levenshtein where variant == .indel: JointThresholdInDel(self)
+        case .levenshtein: Levenshtein(self)
         }
     }
 }

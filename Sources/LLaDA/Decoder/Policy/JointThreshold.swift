@@ -38,7 +38,7 @@ struct JointThreshold: DecodingPolicy {
         }
     }
 
-    func propose(_ state: DecoderState, _ edits: inout [Decoder.Edit]) {
+    func propose(_ state: DecoderState, _ look: SecondLook, _ edits: inout [Decoder.Edit]) throws(LLaDAError) {
         let reason = state.hasOpenMasks ? Decoder.Reason.edit : .postEdit
         MaskToToken.propose(state, threshold: threshold, atLeast: numToTransfer, &edits)
         TokenToToken.propose(state, threshold: editingThreshold, reason, &edits)

@@ -24,9 +24,9 @@ struct LowConfidence: DecodingPolicy {
 
     func hasWork(_ state: DecoderState) -> Bool { state.hasOpenMasks }
 
-    func propose(_ state: DecoderState, _ edits: inout [Decoder.Edit]) {
+    func propose(_ state: DecoderState, _ look: SecondLook, _ edits: inout [Decoder.Edit]) throws(LLaDAError) {
         let blockLength = state.options.blockLength
-        let quota = MaskToToken.quota(step: state.progress.step, steps: stepsPerBlock(state), blockLength: blockLength)
+        let quota = MaskToToken.quota(step: state.progress.step, steps: stepsPerBlock(state), masks: blockLength)
         MaskToToken.propose(state, threshold: threshold, atLeast: quota, &edits)
     }
 

@@ -5,20 +5,34 @@ enum MaskToToken {
     /// many of the most confident.
     static func propose(_ state: DecoderState, threshold: Float, atLeast: Int, _ edits: inout [Decoder.Edit]) {
         let first = edits.count
-        for position in state.active where state.canvas.isOpenMask(position) {
-            if state.predictions.confidence(at: position) > threshold {
-                edits.append(state.edit(at: position, .threshold))
-            }
-        }
-        if edits.count - first >= atLeast { return }
-        edits.removeLast(edits.count - first)
+        proposeAll(state, &edits)
+        choose(from: first, threshold: threshold, atLeast: atLeast, &edits)
+    }
+
+    /// Adds edits of all active masks.
+    static func proposeAll(_ state: DecoderState, _ edits: inout [Decoder.Edit]) {
         for position in state.active where state.canvas.isOpenMask(position) {
             edits.append(state.edit(at: position, .fallback))
         }
-        edits.withUnsafeMutableBufferPointer {
-            UnsafeMutableBufferPointer(rebasing: $0[first...]).sortInPlace(by: isMoreConfident)
+    }
+
+    /// Keeps of the edits from `first` on those with confidence > threshold, or, if these are fewer than `atLeast`, that
+    /// many of the most confident.
+    static func choose(from first: Int, threshold: Float, atLeast: Int, _ edits: inout [Decoder.Edit]) {
+        var kept = first
+        if edits[first...].count(where: { $0.confidence > threshold }) >= atLeast {
+            for index in first..<edits.count where edits[index].confidence > threshold {
+                edits[kept] = edits[index]
+                edits[kept].reason = .threshold
+                kept += 1
+            }
+        } else {
+            edits.withUnsafeMutableBufferPointer {
+                UnsafeMutableBufferPointer(rebasing: $0[first...]).sortInPlace(by: isMoreConfident)
+            }
+            kept = min(edits.count, first + atLeast)
         }
-        edits.removeLast(max(edits.count - first - atLeast, 0))
+        edits.removeLast(edits.count - kept)
     }
 
     /// Whether `a` ranks before `b`. NaN comes last.
@@ -29,8 +43,8 @@ enum MaskToToken {
         return a.position < b.position
     }
 
-    /// Returns how many tokens step `step` of a block must write at least, of `steps` steps (LLaDA2.0).
-    static func quota(step: Int, steps: Int, blockLength: Int) -> Int {
-        blockLength / steps + (step < blockLength % steps ? 1 : 0)
+    /// Returns how many of `masks` masks step `step` of a block must fill at least, of `steps` steps.
+    static func quota(step: Int, steps: Int, masks: Int) -> Int {
+        masks / steps + (step < masks % steps ? 1 : 0)
     }
 }

@@ -24,8 +24,8 @@ struct MultiBlockEditing: DecodingPolicy {
         block.adjust(&adjustment, at: position, state)
     }
 
-    func propose(_ state: DecoderState, _ edits: inout [Decoder.Edit]) {
-        if !state.isEditingBlocks { return block.propose(state, &edits) }
+    func propose(_ state: DecoderState, _ look: SecondLook, _ edits: inout [Decoder.Edit]) throws(LLaDAError) {
+        if !state.isEditingBlocks { return try block.propose(state, look, &edits) }
         // A finished block is not opened again: here, the mask is not an edit.
         TokenToToken.propose(
             state, threshold: editingThreshold, .blockEdit, excluding: state.canvas.maskID, &edits)

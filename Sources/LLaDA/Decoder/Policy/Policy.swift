@@ -10,19 +10,30 @@ public struct Policy: Sendable, Equatable {
         case lowConfidence
         /// LLaDA2.1: masks are filled, and tokens already written are edited.
         case jointThreshold
+        /// LLaDA2.2: and tokens are put in and taken out, by two tokens that stand for it.
+        case levenshtein
+    }
+
+    /// How a block of the Levenshtein policy comes to its end.
+    public enum Variant: Int32, Sendable, CaseIterable {
+        /// As in the reference's `generate`.
+        case reference
+        /// As in SGLang's JointThresholdInDel.
+        case indel
     }
 
     /// The algorithm that uses the numbers.
     public var kind: Kind
     /// Mask-to-token: the confidence above which a mask is filled.
     public var threshold: Float = 0.95
-    /// Low confidence: the most steps of a block.
+    /// Low confidence: the most steps of a block. Levenshtein: the steps in which the masks of a block's beginning are
+    /// to be filled.
     public var steps = 32
     /// Low confidence: a limit on the steps, gen_length / minimal_topk.
     public var minimalTopk = 1
-    /// Joint: the confidence above which a written token is edited.
+    /// Joint, Levenshtein: the confidence above which a written token is edited.
     public var editingThreshold: Float = 0.9
-    /// Joint: the most steps of a block without a mask.
+    /// Joint: the most steps of a block without a mask. Levenshtein: without a mask of its beginning.
     public var maxPostSteps = 16
     /// Joint: the fewest masks that a step fills.
     public var numToTransfer = 1
@@ -40,6 +51,15 @@ public struct Policy: Sendable, Equatable {
     public var topP: Float = 1
     /// The seed of the draws; equal seeds draw equal tokens.
     public var seed: UInt64 = 0
+    /// Levenshtein, reference: the most steps of a block. If masks are left then, one more fills them.
+    public var maxStepsPerBlock = 1000
+    /// Levenshtein: whose rule it is.
+    public var variant: Variant {
+        get { Variant(rawValue: Int32(clamping: variantCode)) ?? .reference }
+        set { variantCode = Int(newValue.rawValue) }
+    }
+    /// The variant as the header has it, which may be none.
+    private var variantCode = 0
 
     /// Makes a policy of this kind with the defaults of the reference's `generate`.
     public init(_ kind: Kind) { self.kind = kind }
@@ -71,10 +91,21 @@ extension Policy {
         .count("top_k", \.topK, 0...most),
         .real("top_p", \.topP, Float.leastNonzeroMagnitude...1, expected: "more than 0, at most 1"),
         .seed("seed", \.seed),
+        .count("max_steps_per_block", \.maxStepsPerBlock, 1...most),
+        .count("variant", \.variantCode, 0...Variant.allCases.count - 1),
     ]
 
-    /// Throws `.invalidArgument` unless each number is in its range and all suit the length to generate.
-    func validate(genLength: Int) throws(LLaDAError) {
+    /// Throws `.invalidArgument` unless each number is in its range and all suit the length to generate, and
+    /// `.specialToken` if the model lacks tokens that the policy needs.
+    func validate(genLength: Int, hasEditTokens: Bool) throws(LLaDAError) {
+        guard kind != .levenshtein || hasEditTokens else {
+            throw LLaDAError(
+                .specialToken,
+                """
+                the Levenshtein policy needs the tokens by which a model deletes and inserts: its config does not name \
+                them; give delete_token_id and split_token_id, or another policy
+                """)
+        }
         for number in Self.numbers {
             switch number {
             case .real(let name, let path, let range, let expected):

@@ -24,6 +24,7 @@ extension Policy {
         switch kind {
         case .lowConfidence: lowConfidence
         case .jointThreshold: quality
+        case .levenshtein: levenshtein
         }
     }
 
@@ -31,6 +32,14 @@ extension Policy {
     public static var qualityMBE: Policy {
         var policy = quality
         policy.mbeWindow = 2
+        return policy
+    }
+
+    /// The settings of LLaDA2.2.
+    public static var levenshtein: Policy {
+        var policy = Policy(.levenshtein)
+        policy.threshold = 0.5
+        policy.editingThreshold = 0
         return policy
     }
 }

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import drawing
 from .._convert import Tokens
 from ..records import Event
 from .recording import Recording
 from .steps import TraceStep
 
 MASK, END = "░", "∎"
+MOVED = {"insert": "inserted", "delete": "deleted"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Frame:
         masks: Left in the answer, up to its end.
         tokens: Written of the answer.
         edits: Tokens that replaced another so far.
+        changes: What this step did, by the position where it is seen, as of `drawing.changes`.
     """
 
     step: TraceStep | None
@@ -44,11 +47,7 @@ class Frame:
     masks: int
     tokens: int
     edits: int
-
-    @property
-    def changes(self) -> dict[int, Event]:
-        """The last event of each position."""
-        return {event.position: event for event in self.events}
+    changes: dict[int, Event]
 
     @property
     def forwards(self) -> int:
@@ -71,6 +70,7 @@ class Frame:
                 f"block {self.step.block}{' (revisiting)' if self.step.editing_blocks else ''}",
                 f"{kinds.count('unmask')} written",
                 f"{kinds.count('replace')} edited",
+                *(f"{kinds.count(kind)} {word}" for kind, word in MOVED.items() if kind in kinds),
                 f"{self.masks} masks left",
                 f"{self.tpf:.2f} tokens a forward",
             ]
@@ -92,15 +92,24 @@ def frames(trace: Recording) -> Iterator[Frame]:
         answer = answer[: ends[0] + 1 if len(ends) else None]
         masks = int(np.count_nonzero(answer == mask))
         tokens = len(answer) - masks
-        return Frame(step, canvas, sure.copy(), written.copy(), list(reasons), events, masks, tokens, edits)
+        changes = drawing.changes(events, length, mask)
+        return Frame(step, canvas, sure.copy(), written.copy(), list(reasons), events, masks, tokens, edits, changes)
 
     yield frame(None, start.canvas, [])
     before = start.canvas
     for step, (_, canvas) in zip(trace.steps, trace._canvases()):
+        before = before.copy()
         for event in step.events or ():
             edits += event.kind == "replace"
-            reasons[event.position] = "" if event.kind == "remask" else event.reason
-            written[event.position] = 0 if event.kind == "remask" else step.forwards
+            masked = event.new == mask
+            if event.moves:
+                event.move(before, event.new)
+                event.move(sure, np.nan)
+                event.move(reasons, "" if masked else event.reason)
+                event.move(written, 0 if masked else step.forwards)
+            else:
+                reasons[event.position] = "" if masked else event.reason
+                written[event.position] = 0 if masked else step.forwards
         for place in np.flatnonzero((canvas == mask) | (canvas != before)):
             sure[place] = np.nan
             if canvas[place] == mask:  # a truncation has no events
@@ -133,12 +142,22 @@ def reader(trace: Recording) -> Callable[[Any], str]:
 
 
 def edit_texts(frame: Frame, text: Callable[[Any], str], places: range) -> list[str]:
-    """What was replaced, and what the host wrote by itself, in words. What a rule filled is as ordinary as a
-    policy's."""
+    """What was replaced, what came in and what went, and what the host wrote by itself, in words. What a rule filled is
+    as ordinary as a policy's."""
     proposed = {id(event) for event in frame.step.written()} if frame.step is not None else set()
+
+    def words(event: Event) -> str:
+        if event.kind == "insert":
+            lost = "" if text(event.old) in (MASK, END) else f", {text(event.old)!r} lost at the end"
+            return f"+ {text(event.new)!r}{lost}"
+        if event.kind == "delete":
+            return f"- {text(event.old)!r}"
+        return f"{text(event.old)!r} → {text(event.new)!r}"
+
+    usual = {"edit", "post_edit"}
     return [
-        f"{text(event.old)!r} → {text(event.new)!r}"
-        + ("" if event.reason in ("edit", "post_edit") else f" ({event.reason})")
+        words(event)
+        + ("" if event.reason in usual or (event.moves and event.reason != "host") else f" ({event.reason})")
         for event in sorted(frame.events, key=lambda event: event.position)
-        if event.position in places and (event.kind == "replace" or id(event) not in proposed)
+        if event.position in places and (event.moves or event.kind == "replace" or id(event) not in proposed)
     ]

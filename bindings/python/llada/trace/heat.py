@@ -47,13 +47,18 @@ def confidence(trace: Recording, path: str | os.PathLike[str]) -> None:
     styles = {
         "written": {"marker": "o", "facecolors": "white", "edgecolors": "#1f2328", "s": 11, "linewidths": 0.5},
         "edited": {"marker": "D", "facecolors": _EDIT, "edgecolors": "white", "s": 28, "linewidths": 0.8},
+        "inserted": {"marker": "P", "facecolors": "#0a7d8c", "edgecolors": "white", "s": 34, "linewidths": 0.6},
+        "deleted": {"marker": "X", "facecolors": "#c62828", "edgecolors": "white", "s": 34, "linewidths": 0.6},
         "by the host": {"marker": "s", "facecolors": _HOST, "edgecolors": "#8f3d76", "s": 28, "linewidths": 1.6},
     }
+    names = {"replace": "edited", "insert": "inserted", "delete": "deleted"}
     marks: dict[str, list[tuple[int, int]]] = {name: [] for name in styles}
     for step in trace.steps:
         for event in step.events or ():
             if event.kind != "remask" and first <= event.position < last:
-                name = "by the host" if event.reason == "host" else "edited" if event.kind == "replace" else "written"
+                name = names.get(event.kind) or ("by the host" if event.reason == "host" else "written")
+                if event.kind == "replace" and event.reason == "host":
+                    name = "by the host"
                 marks[name].append((event.position, step.number))
     for name, places in marks.items():
         if places:

@@ -20,7 +20,7 @@ from ..policy import Policy
 from ..records import Edit, Event
 from .steps import CALLS, Call, Start, TraceResult, TraceStep
 
-FORMAT, VERSION = "llada trace", 1
+FORMAT, VERSION = "llada trace", 2
 
 
 class TraceError(Error, ValueError):
@@ -106,10 +106,10 @@ def step_line(step: TraceStep, texts: dict[int, str]) -> str:
             "after": _calls(step.after),
             "proposal": None
             if step.proposal is None
-            else [[edit.position, edit.token, number(edit.confidence), edit.reason] for edit in step.proposal],
+            else [[e.position, e.token, number(e.confidence), e.reason, e.kind] for e in step.proposal],
             "events": None
             if step.events is None
-            else [[e.position, e.kind, e.old, e.new, number(e.confidence), e.reason] for e in step.events],
+            else [[e.position, e.kind, e.old, e.new, number(e.confidence), e.reason, e.last] for e in step.events],
             "texts": texts,
         }
     )
@@ -124,6 +124,8 @@ def result_line(result: TraceResult, texts: dict[int, str]) -> str:
                 "text": result.text,
                 "forwards": result.forwards,
                 "edits": result.edits,
+                "insertions": result.insertions,
+                "deletions": result.deletions,
                 "finish_reason": result.finish_reason,
                 "canvas": result.canvas.tolist(),
                 "step_map": result.step_map.tolist(),
@@ -140,7 +142,7 @@ def _calls(calls: list[Call]) -> list[Any]:
 
 def _call(name: str, *arguments: Any) -> list[Any]:
     if name == "set_proposal":
-        return [name, [[position, token, number(sure)] for position, token, sure in arguments[0]]]
+        return [name, [[position, token, number(sure), kind] for position, token, sure, kind in arguments[0]]]
     if name == "set_logit_bias":
         return [name, *arguments[:2], None if arguments[2] == -math.inf else arguments[2]]
     return [name, *arguments]
@@ -161,7 +163,7 @@ class Reader:
 
     def __init__(self, path: Path, partial: bool) -> None:
         self.path, self.partial = path, partial
-        self.number = 1
+        self.number, self.version = 1, VERSION
 
     def refuse(self, found: str, expected: str) -> TraceError:
         return TraceError(f"{self.path}, line {self.number}: found {found}, expected {expected}")
@@ -214,8 +216,10 @@ class Reader:
         if not (isinstance(call, list) and call and isinstance(call[0], str) and call[0] in CALLS):
             raise self.refuse(f"the call {_named(call)}", f"one of {', '.join(CALLS)}")
         if call[0] == "set_proposal" and len(call) == 2 and isinstance(call[1], list):
-            edits = tuple((row[0], row[1], _float(row[2])) for row in call[1] if self._row(row, (int, int, float)))
-            return ("set_proposal", edits)
+            rows = [self._row(row, (int, int, float, str), ["write"]) for row in call[1]]
+            for row in rows:
+                self._known("kind", row[3], _abi.EDIT_KINDS)
+            return ("set_proposal", tuple((row[0], row[1], _float(row[2]), row[3]) for row in rows))
         if call[0] == "set_logit_bias" and call[-1] is None:
             call = [*call[:-1], -math.inf]
         if call[0] == "set_proposal" or [type(value) for value in call[1:]] != list(CALLS[call[0]]):
@@ -224,21 +228,32 @@ class Reader:
         return tuple(call)
 
     def rows(
-        self, value: dict[str, Any], key: str, kinds: tuple[type, ...], make: Callable[..., AnyRow]
+        self, value: dict[str, Any], key: str, kinds: tuple[type, ...], make: Callable[..., AnyRow], older: Any
     ) -> list[AnyRow] | None:
         rows = self.get(value, key, "a list", optional=True)
         if rows is None:
             return None
         return [
-            make(*(_float(item) if kind is float else item for kind, item in zip(kinds, row)))
+            make(
+                *(
+                    _float(item) if kind is float else item
+                    for kind, item in zip(kinds, self._row(row, kinds, older(row) if row else []))
+                )
+            )
             for row in rows
-            if self._row(row, kinds)
         ]
 
-    def _row(self, row: Any, kinds: tuple[type, ...]) -> bool:
+    def _row(self, row: Any, kinds: tuple[type, ...], older: list[Any]) -> list[Any]:
+        """The row; one of version 1, which lacks the last element, with that of `older`."""
+        if self.version == 1 and isinstance(row, list):
+            row = row + older
         if not isinstance(row, list) or len(row) != len(kinds) or not all(map(_is, row, kinds)):
             raise self.refuse(_named(row), f"[{', '.join(kind.__name__ for kind in kinds)}]")
-        return True
+        return row
+
+    def _known(self, what: str, name: str, names: tuple[str, ...]) -> None:
+        if name not in names:
+            raise self.refuse(f"the {what} {_named(name)}", f"one of {', '.join(names)}")
 
     def texts(self, value: dict[str, Any], texts: dict[int, str]) -> None:
         for token, text in self.get(value, "texts", "an object").items():
@@ -251,8 +266,9 @@ class Reader:
     def start(self, value: dict[str, Any]) -> Start:
         if value.get("format") != FORMAT:
             raise self.refuse(f"the format {_named(value.get('format'))}", _named(FORMAT))
-        if value.get("version") != VERSION:
-            raise self.refuse(f"version {_named(value.get('version'))} of the format", f"version {VERSION}")
+        if value.get("version") not in range(1, VERSION + 1):
+            raise self.refuse(f"version {_named(value.get('version'))} of the format", f"version 1 to {VERSION}")
+        self.version = value["version"]
         model = self.get(value, "model", "an object")
         self.get(model, "mask_token_id", "an integer")
         canvas = self.tokens(value, "canvas")
@@ -261,6 +277,8 @@ class Reader:
             self.get(options, key, "an integer")
         given = self.get(value, "policy", "an object")
         known = [field.name for field in fields(Policy)]
+        if self.version == 1:  # which had no other policies than those without these
+            known = [name for name in known if name not in ("max_steps_per_block", "variant")]
         if sorted(given) != sorted(known):
             raise self.refuse(f"a policy of {', '.join(sorted(given))}", ", ".join(sorted(known)))
         return Start(
@@ -292,11 +310,14 @@ class Reader:
         confidences = self.get(value, "confidences", "a list of numbers")
         if len(confidences) != len(active):
             raise self.refuse(f"{len(confidences)} confidences", f"{len(active)}")
-        proposal = self.rows(value, "proposal", (int, int, float, str), Edit)
-        events = self.rows(value, "events", (int, str, int, int, float, str), Event)
-        for reason in (item.reason for item in (*(proposal or ()), *(events or ()))):
-            if reason not in _abi.REASONS:
-                raise self.refuse(f"the reason {_named(reason)}", f"one of {', '.join(_abi.REASONS)}")
+        proposal = self.rows(value, "proposal", (int, int, float, str, str), Edit, lambda row: ["write"])
+        events = self.rows(value, "events", (int, str, int, int, float, str, int), Event, lambda row: [row[0]])
+        for item in (*(proposal or ()), *(events or ())):
+            self._known("reason", item.reason, _abi.REASONS)
+            self._known("kind", item.kind, _abi.EDIT_KINDS if isinstance(item, Edit) else _abi.EVENT_KINDS)
+        for event in events or ():
+            if not event.position <= event.last < (canvas_length if event.moves else event.position + 1):
+                raise self.refuse(f"an {event.kind} from {event.position} to {event.last}", "a position not before it")
         for place in (item.position for item in (*(proposal or ()), *(events or ()))):
             if not 0 <= place < canvas_length:
                 raise self.refuse(f"position {place}", f"one of a canvas of {canvas_length}")
@@ -334,6 +355,7 @@ class Reader:
             self.tokens(found, "canvas", canvas_length),
             self.tokens(found, "step_map", canvas_length),
             usage,
+            *(0 if self.version == 1 else self.get(found, key, "an integer") for key in ("insertions", "deletions")),
         )
 
 

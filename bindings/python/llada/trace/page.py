@@ -74,6 +74,8 @@ def _frame(frame: Frame, before: Frame, end: int, words: list[str]) -> dict[str,
         "again": step is not None and step.again,
         "wrote": kinds.count("unmask"),
         "edited": kinds.count("replace"),
+        "inserted": kinds.count("insert"),
+        "deleted": kinds.count("delete"),
         "edits": frame.edits,
         "masks": frame.masks,
         "tpf": f"{frame.tpf:.2f}",
@@ -83,7 +85,9 @@ def _frame(frame: Frame, before: Frame, end: int, words: list[str]) -> dict[str,
         "confidences": [] if step is None else [_short(value) for value in step.confidences],
         "canvas": [[int(place), int(frame.canvas[place])] for place in changed],
         "events": [
-            [event.position, event.kind, event.old, event.reason] for event in frame.events if event.position < end
+            [event.position, event.kind, event.old, event.reason, event.last, event.new]
+            for event in frame.events
+            if event.last < end
         ],
     }
 

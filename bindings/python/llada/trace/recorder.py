@@ -123,6 +123,8 @@ class Recorder:
             view.canvas,
             view.step_map,
             usage,
+            view.insertions,
+            view.deletions,
         )
 
     def _see(self, view: DecoderView, again: bool = False) -> None:
@@ -173,5 +175,6 @@ class Recorder:
 def noted(name: str, arguments: tuple[Any, ...]) -> Call:
     """A call of the library as a trace has it."""
     if name == "set_proposal":
-        return (name, tuple((edit.position, edit.token, edit.confidence) for edit in arguments[0]))
+        edits = ((edit.position, edit.token, edit.confidence, _abi.EDIT_KINDS[edit.kind]) for edit in arguments[0])
+        return (name, tuple(edits))
     return (name, *(kind(value) for kind, value in zip(CALLS[name], reordered(name, arguments))))

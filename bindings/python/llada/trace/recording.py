@@ -119,7 +119,10 @@ class Recording:
             before = canvas.copy()
             self._do(step.after, canvas)
             for event in step.written():
-                canvas[event.position] = event.new
+                if event.moves:
+                    event.move(canvas, event.new)
+                else:
+                    canvas[event.position] = event.new
             yield before, canvas.copy()
 
     def _do(self, calls: list[Call], canvas: Tokens) -> None:

@@ -115,7 +115,9 @@ def _do(calls: Calls, recorded: list[Call]) -> _Refusal | None:
     """What the host did."""
     for name, *arguments in recorded:
         if name == "set_proposal":
-            edits = [_abi.Edit(*edit) for edit in arguments[0]]
+            edits = [
+                _abi.Edit(place, token, sure, 0, _abi.EDIT_KINDS.index(kind)) for place, token, sure, kind in arguments[0]
+            ]
             arguments = [(_abi.Edit * len(edits))(*edits), len(edits)]
         function = getattr(_abi.lib, f"llada_decoder_{name}")
         refused = _try(name, calls.change, function, *reordered(name, tuple(arguments)))
@@ -175,7 +177,7 @@ def _compare_results(expected: TraceResult, found: TraceResult | None) -> Differ
         difference = _first(None, name, getattr(expected, name), getattr(found, name), 0)
         if difference is not None:
             return difference
-    for name in ("forwards", "edits", "finish_reason", "text"):
+    for name in ("forwards", "edits", "insertions", "deletions", "finish_reason", "text"):
         if getattr(expected, name) != getattr(found, name):
             return Difference(None, name, None, getattr(expected, name), getattr(found, name))
     return None

@@ -16,7 +16,7 @@ Call = tuple[Any, ...]
 """Something the host did, by the name of llada.h without its llada_decoder_: ("set_token", position, token)."""
 
 # What changes what a decoder will do, and the kinds of its arguments. A proposal's edits are (position, token,
-# confidence).
+# confidence, kind).
 CALLS: dict[str, tuple[type, ...]] = {
     "propose": (),
     "set_proposal": (tuple,),
@@ -32,8 +32,7 @@ CALLS: dict[str, tuple[type, ...]] = {
 
 
 def reordered(name: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A call's arguments as llada.h has them, given as a trace has them, and the other way round. Version 1 of the
-    format names a position before a token that is banned there, and a layer before its expert."""
+    """A call's arguments as llada.h has them, given as a trace has them, and the other way round. The format names a position before a token that is banned there, and a layer before its expert."""
     if name in ("ban", "disable_expert"):
         first, second, *rest = arguments
         return (second, first, *rest)
@@ -111,11 +110,13 @@ class TraceStep:
     events: list[Event] | None = None
 
     def written(self) -> list[Event]:
-        """What apply wrote, without what the host had written itself. A position that is locked is in the proposal
-        alone."""
-        last = {event.position: event for event in self.events or ()}
-        proposed = ((edit, last.get(edit.position)) for edit in self.proposal or ())
-        return [event for edit, event in proposed if event is not None and event.new == edit.token]
+        """What apply did, without what the host had written itself: it wrote, and then tokens moved. A position that is
+        locked is in the proposal alone."""
+        events = self.events or ()
+        last = {event.position: event for event in events if not event.moves}
+        proposed = ((edit, last.get(edit.position)) for edit in self.proposal or () if edit.kind == "write")
+        wrote = [event for edit, event in proposed if event is not None and event.new == edit.token]
+        return wrote + [event for event in events if event.moves]
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,8 @@ class TraceResult:
         text: Without control tokens; None without a tokenizer.
         forwards: Of the decoder.
         edits: Tokens that replaced another.
+        insertions: Tokens, and masks, that were put in before others.
+        deletions: Tokens, and masks, that were taken out.
         finish_reason: "eos" or "length"; None if it had not finished.
         canvas: np.int32 [canvas_length].
         step_map: np.int32 [canvas_length], as of `Decoder.step_map`.
@@ -143,6 +146,8 @@ class TraceResult:
     canvas: Tokens
     step_map: NDArray[np.int32]
     expert_usage: NDArray[np.uint64] | None = None
+    insertions: int = 0
+    deletions: int = 0
 
     @property
     def tpf(self) -> float:

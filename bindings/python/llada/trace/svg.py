@@ -16,6 +16,8 @@ from .recording import Recording
 
 _CELL, _LINE = 8.4, 24.0  # a column, and a line, in pixels
 _INK, _PALE, _MASK, _EDIT, _HOST = "#1f2328", "#59636e", "#dfe4e9", "#d9480f", "#8f3d76"
+_GAP, _IN, _OUT = "#8fd3dc", "#0a7d8c", "#c62828"
+_LINES = {"replace": _EDIT, "insert": _IN, "delete": _OUT}
 _UNSURE, _SURE = (230, 120, 0), (0, 114, 178)
 
 
@@ -70,10 +72,10 @@ def _answer(trace: Recording, last: Frame) -> list[int]:
 
 
 def _look(trace: Recording, frame: Frame, place: int, text: Callable[[int], str], change: Event | None) -> _Look:
+    kind = change.kind if change is not None else ""
     if frame.canvas[place] == trace.start.mask_token_id:
-        return _Look("", _MASK, None)
-    edited = change is not None and change.kind == "replace"
-    line = _EDIT if edited else _HOST if frame.reasons[place] == "host" else None
+        return _Look("", _GAP if kind == "insert" else _MASK, None)
+    line = _LINES.get(kind) or (_HOST if frame.reasons[place] == "host" else None)
     sure = frame.sure[place]
     share = 0.0 if np.isnan(sure) else round(float(sure) ** 2 * 8) / 8  # few colours make few elements
     colour = tuple(round(low + (high - low) * share) for low, high in zip(_UNSURE, _SURE))

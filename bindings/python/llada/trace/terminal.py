@@ -74,7 +74,9 @@ def coloured(trace: Recording, frame: Frame, width: int) -> list[str]:
 def kind(trace: Recording, frame: Frame, place: int, change: Event | None) -> str:
     """How a position is drawn: what happened to it, else how sure the model is of it."""
     if frame.canvas[place] == trace.start.mask_token_id:
-        return "mask"
+        return "gap" if change is not None and change.kind == "insert" else "mask"
+    if change is not None and change.moves:
+        return change.kind
     if change is not None and (change.kind == "replace" or change.reason == "host"):
         return "replace" if change.kind == "replace" else "host"
     return "token" if np.isnan(frame.sure[place]) else drawing.level(frame.sure[place])
