@@ -62,6 +62,7 @@ static llada_model *open_setting(const setting *s) {
     options.threads = s->threads;
     options.dtype = s->dtype;
     options.eos_token_id_count = 0;
+    options.delete_token_id = 65, options.split_token_id = 2; /* which this model likes to predict */
     options.blas = LLADA_BLAS_OFF; /* OpenBLAS allocates as it likes */
     CHECK_OK(llada_model_open(checkpoint(), &options, &model, &error));
     NEED(model);
@@ -73,13 +74,15 @@ typedef struct {
     float temperature;
     int32_t window; /* of multi-block editing; 0: the preset's */
     bool use_cache;
+    llada_levenshtein_variant variant;
 } way;
 
 static const way ways[] = {
     {LLADA_PRESET_LOW_CONFIDENCE, 0, 0, true}, {LLADA_PRESET_SPEEDY, 0, 0, true},
     {LLADA_PRESET_QUALITY, 0, 0, true},        {LLADA_PRESET_QUALITY_MBE, 0, 0, true},
     {LLADA_PRESET_QUALITY_MBE, 0, 4, true},    {LLADA_PRESET_QUALITY, 0.8f, 0, true},
-    {LLADA_PRESET_QUALITY_MBE, 0, 0, false},
+    {LLADA_PRESET_QUALITY_MBE, 0, 0, false},   {LLADA_PRESET_LEVENSHTEIN, 0, 0, true},
+    {LLADA_PRESET_LEVENSHTEIN, 0.8f, 0, true}, {LLADA_PRESET_LEVENSHTEIN, 0, 0, true, LLADA_LEVENSHTEIN_INDEL},
 };
 enum { WAYS = sizeof ways / sizeof *ways };
 
@@ -92,6 +95,7 @@ static llada_decoder *make_way(const llada_model *model, const way *w, llada_pre
     policy.temperature = w->temperature;
     if (w->temperature > 0) policy.top_k = 40, policy.top_p = 0.9f;
     if (w->window) policy.mbe_window = w->window;
+    policy.variant = w->variant;
     CHECK_OK(llada_decoder_options_init(&options, sizeof options, &error));
     options.block_length = BLOCK;
     options.gen_length = gen_length;
@@ -198,7 +202,7 @@ static void batches(void) {
         for (int i = 0; i < WAYS; i++) {
             way w = ways[i];
             if (!sampled) w.temperature = 0;
-            all[i] = make_way(model, &w, NULL, GEN - 3 * i);
+            all[i] = make_way(model, &w, NULL, GEN - 2 * i);
         }
         CHECK_OK(llada_decoders_step(all, WAYS, &error));
         for (int steps = 0; steps < 1000; steps++) {

@@ -186,6 +186,48 @@ static void order_of_arguments(void) {
     llada_model_free(model);
 }
 
+/* A token goes, and two come in before another: what stands behind them moves, and events say how. */
+static void moves(void) {
+    llada_error error = LLADA_ERROR_INIT;
+    llada_model *model = open_model(1);
+    llada_decoder *decoder = make_decoder(model, LLADA_PRESET_SPEEDY, GEN);
+    const int32_t *tokens = NULL, *forwards = NULL;
+    const llada_edit *edits = NULL;
+    const llada_event *events = NULL;
+    size_t count = 0;
+    CHECK_OK(llada_decoder_set_token(decoder, 5, 21, &error));
+    CHECK_OK(llada_decoder_set_token(decoder, 6, 22, &error));
+    CHECK_OK(llada_decoder_forward(decoder, &error));
+    /* The active block is 4 to 7, of which 4 is the prompt's: 21, 22 and a mask. */
+    llada_edit mine[] = {{6, 31, 0.5f, 0, LLADA_EDIT_INSERT},
+                         {6, MASK, 0.5f, 0, LLADA_EDIT_INSERT},
+                         {5, -1, 0.25f, 0, LLADA_EDIT_DELETE}};
+    CHECK_OK(llada_decoder_set_proposal(decoder, mine, 3, &error));
+    CHECK_OK(llada_decoder_proposal(decoder, &edits, &count, &error));
+    CHECK(count == 3 && edits[0].kind == LLADA_EDIT_DELETE && edits[0].token == 21 && edits[0].confidence == 0.25f);
+    CHECK(edits[1].token == 31 && edits[2].token == MASK && edits[2].reason == LLADA_REASON_HOST);
+    CHECK_OK(llada_decoder_apply(decoder, &error));
+    CHECK_OK(llada_decoder_canvas(decoder, &tokens, NULL, NULL, &error));
+    CHECK(tokens[5] == 31 && tokens[6] == MASK && tokens[7] == 22);
+    CHECK_OK(llada_decoder_step_map(decoder, &forwards, NULL, &error));
+    CHECK(forwards[5] == 1 && forwards[6] == 0 && forwards[7] == 0);
+    CHECK_OK(llada_decoder_events(decoder, &events, &count, &error));
+    CHECK_EQUAL(count, 5); /* the two that were set, first */
+    CHECK(events[2].kind == LLADA_EVENT_DELETE && events[2].position == 5 && events[2].last == 7);
+    CHECK(events[2].old_token == 21 && events[2].new_token == MASK);
+    CHECK(events[3].kind == LLADA_EVENT_INSERT && events[3].position == 5 && events[3].last == 7);
+    CHECK(events[3].new_token == 31 && events[3].old_token == MASK && events[0].last == 5);
+    CHECK(events[4].position == 6 && events[4].new_token == MASK && events[4].old_token == MASK);
+    CHECK(state_of(decoder).insertions == 2 && state_of(decoder).deletions == 1);
+    CHECK_OK(llada_decoder_forward(decoder, &error));
+    llada_edit unknown = {5, 31, 0, 0, 3};
+    CHECK_REFUSED(llada_decoder_set_proposal(decoder, &unknown, 1, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    llada_edit twice[] = {{5, 31, 0, 0, LLADA_EDIT_DELETE}, {5, 31, 0, 0, LLADA_EDIT_WRITE}};
+    CHECK_REFUSED(llada_decoder_set_proposal(decoder, twice, 2, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    llada_decoder_free(decoder);
+    llada_model_free(model);
+}
+
 /* More steps than any sane run takes. */
 static int enough(const llada_decoder *decoder, void *user) {
     (void)decoder;
@@ -241,6 +283,7 @@ int main(void) {
         {"positions and tokens out of range", positions_and_tokens},
         {"set, mask, lock, ban, set_proposal", interfering},
         {"the order of arguments", order_of_arguments},
+        {"tokens that move", moves},
         {"a mask locked for ever", locked_mask},
         {"every token banned", everything_banned},
     };

@@ -7,7 +7,7 @@ static void policy_out_of_range(void) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model *model = open_model(1);
     llada_policy p;
-    static const llada_preset presets[] = {-1, 4, INT32_MAX, INT32_MIN};
+    static const llada_preset presets[] = {-1, 5, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < 4; i++)
         CHECK_REFUSED(llada_policy_init(&p, sizeof p, presets[i], &error), LLADA_ERROR_INVALID_ARGUMENT);
 
@@ -15,7 +15,7 @@ static void policy_out_of_range(void) {
         size_t field;
         int32_t value;
     } whole[] = {
-        {offsetof(llada_policy, kind), 2},
+        {offsetof(llada_policy, kind), 3},
         {offsetof(llada_policy, kind), -1},
         {offsetof(llada_policy, steps), 0},
         {offsetof(llada_policy, steps), -1},
@@ -27,6 +27,9 @@ static void policy_out_of_range(void) {
         {offsetof(llada_policy, mbe_window), -5},
         {offsetof(llada_policy, mbe_rounds), -1},
         {offsetof(llada_policy, top_k), -1},
+        {offsetof(llada_policy, max_steps_per_block), 0},
+        {offsetof(llada_policy, variant), -1},
+        {offsetof(llada_policy, variant), 2},
     };
     static const struct {
         size_t field;

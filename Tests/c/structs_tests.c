@@ -11,7 +11,7 @@ AT(llada_error, struct_size, 0);
 AT(llada_error, status, 4);
 AT(llada_error, message, 8);
 
-SIZE(llada_model_options, 64);
+SIZE(llada_model_options, 72);
 AT(llada_model_options, struct_size, 0);
 AT(llada_model_options, dtype, 4);
 AT(llada_model_options, kv_dtype, 8);
@@ -24,8 +24,10 @@ AT(llada_model_options, eos_token_ids, 32);
 AT(llada_model_options, eos_token_id_count, 40);
 AT(llada_model_options, progress, 48);
 AT(llada_model_options, progress_user, 56);
+AT(llada_model_options, delete_token_id, 64);
+AT(llada_model_options, split_token_id, 68);
 
-SIZE(llada_model_info, 96);
+SIZE(llada_model_info, 104);
 AT(llada_model_info, struct_size, 0);
 AT(llada_model_info, vocab_size, 4);
 AT(llada_model_info, hidden_size, 8);
@@ -49,6 +51,8 @@ AT(llada_model_info, has_chat_template, 73);
 AT(llada_model_info, knows_chat_layout, 74);
 AT(llada_model_info, num_parameters, 80);
 AT(llada_model_info, weight_bytes, 88);
+AT(llada_model_info, delete_token_id, 96);
+AT(llada_model_info, split_token_id, 100);
 
 SIZE(llada_noised_sequence, 40);
 AT(llada_noised_sequence, tokens, 0);
@@ -80,7 +84,7 @@ SIZE(llada_chat_message, 16);
 AT(llada_chat_message, role, 0);
 AT(llada_chat_message, content, 8);
 
-SIZE(llada_policy, 64);
+SIZE(llada_policy, 72);
 AT(llada_policy, struct_size, 0);
 AT(llada_policy, kind, 4);
 AT(llada_policy, threshold, 8);
@@ -96,6 +100,8 @@ AT(llada_policy, temperature, 44);
 AT(llada_policy, top_k, 48);
 AT(llada_policy, top_p, 52);
 AT(llada_policy, seed, 56);
+AT(llada_policy, max_steps_per_block, 64);
+AT(llada_policy, variant, 68);
 
 SIZE(llada_decoder_options, 32);
 AT(llada_decoder_options, struct_size, 0);
@@ -118,7 +124,7 @@ AT(llada_prefix_cache_info, hits, 48);
 AT(llada_prefix_cache_info, reused_tokens, 56);
 AT(llada_prefix_cache_info, evicted_blocks, 64);
 
-SIZE(llada_decoder_state, 96);
+SIZE(llada_decoder_state, 112);
 AT(llada_decoder_state, struct_size, 0);
 AT(llada_decoder_state, phase, 4);
 AT(llada_decoder_state, finish_reason, 8);
@@ -137,6 +143,8 @@ AT(llada_decoder_state, prefills, 64);
 AT(llada_decoder_state, edits, 72);
 AT(llada_decoder_state, computed_positions, 80);
 AT(llada_decoder_state, reused_positions, 88);
+AT(llada_decoder_state, insertions, 96);
+AT(llada_decoder_state, deletions, 104);
 
 SIZE(llada_active, 64);
 AT(llada_active, struct_size, 0);
@@ -155,19 +163,21 @@ AT(llada_candidate, token, 0);
 AT(llada_candidate, logit, 4);
 AT(llada_candidate, probability, 8);
 
-SIZE(llada_edit, 16);
+SIZE(llada_edit, 20);
 AT(llada_edit, position, 0);
 AT(llada_edit, token, 4);
 AT(llada_edit, confidence, 8);
 AT(llada_edit, reason, 12);
+AT(llada_edit, kind, 16);
 
-SIZE(llada_event, 24);
+SIZE(llada_event, 28);
 AT(llada_event, position, 0);
 AT(llada_event, kind, 4);
 AT(llada_event, old_token, 8);
 AT(llada_event, new_token, 12);
 AT(llada_event, confidence, 16);
 AT(llada_event, reason, 20);
+AT(llada_event, last, 24);
 
 _Static_assert(LLADA_ERROR_NUMERIC == -18 && LLADA_ERROR_SNAPSHOT == -17 && LLADA_ERROR_SPECIAL_TOKEN == -16 &&
                    LLADA_ERROR_BUFFER_TOO_SMALL == -15 && LLADA_ERROR_STATE == -11 &&

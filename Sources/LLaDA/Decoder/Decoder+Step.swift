@@ -13,6 +13,7 @@ extension Decoder {
         swap(&proposal, &state.proposal)  // nothing else refers to it, so it keeps its memory
         proposal.removeAll(keepingCapacity: true)
         do throws(LLaDAError) {
+            try look.reserve()  // in the first step, so that later ones need no memory
             try policy.propose(state, look, &proposal)
         } catch {
             state.phase = .forwarded

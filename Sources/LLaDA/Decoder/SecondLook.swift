@@ -31,12 +31,18 @@ final class SecondLook {
         func probability(at position: Int) -> Float { probabilities[position - first] }
     }
 
+    /// Takes the memory for results, which are [most active].
+    @discardableResult
+    func reserve() throws(LLaDAError) -> (UnsafeMutablePointer<Int32>, UnsafeMutablePointer<Float>) {
+        let room = decoder.mostActive
+        return (try tokenScratch.reserve(room), try probabilityScratch.reserve(room))
+    }
+
     /// Finds the most likely token at each of `positions`, active ones, but for those of `without`. The result is valid
     /// until the next call.
     func judge(_ positions: Range<Int>) throws(LLaDAError) -> Result {
         let room = decoder.mostActive
-        let tokens = try tokenScratch.reserve(room)
-        let probabilities = try probabilityScratch.reserve(room)
+        let (tokens, probabilities) = try reserve()
         let predictions = decoder.state.predictions
         let first = predictions.positions.lowerBound
         guard let states = decoder.sequence.states else {

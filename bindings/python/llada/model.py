@@ -202,6 +202,12 @@ class Model(Held):
         return self.info.split_token_id
 
     @property
+    def default_policy(self) -> Policy:
+        """What decoders use that are given no policy: Policy.levenshtein() for a LLaDA2.2 model, which has the tokens
+        for it, Policy.quality() for others."""
+        return Policy.quality() if self.delete_token_id is None else Policy.levenshtein()
+
+    @property
     def tokenizer(self) -> Tokenizer | None:
         """None if the checkpoint has no tokenizer.json."""
         # Made anew each time: a model that kept it would be part of a cycle, and its memory would wait for the
@@ -371,7 +377,7 @@ class Model(Held):
         Args:
             prompt: As for `generate`.
             n: How many samples.
-            policy: None: as for `generate`. With temperature 0 all samples are the same.
+            policy: None: `default_policy`. With temperature 0 all samples are the same.
             seeds: One for each sample, which are then as many; None: 0 to n - 1.
             reward: Of each Generation, a finite number. What it raises is raised here.
             **options: See AnswerOptions.
@@ -383,8 +389,7 @@ class Model(Held):
         chosen = range(integer(n, "n", low=1)) if seeds is None else [integer(s, "seed", 0, 2**64 - 1) for s in seeds]
         if not len(chosen):
             raise InvalidArgumentError("there are no seeds")
-        own = Policy.quality() if self.info.delete_token_id is None else Policy.levenshtein()
-        policy = checked_policy(policy) or own
+        policy = checked_policy(policy) or self.default_policy
         ids = self.encode_prompt(prompt, options.pop("chat", None))
         decoders: list[Decoder] = []
         # The cache has no other bound than what the decoders themselves take.
@@ -413,8 +418,7 @@ class Model(Held):
         Args:
             prompt: A question (str), a conversation ([{"role": "user", "content": "..."}, ...]) or token ids. See
                 `encode_prompt` for what becomes of a text.
-            policy: Which edits a step proposes; None: Policy.levenshtein() for a LLaDA2.2 model, which has the tokens
-                for it, Policy.quality() for others.
+            policy: Which edits a step proposes; None: `default_policy`.
             callback: Called with the decoder after each step, when it may look and interfere. It ends the generation
                 there by returning llada.STOP. What it raises is raised here; Ctrl-C takes effect between steps.
             record: True: what comes out has a `trace`. A path: it is written there as well.
@@ -519,8 +523,7 @@ class Model(Held):
 
         Args:
             prompt: As for `generate`.
-            policy: Which edits a step proposes; None: Policy.levenshtein() for a LLaDA2.2 model, which has the tokens
-                for it, Policy.quality() for others.
+            policy: Which edits a step proposes; None: `default_policy`.
             **options: block_length, gen_length, eos_early_stop, chat, infill, use_cache, prefix_cache, rule, logit_bias:
                 see GenerationOptions.
 
