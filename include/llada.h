@@ -664,9 +664,9 @@ typedef struct llada_candidate {
 } llada_candidate;
 
 /* The most likely tokens at an active position of the last forward: the best first, of equals the lower id first;
- * biases, bans and penalty applied, temperature not. The capacity says how many you want, so this function alone never returns
- * LLADA_ERROR_BUFFER_TOO_SMALL: `*count` becomes the smaller of capacity and vocab_size. LLADA_ERROR_STATE before the
- * first forward. */
+ * biases, bans and penalty applied, temperature not. The capacity says how many you want, so this function alone never
+ * returns LLADA_ERROR_BUFFER_TOO_SMALL: `*count` becomes the smaller of capacity and vocab_size. LLADA_ERROR_STATE
+ * before the first forward. */
 LLADA_API llada_status llada_decoder_candidates(const llada_decoder *decoder, int32_t position,
                                                 llada_candidate *candidates, size_t capacity, size_t *count,
                                                 llada_error *error);
@@ -689,8 +689,8 @@ enum {
 typedef int32_t llada_edit_kind;
 enum {
     LLADA_EDIT_WRITE = 0, /* the token is written at the position */
-    /* The token at the position is taken out. Those behind it, to the end of the block, move up by one, and a mask comes
-     * in at the end. */
+    /* The token at the position is taken out. Those behind it, to the end of the block, move up by one, and a mask
+     * comes in at the end. */
     LLADA_EDIT_DELETE = 1,
     /* The token is put in before the one at the position. That one and those behind it, to the end of the block, move
      * back by one, and the last one is lost; often it is a mask. */
@@ -797,9 +797,9 @@ LLADA_API llada_status llada_decoder_end_block(llada_decoder *decoder, llada_blo
 
 /* A decoding rule of your own. Propose calls it when the policy has made its proposal, so the rule takes part in every
  * way to step. It looks (llada_decoder_active, _candidates, _logits, _proposal) and interferes: with set_proposal it
- * unmasks, replaces, masks, deletes and inserts tokens; it may lock, ban, and end the block. If it does nothing, the policy's proposal
- * stands. Non-zero stops the step, which can be done again. If the rule leaves masks in a block for ever, the block is
- * run for ever: block_step counts its steps, and LLADA_BLOCK_END_NOW ends it. */
+ * unmasks, replaces, masks, deletes and inserts tokens; it may lock, ban, and end the block. If it does nothing, the
+ * policy's proposal stands. Non-zero stops the step, which can be done again. If the rule leaves masks in a block for
+ * ever, the block is run for ever: block_step counts its steps, and LLADA_BLOCK_END_NOW ends it. */
 typedef int (*llada_rule)(llada_decoder *decoder, void *user);
 
 /* Gives the decoder a rule, in place of the one it has; NULL: none. Forks have the same rule, called with the fork and
@@ -866,8 +866,8 @@ enum {
     LLADA_POLICY_LOW_CONFIDENCE = 0, /* LLaDA2.0: masks are filled where confidence > threshold, or by quota */
     LLADA_POLICY_JOINT_THRESHOLD =
         1, /* LLaDA2.1: masks are filled, and tokens already written are edited (2.1, eq. 2) */
-    /* LLaDA2.2: masks are filled, tokens are edited, and where delete_token_id or split_token_id is predicted, the token
-     * goes, or a mask comes before it (2.2, section 2.1). Only for a model that has the two. */
+    /* LLaDA2.2: masks are filled, tokens are edited, and where delete_token_id or split_token_id is predicted, the
+     * token goes, or a mask comes before it (2.2, section 2.1). Only for a model that has the two. */
     LLADA_POLICY_LEVENSHTEIN = 2
 };
 
@@ -929,10 +929,10 @@ LLADA_API llada_status llada_decoder_get_policy(const llada_decoder *decoder, ll
 /* ---- Branching -------------------------------------------------------------------------------------------------- */
 
 /* Makes a second decoder that is where the first one is, in the midst of a step or not: same canvas, bans, biases,
- * locks, predictions, proposal and rule. The two share K/V until one of them writes to it, so tree search and best-of-n cost
- * what differs. `policy` may be NULL: the same policy. A draw is a function of the policy's seed, the number of the
- * forward and the position: forks that are to draw differently need policies of different seeds. Predictions at hand
- * stay as they are. Not copied: what llada_decoder_watch keeps, and a llada_decoder_cancel that waits. */
+ * locks, predictions, proposal and rule. The two share K/V until one of them writes to it, so tree search and best-of-n
+ * cost what differs. `policy` may be NULL: the same policy. A draw is a function of the policy's seed, the number of
+ * the forward and the position: forks that are to draw differently need policies of different seeds. Predictions at
+ * hand stay as they are. Not copied: what llada_decoder_watch keeps, and a llada_decoder_cancel that waits. */
 LLADA_API llada_status llada_decoder_fork(const llada_decoder *decoder, const llada_policy *policy,
                                           llada_decoder **fork, llada_error *error);
 
@@ -1017,10 +1017,10 @@ LLADA_API llada_status llada_prefix_cache_clear(llada_prefix_cache *cache, llada
  * num_key_value_heads * head_dim numbers. With them nothing is computed again. Without them, K/V of what stands before
  * the active block is computed anew at the next forward, with the same bits.
  *
- * A snapshot belongs to what computes: the weights as they are held, expert_capacity, blas, and the ids of mask, end
- * of sequence, deletion and insertion. Threads, CPU, and whether a packed model was packed on opening or saved before, do not matter. A
- * snapshot of another model or version, and bytes that are damaged or cut off, get LLADA_ERROR_SNAPSHOT: no byte of a
- * snapshot is trusted. Numbers in it are little-endian. */
+ * A snapshot belongs to what computes: the weights as they are held, expert_capacity, blas, and the ids of mask, end of
+ * sequence, deletion and insertion. Threads, CPU, and whether a packed model was packed on opening or saved before, do
+ * not matter. A snapshot of another model or version, and bytes that are damaged or cut off, get LLADA_ERROR_SNAPSHOT:
+ * no byte of a snapshot is trusted. Numbers in it are little-endian. */
 
 /* Writes a snapshot to `buffer`. `progress` may be NULL, as in all functions of this section; where it stops the work,
  * nothing is made, and what was written to a buffer is of no use. */

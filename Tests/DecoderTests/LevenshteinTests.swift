@@ -237,8 +237,9 @@ private let split: Int32 = 13
         #expect(try model.decoder(prompt: [1], options: options).options.policy == .levenshtein)
         options.policy = .speedy
         #expect(try model.decoder(prompt: [1], options: options).options.policy == .speedy)
-        let other = try Model(
-            path: Fixture.folder("gqa_group"), options: { var o = Model.Options(); o.maskTokenID = 127; return o }())
+        var plain = Model.Options()
+        plain.maskTokenID = 127
+        let other = try Model(path: Fixture.folder("gqa_group"), options: plain)
         options.policy = nil
         #expect(try other.decoder(prompt: [1], options: options).options.policy == .quality)
         options.policy = .levenshtein
@@ -253,7 +254,10 @@ private let split: Int32 = 13
         let given: [([String], Change)] = [
             (["delete_token_id is 127", "mask"], { $0.deleteTokenID = 127 }),
             (["split_token_id is 125", "ends no sequence"], { $0.splitTokenID = 125 }),
-            (["split_token_id is 7", "another id than delete_token_id"], { ($0.deleteTokenID, $0.splitTokenID) = (7, 7) }),
+            (
+                ["split_token_id is 7", "another id than delete_token_id"],
+                { ($0.deleteTokenID, $0.splitTokenID) = (7, 7) }
+            ),
             (["delete_token_id is 128", "0 to 127"], { $0.deleteTokenID = 128 }),
             (["split_token_id is -1", "0 to 127"], { $0.splitTokenID = -1 }),
         ]
@@ -264,5 +268,73 @@ private let split: Int32 = 13
         expectRefusal(.config, ["config.json", "split_token_id", "121", "ends no sequence"]) {
             _ = try model { $0.eosTokenIDs = [121] }
         }
+    }
+}
+
+/// Routing blocks are aligned positions of one sequence, whatever else is in a forward.
+@Suite struct BlockRoutingTests {
+    private func model(threads: Int = 1) throws -> Model {
+        var options = Model.Options()
+        (options.maskTokenID, options.eosTokenIDs, options.threads) = (127, [126], threads)
+        return try Model(path: Fixture.folder(Run.edits), options: options)
+    }
+
+    private func decoder(
+        _ model: Model, _ prompt: [Int32], _ cache: PrefixCache? = nil, blockLength: Int = 8
+    ) throws -> Decoder {
+        var options = Decoder.Options()
+        (options.blockLength, options.genLength, options.prefixCache) = (blockLength, 24, cache)
+        return try model.decoder(prompt: prompt, options: options)
+    }
+
+    /// The logits of the active block, by a decoder, bit for bit those of the whole sequence at once.
+    private func check(_ model: Model, _ decoder: Decoder) throws {
+        let canvas = Array(decoder.canvas[..<decoder.active.upperBound])
+        let whole = try logits(model, canvas, blockLength: decoder.blockLength)
+        let size = model.config.vocabSize
+        for position in decoder.active {
+            let row = whole[position * size..<(position + 1) * size]
+            #expect(try decoder.logits(at: position).map(\.bitPattern) == row.map(\.bitPattern), "\(position)")
+        }
+    }
+
+    /// Prompts longer than a forward, alone, in a batch, from a prefix cache, and forked in the midst of a step.
+    @Test(arguments: [8, 16]) func prefillsBatchesCachesAndForksKeepBlocksWhole(_ blockLength: Int) throws {
+        let model = try model(threads: 2)
+        var dice = SeededGenerator(state: 7)
+        let long = (0..<1100).map { _ in Int32.random(in: 0..<100, using: &dice) }
+        let cache = try model.prefixCache(maxBytes: 1 << 26)
+        let lengths = [3, 517, 1030, 1100]
+        for length in lengths {
+            let decoder = try decoder(model, Array(long[..<length]), cache, blockLength: blockLength)
+            try decoder.forward()
+            try check(model, decoder)
+            #expect(length < 1000 || decoder.reusedPositions > 0)
+        }
+        let several = try lengths.map { try decoder(model, Array(long[..<$0]), blockLength: blockLength) }
+        for _ in 0..<3 {
+            try DecoderBatch.forward(several)
+            for decoder in several {
+                try check(model, decoder)
+                let fork = try decoder.fork()
+                try fork.forward()
+                try check(model, fork)
+                try decoder.step()
+            }
+        }
+    }
+
+    /// A last block that is shorter than a routing block has a pool of its own: as long as it is, as SGLang has it.
+    @Test func aShortLastBlockIsRoutedAlone() throws {
+        let model = try model()
+        let ids = (0..<21).map { Int32($0 * 5 % 100) }
+        let short = try logits(model, ids, blockLength: 8)
+        let again = try logits(model, ids + [], blockLength: 8)
+        #expect(short == again)
+        // What stands before it does not depend on it.
+        let size = model.config.vocabSize
+        let whole = try logits(model, Array(ids[..<16]), blockLength: 8)
+        #expect(Array(short[..<(16 * size)]) == whole)
+        #expect(short.allSatisfy(\.isFinite))
     }
 }

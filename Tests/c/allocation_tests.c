@@ -63,7 +63,7 @@ static llada_model *open_setting(const setting *s) {
     options.dtype = s->dtype;
     options.eos_token_id_count = 0;
     options.delete_token_id = 65, options.split_token_id = 2; /* which this model likes to predict */
-    options.blas = LLADA_BLAS_OFF; /* OpenBLAS allocates as it likes */
+    options.blas = LLADA_BLAS_OFF;                            /* OpenBLAS allocates as it likes */
     CHECK_OK(llada_model_open(checkpoint(), &options, &model, &error));
     NEED(model);
     return model;

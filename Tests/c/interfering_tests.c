@@ -1,6 +1,6 @@
 /* Interfering: what may be set, masked, locked, banned and proposed, and what becomes of it. */
-#include <math.h>
 #include "decoders.h"
+#include <math.h>
 
 static float probability_of(const llada_decoder *decoder, int32_t token, int32_t position) {
     llada_error error = LLADA_ERROR_INIT;

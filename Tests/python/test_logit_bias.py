@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-import llada
 import numpy as np
 import pytest
+
+import llada
 
 PROMPT = [5, 6, 7]
 

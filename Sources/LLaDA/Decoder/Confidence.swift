@@ -70,11 +70,12 @@ package struct Confidence {
 
     /// Draws a token for each row. The confidence is the token's probability in the distribution it was drawn from.
     /// `uniform` gives each row its random number. With `states`, only masks are drawn, the others get their most
-    /// likely token, and confidences are those without temperature, top-k and top-p. Throws `.numeric` if logits are not finite.
-    /// logits: [adjust.count, vocab];  tokens, confidences: [adjust.count]
+    /// likely token, and confidences are those without temperature, top-k and top-p. Throws `.numeric` if logits are
+    /// not finite. logits: [adjust.count, vocab];  tokens, confidences: [adjust.count]
     mutating func draw(
         _ sampler: Sampler, logits: UnsafePointer<Float>, adjust: [LogitAdjustment], uniform: (Int) -> Double,
-        states: UnsafePointer<UInt8>? = nil, tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
+        states: UnsafePointer<UInt8>? = nil, tokens: UnsafeMutablePointer<Int32>,
+        confidences: UnsafeMutablePointer<Float>
     ) throws(LLaDAError) {
         let scratch = try rowScratch.reserve(compute.team.size * vocabSize)
         let draws = try drawScratch.reserve(compute.team.size * vocabSize)

@@ -55,7 +55,8 @@ extension Decoder {
             states: policy.drawsOnlyMasks ? positions : nil, tokens: place.tokens, confidences: place.confidences)
     }
 
-    /// Makes predictions again after a change of bans or biases. This is no forward: a request to cancel waits for the next one.
+    /// Makes predictions again after a change of bans or biases. This is no forward: a request to cancel waits for the
+    /// next one.
     func predictAgain() throws(LLaDAError) {
         let before = state.predictions
         let work = try confidence.compute.workspaces.take()

@@ -1,7 +1,8 @@
 extension Model {
     /// Returns a decoder on a prompt. The prompt may end in the middle of a block; generated tokens continue there.
-    /// Nothing is computed yet. Throws `.specialToken` if the mask id is unknown or stands in a prompt without `infill`,
-    /// or if the policy needs ids of deletion and insertion and the model has none; `.invalidArgument` for a token or an option that the model cannot have, and `.outOfMemory`.
+    /// Nothing is computed yet. Throws `.specialToken` if the mask id is unknown or stands in a prompt without
+    /// `infill`, or if the policy needs ids of deletion and insertion and the model has none; `.invalidArgument` for a
+    /// token or an option that the model cannot have, and `.outOfMemory`.
     public func decoder(prompt: [Int32], options: Decoder.Options = Decoder.Options()) throws(LLaDAError) -> Decoder {
         guard let maskTokenID else {
             throw LLaDAError(

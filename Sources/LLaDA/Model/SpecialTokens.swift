@@ -1,6 +1,6 @@
-/// The ids of the mask, of the end of a sequence, and of deletion and insertion, and where each was found: given by the caller, in the config
-/// files, in the tokenizer, or known of LLaDA2.x, in this order. The mask ends no sequence, and no other model than one of LLaDA2.2 deletes and
-/// inserts.
+/// The ids of the mask, of the end of a sequence, and of deletion and insertion, and where each was found: given by the
+/// caller, in the config files, in the tokenizer, or known of LLaDA2.x, in this order. The mask ends no sequence, and
+/// no other model than one of LLaDA2.2 deletes and inserts.
 package struct SpecialTokens: Sendable {
     /// The place where an id was found.
     package enum Source: Sendable, Equatable {

@@ -1,8 +1,8 @@
 /// A decoder as bytes, and back, in this process or another.
 extension Decoder {
-    /// Returns all that decides how decoding goes on: options and policy, canvas, locks, bans, biases, counters,
-    /// the last forward and the proposal. With its pages of keys and values, nothing is computed again. Without them, the next
-    /// forward computes what stands before the active block. Either way the restored decoder continues as this one
+    /// Returns all that decides how decoding goes on: options and policy, canvas, locks, bans, biases, counters, the
+    /// last forward and the proposal. With its pages of keys and values, nothing is computed again. Without them, the
+    /// next forward computes what stands before the active block. Either way the restored decoder continues as this one
     /// would, bit for bit. The rule and the records of `watch` are not part of a snapshot. `progress` receives the part
     /// done, from 0 to 1. An error that it throws ends the call and is rethrown.
     public func snapshot(includingPages: Bool = false, progress: Progress? = nil) throws(LLaDAError) -> [UInt8] {

@@ -88,8 +88,8 @@ class Decoder(DecoderView):
 
         It is called with the decoder after each forward and the policy's proposal, looks at what it likes (`rows` above
         all), and returns edits in any form that `propose` takes, or None to agree with the policy. It may call `lock`,
-        `ban`, `set_logit_bias`, `end_block`, `set` and `mask`. What it raises is raised by the step, which can be done again. A block
-        that it never lets end goes on for ever: `block_step` counts.
+        `ban`, `set_logit_bias`, `end_block`, `set` and `mask`. What it raises is raised by the step, which can be done
+        again. A block that it never lets end goes on for ever: `block_step` counts.
 
         An object that is called, and may keep what it likes between steps, is copied (copy.deepcopy) for each decoder
         it is given to, and with its state for each fork: decoders share nothing by it. Functions and methods are not

@@ -68,6 +68,7 @@ def _edits(calls: Calls, edits: Any) -> Any:
     found = []
     for edit in edits.items() if isinstance(edits, Mapping) else edits:
         kind = choice(edit.kind, "Edit.kind", _abi.EDIT_KINDS) if isinstance(edit, Edit) else 0
+        own = edit.confidence if isinstance(edit, Edit) else 0.0
         if isinstance(edit, Iterable):
             pair = tuple(edit)[:2]
             if len(pair) < 2:
@@ -80,7 +81,7 @@ def _edits(calls: Calls, edits: Any) -> Any:
             token = predicted[place][0]
         prediction, confidence = predicted.get(place, (None, 0.0))
         if kind:  # the prediction was another: of what deletes, or splits
-            confidence = number(edit.confidence, "Edit.confidence")
+            confidence = number(own, "Edit.confidence")
         elif token != prediction:
             confidence = 0.0
         found.append(_abi.Edit(place, token, confidence, 0, kind))

@@ -139,8 +139,9 @@ class Model(Held):
             path: As for `load`.
 
         Returns:
-            path, loads, container, family, parameters, stored, config, mask_token, eos_tokens, delete_token, split_token,
-            tokenizer, chat, step_tokens, expected_experts, memory, notes, problems: llada.h says what they are, at llada_model_describe.
+            path, loads, container, family, parameters, stored, config, mask_token, eos_tokens, delete_token,
+            split_token, tokenizer, chat, step_tokens, expected_experts, memory, notes, problems: llada.h says what they
+            are, at llada_model_describe.
         """
         return describe(path)
 
@@ -422,8 +423,8 @@ class Model(Held):
             callback: Called with the decoder after each step, when it may look and interfere. It ends the generation
                 there by returning llada.STOP. What it raises is raised here; Ctrl-C takes effect between steps.
             record: True: what comes out has a `trace`. A path: it is written there as well.
-            **options: block_length, gen_length, eos_early_stop, chat, infill, use_cache, prefix_cache, rule, logit_bias:
-                see GenerationOptions.
+            **options: block_length, gen_length, eos_early_stop, chat, infill, use_cache, prefix_cache, rule,
+                logit_bias: see GenerationOptions.
 
         Raises:
             TypeError: There is no such option, or an argument is of a wrong type.
@@ -524,8 +525,8 @@ class Model(Held):
         Args:
             prompt: As for `generate`.
             policy: Which edits a step proposes; None: `default_policy`.
-            **options: block_length, gen_length, eos_early_stop, chat, infill, use_cache, prefix_cache, rule, logit_bias:
-                see GenerationOptions.
+            **options: block_length, gen_length, eos_early_stop, chat, infill, use_cache, prefix_cache, rule,
+                logit_bias: see GenerationOptions.
 
         Raises:
             TypeError, InvalidArgumentError, SpecialTokenError, TokenizerError: As `generate`.

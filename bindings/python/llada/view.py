@@ -214,8 +214,8 @@ class DecoderView:
 
     @property
     def events(self) -> list[Event]:
-        """What you had changed since the apply before the last one, then what the last apply changed. Done one after the
-        other, they lead from the canvas before to that after: see Event."""
+        """What you had changed since the apply before the last one, then what the last apply changed. Done one after
+        the other, they lead from the canvas before to that after: see Event."""
         array, count = POINTER(_abi.Event)(), c_size_t()
         with self._calls.held() as handle:
             call(_abi.lib.llada_decoder_events, handle, byref(array), byref(count))

@@ -1,5 +1,5 @@
-/// The policy of LLaDA2.2: masks are filled, written tokens are edited, and two tokens of the vocabulary, where they are
-/// predicted, take a token out or put a mask in before it (spec: decoding.md, section 5).
+/// The policy of LLaDA2.2: masks are filled, written tokens are edited, and two tokens of the vocabulary, where they
+/// are predicted, take a token out or put a mask in before it (spec: decoding.md, section 5).
 struct Levenshtein: DecodingPolicy {
     private let threshold: Float
     private let editingThreshold: Float

@@ -16,8 +16,8 @@ enum MaskToToken {
         }
     }
 
-    /// Keeps of the edits from `first` on those with confidence > threshold, or, if these are fewer than `atLeast`, that
-    /// many of the most confident.
+    /// Keeps of the edits from `first` on those with confidence > threshold, or, if these are fewer than `atLeast`,
+    /// that many of the most confident.
     static func choose(from first: Int, threshold: Float, atLeast: Int, _ edits: inout [Decoder.Edit]) {
         var kept = first
         if edits[first...].count(where: { $0.confidence > threshold }) >= atLeast {

@@ -116,7 +116,8 @@ def _do(calls: Calls, recorded: list[Call]) -> _Refusal | None:
     for name, *arguments in recorded:
         if name == "set_proposal":
             edits = [
-                _abi.Edit(place, token, sure, 0, _abi.EDIT_KINDS.index(kind)) for place, token, sure, kind in arguments[0]
+                _abi.Edit(place, token, sure, 0, _abi.EDIT_KINDS.index(kind))
+                for place, token, sure, kind in arguments[0]
             ]
             arguments = [(_abi.Edit * len(edits))(*edits), len(edits)]
         function = getattr(_abi.lib, f"llada_decoder_{name}")

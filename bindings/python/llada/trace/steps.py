@@ -32,7 +32,8 @@ CALLS: dict[str, tuple[type, ...]] = {
 
 
 def reordered(name: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A call's arguments as llada.h has them, given as a trace has them, and the other way round. The format names a position before a token that is banned there, and a layer before its expert."""
+    """A call's arguments as llada.h has them, given as a trace has them, and the other way round. The format names a
+    position before a token that is banned there, and a layer before its expert."""
     if name in ("ban", "disable_expert"):
         first, second, *rest = arguments
         return (second, first, *rest)
