@@ -490,8 +490,8 @@ typedef struct llada_decoder_options {
     /* Tokens to generate at most. Default: 256. */
     int32_t gen_length;
     /* Stop as soon as the answer is known to have ended: it has an end-of-sequence token, and no mask before that.
-     * (With the low-confidence policy, as in the reference, decoding ends at the end of such a block in any case.)
-     * Default: true. */
+     * (With the low-confidence and Levenshtein policies, as in the references, decoding ends at the end of a block with
+     * such a token in any case.) Default: true. */
     bool eos_early_stop;
     /* True: mask ids in the prompt are positions to fill. False: they are refused. Default: false. */
     bool infill;

@@ -97,7 +97,7 @@ package struct Run: Decodable, Sendable {
         var options = Decoder.Options()
         options.blockLength = block_length
         options.genLength = gen_length
-        options.eosEarlyStop = eos_early_stop ?? isLevenshtein
+        options.eosEarlyStop = eos_early_stop ?? false
         options.policy = override ?? policy
         return options
     }

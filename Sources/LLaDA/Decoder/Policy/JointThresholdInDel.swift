@@ -121,9 +121,7 @@ struct JointThresholdInDel: DecodingPolicy {
         return .goOn
     }
 
-    func hasAnswered(_ state: DecoderState) -> Bool {
-        state.options.eosEarlyStop && state.hasEnd(state.generated.clamped(to: 0..<state.settledLength))
-    }
+    func hasAnswered(_ state: DecoderState) -> Bool { state.hasEnd(state.generated) }
 
     var drawsOnlyMasks: Bool { true }
 

@@ -116,9 +116,7 @@ struct Levenshtein: DecodingPolicy {
         return isStable || isSpent || done >= maxStepsPerBlock ? .leaveBlock : .goOn
     }
 
-    func hasAnswered(_ state: DecoderState) -> Bool {
-        state.options.eosEarlyStop && state.hasEnd(state.generated.clamped(to: 0..<state.settledLength))
-    }
+    func hasAnswered(_ state: DecoderState) -> Bool { state.hasEnd(state.generated) }
 
     var drawsOnlyMasks: Bool { true }
 
