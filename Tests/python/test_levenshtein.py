@@ -225,3 +225,25 @@ def test_a_trace_of_version_1_is_read(tiny, tmp_path):
         del lines[-1]["result"][name]
     (tmp_path / "old").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert Trace.load(tmp_path / "old").replay(tiny) is None
+
+
+@pytest.mark.parametrize("variant", ["reference", "indel"])
+@pytest.mark.parametrize("mask", [None, "░"])
+def test_streams_give_each_token_once(variant, mask):
+    """A model that was not trained for it, with two rare tokens that are to delete and insert, and are made likely."""
+    with llada.Model.load(TINY, threads=1, delete_token_id=1000, split_token_id=1001) as opened:
+        settings = {"gen_length": 96, "logit_bias": {1000: 20.0, 1001: 20.0}}
+        moved = 0
+        for question in (QUESTION, "What is 347 plus 586?"):
+            with opened.decoder(question, Policy.levenshtein(variant=variant, max_post_steps=4), **settings) as dec:
+                stream, text = opened.text_stream(mask=mask), ""
+                while not dec.finished:
+                    events = dec.step().events
+                    moved += sum(event.moves for event in events)
+                    update = stream.update(dec)
+                    text += update.settled
+                    settled = dec.tokens
+                    assert text == opened.tokenizer.decode(settled, skip_control=True) or "\ufffd" in text
+                assert text == dec.text
+                assert not np.isin(dec.tokens, [1000, 1001, dec.mask_token_id]).any()
+        assert moved > 4
