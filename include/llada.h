@@ -867,7 +867,7 @@ enum {
     LLADA_POLICY_JOINT_THRESHOLD =
         1, /* LLaDA2.1: masks are filled, and tokens already written are edited (2.1, eq. 2) */
     /* LLaDA2.2: masks are filled, tokens are edited, and where delete_token_id or split_token_id is predicted, the
-     * token goes, or a mask comes before it (2.2, section 2.1). Only for a model that has the two. */
+     * token goes, or a mask comes before it. Only for a model that has the two. */
     LLADA_POLICY_LEVENSHTEIN = 2
 };
 

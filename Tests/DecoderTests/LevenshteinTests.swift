@@ -242,6 +242,10 @@ private let split: Int32 = 13
         let other = try Model(path: Fixture.folder("gqa_group"), options: plain)
         options.policy = nil
         #expect(try other.decoder(prompt: [1], options: options).options.policy == .quality)
+        var window = Policy.levenshtein
+        window.mbeWindow = 2
+        options.policy = window
+        expectRefusal(.invalidArgument, ["mbe_window is 2"]) { _ = try model.decoder(prompt: [1], options: options) }
         options.policy = .levenshtein
         expectRefusal(.specialToken, ["delete_token_id and split_token_id"]) {
             _ = try other.decoder(prompt: [1], options: options)

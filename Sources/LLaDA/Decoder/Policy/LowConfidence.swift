@@ -4,19 +4,14 @@ struct LowConfidence: DecodingPolicy {
     private let threshold: Float
     private let steps: Int
     private let minimalTopk: Int
-    private let mbeWindow: Int
 
     init(_ numbers: Policy) {
         threshold = numbers.threshold
         steps = numbers.steps
         minimalTopk = numbers.minimalTopk
-        mbeWindow = numbers.mbeWindow
     }
 
     func validate(genLength: Int) throws(LLaDAError) {
-        guard mbeWindow == 1 else {
-            throw Policy.refusal("mbe_window", mbeWindow, expected: "1: only the joint policy edits tokens")
-        }
         guard genLength <= 0 || minimalTopk <= genLength else {
             throw Policy.refusal("minimal_topk", minimalTopk, expected: "at most gen_length, \(genLength)")
         }

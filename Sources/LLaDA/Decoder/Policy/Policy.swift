@@ -120,6 +120,9 @@ extension Policy {
             case .seed: break
             }
         }
+        guard mbeWindow == 1 || kind == .jointThreshold else {
+            throw Self.refusal("mbe_window", mbeWindow, expected: "1: only the joint policy edits finished blocks")
+        }
         try decodingPolicy.validate(genLength: genLength)
     }
 
