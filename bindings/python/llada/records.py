@@ -79,6 +79,7 @@ class Event(NamedTuple):
         new: The token that stands there.
         confidence: As in Edit.
         reason: As in Edit.
+        last: The last position that changed; the same as `position`, unless tokens moved.
     """
 
     position: int
