@@ -6,7 +6,9 @@ package enum FolderListing {
     /// fails.
     package static func names(_ path: String) throws(LLaDAError) -> [String]? {
         if path.utf8.contains(0) { throw LLaDAError(.io, "a path contains a NUL byte") }
-        guard let listing = opendir(path) else {
+        var opened: OpaquePointer?
+        repeat { opened = opendir(path) } while opened == nil && errno == EINTR
+        guard let listing = opened else {
             // Files in a folder that cannot be listed may still be opened by their names.
             if [ENOTDIR, ENOENT, EACCES].contains(errno) { return nil }
             throw LLaDAError(cannot: "list the folder \(path)", errno: errno)
