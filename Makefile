@@ -24,9 +24,9 @@ VERSION := $(MAJOR).$(MINOR).$(call version_of,PATCH)
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
 .PHONY: build lib tools demo demo-packages lint lint-packages format test test-packages test-lint test-swift \
-        test-aarch64 test-abi test-install test-python test-docs test-faults test-asan test-tsan test-valgrind \
-        test-browser test-reproducible soak soak-tsan coverage testing-figures gallery install bench docs dist clean \
-        help
+        test-aarch64 test-abi test-install test-python test-docs test-corpus test-faults test-asan test-tsan \
+        test-valgrind test-browser test-reproducible soak soak-tsan coverage testing-figures fuzz fuzz-run \
+        fuzz-minimise fuzz-coverage gallery install bench docs dist clean help
 
 help:
 	@echo 'build         libllada.so and the C examples (the default); lib, the library alone'
@@ -46,12 +46,15 @@ help:
 	@echo '    install   make install, and programs outside against what it put there'
 	@echo '    python    the package and the examples'
 	@echo '    docs      the code blocks of the documents'
+	@echo '    corpus    the inputs that fuzzing has kept'
 	@echo 'test-asan     the C tests and the library under AddressSanitizer; test-tsan, under ThreadSanitizer'
 	@echo 'test-faults   saving and opening while the system fails, at every system call; kills, and 2,000 forks'
 	@echo 'test-valgrind  some of the C tests and the C examples under valgrind'
 	@echo 'test-reproducible  two clean builds in different folders are equal, byte for byte'
 	@echo 'soak          eight threads at random work for SECONDS=$(SECONDS); soak-tsan, under ThreadSanitizer'
 	@echo 'coverage      lines and branches of the library that tests reach; testing-figures, docs/testing.md anew'
+	@echo 'fuzz          builds the fuzz targets; fuzz-run SECONDS=600 [TARGET=gguf] runs them, fuzz-minimise keeps what'
+	@echo '              they found to reach more, fuzz-coverage says which lines of its loader each of them reaches'
 	@echo 'test-browser  the page of a trace in a real browser, without a screen (installs chromium)'
 	@echo
 	@echo 'clean         forgets everything built'
@@ -115,7 +118,7 @@ format: tools $(LINT_VENV)/ready
 
 # ---- Tests
 
-TEST_SUITES ?= lint swift abi aarch64 install python docs
+TEST_SUITES ?= lint swift abi aarch64 install python docs corpus
 # More suites, asan say.
 ALSO ?=
 
@@ -155,6 +158,10 @@ test-python: lib $(VENV)/ready
 
 test-docs: lib $(VENV)/ready
 	@$(VENV)/bin/python -m pytest -q Tests/docs
+
+# The fuzz targets without a fuzzer, on the library as it is shipped.
+test-corpus: lib $(VENV)/ready
+	@PYTHON=$(VENV)/bin/python Tests/fuzz/fuzz.sh replay
 
 # Saving, opening and restoring while the system fails, or the process is killed, at each system call; forks.
 test-faults: lib $(VENV)/ready
@@ -204,6 +211,29 @@ test-valgrind: build
 	@for example in $(C_EXAMPLES); do echo "$$example"; \
 	    valgrind --quiet --error-exitcode=99 $$example </dev/null >/dev/null || exit 1; done
 	@Tests/c/run.sh --valgrind
+
+# ---- Fuzzing (CONTRIBUTING.md)
+
+# Instrumented for libFuzzer, with AddressSanitizer; all checks are on, as in any release build of ours.
+COUNTERS := edge,pc-table,inline-8bit-counters,trace-cmp,indirect-calls
+fuzz: tools
+	@LLADA_SANITIZE=fuzzer $(SWIFT) build -c release --product llada --scratch-path $(BUILD)/fuzz \
+	    --sanitize=address -Xswiftc -sanitize-coverage=$(COUNTERS) -Xcc -fsanitize-coverage=$(COUNTERS)
+	@ln -sf libllada.so $(BUILD)/fuzz/release/libllada.so.$(MAJOR)
+	@Tests/fuzz/fuzz.sh build
+
+fuzz-run: fuzz $(VENV)/ready
+	@PYTHON=$(VENV)/bin/python Tests/fuzz/fuzz.sh run $(SECONDS) $(TARGET)
+
+fuzz-minimise: fuzz $(VENV)/ready
+	@PYTHON=$(VENV)/bin/python Tests/fuzz/fuzz.sh minimise $(TARGET)
+
+fuzz-coverage: tools
+	@LLADA_SANITIZE=coverage $(SWIFT) build -c release --product llada --scratch-path $(BUILD)/coverage \
+	    -Xswiftc -profile-generate -Xswiftc -profile-coverage-mapping \
+	    -Xcc -fprofile-instr-generate -Xcc -fcoverage-mapping
+	@ln -sf libllada.so $(BUILD)/coverage/release/libllada.so.$(MAJOR)
+	@PYTHON=$(PYTHON) Tests/fuzz/fuzz.sh coverage $(TARGET)
 
 # BENCH="MODEL --prefix 512 --threads 2", and what llada-bench says of itself
 bench: tools

@@ -665,8 +665,8 @@ typedef struct llada_candidate {
 
 /* The most likely tokens at an active position of the last forward: the best first, of equals the lower id first;
  * biases, bans and penalty applied, temperature not. The capacity says how many you want, so this function alone never
- * returns LLADA_ERROR_BUFFER_TOO_SMALL: `*count` becomes the smaller of capacity and vocab_size. LLADA_ERROR_STATE
- * before the first forward. */
+ * returns LLADA_ERROR_BUFFER_TOO_SMALL: `*count` becomes the smaller of capacity and the number of tokens that are not
+ * banned. LLADA_ERROR_STATE before the first forward. */
 LLADA_API llada_status llada_decoder_candidates(const llada_decoder *decoder, int32_t position,
                                                 llada_candidate *candidates, size_t capacity, size_t *count,
                                                 llada_error *error);

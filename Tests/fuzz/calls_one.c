@@ -29,7 +29,7 @@ void look(span *input, const llada_decoder *decoder, int model) {
         room = capacity(input, MOST);
         llada_status status = llada_decoder_candidates(decoder, position, candidates, room, &count, &failure);
         if (!check_status(status, &failure)) break;
-        EXPECT(count == (room < (size_t)info.vocab_size ? room : (size_t)info.vocab_size));
+        EXPECT(count <= room && count <= (size_t)info.vocab_size && (count || !room));
         for (size_t i = 0; i < count; i++) {
             EXPECT(candidates[i].token >= 0 && candidates[i].token < info.vocab_size);
             EXPECT(candidates[i].probability >= 0 && candidates[i].probability <= 1);

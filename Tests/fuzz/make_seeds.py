@@ -328,6 +328,31 @@ def saved() -> None:
                 seed("prefix_cache", f"{index}-{bits}", bytes([bits]) + body_of(path.read_bytes()))
 
 
+def traces() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        text_config = json.loads((FOLDER / "text_config.json").read_text())
+        folder = write_base(Path(name) / "model", text_config)
+        (folder / "tokenizer.json").write_bytes((FOLDER / "tokenizer.json").read_bytes())
+        model = llada.Model.load(folder, threads=1)
+        for index, policy in enumerate((llada.Policy.low_confidence(), llada.Policy.quality(mbe_window=2))):
+            path = Path(name) / "trace.jsonl"
+            prompt = [65, 66, 5]
+            with model.decoder(prompt, block_length=4, gen_length=9, policy=policy) as decoder:
+                with decoder.record(path):
+                    decoder.forward()
+                    decoder.ban(7)
+                    decoder.propose()
+                    decoder.apply()
+                    if index:
+                        decoder.set(4, 70)
+                        decoder.lock(5)
+                        decoder.mask(6)
+                        decoder.truncate(0)
+                    decoder.run()
+            seed("trace", f"{index}", path.read_bytes())
+            seed("trace", f"{index}-short", b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
+
+
 def body_of(snapshot: bytes) -> bytes:
     body = int.from_bytes(snapshot[40:48], "little")
     pages = len(snapshot) - 56 - body
@@ -349,5 +374,5 @@ def programs() -> None:
         seed("text_stream", f"random-{index}", bytes([index % 16]) + calls)
 
 
-for make in (checkpoints, configs, float8, indices, tokenizers, chats, gguf_models, saved, programs):
+for make in (checkpoints, configs, float8, indices, tokenizers, chats, gguf_models, saved, traces, programs):
     make()

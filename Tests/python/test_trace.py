@@ -470,6 +470,14 @@ def test_damaged_files(tmp_path):
     assert "the kind" in refused(tmp_path, changed(3, proposal=[[8, 2, 0.5, "host", "swap"]]))
     assert "line 3" in refused(tmp_path, changed(3, proposal=[[8, 2, 0.5, "whim", "write"]]))
     assert "line 3" in refused(tmp_path, changed(3, texts={"x": "y"}))
+    # Found by fuzzing (Tests/fuzz/trace.py): each of them was read, and failed when it was shown.
+    assert "surrogates" in refused(tmp_path, changed(3, texts={"1": "\ud800"}))
+    assert "'forwards'" in refused(tmp_path, changed(3, forwards=2**31))
+    confidences = [1e300, *json.loads(whole[2])["confidences"][1:]]
+    assert "confidences" in refused(tmp_path, changed(3, confidences=confidences))
+    model = json.loads(whole[0])["model"]
+    assert "'eos_token_id'" in refused(tmp_path, changed(1, model={**model, "eos_token_id": [1]}))
+    assert "'name'" in refused(tmp_path, changed(1, model={"mask_token_id": 1}))
     canvas = json.loads(whole[2])["canvas"]
     canvas[4] += 1
     told = refused(tmp_path, changed(3, canvas=canvas))

@@ -12,7 +12,7 @@ struct TokenizerParts: Sendable {
     let bpe: BPE
     let nfc: NFC?
     let preTokenizer: PreTokenizer
-    let scalars = ScalarTable()
+    let scalars: ScalarTable
     private(set) var rawTokens = AddedTokenMatcher()
     private(set) var normalizedTokens = AddedTokenMatcher()
 
@@ -23,8 +23,7 @@ struct TokenizerParts: Sendable {
         if !root["version"].isNull, try root["version"].string() != "1.0" {
             throw root["version"].unsupported("\"1.0\"")
         }
-        let nfc = try Self.needsNFC(root["normalizer"]) ? NFC() : nil
-        self.nfc = nfc
+        let needsNFC = try Self.needsNFC(root["normalizer"])
         preTokenizer = try PreTokenizer(root["pre_tokenizer"])
         try Self.checkPostProcessor(root["post_processor"])
         try Self.checkDecoder(root["decoder"])
@@ -35,6 +34,9 @@ struct TokenizerParts: Sendable {
         let byteIDs = try vocabulary.byteIDs(model["vocab"])
         var contents = vocabulary.contents
         let added = try Self.addedTokens(root["added_tokens"], vocabulary, &contents)
+        // The tables take longer to make than a small file to read: they come when it is known to be a good one.
+        let nfc = needsNFC ? NFC() : nil
+        self.nfc = nfc
         exists = contents.map { $0 != nil }
         special = Array(repeating: false, count: contents.count)
 
@@ -79,6 +81,7 @@ struct TokenizerParts: Sendable {
                 expected: "an id that is not that of byte \(byte), which text cannot do without")
         }
         bpe = BPE(try vocabulary.merges(model["merges"]), byteIDs: byteIDs)
+        scalars = ScalarTable()
     }
 
     // MARK: What must be as expected

@@ -179,6 +179,9 @@ class Reader:
                     )
                 try:
                     value = json.loads(raw, parse_constant=self._constant)
+                    # Half of a pair of escapes is no text: it can be neither shown nor written.
+                    if b"\\u" in raw:
+                        json.dumps(value, ensure_ascii=False).encode()
                 except (ValueError, RecursionError) as problem:
                     raise self.refuse(f"no JSON ({problem})", "a line of a trace") from None
                 if not isinstance(value, dict):
@@ -270,7 +273,10 @@ class Reader:
             raise self.refuse(f"version {_named(value.get('version'))} of the format", f"version 1 to {VERSION}")
         self.version = value["version"]
         model = self.get(value, "model", "an object")
+        self.get(model, "name", "a text")
         self.get(model, "mask_token_id", "an integer")
+        if "eos_token_id" in model:
+            self.get(model, "eos_token_id", "an integer", optional=True)
         canvas = self.tokens(value, "canvas")
         options = self.get(value, "options", "an object")
         for key in ("block_length", "gen_length"):
@@ -361,12 +367,15 @@ class Reader:
 
 def _is(value: Any, kind: type) -> bool:
     if kind is float:
-        return value is None or type(value) in (int, float)
+        return value is None or (type(value) in (int, float) and abs(value) <= _LARGEST)
     return type(value) is kind and (type(value) is not int or abs(value) < 2**31)
 
 
 def _float(value: float | None) -> float:
     return float(np.float32(np.nan if value is None else value))
+
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def _named(value: Any) -> str:
@@ -375,7 +384,7 @@ def _named(value: Any) -> str:
 
 
 _KINDS: dict[str, Callable[[Any], bool]] = {
-    "an integer": lambda value: type(value) is int,
+    "an integer": lambda value: _is(value, int),
     "a text": lambda value: isinstance(value, str),
     "true or false": lambda value: isinstance(value, bool),
     "an object": lambda value: isinstance(value, dict),

@@ -1,0 +1,126 @@
+"""Reports which lines of its loader each target's corpus reaches: coverage.py FOLDER TARGET...
+
+FOLDER has an lcov file for each target. Below 85 %, the functions and lines that are not reached are named.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+ENOUGH = 0.85
+
+# What stands behind each door, under Sources.
+LOADERS = {
+    "safetensors": (
+        "LLaDA/Checkpoint/Safetensors*.swift",
+        "LLaDA/Checkpoint/Checkpoint.swift",
+        "LLaDA/Checkpoint/Tensor*.swift",
+        "LLaDA/Checkpoint/WrongFile.swift",
+        "LLaDA/Weights/WeightReader.swift",
+        "LLaDA/Weights/Weights.swift",
+        "LLaDA/Weights/FiniteCheck.swift",
+        "LLaDA/Weights/StoredRows.swift",
+    ),
+    "shard_index": ("LLaDA/Checkpoint/ShardIndex.swift",),
+    "config": (
+        "LLaDA/Checkpoint/*Config*.swift",
+        "LLaDA/Checkpoint/RopeFields.swift",
+        "LLaDA/Checkpoint/YaRN.swift",
+        "LLaDA/Checkpoint/JSON.swift",
+        "LLaDA/Checkpoint/JSONParser.swift",
+        "LLaDA/Model/SpecialTokens.swift",
+    ),
+    "tokenizer": (
+        "LLaDA/Text/Tokenizer/*.swift",
+        "LLaDA/Text/Pattern/*.swift",
+        "LLaDA/Text/Normalization/NFC.swift",
+        "LLaDA/Text/UTF8Text.swift",
+    ),
+    "chat": ("LLaDA/Text/Chat/*.swift", "LLaDA/Checkpoint/JSON+Python.swift", "LLaDA/Checkpoint/JSONText.swift"),
+    "gguf": ("LLaDA/Checkpoint/GGUF/*.swift",),
+    "packed": ("LLaDA/Weights/PackedFile.swift",),
+    "fp8": ("LLaDA/Checkpoint/BlockFP8.swift",),
+    "snapshot": (
+        "LLaDA/Snapshot/Decoder*.swift",
+        "LLaDA/Snapshot/Snapshot*.swift",
+        "LLaDA/Snapshot/StateCoder.swift",
+    ),
+    "prefix_cache": ("LLaDA/Snapshot/PrefixCache+Snapshot.swift", "LLaDA/Sequence/Prefix*.swift"),
+    "text_stream": ("LLaDA/Model/TextStream.swift", "CAPI/TextStream.swift"),
+    "calls": ("CAPI/*.swift", "LLaDA/Decoder/*.swift", "LLaDA/Decoder/Policy/*.swift"),
+}
+
+
+def lines_of(path: Path) -> tuple[dict[str, dict[int, bool]], dict[str, dict[str, tuple[int, bool]]]]:
+    """By file under Sources: whether each line is reached, and each function's first line and whether it is."""
+    lines: dict[str, dict[int, bool]] = defaultdict(dict)
+    starts: dict[str, int] = {}
+    functions: dict[str, dict[str, tuple[int, bool]]] = defaultdict(dict)
+    file = ""
+    for row in path.read_text("utf-8").splitlines():
+        kind, _, value = row.partition(":")
+        if kind == "SF":
+            file = value.rpartition("/Sources/")[2]
+        elif kind == "FN":
+            first, _, name = value.partition(",")
+            starts[name] = int(first)
+        elif kind == "FNDA":
+            count, _, name = value.partition(",")
+            functions[file][name] = (starts[name], int(count) > 0)
+        elif kind == "DA":
+            number, count = value.split(",")[:2]
+            lines[file][int(number)] = int(count) > 0
+    return lines, functions
+
+
+def ranges(numbers: list[int]) -> str:
+    """5, 6, 7, 9 as "5-7, 9"."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1][1:] = [number]
+        else:
+            parts.append([number])
+    return ", ".join("-".join(map(str, part)) for part in parts)
+
+
+def demangled(names: list[str]) -> list[str]:
+    if not names:
+        return []
+    plain = [name.rpartition(":")[2] for name in names]
+    done = subprocess.run(
+        ["swift", "demangle", "--simplified", "--compact"], input="\n".join(plain), capture_output=True, text=True
+    )
+    return done.stdout.splitlines() if done.returncode == 0 else plain
+
+
+def report(folder: Path, target: str) -> tuple[int, int]:
+    lines, functions = lines_of(folder / f"{target}.lcov")
+    files = sorted(file for file in lines if any(fnmatch.fnmatch(file, pattern) for pattern in LOADERS[target]))
+    reached = sum(sum(lines[file].values()) for file in files)
+    total = sum(len(lines[file]) for file in files)
+    print(f"{target:14} {100 * reached / total:5.1f} % of {total} lines in {len(files)} files")
+    if reached >= ENOUGH * total:
+        return reached, total
+    for file in files:
+        missing = sorted(number for number, is_reached in lines[file].items() if not is_reached)
+        if missing:
+            print(f"    {file}: {ranges(missing)}")
+            for name in demangled([name for name, (_, is_reached) in functions[file].items() if not is_reached]):
+                print(f"        never called: {name}")
+    return reached, total
+
+
+def main() -> None:
+    folder, targets = Path(sys.argv[1]), sys.argv[2:]
+    sums = [report(folder, target) for target in targets if target in LOADERS]
+    reached, total = (sum(column) for column in zip(*sums, strict=True))
+    print(f"{'all':14} {100 * reached / total:5.1f} % of {total} lines")
+
+
+if __name__ == "__main__":
+    main()
