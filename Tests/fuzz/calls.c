@@ -105,6 +105,15 @@ static void save_and_restore(span *input, const slot *from) {
                                      &w.error)) ||
         !s)
         return;
+    if (bits & 32) {
+        /* By way of a file. */
+        EXPECT(check_status(llada_decoder_save_file(from->decoder, bits & 1, own_path("cache0"), &w.error), &w.error));
+        llada_status status = llada_decoder_restore_file(w.models[from->model], NULL, own_path("cache0"), &s->decoder,
+                                                         &w.error);
+        EXPECT(check_status(status, &w.error));
+        s->model = from->model;
+        return;
+    }
     if (bits & 4 && count) snapshot[take_u16(input) % count] ^= take_u8(input);
     llada_prefix_cache *cache = bits & 8 ? w.caches[from->model] : NULL;
     if (!answered(llada_decoder_restore(w.models[bits & 16 ? !from->model : from->model], cache, snapshot, count,
@@ -295,9 +304,9 @@ static void finish(slot *s) {
     EXPECT(llada_decoder_set_rule(s->decoder, NULL, NULL, NULL) == LLADA_OK);
     int steps = 4 * (state.canvas_length + 100);
     bool moderate = state.canvas_length <= 64 && policy.max_post_steps <= 40 && policy.mbe_rounds <= 3;
-    llada_status status = run_bounded(s->decoder, moderate ? steps : 20, &w.error);
+    llada_status status = run_bounded(s->decoder, moderate ? steps : 6, &w.error);
     if (!answered(status) && status == LLADA_ERROR_CANCELLED) {
-        status = run_bounded(s->decoder, moderate ? steps : 20, &w.error);
+        status = run_bounded(s->decoder, moderate ? steps : 6, &w.error);
         answered(status);
     }
     if (status != LLADA_OK)

@@ -1,6 +1,8 @@
 /* Single calls of the target `calls`, with arguments from its input. */
 #include "calls.h"
 
+#include <unistd.h>
+
 enum { MOST = 64 };
 
 static llada_error failure = LLADA_ERROR_INIT;
@@ -129,23 +131,31 @@ void try_forbidden(span *input, llada_decoder *decoder) {
 
 /* ---- Models ----------------------------------------------------------------------------------------------------- */
 
+/* Stops when it has been called so often. */
+static int count_down(double fraction, void *times) {
+    EXPECT(fraction >= 0 && fraction <= 1);
+    return --*(int *)times == 0;
+}
+
 static void score(span *input, llada_model *model) {
     int32_t tokens[16], noisy[32];
-    float log_probs[64], entropies[64];
+    float log_probs[64], confidences[64], entropies[64];
     int32_t predictions[64];
     llada_noised_sequence sequences[2];
     llada_score_options options;
     EXPECT(llada_score_options_init(&options, sizeof options, NULL) == LLADA_OK);
     options.block_length = edge(input);
     uint8_t bits = take_u8(input);
+    int times = bits >> 5;
     options.everywhere = bits & 1;
+    if (times) options.progress = count_down, options.progress_user = &times;
     size_t length = take_below(input, 16);
     for (size_t i = 0; i < length; i++) tokens[i] = edge(input);
     for (size_t i = 0; i < 2 * length; i++) noisy[i] = bits & 2 ? edge(input) : tokens[i % length];
     for (size_t i = 0; i < length && !(bits & 2); i += 2) noisy[i] = 39;
     sequences[0] = sequences[1] = (llada_noised_sequence){tokens, length, noisy, bits >> 2 & 1 ? 2 : 1, edge(input)};
     size_t room = capacity(input, 64), count = 0;
-    check_fill(llada_model_score(model, sequences, 1 + (bits >> 3 & 1), &options, log_probs, predictions, NULL,
+    check_fill(llada_model_score(model, sequences, 1 + (bits >> 3 & 1), &options, log_probs, predictions, confidences,
                                  bits & 16 ? entropies : NULL, room, &count, &failure),
                room, &count);
 }
@@ -156,7 +166,45 @@ void use_model(span *input) {
     uint8_t what = take_u8(input);
     int32_t tokens[MOST];
     size_t count = 0, room = capacity(input, MOST);
-    switch (what & 7) {
+    switch (what % 12) {
+    case 8: {
+        char text[512];
+        check_fill(llada_model_notes(model, text, room, &count, &failure), room, &count);
+        check_fill(llada_chat_variables(model, text, room, &count, &failure), room, &count);
+        check_fill(llada_chat_template(model, what & 64 ? "x" : NULL, text, room, &count, &failure), room, &count);
+        check_fill(llada_model_describe(own_folder(), text, room, &count, &failure), room, &count);
+        break;
+    }
+    case 9: {
+        static const char messages[] = "[{\"role\": \"user\", \"content\": \"a b\"}]";
+        llada_chat_options options = LLADA_CHAT_OPTIONS_INIT;
+        options.layout = what >> 6;
+        options.struct_size = take_below(input, sizeof options + 1);
+        check_fill(llada_chat_tokenize_json(model, messages, take_below(input, sizeof messages), &options, tokens, room,
+                                            &count, &failure),
+                   room, &count);
+        break;
+    }
+    case 10: {
+        /* Weights as stored cannot be saved: nothing is left where they would have been. */
+        llada_status status = llada_model_save(model, own_path("saved"), NULL, NULL, &failure);
+        EXPECT(status == LLADA_ERROR_INVALID_ARGUMENT);
+        check_status(status, &failure);
+        EXPECT(access(own_path("saved"), F_OK));
+        break;
+    }
+    case 11: {
+        llada_model_options options;
+        llada_decoder_options other;
+        llada_score_options third;
+        size_t size = take_below(input, sizeof options + 1);
+        memset(&options, 0xFF, sizeof options);
+        check_status(llada_model_options_init(&options, size, &failure), &failure);
+        check_status(llada_decoder_options_init(&other, size % (sizeof other + 1), &failure), &failure);
+        check_status(llada_score_options_init(&third, size % (sizeof third + 1), &failure), &failure);
+        llada_model_free(NULL);
+        break;
+    }
     case 0: {
         static float logits[1 << 14];
         size_t length = take_below(input, 24);

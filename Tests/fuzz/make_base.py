@@ -26,7 +26,7 @@ CONFIG = {
     "num_experts_per_tok": 2,
     "num_shared_experts": 1,
     "n_group": 2,
-    "topk_group": 1,
+    "topk_group": 2,
     "routed_scaling_factor": 2.5,
     "rms_norm_eps": 1e-6,
     "rope_theta": 10000,

@@ -287,7 +287,7 @@ def saved() -> None:
             length = int.from_bytes(content[:8], "little")
             text = content[8 : 8 + length].rstrip()
             units, rest = divmod(len(content) - 8 - length, 64)
-            for bits in (DESCRIBE, 8 | number):
+            for bits in (DESCRIBE, 8 | number, 0x27 if number == 2 else 0x20):
                 seed(
                     "packed", f"{dtype}-{bits}", bytes([bits]) + struct.pack("<H", units) + text + b"\0" + bytes(rest)
                 )
@@ -301,6 +301,15 @@ def saved() -> None:
                 llada.Policy.quality(mbe_window=2, mbe_rounds=2, penalty_lambda=0.1),
             )
         ):
+            with model.decoder([1, 2, 3], block_length=4, gen_length=9, policy=policy) as decoder:
+                decoder.disable_expert(1, 1)
+                decoder.ban(4, 5)
+                decoder.ban(6, 7)
+                decoder.lock(9)
+                decoder.forward()
+                decoder.end_block(False)
+                decoder.set(8, 3)
+                save_decoder(f"{index}-changed", decoder.to_bytes())
             cache = model.prefix_cache(1 << 20)
             prompt = [generator.randrange(38) for _ in range(9)]
             with model.decoder(

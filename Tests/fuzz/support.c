@@ -222,9 +222,16 @@ static void describe(const char *path) {
         EXPECT(count <= sizeof text && is_utf8(text, count) && count > 2 && text[0] == '{');
 }
 
+static int stop_in_time(double fraction, void *times) {
+    EXPECT(fraction >= 0 && fraction <= 1);
+    return --*(int *)times <= 0;
+}
+
 llada_model *open_own(const char *name, uint8_t bits) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model_options options = options_of(bits);
+    int times = bits & 7 ? 9 : 2;
+    if (bits & 0x20) options.progress = stop_in_time, options.progress_user = &times;
     llada_model *model = NULL;
     const char *path = *name ? own_path(name) : own_folder();
     if (bits & 0x80) describe(path);
