@@ -9,7 +9,8 @@ static world w;
 
 /* One of these, or a byte's worth: what is at the edges of what is allowed, and beyond. */
 int32_t edge(span *input) {
-    static const int32_t edges[] = {-1, 0, 1, 2, 3, 4, 7, 8, 16, 31, 32, 33, 511, 512, 513, 65536, INT32_MAX, INT32_MIN};
+    static const int32_t edges[] = {-1, 0,  1,  2,   3,   4,   7,     8,         16,
+                                    31, 32, 33, 511, 512, 513, 65536, INT32_MAX, INT32_MIN};
     uint8_t byte = take_u8(input);
     return byte < 192 ? byte % 40 : edges[byte % (sizeof edges / sizeof *edges)];
 }
@@ -101,15 +102,15 @@ static void save_and_restore(span *input, const slot *from) {
     size_t count = 0;
     uint8_t bits = take_u8(input);
     slot *s = free_slot();
-    if (!answered(llada_decoder_save(from->decoder, bits & 1, snapshot, bits & 2 ? 16 : sizeof snapshot, &count,
-                                     &w.error)) ||
+    if (!answered(
+            llada_decoder_save(from->decoder, bits & 1, snapshot, bits & 2 ? 16 : sizeof snapshot, &count, &w.error)) ||
         !s)
         return;
     if (bits & 32) {
         /* By way of a file. */
         EXPECT(check_status(llada_decoder_save_file(from->decoder, bits & 1, own_path("cache0"), &w.error), &w.error));
-        llada_status status = llada_decoder_restore_file(w.models[from->model], NULL, own_path("cache0"), &s->decoder,
-                                                         &w.error);
+        llada_status status =
+            llada_decoder_restore_file(w.models[from->model], NULL, own_path("cache0"), &s->decoder, &w.error);
         EXPECT(check_status(status, &w.error));
         s->model = from->model;
         return;
@@ -224,8 +225,8 @@ static void use_cache(span *input) {
     case 2: EXPECT(llada_prefix_cache_save(cache, own_path(which ? "cache1" : "cache0"), NULL) == LLADA_OK); break;
     case 3: {
         /* A file that is not there, or the other model's, is refused. */
-        llada_status status = llada_prefix_cache_load(
-            cache, own_path(which ^ (what >> 6 & 1) ? "cache1" : "cache0"), &found, &w.error);
+        llada_status status =
+            llada_prefix_cache_load(cache, own_path(which ^ (what >> 6 & 1) ? "cache1" : "cache0"), &found, &w.error);
         check_status(status, &w.error);
         break;
     }
@@ -309,8 +310,7 @@ static void finish(slot *s) {
         status = run_bounded(s->decoder, moderate ? steps : 6, &w.error);
         answered(status);
     }
-    if (status != LLADA_OK)
-        EXPECT(status == LLADA_ERROR_OUT_OF_MEMORY || (!moderate && status == LLADA_ERROR_STOPPED));
+    if (status != LLADA_OK) EXPECT(status == LLADA_ERROR_OUT_OF_MEMORY || (!moderate && status == LLADA_ERROR_STOPPED));
     check_decoder(w.models[s->model], s->decoder);
 }
 

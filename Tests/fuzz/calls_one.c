@@ -105,7 +105,9 @@ void interfere(span *input, llada_decoder *decoder) {
     case 2: check_status(llada_decoder_mask(decoder, position, &failure), &failure); break;
     case 3: check_status(llada_decoder_lock(decoder, position, what & 8, &failure), &failure); break;
     case 4:
-    case 5: check_status(llada_decoder_ban(decoder, token, what & 16 ? -1 : position, what & 8, &failure), &failure); break;
+    case 5:
+        check_status(llada_decoder_ban(decoder, token, what & 16 ? -1 : position, what & 8, &failure), &failure);
+        break;
     case 6: check_status(llada_decoder_end_block(decoder, what >> 3 & 3, &failure), &failure); break;
     default: check_status(llada_decoder_set_token(decoder, position, token % 38, &failure), &failure);
     }
@@ -166,7 +168,19 @@ void use_model(span *input) {
     uint8_t what = take_u8(input);
     int32_t tokens[MOST];
     size_t count = 0, room = capacity(input, MOST);
-    switch (what % 12) {
+    switch (what % 13) {
+    case 12: {
+        /* A name of a checkpoint that is not there: relative, and within the folder. */
+        char path[40] = {0};
+        span name = take(input, what & 64 ? 12 : 39);
+        for (size_t i = 0; i < name.count; i++) path[i] = "abM/-_.0"[name.bytes[i] % 8];
+        if (*path == '/' || strstr(path, "..")) *path = 'x';
+        llada_model *other = NULL;
+        EXPECT(!check_status(llada_model_open(path, NULL, &other, &failure), &failure) && !other);
+        char text[MOST];
+        check_fill(llada_model_describe(path, text, room, &count, &failure), room, &count);
+        break;
+    }
     case 8: {
         char text[512];
         check_fill(llada_model_notes(model, text, room, &count, &failure), room, &count);
@@ -210,15 +224,17 @@ void use_model(span *input) {
         size_t length = take_below(input, 24);
         for (size_t i = 0; i < length; i++) tokens[i] = edge(input);
         room = what & 8 ? room : sizeof logits / sizeof *logits;
-        check_fill(llada_model_logits(model, tokens, length, edge(input), logits, room, &count, &failure), room, &count);
+        check_fill(llada_model_logits(model, tokens, length, edge(input), logits, room, &count, &failure), room,
+                   &count);
         break;
     }
     case 1:
     case 2: score(input, model); break;
     case 3: {
         span text = take(input, take_u8(input));
-        check_fill(llada_tokenize(model, (const char *)text.bytes, text.count, what >> 3, tokens, room, &count, &failure),
-                   room, &count);
+        check_fill(
+            llada_tokenize(model, (const char *)text.bytes, text.count, what >> 3, tokens, room, &count, &failure),
+            room, &count);
         break;
     }
     case 4: {

@@ -4,7 +4,11 @@
 bool is_utf8(const char *text, size_t count) {
     const uint8_t *at = (const uint8_t *)text, *end = at + count;
     while (at < end) {
-        int more = *at < 0x80 ? 0 : *at >= 0xC2 && *at < 0xE0 ? 1 : (*at & 0xF0) == 0xE0 ? 2 : *at >= 0xF0 && *at < 0xF5 ? 3 : -1;
+        int more = *at < 0x80                  ? 0
+                   : *at >= 0xC2 && *at < 0xE0 ? 1
+                   : (*at & 0xF0) == 0xE0      ? 2
+                   : *at >= 0xF0 && *at < 0xF5 ? 3
+                                               : -1;
         if (more < 0 || end - at <= more) return false;
         uint32_t scalar = more ? *at & (0x3Fu >> more) : *at;
         for (int i = 1; i <= more; i++) {
@@ -159,8 +163,8 @@ void exercise_text(const llada_model *model, span text) {
                                              sizeof tokens / sizeof *tokens, &count, &error);
         if (!check_status(status, &error)) continue;
         for (size_t i = 0; i < count; i++) EXPECT(tokens[i] >= 0 && tokens[i] < info.vocab_size);
-        status = llada_detokenize(model, tokens, count, flags * LLADA_TEXT_SKIP_CONTROL, back, sizeof back, &length,
-                                  &error);
+        status =
+            llada_detokenize(model, tokens, count, flags * LLADA_TEXT_SKIP_CONTROL, back, sizeof back, &length, &error);
         if (check_status(status, &error)) EXPECT(is_utf8(back, length));
     }
 }

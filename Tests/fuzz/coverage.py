@@ -16,14 +16,9 @@ ENOUGH = 0.85
 # What stands behind each door, under Sources.
 LOADERS = {
     "safetensors": (
-        "LLaDA/Checkpoint/Safetensors*.swift",
-        "LLaDA/Checkpoint/Checkpoint.swift",
-        "LLaDA/Checkpoint/Tensor*.swift",
+        "LLaDA/Checkpoint/Safetensors.swift",
+        "LLaDA/Checkpoint/TensorNames.swift",
         "LLaDA/Checkpoint/WrongFile.swift",
-        "LLaDA/Weights/WeightReader.swift",
-        "LLaDA/Weights/Weights.swift",
-        "LLaDA/Weights/FiniteCheck.swift",
-        "LLaDA/Weights/StoredRows.swift",
     ),
     "shard_index": ("LLaDA/Checkpoint/ShardIndex.swift",),
     "config": (
@@ -43,7 +38,7 @@ LOADERS = {
     ),
     "chat": ("LLaDA/Text/Chat/*.swift", "LLaDA/Checkpoint/JSON+Python.swift", "LLaDA/Checkpoint/JSONText.swift"),
     "gguf": ("LLaDA/Checkpoint/GGUF/*.swift",),
-    "packed": ("LLaDA/Weights/PackedFile.swift",),
+    "packed": ("LLaDA/Weights/PackedFile.swift", "LLaDA/Checkpoint/SafetensorsHeader.swift"),
     "fp8": ("LLaDA/Checkpoint/BlockFP8.swift",),
     "snapshot": (
         "LLaDA/Snapshot/Decoder*.swift",
@@ -53,6 +48,20 @@ LOADERS = {
     "prefix_cache": ("LLaDA/Snapshot/PrefixCache+Snapshot.swift", "LLaDA/Sequence/Prefix*.swift"),
     "text_stream": ("LLaDA/Model/TextStream.swift", "CAPI/TextStream.swift"),
     "calls": ("CAPI/*.swift", "LLaDA/Decoder/*.swift", "LLaDA/Decoder/Policy/*.swift"),
+}
+
+# What several doors lead to: the lines that any of them reaches.
+SHARED = {
+    "weights": (
+        ("safetensors", "shard_index", "fp8", "packed", "gguf"),
+        (
+            "LLaDA/Checkpoint/Checkpoint.swift",
+            "LLaDA/Checkpoint/Tensor.swift",
+            "LLaDA/Checkpoint/TensorSource.swift",
+            "LLaDA/Weights/*.swift",
+        ),
+    ),
+    "all sources": (tuple(LOADERS), ("*.swift",)),
 }
 
 
@@ -99,15 +108,23 @@ def demangled(names: list[str]) -> list[str]:
     return done.stdout.splitlines() if done.returncode == 0 else plain
 
 
-def report(folder: Path, target: str) -> tuple[int, int]:
-    lines, functions = lines_of(folder / f"{target}.lcov")
-    files = sorted(file for file in lines if any(fnmatch.fnmatch(file, pattern) for pattern in LOADERS[target]))
-    reached = sum(sum(lines[file].values()) for file in files)
-    total = sum(len(lines[file]) for file in files)
-    print(f"{target:14} {100 * reached / total:5.1f} % of {total} lines in {len(files)} files")
-    if reached >= ENOUGH * total:
-        return reached, total
-    for file in files:
+def report(folder: Path, name: str, targets: tuple[str, ...], patterns: tuple[str, ...]) -> None:
+    lines: dict[str, dict[int, bool]] = defaultdict(dict)
+    functions: dict[str, dict[str, tuple[int, bool]]] = defaultdict(dict)
+    for target in targets:
+        here, called = lines_of(folder / f"{target}.lcov")
+        for file in here:
+            if any(fnmatch.fnmatch(file, pattern) for pattern in patterns):
+                for number, is_reached in here[file].items():
+                    lines[file][number] = lines[file].get(number, False) or is_reached
+                for function, (start, is_reached) in called[file].items():
+                    before = functions[file].get(function, (start, False))[1]
+                    functions[file][function] = (start, before or is_reached)
+    reached, total = sum(sum(file.values()) for file in lines.values()), sum(map(len, lines.values()))
+    print(f"{name:14} {100 * reached / total:5.1f} % of {total} lines in {len(lines)} files")
+    if reached >= ENOUGH * total or name == "all sources":
+        return
+    for file in sorted(lines):
         missing = sorted(number for number, is_reached in lines[file].items() if not is_reached)
         if missing:
             print(f"    {file}: {ranges(missing)}")
@@ -115,14 +132,16 @@ def report(folder: Path, target: str) -> tuple[int, int]:
             named = [name for name in never if "closure #" not in name and "initialization expression" not in name]
             if named:
                 print(f"        never called: {', '.join(named)}")
-    return reached, total
 
 
 def main() -> None:
-    folder, targets = Path(sys.argv[1]), sys.argv[2:]
-    sums = [report(folder, target) for target in targets if target in LOADERS]
-    reached, total = (sum(column) for column in zip(*sums, strict=True))
-    print(f"{'all':14} {100 * reached / total:5.1f} % of {total} lines")
+    folder, given = Path(sys.argv[1]), sys.argv[2:]
+    for target, patterns in LOADERS.items():
+        if target in given:
+            report(folder, target, (target,), patterns)
+    for name, (targets, patterns) in SHARED.items():
+        if set(targets) <= set(given):
+            report(folder, name, targets, patterns)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,8 @@ void write_base(bool with_text);
 /* The same, opened once and kept. */
 llada_model *base_model(bool with_text);
 
-/* Opening options of one byte. */
+/* Opening options of one byte: bits 0 to 2 are a dtype (7: AUTO, and it is stopped on the way), 3 is not to map, 4 is
+ * keys and values in BF16. Bit 7: the checkpoint is described first. Targets have uses of their own for the others. */
 llada_model_options options_of(uint8_t bits);
 
 /* Describes and opens what stands in the folder, or in the file of it; NULL if it is refused. */

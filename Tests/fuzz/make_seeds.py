@@ -20,9 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "bindings" / "python"), str(ROOT / "Tests" / "python")]
 
 import gguf  # noqa: E402
+from make_base import CONFIG, FOLDER, LING, header, shapes, tokenizer  # noqa: E402
+
 import gguf_files  # noqa: E402
 import llada  # noqa: E402
-from make_base import CONFIG, FOLDER, LING, header, shapes, tokenizer  # noqa: E402
 
 OUT = Path(sys.argv[1])
 RAW, FOLDER_OF_GGUF = 0x40, 0x40
@@ -287,10 +288,25 @@ def saved() -> None:
             length = int.from_bytes(content[:8], "little")
             text = content[8 : 8 + length].rstrip()
             units, rest = divmod(len(content) - 8 - length, 64)
-            for bits in (DESCRIBE, 8 | number, 0x27 if number == 2 else 0x20):
-                seed(
-                    "packed", f"{dtype}-{bits}", bytes([bits]) + struct.pack("<H", units) + text + b"\0" + bytes(rest)
-                )
+            if number == 3:
+                for index, (old, new) in enumerate(
+                    (
+                        ('"version":"1"', '"version":"2"'),
+                        ('"dtype":"int8"', '"dtype":"int3"'),
+                        ('"dtype":"int8"', '"dtype":"int8","other":"x"'),
+                        ('"parameters":"5684"', '"parameters":"many"'),
+                        ('"parameters":"5684"', '"parameters":"5685"'),
+                        ('"parameters"', '"formats":"lm_head.weight","parameters"'),
+                        ('"parameters"', '"formats":"lm_head.weight=what","parameters"'),
+                        ('"parameters"', '"formats":"lm_head.weight=int8","parameters"'),
+                        ('"parameters"', '"formats":"model.word_embeddings.weight=Q4_0","parameters"'),
+                    )
+                ):
+                    assert old.encode() in text
+                    wrong = text.replace(old.encode(), new.encode()) + b"\0" + bytes(rest)
+                    seed("packed", f"wrong-{index}", b"\0" + struct.pack("<H", units) + wrong)
+            for bits in (DESCRIBE, 8 | number, 0x20 | number):
+                seed("packed", f"{dtype}-{bits}", bytes([bits]) + struct.pack("<H", units) + text + b"\0" + bytes(rest))
         model = llada.Model.load(folder, threads=1)
         generator = random.Random(1)
         for index, policy in enumerate(
@@ -346,18 +362,18 @@ def traces() -> None:
         for index, policy in enumerate((llada.Policy.low_confidence(), llada.Policy.quality(mbe_window=2))):
             path = Path(name) / "trace.jsonl"
             prompt = [65, 66, 5]
-            with model.decoder(prompt, block_length=4, gen_length=9, policy=policy) as decoder:
-                with decoder.record(path):
-                    decoder.forward()
-                    decoder.ban(7)
-                    decoder.propose()
-                    decoder.apply()
-                    if index:
-                        decoder.set(4, 70)
-                        decoder.lock(5)
-                        decoder.mask(6)
-                        decoder.truncate(0)
-                    decoder.run()
+            decoder = model.decoder(prompt, block_length=4, gen_length=9, policy=policy)
+            with decoder.record(path):
+                decoder.forward()
+                decoder.ban(7)
+                decoder.propose()
+                decoder.apply()
+                if index:
+                    decoder.set(4, 70)
+                    decoder.lock(5)
+                    decoder.mask(6)
+                    decoder.truncate(0)
+                decoder.run()
             seed("trace", f"{index}", path.read_bytes())
             seed("trace", f"{index}-short", b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
 

@@ -160,8 +160,7 @@ void fuzz_prefix_cache(const uint8_t *bytes, size_t count) {
         options.prefix_cache = cache;
         EXPECT(check_status(llada_decoder_create(model, tokens, 12, &options, &decoder, &error), &error));
         status = run_bounded(decoder, 60, &error);
-        if (!check_status(status, &error))
-            EXPECT(status == LLADA_ERROR_NUMERIC || status == LLADA_ERROR_OUT_OF_MEMORY);
+        if (!check_status(status, &error)) EXPECT(status == LLADA_ERROR_NUMERIC || status == LLADA_ERROR_OUT_OF_MEMORY);
         check_decoder(model, decoder);
         llada_decoder_free(decoder);
         if (bits & 8) check_status(llada_prefix_cache_save(cache, own_path("prefix.cache"), &error), &error);

@@ -204,7 +204,7 @@ llada_model *base_model(bool with_text) {
 llada_model_options options_of(uint8_t bits) {
     llada_model_options options;
     EXPECT(llada_model_options_init(&options, sizeof options, NULL) == LLADA_OK);
-    options.dtype = bits & 7;
+    options.dtype = (bits & 7) % 7;
     options.use_mmap = !(bits & 8);
     options.kv_dtype = bits & 16 ? LLADA_DTYPE_BF16 : LLADA_DTYPE_AUTO;
     options.threads = 1;
@@ -230,8 +230,8 @@ static int stop_in_time(double fraction, void *times) {
 llada_model *open_own(const char *name, uint8_t bits) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model_options options = options_of(bits);
-    int times = bits & 7 ? 9 : 2;
-    if (bits & 0x20) options.progress = stop_in_time, options.progress_user = &times;
+    int times = bits & 0x20 ? 9 : 2;
+    if ((bits & 7) == 7) options.progress = stop_in_time, options.progress_user = &times;
     llada_model *model = NULL;
     const char *path = *name ? own_path(name) : own_folder();
     if (bits & 0x80) describe(path);

@@ -35,14 +35,13 @@ static void tokenize_chat(const llada_model *model, uint8_t bits, span tools, sp
     options.thinking = bits & 2;
     options.layout = bits & 4 ? LLADA_CHAT_LAYOUT_KNOWN : LLADA_CHAT_LAYOUT_LLADA2;
     options.tools = tools.count ? text : NULL;
-    llada_status status =
-        llada_chat_tokenize_json(model, (const char *)messages.bytes, messages.count, &options, tokens,
-                                 sizeof tokens / sizeof *tokens, &count, &error);
+    llada_status status = llada_chat_tokenize_json(model, (const char *)messages.bytes, messages.count, &options,
+                                                   tokens, sizeof tokens / sizeof *tokens, &count, &error);
     if (check_status(status, &error))
         for (size_t i = 0; i < count; i++) EXPECT(tokens[i] >= 0);
     llada_chat_message plain[] = {{"system", content}, {"user", text}, {content, text}, {"tool", content}};
-    status = llada_chat_tokenize(model, plain, bits >> 6, &options, tokens, sizeof tokens / sizeof *tokens, &count,
-                                 &error);
+    status =
+        llada_chat_tokenize(model, plain, bits >> 6, &options, tokens, sizeof tokens / sizeof *tokens, &count, &error);
     check_status(status, &error);
     llada_text_part parts[] = {{content, messages.count, bits & 8}, {text, tools.count, bits & 16}};
     status = llada_tokenize_parts(model, parts, 2, tokens, sizeof tokens / sizeof *tokens, &count, &error);

@@ -1,7 +1,7 @@
 """The files of traces, which Python reads: a small fuzzer led by the lines that it reaches.
 
-trace.py run SECONDS PREFIX FOLDER...   mutates the inputs of the folders; what reaches more goes into the first, what is
-                                        wrong into files that begin with PREFIX
+trace.py run SECONDS PREFIX FOLDER...   mutates the inputs of the folders; what reaches more goes into the first, what
+                                        is wrong into files that begin with PREFIX
 trace.py minimise OUT FOLDER...         copies the fewest inputs that reach as much
 trace.py replay FILE...                 runs inputs
 
@@ -101,13 +101,13 @@ def mutate_value(value: Any, random: random.Random) -> Any:
         return copy
     if isinstance(value, list) and value and random.random() < 0.85:
         place, copy = random.randrange(len(value)), list(value)
-        match random.randrange(6):
-            case 0:
-                del copy[place]
-            case 1:
-                copy.insert(place, value[place])
-            case _:
-                copy[place] = mutate_value(value[place], random)
+        kind = random.randrange(6)
+        if kind == 0:
+            del copy[place]
+        elif kind == 1:
+            copy.insert(place, value[place])
+        else:
+            copy[place] = mutate_value(value[place], random)
         return copy
     if type(value) is int and random.random() < 0.7:
         return value + random.choice((-1, 1, 2, 7, -100, 1 << 20))
@@ -197,16 +197,16 @@ def minimise(out: str, folders: list[str], folder: Path) -> None:
 
 def main() -> None:
     with tempfile.TemporaryDirectory(dir=MEMORY) as name:
-        match sys.argv[1:]:
-            case ["run", seconds, prefix, *folders]:
-                run(float(seconds), prefix, folders, Path(name))
-            case ["minimise", out, *folders]:
-                minimise(out, folders, Path(name))
-            case ["replay", *files]:
-                for file in files:
-                    read(Path(file).read_bytes(), Path(name))
-            case _:
-                sys.exit(__doc__)
+        command, arguments = (sys.argv[1:] or [""])[0], sys.argv[2:]
+        if command == "run" and len(arguments) > 2:
+            run(float(arguments[0]), arguments[1], arguments[2:], Path(name))
+        elif command == "minimise" and len(arguments) > 1:
+            minimise(arguments[0], arguments[1:], Path(name))
+        elif command == "replay":
+            for file in arguments:
+                read(Path(file).read_bytes(), Path(name))
+        else:
+            sys.exit(__doc__)
 
 
 if __name__ == "__main__":
