@@ -18,7 +18,6 @@ LOADERS = {
     "safetensors": (
         "LLaDA/Checkpoint/Safetensors.swift",
         "LLaDA/Checkpoint/TensorNames.swift",
-        "LLaDA/Checkpoint/WrongFile.swift",
     ),
     "shard_index": ("LLaDA/Checkpoint/ShardIndex.swift",),
     "config": (
@@ -36,7 +35,13 @@ LOADERS = {
         "LLaDA/Text/Normalization/NFC.swift",
         "LLaDA/Text/UTF8Text.swift",
     ),
-    "chat": ("LLaDA/Text/Chat/*.swift", "LLaDA/Checkpoint/JSON+Python.swift", "LLaDA/Checkpoint/JSONText.swift"),
+    "chat": (
+        "LLaDA/Text/Chat/ChatLayout.swift",
+        "LLaDA/Text/Chat/ChatMessage*.swift",
+        "LLaDA/Checkpoint/JSON+Python.swift",
+        "LLaDA/Checkpoint/JSONText.swift",
+    ),
+    "chat_template": ("LLaDA/Text/Chat/ChatTemplate*.swift", "LLaDA/Text/Chat/JinjaText.swift"),
     "gguf": ("LLaDA/Checkpoint/GGUF/*.swift",),
     "packed": ("LLaDA/Weights/PackedFile.swift", "LLaDA/Checkpoint/SafetensorsHeader.swift"),
     "fp8": ("LLaDA/Checkpoint/BlockFP8.swift",),
@@ -52,9 +57,12 @@ LOADERS = {
 
 # What several doors lead to: the lines that any of them reaches.
 SHARED = {
-    "weights": (
-        ("safetensors", "shard_index", "fp8", "packed", "gguf"),
+    "opening": (
+        ("safetensors", "shard_index", "fp8", "packed", "gguf", "calls"),
         (
+            "LLaDA/Checkpoint/OpenCheckpoint.swift",
+            "LLaDA/Checkpoint/SideFiles.swift",
+            "LLaDA/Checkpoint/WrongFile.swift",
             "LLaDA/Checkpoint/Checkpoint.swift",
             "LLaDA/Checkpoint/Tensor.swift",
             "LLaDA/Checkpoint/TensorSource.swift",

@@ -17,8 +17,8 @@
 
 typedef void target(const uint8_t *bytes, size_t count);
 
-target fuzz_calls, fuzz_chat, fuzz_config, fuzz_fp8, fuzz_gguf, fuzz_packed, fuzz_prefix_cache, fuzz_safetensors,
-    fuzz_shard_index, fuzz_snapshot, fuzz_text_stream, fuzz_tokenizer;
+target fuzz_calls, fuzz_chat, fuzz_chat_template, fuzz_config, fuzz_fp8, fuzz_gguf, fuzz_packed, fuzz_prefix_cache,
+    fuzz_safetensors, fuzz_shard_index, fuzz_snapshot, fuzz_text_stream, fuzz_tokenizer;
 
 /* The target of a name; NULL if there is none. */
 target *target_named(const char *name);

@@ -216,14 +216,14 @@ def chats() -> None:
     for name, messages in conversations.items():
         seed("chat", name, b"\x04" + b"\0" + compact(messages))
         seed("chat", f"{name}-tools", b"\xc3" + compact(tools) + b"\0" + compact(messages))
-        seed("chat", f"{name}-template", b"\x04\0" + compact(messages) + b"\0" + own)
     config = {
         "chat_template": [{"name": "default", "template": own.decode()}, {"name": "tool_use", "template": "{{ x }}"}],
         "eos_token": {"content": "<|endoftext|>"},
         "pad_token": "x",
     }
-    seed("chat", "config", b"\x24" + compact(tools) + b"\0[]\0" + compact(config))
-    seed("chat", "jinja", b"\x44\0[]\0{#- a -#}{%- set x = 'a' ~ \"b\" -%}{% raw %}{{ x }}{% endraw %}{{- y }}")
+    seed("chat_template", "own", b"\x0c" + own)
+    seed("chat_template", "config", b"\x2c" + compact(config))
+    seed("chat_template", "jinja", b"\x44{#- a -#}{%- set x = 'a' ~ \"b\" -%}{% raw %}{{ x }}{% endraw %}{{- y }}")
 
 
 def gguf_models() -> None:

@@ -12,6 +12,7 @@ target *target_named(const char *name) {
     } targets[] = {
         {"calls", fuzz_calls},
         {"chat", fuzz_chat},
+        {"chat_template", fuzz_chat_template},
         {"config", fuzz_config},
         {"fp8", fuzz_fp8},
         {"gguf", fuzz_gguf},

@@ -67,29 +67,31 @@ static void check_templates(const llada_model *model) {
         EXPECT(is_utf8(text, count) && text[0] == '{');
 }
 
-/*
- * Options; the tools, a NUL; the messages, a NUL; what is left, if anything, is chat_template.jinja or (bit 5)
- * tokenizer_config.json of a model that is opened for it.
- */
+/* Options; the tools, a NUL; the messages. */
 void fuzz_chat(const uint8_t *bytes, size_t count) {
     span input = {bytes, count};
     uint8_t bits = take_u8(&input);
     span tools = take_text(&input), messages = take_text(&input);
-    if (!input.count) {
-        tokenize_chat(base_model(true), bits, tools, messages);
-        return;
-    }
+    tokenize_chat(base_model(true), bits, tools, messages);
+}
+
+/* Options; chat_template.jinja or (bit 5) tokenizer_config.json of a model. */
+void fuzz_chat_template(const uint8_t *bytes, size_t count) {
+    static const char *const names[] = {"chat_template.jinja", "tokenizer_config.json"};
+    static const char tools[] = "[{\"name\": \"f\"}]", messages[] = "[{\"role\": \"user\", \"content\": \"a b\"}]";
     static bool ready;
     if (!ready) write_base(true);
     ready = true;
-    static const char *const names[] = {"chat_template.jinja", "tokenizer_config.json"};
+    span input = {bytes, count};
+    uint8_t bits = take_u8(&input);
     int which = bits >> 5 & 1;
     remove_own(names[!which]);
     write_own(names[which], &input, 1);
     llada_model *model = open_own("", 0);
     if (!model) return;
     check_templates(model);
-    tokenize_chat(model, bits, tools, messages);
+    tokenize_chat(model, bits, (span){(const uint8_t *)tools, bits & 8 ? sizeof tools - 1 : 0},
+                  (span){(const uint8_t *)messages, sizeof messages - 1});
     llada_model_free(model);
 }
 
