@@ -478,6 +478,9 @@ def test_damaged_files(tmp_path):
     model = json.loads(whole[0])["model"]
     assert "'eos_token_id'" in refused(tmp_path, changed(1, model={**model, "eos_token_id": [1]}))
     assert "'name'" in refused(tmp_path, changed(1, model={"mask_token_id": 1}))
+    policy = json.loads(whole[0])["policy"]
+    assert "a policy that is none" in refused(tmp_path, changed(1, policy={**policy, "kind": []}))
+    assert "a policy that is none" in refused(tmp_path, changed(1, policy={**policy, "steps": "many"}))
     canvas = json.loads(whole[2])["canvas"]
     canvas[4] += 1
     told = refused(tmp_path, changed(3, canvas=canvas))

@@ -287,12 +287,17 @@ class Reader:
             known = [name for name in known if name not in ("max_steps_per_block", "variant")]
         if sorted(given) != sorted(known):
             raise self.refuse(f"a policy of {', '.join(sorted(given))}", ", ".join(sorted(known)))
+        policy = Policy(**given)
+        try:
+            policy._as_struct()
+        except (TypeError, ValueError, OverflowError) as problem:
+            raise self.refuse(f"a policy that is none ({problem})", "numbers that a policy can have") from None
         return Start(
             self.get(value, "library", "a text"),
             model,
             self.tokens(value, "prompt"),
             options,
-            Policy(**given),
+            policy,
             self._snapshot(value),
             self.get(value, "forwards", "an integer"),
             canvas,
