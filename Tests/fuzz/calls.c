@@ -7,6 +7,8 @@
 
 static world w;
 
+static void stream_text(span *input, const llada_decoder *decoder);
+
 /* One of these, or a byte's worth: what is at the edges of what is allowed, and beyond. */
 int32_t edge(span *input) {
     static const int32_t edges[] = {-1, 0,  1,  2,   3,   4,   7,     8,         16,
@@ -135,6 +137,7 @@ static int model_of(const llada_decoder *decoder) {
 static int after_step(const llada_decoder *decoder, void *user) {
     (void)user;
     if (w.input) look(w.input, decoder, model_of(decoder));
+    if (w.input && take_below(w.input, 4) == 0) stream_text(w.input, decoder);
     if (w.input && take_below(w.input, 16) == 0) try_forbidden(w.input, (llada_decoder *)(uintptr_t)decoder);
     return --w.steps_left <= 0;
 }
@@ -176,6 +179,8 @@ static int rule(llada_decoder *decoder, void *user) {
             }
     } else if (more > 235)
         try_forbidden(w.input, decoder);
+    else if (more == 6)
+        llada_decoder_cancel(decoder);
     /* Masks that it leaves for ever must not be run for ever. */
     if (--w.steps_left <= 0) return 1;
     return more == 5;
@@ -241,6 +246,34 @@ static void use_cache(span *input) {
     EXPECT(info.bytes <= info.max_bytes && info.pinned_blocks <= info.blocks && info.hits <= info.lookups);
 }
 
+/* ---- Text ------------------------------------------------------------------------------------------------------ */
+
+static void stream_text(span *input, const llada_decoder *decoder) {
+    uint8_t what = take_u8(input);
+    llada_text text = LLADA_TEXT_INIT;
+    if (!w.stream) {
+        EXPECT(answered(llada_text_stream_create(w.models[1], what & 2, what & 4 ? "_" : NULL, &w.stream, &w.error)));
+        return;
+    }
+    bool good = false;
+    int32_t tokens[4];
+    switch (what % 8) {
+    case 0: good = answered(llada_text_stream_finish(w.stream, &text, &w.error)); break;
+    case 1:
+        for (int i = 0; i < 4; i++) tokens[i] = (int32_t)take_u16(input) % 320;
+        good = answered(llada_text_stream_push(w.stream, tokens, 4, &text, &w.error));
+        break;
+    case 2:
+        llada_text_stream_free(w.stream);
+        w.stream = NULL;
+        return;
+    default: good = answered(llada_text_stream_update(w.stream, decoder, &text, &w.error));
+    }
+    if (!good) return;
+    EXPECT(is_utf8(text.settled, text.settled_count) && !text.settled[text.settled_count]);
+    EXPECT(is_utf8(text.draft, text.draft_count) && !text.draft[text.draft_count]);
+}
+
 /* ---- A program -------------------------------------------------------------------------------------------------- */
 
 static void one_call(span *input) {
@@ -283,6 +316,8 @@ static void one_call(span *input) {
         answered(llada_decoder_truncate(s->decoder, small(input, 32), &w.error));
     else if (what == 27)
         watch(input, s->decoder, s->model);
+    else if (what == 29)
+        stream_text(input, s->decoder);
     else if (what == 28) {
         llada_decoder_free(s->decoder);
         s->decoder = NULL;
@@ -331,5 +366,7 @@ void fuzz_calls(const uint8_t *bytes, size_t count) {
         llada_decoder_free(w.slots[i].decoder);
     }
     for (int i = 0; i < 2; i++) llada_prefix_cache_free(w.caches[i]);
+    llada_text_stream_free(w.stream);
+    w.stream = NULL;
     remove_own("cache0"), remove_own("cache1");
 }

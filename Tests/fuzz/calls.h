@@ -14,6 +14,7 @@ typedef struct {
 typedef struct {
     llada_model *models[2]; /* the second has a tokenizer */
     llada_prefix_cache *caches[2];
+    llada_text_stream *stream;
     slot slots[SLOTS];
     llada_error error;
     span *input;    /* for rules and callbacks; NULL at the end */

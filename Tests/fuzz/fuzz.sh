@@ -151,6 +151,8 @@ coverage() {
 }
 
 case ${1:-} in
-build | run | minimise | replay | coverage) "$@" ;;
+build | run | minimise | replay | coverage) command=("$@") ;;
 *) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0" && exit 2 ;;
 esac
+# In one line: nothing of this file is read afterwards, so it may be edited meanwhile.
+"${command[@]}" && exit || exit
