@@ -212,15 +212,22 @@ llada_model_options options_of(uint8_t bits) {
     return options;
 }
 
-static void describe(const char *path) {
+/* Returns whether the description says that the checkpoint would open. */
+static bool describe(const char *path) {
     static char text[1 << 16];
     llada_error error = LLADA_ERROR_INIT;
     size_t count = 0;
     llada_status status = llada_model_describe(path, text, sizeof text, &count, &error);
-    if (status == LLADA_ERROR_BUFFER_TOO_SMALL)
+    if (status == LLADA_ERROR_BUFFER_TOO_SMALL) {
         EXPECT(count > sizeof text);
-    else if (check_status(status, &error))
-        EXPECT(count <= sizeof text && is_utf8(text, count) && count > 2 && text[0] == '{');
+        return true;
+    }
+    if (!check_status(status, &error)) return false;
+    EXPECT(count <= sizeof text && is_utf8(text, count) && count > 2 && text[0] == '{');
+    static const char yes[] = "\"loads\": true", no[] = "\"loads\": false";
+    bool loads = memmem(text, count, yes, sizeof yes - 1);
+    EXPECT(loads || memmem(text, count, no, sizeof no - 1));
+    return loads;
 }
 
 static int stop_in_time(double fraction, void *times) {
@@ -235,11 +242,14 @@ llada_model *open_own(const char *name, uint8_t bits) {
     if ((bits & 7) == 7) options.progress = stop_in_time, options.progress_user = &times;
     llada_model *model = NULL;
     const char *path = *name ? own_path(name) : own_folder();
-    if (bits & 0x80) describe(path);
-    if (!check_status(llada_model_open(path, &options, &model, &error), &error)) {
+    bool loads = !(bits & 0x80) || describe(path);
+    llada_status status = llada_model_open(path, &options, &model, &error);
+    if (!check_status(status, &error)) {
         EXPECT(!model);
+        /* With the default options, only numbers can be wrong, which a description does not read. */
+        EXPECT(!(bits & 0x80) || bits & 0x17 || !loads || status == LLADA_ERROR_NUMERIC);
         return NULL;
     }
-    EXPECT(model);
+    EXPECT(model && loads);
     return model;
 }
