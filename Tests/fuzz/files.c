@@ -122,13 +122,25 @@ void fuzz_shard_index(const uint8_t *bytes, size_t count) {
     if (model) exercise(model);
 }
 
-/* Options; the amount of filling in units of 64 bytes; the file. */
+/*
+ * Options; the amount of filling in units of 64 bytes; the file. Bit 5: of two files, with the length of the first and
+ * the filling of the second before them. Bit 6: the folder is opened.
+ */
 void fuzz_gguf(const uint8_t *bytes, size_t count) {
+    static const char *const names[] = {"model.gguf", "m-00001-of-00002.gguf", "m-00002-of-00002.gguf"};
     span input = {bytes, count};
     uint8_t bits = take_u8(&input);
     size_t fill = (size_t)take_u16(&input) * 64;
-    write_own("model.gguf", (span[]){input, filling(fill, false)}, 2);
-    llada_model *model = open_own(bits & 0x40 ? "" : "model.gguf", bits);
+    for (int i = 0; i < 3; i++) remove_own(names[i]);
+    bool split = bits & 0x20;
+    if (split) {
+        size_t length = take_u16(&input), other = (size_t)take_u16(&input) * 64;
+        span first = take(&input, length);
+        write_own(names[1], (span[]){first, filling(fill, false)}, 2);
+        write_own(names[2], (span[]){input, filling(other, false)}, 2);
+    } else
+        write_own(names[0], (span[]){input, filling(fill, false)}, 2);
+    llada_model *model = open_own(bits & 0x40 ? "" : split ? names[1] : names[0], bits);
     if (!model) return;
     exercise_text(model, (span){(const uint8_t *)"a b\xC3\xA4<|mask|> 12", 16});
     exercise(model);

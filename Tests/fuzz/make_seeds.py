@@ -179,12 +179,27 @@ def tokenizers() -> None:
     steps = [split(LING), split(" ", "String"), split("b+"), {**level, "use_regex": False}]
     add("chain", mixed, {"pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}})
     odd = [
-        {"id": 260 + i, "content": content, "single_word": i & 1, "lstrip": i & 2, "rstrip": i & 4, "special": i > 2}
-        for i, content in enumerate(["xx", " y", "zz", "[CLS]", "\u00e4", "abcab", "<|mask|>"])
+        {
+            "id": 260 + i,
+            "content": content,
+            "single_word": i & 1,
+            "lstrip": i & 2,
+            "rstrip": i & 4,
+            "special": i in (3, 6),
+        }
+        for i, content in enumerate(["xx", " y", "zz", "[CLS]", "\u1e69", "abcab", "<|mask|>"])
     ]
     odd = [{k: bool(v) if k in ("single_word", "lstrip", "rstrip") else v for k, v in t.items()} for t in odd]
-    add("added", "axx xx y zz a\u0308 abcab[CLS]", {"added_tokens": [{**t, "normalized": True} for t in odd]})
-    add("plainly", "axx xx y zz a\u0308 abcab[CLS]", {"added_tokens": [{**t, "normalized": False} for t in odd]})
+    add(
+        "added",
+        "axx xx y  zz  s\u0307\u0323 abcab[CLS] x<|mask|>\u00e9xx zzz \U0001f600xx xx",
+        {"added_tokens": [{**t, "normalized": True} for t in odd]},
+    )
+    add(
+        "plainly",
+        "axx xx y  zz  s\u0307\u0323 abcab[CLS] x<|mask|>\u00e9xx zzz \U0001f600xx xx",
+        {"added_tokens": [{**t, "normalized": False} for t in odd]},
+    )
     model = {**plain["model"], "ignore_merges": True, "merges": [" ".join(m) for m in plain["model"]["merges"]]}
     processors = {"type": "Sequence", "processors": [{"type": "ByteLevel"}, {"type": "TemplateProcessing"}]}
     decoders = {"type": "Sequence", "decoders": [{"type": "ByteLevel"}, {"type": "Fuse"}]}
@@ -250,6 +265,19 @@ def gguf_models() -> None:
                 writer.add_array("llada2.odd", [1, 2])
                 writer.add_uint64("llada2.large", 1 << 63)
                 writer.add_bool("llada2.flag", True)
+                if name == "F16":
+                    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+                    writer.add_rope_scaling_factor(4.0)
+                    writer.add_rope_scaling_orig_ctx_len(128)
+                    writer.add_rope_scaling_yarn_beta_fast(32.0)
+                    writer.add_rope_scaling_yarn_beta_slow(1.0)
+                    writer.add_rope_scaling_attn_factors(1.5)
+                if name == "Q4_1":
+                    writer.add_array("llada2.nested", [[1, 2], [3]])
+                    writer.add_array("llada2.texts", ["a", "b"])
+                    writer.add_float64("llada2.double", 0.5)
+                    writer.add_int8("llada2.small", -1)
+                    writer.add_uint16("llada2.short", 7)
 
             gguf_files.write_gguf(path, small, lambda name, kind=kind: kind, extra=extra, **options)
             content = path.read_bytes()
@@ -257,6 +285,16 @@ def gguf_models() -> None:
             units = -(-(len(content) - start) // 64)
             for bits in (DESCRIBE, 3, FOLDER_OF_GGUF | 8):
                 seed("gguf", f"{name}-{bits}", bytes([bits]) + struct.pack("<H", units) + content[:start])
+        path = Path(folder) / "m.gguf"
+        gguf_files.write_gguf(path, small, lambda name: kinds.Q8_0, split_max_tensors=20)
+        parts = sorted(Path(folder).glob("m-*.gguf"))
+        starts = [gguf.GGUFReader(part).data_offset for part in parts]
+        fills = [-(-(part.stat().st_size - start) // 64) for part, start in zip(parts, starts, strict=True)]
+        headers = [part.read_bytes()[:start] for part, start in zip(parts, starts, strict=True)]
+        assert len(parts) == 2
+        for bits in (0x20 | DESCRIBE, 0x60):
+            numbers = struct.pack("<BHHH", bits, fills[0], starts[0], fills[1])
+            seed("gguf", f"split-{bits}", numbers + headers[0] + headers[1])
         large = {**small, "hidden_size": 256, "vocab_size": 64, "intermediate_size": 256, "head_dim": 128}
         large |= {"moe_intermediate_size": 256, "num_experts": 2, "n_group": 1, "eos_token_id": 62, "mask_token_id": 63}
         for kind in (kinds.Q4_K, kinds.Q5_K, kinds.Q6_K):
