@@ -47,7 +47,8 @@ help:
 	@echo '    python    the package and the examples'
 	@echo '    docs      the code blocks of the documents'
 	@echo '    corpus    the inputs that fuzzing has kept'
-	@echo 'test-asan     the C tests and the library under AddressSanitizer; test-tsan, under ThreadSanitizer'
+	@echo 'test-asan     the C tests, the corpus and the library under AddressSanitizer; test-tsan, the C tests under'
+	@echo '              ThreadSanitizer'
 	@echo 'test-faults   saving and opening while the system fails, at every system call; kills, and 2,000 forks'
 	@echo 'test-valgrind  some of the C tests and the C examples under valgrind'
 	@echo 'test-reproducible  two clean builds in different folders are equal, byte for byte'
@@ -187,11 +188,14 @@ test-asan: SANITIZER := address
 test-tsan: SANITIZER := thread
 soak-tsan: SANITIZER := thread
 soak-tsan: export SOAK_SECONDS := $(SECONDS)
+test-asan: $(VENV)/ready
 test-asan test-tsan soak-tsan: tools
 	@LLADA_SANITIZE=$(SANITIZER) $(SWIFT) build -c release --sanitize=$(SANITIZER) --product llada \
 	    --scratch-path $(BUILD)/$(SANITIZER)
 	@ln -sf libllada.so $(BUILD)/$(SANITIZER)/release/libllada.so.$(MAJOR)
 	@Tests/c/run.sh --sanitize=$(SANITIZER) $(BUILD)/$(SANITIZER)/release
+	@[ $(SANITIZER) != address ] || \
+	    PYTHON=$(VENV)/bin/python Tests/fuzz/fuzz.sh replay --sanitize=address $(BUILD)/address/release
 
 # Eight threads at random work on one model, SECONDS long.
 SECONDS ?= 600

@@ -10,7 +10,8 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 
-all=(calls chat chat_template config fp8 gguf packed prefix_cache safetensors shard_index snapshot text_stream tokenizer trace)
+all=(calls chat chat_template config fp8 gguf packed prefix_cache safetensors shard_index snapshot text_stream tokenizer
+    trace)
 toolchain=$(dirname "$(readlink -f "$(command -v "${SWIFT:-swift}")")")
 python=${PYTHON:-python3}
 kept=Tests/fuzz/corpus grown=.build/fuzz/corpus findings=.build/fuzz/findings
