@@ -315,7 +315,7 @@ static void one_call(span *input) {
     else if (what == 26)
         answered(llada_decoder_truncate(s->decoder, small(input, 32), &w.error));
     else if (what == 27)
-        watch(input, s->decoder, s->model);
+        watch(input, s->decoder);
     else if (what == 29)
         stream_text(input, s->decoder);
     else if (what == 28) {

@@ -27,7 +27,7 @@ bool answered(llada_status status);
 
 /* Calls that take a decoder as const. */
 void look(span *input, const llada_decoder *decoder, int model);
-void watch(span *input, llada_decoder *decoder, int model);
+void watch(span *input, llada_decoder *decoder);
 /* A call of the header's section "Interfering". */
 void interfere(span *input, llada_decoder *decoder);
 /* Calls that are refused in a callback. */

@@ -55,13 +55,14 @@ void look(span *input, const llada_decoder *decoder, int model) {
         int32_t experts[MOST];
         float weights[MOST];
         room = capacity(input, MOST);
-        check_fill(llada_decoder_routing(decoder, position, experts, weights, room, &count, &failure), room, &count);
+        check_fill(llada_decoder_routing(decoder, position % 4, experts, weights, room, &count, &failure), room,
+                   &count);
         break;
     }
     case 4: {
-        float states[MOST * 4];
-        room = capacity(input, MOST * 4);
-        check_fill(llada_decoder_hidden(decoder, position, states, room, &count, &failure), room, &count);
+        static float states[1 << 12];
+        room = capacity(input, sizeof states / sizeof *states);
+        check_fill(llada_decoder_hidden(decoder, position % 4, states, room, &count, &failure), room, &count);
         break;
     }
     case 5: {
@@ -80,13 +81,13 @@ void look(span *input, const llada_decoder *decoder, int model) {
     }
 }
 
-void watch(span *input, llada_decoder *decoder, int model) {
+void watch(span *input, llada_decoder *decoder) {
     uint8_t what = take_u8(input);
     if (what & 128)
         check_status(llada_decoder_watch(decoder, what & 64 ? what : what & 3, &failure), &failure);
     else
-        check_status(llada_decoder_disable_expert(decoder, edge(input), edge(input), what & 1, &failure), &failure);
-    (void)model;
+        check_status(llada_decoder_disable_expert(decoder, edge(input) % 6, edge(input) % 4, what & 1, &failure),
+                     &failure);
 }
 
 void interfere(span *input, llada_decoder *decoder) {
