@@ -1,5 +1,10 @@
-/* replay TARGET FILE...   Runs a target over inputs, without libFuzzer. It comes back, or the target aborts. */
+/*
+ * replay TARGET FILE...   Runs a target over inputs, without libFuzzer. It comes back, or the target aborts; so does an
+ * input that takes more than two seconds.
+ */
 #include "fuzz.h"
+
+#include <time.h>
 
 int main(int count, char **arguments) {
     target *run = count > 1 ? target_named(arguments[1]) : NULL;
@@ -17,7 +22,9 @@ int main(int count, char **arguments) {
         if (!bytes || fread(bytes, 1, length, file) != length)
             wrong(__FILE__, __LINE__, "cannot read %s", arguments[i]);
         fclose(file);
+        clock_t started = clock();
         run(bytes, length);
+        if (clock() - started > 2 * CLOCKS_PER_SEC) wrong(__FILE__, __LINE__, "%s takes too long", arguments[i]);
         free(bytes);
     }
     return 0;
