@@ -102,6 +102,7 @@ minimise() {
         # What was found stays.
         find "$kept/$target" -type f ! -name 'found-*' -delete
         cp .build/fuzz/minimal/* "$kept/$target"
+        rm -rf "${grown:?}/$target"
         printf '%-14s %5d inputs, %7d bytes\n' "$target" "$(find "$kept/$target" -type f | wc -l)" \
             "$(cat "$kept/$target"/* | wc -c)"
     done
