@@ -206,7 +206,7 @@ llada_model_options options_of(uint8_t bits) {
     llada_model_options options;
     EXPECT(llada_model_options_init(&options, sizeof options, NULL) == LLADA_OK);
     options.dtype = (bits & 7) % 7;
-    options.use_mmap = !(bits & 8);
+    options.use_mmap = bits & 8 ? LLADA_MMAP_OFF : LLADA_MMAP_AUTO;
     options.kv_dtype = bits & 16 ? LLADA_DTYPE_BF16 : LLADA_DTYPE_AUTO;
     options.threads = 1;
     return options;
