@@ -191,6 +191,11 @@ static void at_any_moment(void) {
     remark("%d forks, %d decoders were left behind in calls", forks, left_behind);
     CHECK_OK(llada_decoder_run(resting, NULL, NULL, &error));
     CHECK(is_expected(resting));
+    for (int i = 0; i < THREADS; i++) llada_decoder_free(decoders[i]);
+    llada_decoder_free(resting);
+    llada_text_stream_free(stream);
+    llada_prefix_cache_free(cache);
+    llada_model_free(model);
 }
 
 /* ---- In a callback: the thread that forks is the one that is at work, so the child can go on --------------------- */
