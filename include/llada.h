@@ -279,6 +279,13 @@ typedef struct llada_model_options {
      * -1. */
     int32_t delete_token_id;
     int32_t split_token_id;
+    /* The most bytes of memory that the model may take, with its decoders and prefix caches: weights as held, tables,
+     * workspaces, keys and values. What would go beyond is LLADA_ERROR_OUT_OF_MEMORY before memory is taken, with what
+     * was asked, what is in use and the limit; the call can be repeated once something was freed. Weights that are used
+     * in place in a mapped file do not count, as they are the system's cache; nor do what a canvas takes beside its
+     * keys and values (some dozen bytes for each position), and arrays of yours. While small files and headers are
+     * read, 3 times their bytes count. llada_model_describe tells what opening takes. 0: no limit. Default: 0. */
+    uint64_t memory_limit;
 } llada_model_options;
 
 /* Sets the defaults. `size` is sizeof(llada_model_options). */
@@ -323,9 +330,12 @@ LLADA_API void llada_model_free(llada_model *model);
  *                     tokenizer
  *   step_tokens       32: the tokens of the step that step_bytes is about
  *   expected_experts  how many experts of a layer such a step uses, if routers chose at random: an estimate from above
- *   memory            [{dtype, weight_bytes, kv_dtype, kv_bytes_per_token, step_bytes}]: for each llada_dtype the bytes
- *                     of the weights as held, of keys and values, and of the weights that a step reads, estimated with
- *                     expected_experts. A step takes at least step_bytes over the machine's bandwidth.
+ *   memory            [{dtype, weight_bytes, kv_dtype, kv_bytes_per_token, step_bytes, opening_bytes, open_bytes,
+ *                     workspace_bytes}]: for each llada_dtype the bytes of the weights as held, of keys and values, and
+ *                     of the weights that a step reads, estimated with expected_experts. A step takes at least
+ *                     step_bytes over the machine's bandwidth. As memory_limit counts, with mapped files:
+ *                     opening_bytes at most while the model is opened, open_bytes afterwards, and workspace_bytes for
+ *                     each forward that runs at a time, in blocks of 32 with the threads of this machine.
  *   notes             [text]: what loading leaves out or overlooks
  *   problems          [{status, message}]: what keeps it from loading, from every part that could be tried */
 LLADA_API llada_status llada_model_describe(const char *path, char *text, size_t capacity, size_t *count,
@@ -357,9 +367,10 @@ typedef struct llada_model_info {
     uint64_t weight_bytes;   /* as held */
     int32_t delete_token_id; /* of LLaDA2.2: a token is to go; -1: there is none */
     int32_t split_token_id;  /* of LLaDA2.2: a mask is to come before a token; -1: there is none */
+    uint64_t memory_used;    /* of llada_model_options.memory_limit, at this moment; counted without a limit as well */
 } llada_model_info;
 #define LLADA_MODEL_INFO_INIT \
-    {sizeof(llada_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, false, false, 0, 0, 0, 0}
+    {sizeof(llada_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, false, false, 0, 0, 0, 0, 0}
 
 /* What a model is, by its config, and how it is held. */
 LLADA_API llada_status llada_model_get_info(const llada_model *model, llada_model_info *info, llada_error *error);

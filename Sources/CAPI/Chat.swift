@@ -66,8 +66,9 @@ public func llada_chat_variables(
     answer(error) { () throws(LLaDAError) in
         let model = try CAPI.model(model)
         let buffer = try CallerBuffer(text, capacity: capacity, count: count, "text")
-        let variables = JSON.object(try chatTemplate(of: model).variables)
-        try buffer.fill(utf8: variables.pythonText)
+        var variables = JSONText()
+        for (name, value) in try chatTemplate(of: model).variables { variables.add(name, string: value) }
+        try buffer.fill(utf8: variables.finished())
     }
 }
 

@@ -93,6 +93,7 @@ private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LL
         default: throw .argument("use_mmap", found: mmap, expected: "a LLADA_MMAP, 0 to 2")
         }
     }
+    if let limit = fields[\.memory_limit] { options.memoryLimit = Int(clamping: limit) }
     return options
 }
 
@@ -189,6 +190,7 @@ public func llada_model_get_info(
         result.knows_chat_layout = model.chatTemplate?.isKnownLayout ?? false
         result.num_parameters = UInt64(clamping: model.numParameters)
         result.weight_bytes = UInt64(clamping: model.weightBytes)
+        result.memory_used = UInt64(clamping: model.memoryUsed)
         try CallerStruct(info, "llada_model_info").write(result)
     }
 }

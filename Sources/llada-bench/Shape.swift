@@ -82,6 +82,7 @@ final class SyntheticTensors: TensorSource {
 
     var metadata: [(key: JSONString, value: JSONString)] { [] }
     var byteCount: Int { file.size }
+    var memory: SourceMemory { SourceMemory(smallBytes: 0, headerBytes: 0) }
 
     func bytes(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor {
         throw LLaDAError(.tensor, "\(directory): there are no bytes in random weights")
@@ -103,5 +104,5 @@ final class SyntheticTensors: TensorSource {
         return Tensor(name: name, dtype: .bf16, shape: shape, places: [.init(file, start..<start + bytes)])
     }
 
-    var unusedTensors: [String] { [] }
+    var unusedTensor: String? { nil }
 }

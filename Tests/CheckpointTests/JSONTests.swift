@@ -167,6 +167,10 @@ import Testing
     /// Documents, and what CPython 3.11 makes of them: `json.dumps(json.loads(text), ensure_ascii=False)`.
     static let python: [(text: String, expected: String)] = [
         (#"{"a":1, "b" : [ ], "a":{"c":null}}"#, #"{"a": {"c": null}, "b": []}"#),
+        (
+            #"{"a":{"b":1,"b":2},"\u0061" : {"b":3,"c":4,"b":5},"c":[{"a":1,"a":2}]}"#,
+            #"{"a": {"b": 5, "c": 4}, "c": [{"a": 2}]}"#
+        ),
         (#"["\u00e9\ud83d\ude00\u0000\u001f\u007f\/"]"#, "[\"é😀\\u0000\\u001f\u{7F}/\"]"),
         ("[\"\\b\\f\\n\\r\\t\\\\\"]", "[\"\\b\\f\\n\\r\\t\\\\\"]"),
         ("[-0, -0.0, 0e5, 1E5, 1.50, 100000000000000000000]", "[0, -0.0, 0.0, 100000.0, 1.5, 100000000000000000000]"),

@@ -34,7 +34,7 @@ import Testing
             "model": ["type": "BPE", "vocab": vocabulary, "merges": [String]()] as [String: Any],
         ]
         let data = try JSONSerialization.data(withJSONObject: root)
-        tokenizer = try data.withUnsafeBytes { try Tokenizer($0) }
+        tokenizer = try Tokenizer(SharedBytes(copying: Array(data)))
     }
 
     private func decoder(

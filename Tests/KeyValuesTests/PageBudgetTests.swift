@@ -5,7 +5,7 @@ import Testing
 @Suite struct PageBudgetTests {
     @Test func aPageGivesBackWhatItTook() throws {
         let config = try Model(path: Fixture.folder("gqa_group")).config
-        let budget = PageBudget(limit: 1 << 20)
+        let budget = MemoryBudget(limit: 1 << 20)
         #expect(budget.used == 0 && budget.limit == 1 << 20)
         for dtype in [NumberFormat.f32, .bf16] {
             let size = Page.byteCount(blockLength: 8, config: config, dtype: dtype)
@@ -25,7 +25,7 @@ import Testing
     /// Pages go wherever their last holder is.
     @Test func anyThreadMayGiveBack() throws {
         let config = try Model(path: Fixture.folder("gqa_group")).config
-        let budget = PageBudget(limit: 1 << 30)
+        let budget = MemoryBudget(limit: 1 << 30)
         let size = Page.byteCount(blockLength: 4, config: config, dtype: .f32)
         ThreadTeam(threads: 4).forEach(400) { _, _ in
             budget.charge(size)

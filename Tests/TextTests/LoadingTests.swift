@@ -212,12 +212,12 @@ import Testing
                 default: bytes[place] = UInt8.random(in: 0x20...0x7E, using: &random)
                 }
             }
-            do {
-                let tokenizer = try bytes.withUnsafeBytes { try Tokenizer($0) }
+            do throws(LLaDAError) {
+                let tokenizer = try Tokenizer(SharedBytes(copying: bytes))
                 loaded += 1
                 let ids = try tokenizer.encode("ab c<|mask|> e\u{301} 12\n\n  x", controlTokens: .interpreted)
                 _ = try tokenizer.decode(ids)
-            } catch let error as LLaDAError {
+            } catch {
                 #expect(error.status == .json || error.status == .tokenizer || error.status == .unsupported)
             }
         }

@@ -8,7 +8,7 @@ enum TextFixture {
     static func bytes(_ name: String) throws -> [UInt8] { Array(try Data(contentsOf: folder.appending(path: name))) }
 
     static func tokenizer(_ name: String) throws -> Tokenizer {
-        try bytes("\(name).json").withUnsafeBytes { try Tokenizer($0) }
+        try Tokenizer(SharedBytes(copying: Array(bytes("\(name).json"))))
     }
 
     /// The length-prefixed fields of a file, see Tests/Fixtures/text/make_fixtures.py.
@@ -94,6 +94,6 @@ struct TinyTokenizer {
     func data() throws -> Data { try JSONSerialization.data(withJSONObject: root, options: [.sortedKeys]) }
 
     func load(modelVocabularySize: Int? = nil) throws -> Tokenizer {
-        try data().withUnsafeBytes { try Tokenizer($0, modelVocabularySize: modelVocabularySize) }
+        try Tokenizer(SharedBytes(copying: Array(data())), modelVocabularySize: modelVocabularySize)
     }
 }

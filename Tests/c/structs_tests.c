@@ -11,7 +11,7 @@ AT(llada_error, struct_size, 0);
 AT(llada_error, status, 4);
 AT(llada_error, message, 8);
 
-SIZE(llada_model_options, 72);
+SIZE(llada_model_options, 80);
 AT(llada_model_options, struct_size, 0);
 AT(llada_model_options, dtype, 4);
 AT(llada_model_options, kv_dtype, 8);
@@ -26,8 +26,9 @@ AT(llada_model_options, progress, 48);
 AT(llada_model_options, progress_user, 56);
 AT(llada_model_options, delete_token_id, 64);
 AT(llada_model_options, split_token_id, 68);
+AT(llada_model_options, memory_limit, 72);
 
-SIZE(llada_model_info, 104);
+SIZE(llada_model_info, 112);
 AT(llada_model_info, struct_size, 0);
 AT(llada_model_info, vocab_size, 4);
 AT(llada_model_info, hidden_size, 8);
@@ -53,6 +54,7 @@ AT(llada_model_info, num_parameters, 80);
 AT(llada_model_info, weight_bytes, 88);
 AT(llada_model_info, delete_token_id, 96);
 AT(llada_model_info, split_token_id, 100);
+AT(llada_model_info, memory_used, 104);
 
 SIZE(llada_noised_sequence, 40);
 AT(llada_noised_sequence, tokens, 0);
@@ -191,7 +193,7 @@ static void init_gives_the_defaults(void) {
     CHECK_OK(llada_model_options_init(&m, sizeof m, &error));
     CHECK(m.struct_size == sizeof m && m.dtype == LLADA_DTYPE_AUTO && m.threads == 0 && m.mask_token_id == -1 &&
           !m.eos_token_ids && !m.eos_token_id_count && m.blas == LLADA_BLAS_AUTO && m.use_mmap == LLADA_MMAP_AUTO &&
-          !m.expert_capacity && !m.progress && !m.progress_user && m.kv_dtype == LLADA_DTYPE_AUTO);
+          !m.expert_capacity && !m.progress && !m.progress_user && m.kv_dtype == LLADA_DTYPE_AUTO && !m.memory_limit);
     llada_decoder_options d;
     memset(&d, 0xA5, sizeof d);
     CHECK_OK(llada_decoder_options_init(&d, sizeof d, &error));

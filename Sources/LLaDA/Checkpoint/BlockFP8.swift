@@ -42,8 +42,8 @@ package struct BlockFP8: Sendable, Equatable {
         guard let groups = try fields.nested("config_groups") else {
             throw fields.error("config_groups", found: "missing", expected: "an object of groups", .unsupported)
         }
-        for (name, _) in groups.object.members {
-            guard let weights = try groups.nested(name)?.nested("weights") else { continue }
+        for (name, group) in groups.object.members {
+            guard let weights = try groups.nested(name, group)?.nested("weights") else { continue }
             let bits = try weights.integer("num_bits", in: 1...64)
             if bits != 8 {
                 throw weights.error("num_bits", found: bits.map { "\($0)" } ?? "missing", expected: "8", .unsupported)

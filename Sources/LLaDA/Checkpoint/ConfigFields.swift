@@ -26,6 +26,8 @@ struct ConfigFields {
 
     // MARK: Integers
 
+    private static let mostIntegers = 4096
+
     func integer(_ key: JSONString, in range: ClosedRange<Int>) throws(LLaDAError) -> Int? {
         guard let value = value(key) else { return nil }
         return try integer(key, value, in: range)
@@ -42,9 +44,14 @@ struct ConfigFields {
     func integers(_ key: JSONString, in range: ClosedRange<Int>) throws(LLaDAError) -> [Int]? {
         guard let value = value(key) else { return nil }
         guard case .array(let values) = value else { return [try integer(key, value, in: range)] }
-        if values.isEmpty { throw error(key, found: "an empty array", expected: "integers, or null for none") }
         var integers: [Int] = []
-        for value in values { integers.append(try integer(key, value, in: range)) }
+        for element in values {
+            if integers.count == Self.mostIntegers {
+                throw error(key, found: value.summary, expected: "at most \(Self.mostIntegers) integers")
+            }
+            integers.append(try integer(key, element, in: range))
+        }
+        if integers.isEmpty { throw error(key, found: "an empty array", expected: "integers, or null for none") }
         return integers
     }
 
@@ -113,6 +120,12 @@ struct ConfigFields {
     /// Returns the object under `key`. Messages about its keys carry this key's name.
     func nested(_ key: JSONString) throws(LLaDAError) -> ConfigFields? {
         guard let value = value(key) else { return nil }
+        return try nested(key, value)
+    }
+
+    /// Returns the object that is the value of `key`; nil for null.
+    func nested(_ key: JSONString, _ value: JSON) throws(LLaDAError) -> ConfigFields? {
+        if case .null = value { return nil }
         guard case .object = value else { throw error(key, found: value.summary, expected: "an object or null") }
         var fields = try ConfigFields(value, file: file)
         fields.prefix = prefix + key.string + "."

@@ -12,9 +12,9 @@ extension JSON {
         case .null: text += "null".utf8
         case .bool(let value): text += (value ? "true" : "false").utf8
         case .integer(let value): text += "\(value)".utf8
-        case .largeInteger(let digits): text += digits.bytes
+        case .largeInteger(let digits): digits.withBytes { text += $0 }
         case .double(let value): text += Self.pythonText(of: value).utf8
-        case .string(let value): Self.append(value.bytes, to: &text)
+        case .string(let value): value.withBytes { Self.append($0, to: &text) }
         case .array(let values):
             text += "[".utf8
             for (place, value) in values.enumerated() {
@@ -26,7 +26,7 @@ extension JSON {
             text += "{".utf8
             for (place, member) in object.members.enumerated() {
                 if place > 0 { text += ", ".utf8 }
-                Self.append(member.key.bytes, to: &text)
+                member.key.withBytes { Self.append($0, to: &text) }
                 text += ": ".utf8
                 member.value.write(to: &text)
             }
@@ -36,22 +36,23 @@ extension JSON {
 
     /// Writes a string in quotes. Bytes that are no UTF-8 stay as they are, and whoever parses the text refuses them.
     @inline(never)
-    static func append(_ string: some Sequence<UInt8>, to text: inout [UInt8]) {
-        text += "\"".utf8
+    static func append(_ string: some Sequence<UInt8>, to text: inout some TextSink) {
+        text.append(UInt8(ascii: "\""))
         for byte in string {
             switch byte {
-            case UInt8(ascii: "\""): text += "\\\"".utf8
-            case UInt8(ascii: "\\"): text += "\\\\".utf8
-            case 0x08: text += "\\b".utf8
-            case 0x09: text += "\\t".utf8
-            case 0x0A: text += "\\n".utf8
-            case 0x0C: text += "\\f".utf8
-            case 0x0D: text += "\\r".utf8
-            case 0..<0x20: text += "\\u00\(byte < 16 ? "0" : "")\(String(byte, radix: 16))".utf8
+            case UInt8(ascii: "\""): text.append(contentsOf: "\\\"".utf8)
+            case UInt8(ascii: "\\"): text.append(contentsOf: "\\\\".utf8)
+            case 0x08: text.append(contentsOf: "\\b".utf8)
+            case 0x09: text.append(contentsOf: "\\t".utf8)
+            case 0x0A: text.append(contentsOf: "\\n".utf8)
+            case 0x0C: text.append(contentsOf: "\\f".utf8)
+            case 0x0D: text.append(contentsOf: "\\r".utf8)
+            case 0..<0x20:
+                text.append(contentsOf: "\\u00\(byte < 16 ? "0" : "")\(String(byte, radix: 16))".utf8)
             default: text.append(byte)
             }
         }
-        text += "\"".utf8
+        text.append(UInt8(ascii: "\""))
     }
 
     /// Python's `repr` of a float: the shortest digits that give the number back, with an exponent below 1e-4 and from
@@ -83,4 +84,44 @@ extension JSON {
         let fraction = String(digits.dropFirst(point))
         return sign + whole + "." + (fraction.isEmpty ? "0" : fraction)
     }
+}
+
+/// What a text is written to.
+protocol TextSink {
+    mutating func append(_ byte: UInt8)
+    mutating func append(contentsOf bytes: some Sequence<UInt8>)
+}
+
+extension [UInt8]: TextSink {}
+
+/// A text that is too large for an array that grows: it is written twice, first to be counted, then into memory of its
+/// size.
+struct CountedText: TextSink {
+    private let base: UnsafeMutablePointer<UInt8>?
+    private var count = 0
+
+    /// Returns the text that `write` writes, the same each time, in memory that counts towards
+    /// `budget`. Throws `.outOfMemory`, and what `check` throws of the
+    /// number of bytes.
+    static func make(
+        in budget: MemoryBudget?, check: (Int) throws(LLaDAError) -> Void,
+        _ write: (inout CountedText) throws(LLaDAError) -> Void
+    ) throws(LLaDAError) -> SharedBytes {
+        var counted = CountedText(base: nil)
+        try write(&counted)
+        try check(counted.count)
+        let buffer = try Buffer<UInt8>(count: counted.count, in: budget)
+        var written = CountedText(base: buffer.pointer)
+        try write(&written)
+        return SharedBytes(buffer)
+    }
+
+    private init(base: UnsafeMutablePointer<UInt8>?) { self.base = base }
+
+    mutating func append(_ byte: UInt8) {
+        base?[count] = byte
+        count += 1
+    }
+
+    mutating func append(contentsOf bytes: some Sequence<UInt8>) { for byte in bytes { append(byte) } }
 }

@@ -163,18 +163,24 @@ public struct ModelConfig: Sendable, Equatable {
     /// was trained to predict the next token would load and answer nonsense.
     private static func checkModelType(_ fields: ConfigFields) throws(LLaDAError) {
         let type = try fields.string("model_type")
-        var architectures: [JSONString] = []
-        if case .array(let values)? = fields.value("architectures") {
-            for case .string(let name) in values { architectures.append(name) }
+        func isLing(_ name: JSONString) -> Bool {
+            name.withBytes { String(decoding: $0.prefix(7), as: UTF8.self) }.lowercased() == "bailing"
         }
-        func isLing(_ name: JSONString) -> Bool { name.string.lowercased().hasPrefix("bailing") }
-        if let ling = type.flatMap({ isLing($0) ? $0 : nil }) ?? architectures.first(where: isLing) {
+        var ling = type.flatMap { isLing($0) ? $0 : nil }
+        var isNamed = false
+        if case .array(let values)? = fields.value("architectures") {
+            for case .string(let name) in values {
+                if ling == nil, isLing(name) { ling = name }
+                if name == "LLaDA2MoeModelLM" { isNamed = true }
+            }
+        }
+        if let ling {
             throw fields.error(
                 type == ling ? "model_type" : "architectures", found: "\(ling.quoted) (Ling), an autoregressive model",
                 expected: "a diffusion model, \"llada2_moe\"", .unsupported)
         }
         if type == "llada2_moe" || type == "llada2_moe_veomni" { return }
-        if type == nil, architectures.contains("LLaDA2MoeModelLM") { return }
+        if type == nil, isNamed { return }
         throw fields.error(
             "model_type", found: type?.quoted ?? "missing",
             expected: "\"llada2_moe\" (or dFactory's \"llada2_moe_veomni\")", type == nil ? .config : .unsupported)

@@ -1,13 +1,13 @@
 /// Opens the checkpoint at `path`: a folder as Hugging Face lays it out, a GGUF file, or a folder whose weights are in
-/// one. No weights are read yet. `progress` receives the part done, from 0 to 1. An error that it throws ends the
-/// opening and is rethrown.
+/// one. No weights are read yet. What is read counts towards `budget`. `progress` receives the part done, from 0 to 1. An
+/// error that it throws ends the opening and is rethrown.
 package func openCheckpoint(
-    _ path: String, progress: Progress? = nil
+    _ path: String, budget: MemoryBudget? = nil, progress: Progress? = nil
 ) throws(LLaDAError) -> any TensorSource {
     if let file = try ggufFile(at: path) {
-        return try GGUFCheckpoint.open(file, progress: progress)
+        return try GGUFCheckpoint.open(file, budget: budget, progress: progress)
     }
-    return try Checkpoint.open(path, progress: progress)
+    return try Checkpoint.open(path, budget: budget, progress: progress)
 }
 
 /// Returns the GGUF file that `path` is, or that the folder there has in place of other weights; nil if there is none.

@@ -10,25 +10,39 @@ package struct Safetensors: Sendable {
     }
 
     /// The tensors, in the order in which they stand in the file.
-    package let entries: [Entry]
+    package let entries: Entries
     /// The members of `__metadata__`, in the order of the file.
     package let metadata: [(key: JSONString, value: JSONString)]
+    /// The bytes of the header.
+    package let headerBytes: Int
+    private let reservation: Reservation?
 
     /// The format's own limit on the header, in bytes.
     package static let maximumHeader = 100_000_000
     package static let maximumRank = 16
     /// The most tensors of a file. LLaDA2-flash has 24,161.
     package static let maximumTensors = 1_000_000
+    package static let maximumMetadata = 10_000
 
-    /// Reads the header of a file, which messages call `name`. Throws `.safetensors`, or `.unsupported` for an unknown
-    /// element type, and `.io`.
-    package init(_ file: InputFile, name: String) throws(LLaDAError) {
+    /// Reads the header of a file, which messages call `name`. What it takes counts towards `budget`. Throws
+    /// `.safetensors`, or `.unsupported` for an unknown element type, and `.io`.
+    package init(_ file: InputFile, name: String, budget: MemoryBudget? = nil) throws(LLaDAError) {
         let prefix = try FilePrefix(file)
         try prefix.reach(8)
-        if let length = Self.length(prefix.bytes) { try prefix.reach(8 + length) }
-        self = try withExtendedLifetime(prefix) { () throws(LLaDAError) in
-            try Safetensors(prefix.bytes, size: file.size, file: name)
+        var reservation: Reservation?
+        if let length = Self.length(prefix.bytes), length <= file.size - 8 {
+            if let budget {
+                reservation = try Reservation((1 + MemoryBudget.smallFileMultiple) * length, in: budget)
+            }
+            try prefix.reach(8 + length)
         }
+        try self.init(prefix.shared, size: file.size, file: name, reservation)
+    }
+
+    /// Reads the header from the first `bytes` of a file, all of which has `size` bytes; without a size, it has no
+    /// more. `file` is only its name in error messages.
+    package init(_ bytes: UnsafeRawBufferPointer, size: Int? = nil, file: String) throws(LLaDAError) {
+        try self.init(try SharedBytes(copying: bytes), size: size ?? bytes.count, file: file, nil)
     }
 
     /// Returns the length of the header as the first bytes say, if it may be as long.
@@ -38,35 +52,86 @@ package struct Safetensors: Sendable {
             .flatMap { $0 <= maximumHeader ? $0 : nil }
     }
 
-    /// Reads the header from the first `bytes` of a file, all of which has `size` bytes; without a size, it has no
-    /// more. `file` is only its name in error messages.
-    package init(_ bytes: UnsafeRawBufferPointer, size: Int? = nil, file: String) throws(LLaDAError) {
-        let size = size ?? bytes.count
-        let header = try Self.header(of: bytes, size: size, file: file)
-        let parser = HeaderParser(file: file, base: header.end, dataCount: size - header.end)
-        var entries: [Entry] = []
+    private init(
+        _ bytes: SharedBytes, size: Int, file: String, _ reservation: Reservation?
+    ) throws(LLaDAError) {
+        self.reservation = reservation
+        let (header, base) = try Self.header(of: bytes, size: size, file: file)
+        headerBytes = base - 8
+        let parser = HeaderParser(file: file, base: base, dataCount: size - base)
         var metadata: [(key: JSONString, value: JSONString)] = []
-        entries.reserveCapacity(header.object.members.count)
-        for (name, value) in header.object.members {
+        let records = try Buffer<Entries.Record>(count: header.members.count)
+        var count = 0
+        var members = header.members.makeIterator()
+        while let (name, value) = members.next() {
             if name == "__metadata__" {
                 metadata = try parser.metadata(value)
             } else {
-                entries.append(try parser.entry(name, value))
+                let (type, _, bytes) = try parser.entry(name, value)
+                records.pointer[count] = .init(
+                    key: members.keyPlace, type: type, start: bytes.lowerBound, end: bytes.upperBound)
+                count += 1
             }
         }
-        if entries.count > Self.maximumTensors {
-            throw parser.error("has \(entries.count) tensors; at most \(Self.maximumTensors) are accepted")
+        if count > Self.maximumTensors {
+            throw parser.error("has \(count) tensors; at most \(Self.maximumTensors) are accepted")
         }
         // A tensor without elements ends where it begins, and must come before its neighbour at the same place.
-        entries.sort { ($0.bytes.lowerBound, $0.bytes.upperBound) < ($1.bytes.lowerBound, $1.bytes.upperBound) }
-        try parser.checkContiguous(entries)
-        self.entries = entries
+        UnsafeMutableBufferPointer(start: records.pointer, count: count).sortInPlace {
+            ($0.start, $0.end) < ($1.start, $1.end)
+        }
+        entries = Entries(header: header, parser: parser, records: records, count: count)
         self.metadata = metadata
+        try parser.checkContiguous(entries)
+    }
+
+    /// The tensors of a file, made from the text of its header as they are asked for.
+    package struct Entries: RandomAccessCollection, @unchecked Sendable {  // records never change
+        fileprivate struct Record: BitwiseCopyable {
+            /// The place of the tensor's key in the header.
+            var key: UInt32
+            var type: SafetensorsType
+            var start: Int
+            var end: Int
+            var bytes: Range<Int> { start..<end }
+        }
+
+        private let header: JSONObject
+        private let parser: HeaderParser
+        private let records: Buffer<Record>
+        package let endIndex: Int
+        package var startIndex: Int { 0 }
+
+        fileprivate init(header: JSONObject, parser: HeaderParser, records: Buffer<Record>, count: Int) {
+            self.header = header
+            self.parser = parser
+            self.records = records
+            endIndex = count
+        }
+
+        package subscript(index: Int) -> Entry {
+            let record = records.pointer[index]
+            guard let (name, value) = header.members.member(at: record.key),
+                let (_, shape, _) = try? parser.entry(name, value)
+            else { return Entry(name: "", type: record.type, shape: [], bytes: record.bytes) }  // was read before
+            return Entry(name: name, type: record.type, shape: shape, bytes: record.bytes)
+        }
+
+        /// The name alone.
+        package func name(_ index: Int) -> JSONString {
+            header.members.member(at: records.pointer[index].key)?.key ?? ""
+        }
+
+        package func type(_ index: Int) -> SafetensorsType { records.pointer[index].type }
+
+        /// The place of the bytes in the file.
+        package func bytes(_ index: Int) -> Range<Int> { records.pointer[index].bytes }
     }
 
     private static func header(
-        of bytes: UnsafeRawBufferPointer, size: Int, file: String
+        of shared: SharedBytes, size: Int, file: String
     ) throws(LLaDAError) -> (object: JSONObject, end: Int) {
+        let bytes = shared.bytes
         if let description = WrongFile.description(bytes) { throw LLaDAError(.safetensors, "\(file) \(description)") }
         if bytes.count < 8 {
             throw LLaDAError(
@@ -96,19 +161,20 @@ package struct Safetensors: Sendable {
         }
         do throws(LLaDAError) {
             // The format pads the header with spaces, which JSON takes for white space.
-            guard case .object(let object) = try JSON.parse(header, file: "\(file): header") else {
+            let text = SharedBytes(header, owner: shared.owner)
+            guard case .object(let object) = try JSON.parse(text, file: "\(file): header") else {
                 throw LLaDAError(.safetensors, "\(file): the header is no JSON object")
             }
             return (object, 8 + length)
         } catch {
             // Bad JSON inside a safetensors file is a bad safetensors file.
-            throw LLaDAError(.safetensors, error.message)
+            throw error.status == .json ? LLaDAError(.safetensors, error.message) : error
         }
     }
 }
 
 /// The element types of the format. The engine computes with a few of them, but checking a file needs the size of each.
-package enum SafetensorsType: String, Sendable, CaseIterable {
+package enum SafetensorsType: String, Sendable, CaseIterable, BitwiseCopyable {
     case bool = "BOOL"
     case u8 = "U8", i8 = "I8", u16 = "U16", i16 = "I16", u32 = "U32", i32 = "I32", u64 = "U64", i64 = "I64"
     case f4 = "F4", f6E2M3 = "F6_E2M3", f6E3M2 = "F6_E3M2"
@@ -140,7 +206,7 @@ package enum SafetensorsType: String, Sendable, CaseIterable {
 }
 
 /// A check of each member of a header against the rules of the format.
-private struct HeaderParser {
+private struct HeaderParser: Sendable {
     let file: String
     /// The place where the data begin, and the number of bytes of data in the file.
     let base: Int
@@ -158,6 +224,10 @@ private struct HeaderParser {
         }
         var metadata: [(key: JSONString, value: JSONString)] = []
         for (key, value) in object.members {
+            if metadata.count == Safetensors.maximumMetadata {
+                throw error(
+                    "__metadata__ is \(object.members.count) strings; at most \(metadata.count) are accepted")
+            }
             guard case .string(let text) = value else {
                 throw error("__metadata__: \(key.quoted) is \(value.summary); expected a string")
             }
@@ -166,7 +236,9 @@ private struct HeaderParser {
         return metadata
     }
 
-    func entry(_ name: JSONString, _ value: JSON) throws(LLaDAError) -> Safetensors.Entry {
+    func entry(
+        _ name: JSONString, _ value: JSON
+    ) throws(LLaDAError) -> (type: SafetensorsType, shape: [Int], bytes: Range<Int>) {
         guard case .object(let object) = value else {
             throw error("tensor \(name.quoted) is \(value.summary); expected an object")
         }
@@ -178,16 +250,16 @@ private struct HeaderParser {
         guard let offsets = object["data_offsets"] else { throw error("tensor \(name.quoted) has no data_offsets") }
         let type = try self.type(name, dtype)
         let dimensions = try naturals(name, "shape", shape)
-        return Safetensors.Entry(
-            name: name, type: type, shape: dimensions,
-            bytes: try range(name, offsets, expected: try byteCount(name, type, dimensions)))
+        return (type, dimensions, try range(name, offsets, expected: try byteCount(name, type, dimensions)))
     }
+
+    private static let types = SafetensorsType.allCases.map { (name: JSONString($0.rawValue), type: $0) }
 
     private func type(_ name: JSONString, _ value: JSON) throws(LLaDAError) -> SafetensorsType {
         guard case .string(let text) = value else {
             throw error(name, "dtype", found: value.summary, expected: "a string")
         }
-        guard let type = SafetensorsType(rawValue: text.string) else {
+        guard let type = Self.types.first(where: { text == $0.name })?.type else {
             throw LLaDAError(
                 .unsupported, file: file, key: "tensor \(name.quoted): dtype", found: text.quoted,
                 expected: "a type of the format as of safetensors 0.7")
@@ -199,13 +271,14 @@ private struct HeaderParser {
         guard case .array(let values) = value else {
             throw error(name, key, found: value.summary, expected: "an array of whole numbers")
         }
-        if values.count > Safetensors.maximumRank {
-            throw error(name, key, found: value.summary, expected: "at most \(Safetensors.maximumRank) numbers")
-        }
         var naturals: [Int] = []
-        for value in values {
-            guard case .integer(let number) = value, number >= 0 else {
-                throw error(name, key, found: "an array with \(value.summary)", expected: "whole numbers of at least 0")
+        for element in values {
+            if naturals.count == Safetensors.maximumRank {
+                throw error(name, key, found: value.summary, expected: "at most \(Safetensors.maximumRank) numbers")
+            }
+            guard case .integer(let number) = element, number >= 0 else {
+                throw error(
+                    name, key, found: "an array with \(element.summary)", expected: "whole numbers of at least 0")
             }
             naturals.append(number)
         }
@@ -249,24 +322,27 @@ private struct HeaderParser {
     }
 
     /// Refuses a gap, which could hide something, a byte that belongs to two tensors, and bytes after the last tensor.
-    func checkContiguous(_ entries: [Safetensors.Entry]) throws(LLaDAError) {
+    func checkContiguous(_ entries: Safetensors.Entries) throws(LLaDAError) {
         var end = base
-        for entry in entries {
-            let begin = entry.bytes.lowerBound
+        for index in entries.indices {
+            let bytes = entries.bytes(index)
+            let begin = bytes.lowerBound
             if begin > end {
                 throw error(
-                    "a hole of \(begin - end) bytes before tensor \(entry.name.quoted), which begins at \(begin - base)"
-                )
+                    """
+                    a hole of \(begin - end) bytes before tensor \(entries.name(index).quoted), which begins at \
+                    \(begin - base)
+                    """)
             }
             if begin < end {
                 throw error(
                     """
-                    tensor \(entry.name.quoted) begins at \(begin - base), inside the one before it, which ends at \
-                    \(end - base)
+                    tensor \(entries.name(index).quoted) begins at \(begin - base), inside the one before it, which \
+                    ends at \(end - base)
                     """
                 )
             }
-            end = entry.bytes.upperBound
+            end = bytes.upperBound
         }
         if end != base + dataCount {
             throw error("\(base + dataCount - end) bytes follow the last tensor; expected the end of the file")

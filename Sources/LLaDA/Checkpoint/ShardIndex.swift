@@ -4,49 +4,115 @@ package struct ShardIndex: Sendable {
 
     /// The names of the files, sorted, each once.
     package let shards: [JSONString]
-    let shardOfTensor: [JSONString: JSONString]
     /// The size of all tensors, in bytes, as the file gives it. Scripts that write an index often get it wrong.
     let totalSize: Int?
+    private let map: JSONObject
+    /// The tensors, in the order of the file.
+    private let tensors: Buffer<Listed>
+    private let table: NameTable
+
+    private struct Listed: BitwiseCopyable {
+        /// The place of the tensor's name in the file.
+        var key: UInt32
+        /// Into `shards`.
+        var shard: UInt32
+    }
+
+    /// The bytes of the file.
+    private(set) var byteCount = 0
+    private var reservation: Reservation?
+
+    /// The most files that an index may name. DeepSeek-V3 has 163.
+    static let maximumShards = 10_000
+
+    /// Reads the index of a file. What it takes counts towards `budget`.
+    init(_ file: FilePrefix, budget: MemoryBudget?) throws(LLaDAError) {
+        let count = file.bytes.count
+        let reservation: Reservation?
+        if let budget {
+            reservation = try Reservation(MemoryBudget.smallFileMultiple * count, in: budget)
+        } else {
+            reservation = nil
+        }
+        self = try ShardIndex(try JSON.parse(file.shared, file: Self.fileName))
+        byteCount = count
+        self.reservation = reservation
+    }
 
     package init(_ json: JSON, file: String = ShardIndex.fileName) throws(LLaDAError) {
         guard case .object(let root) = json else {
             throw LLaDAError(.shardIndex, "\(file): is \(json.summary); expected an object")
         }
-        guard case .object(let map)? = root["weight_map"] else {
+        let value = root["weight_map"]
+        guard case .object(let map)? = value else {
             throw LLaDAError(
-                .shardIndex, file: file, key: "weight_map", found: root["weight_map"]?.summary ?? "missing",
+                .shardIndex, file: file, key: "weight_map", found: value?.summary ?? "missing",
                 expected: "an object from tensors to files")
         }
-        if map.members.isEmpty { throw LLaDAError(.shardIndex, "\(file): weight_map is empty") }
+        let count = map.members.count
+        if count == 0 { throw LLaDAError(.shardIndex, "\(file): weight_map is empty") }
 
-        var names: Set<JSONString> = []
-        var shardOfTensor: [JSONString: JSONString] = [:]
-        shardOfTensor.reserveCapacity(map.members.count)
-        for (tensor, value) in map.members {
+        var names: [JSONString] = []  // in the order of the file
+        let numbers = try NameTable(capacity: min(count, Self.maximumShards + 1))
+        let table = try NameTable(capacity: count)
+        let tensors = try Buffer<Listed>(count: count)
+        func name(_ index: Int) -> JSONString { map.members.member(at: tensors.pointer[index].key)?.key ?? "" }
+        var members = map.members.makeIterator()
+        var index = 0
+        while let (tensor, value) = members.next() {
             guard case .string(let shard) = value else {
                 throw LLaDAError(
                     .shardIndex, file: file, key: "the file of tensor \(tensor.quoted)", found: value.summary,
                     expected: "a string")
             }
-            if names.insert(shard).inserted { try Self.checkPlain(shard, of: tensor, file: file) }
-            shardOfTensor[tensor] = shard
+            var number = names.count
+            if let known = numbers.insert(shard, number, nameOf: { names[$0] }) {
+                number = known
+            } else {
+                try Self.checkPlain(shard, of: tensor, file: file)
+                if number == Self.maximumShards {
+                    throw LLaDAError(.shardIndex, "\(file): names more than \(number) files, all that are accepted")
+                }
+                names.append(shard)
+            }
+            tensors.pointer[index] = Listed(key: members.keyPlace, shard: UInt32(number))
+            _ = table.insert(tensor, index, nameOf: name)
+            index += 1
         }
-        self.shardOfTensor = shardOfTensor
-        shards = names.sorted { $0.bytes.lexicographicallyPrecedes($1.bytes) }
+        let order = names.indices.sorted { names[$0].precedes(names[$1]) }
+        var place = [UInt32](repeating: 0, count: names.count)
+        for (sorted, number) in order.enumerated() { place[number] = UInt32(sorted) }
+        for index in 0..<count { tensors.pointer[index].shard = place[Int(tensors.pointer[index].shard)] }
+        shards = order.map { names[$0] }
         totalSize = Self.totalSize(root)
+        self.map = map
+        self.tensors = tensors
+        self.table = table
     }
+
+    /// The number of tensors that the index lists.
+    var count: Int { tensors.count }
+
+    /// Returns a tensor's name, by its number.
+    func name(_ tensor: Int) -> JSONString { map.members.member(at: tensors.pointer[tensor].key)?.key ?? "" }
+
+    /// Returns the file that a tensor is listed for, into `shards`.
+    func shard(_ tensor: Int) -> Int { Int(tensors.pointer[tensor].shard) }
+
+    /// Returns the number of a tensor; nil if the index does not list it.
+    func find(_ name: JSONString) -> Int? { table.find(name, nameOf: self.name) }
 
     /// Throws `.shardIndex` unless the name is a plain file name: a checkpoint must not make the host read other files.
     private static func checkPlain(_ shard: JSONString, of tensor: JSONString, file: String) throws(LLaDAError) {
         func error(_ problem: String) -> LLaDAError {
             LLaDAError(.shardIndex, "\(file): tensor \(tensor.quoted) is in \(shard.quoted), \(problem)")
         }
-        if shard.bytes.isEmpty { throw error("an empty name; expected a file") }
-        if shard.bytes.contains(0) { throw error("a name with a NUL byte") }
-        if shard.bytes.contains(UInt8(ascii: "/")) || shard == ".." {
+        if shard.isEmpty { throw error("an empty name; expected a file") }
+        if shard.contains(0) { throw error("a name with a NUL byte") }
+        if shard.contains(UInt8(ascii: "/")) || shard == ".." {
             throw error("which leaves the folder; expected a plain file name")
         }
-        if !shard.bytes.reversed().starts(with: ".safetensors".utf8.reversed()) {
+        if !shard.hasSuffix(".safetensors") {
             throw error("which is no .safetensors file")
         }
     }
@@ -62,73 +128,83 @@ package struct ShardIndex: Sendable {
         }
     }
 
-    /// Returns the file of a tensor; nil if the index does not list it.
-    func shard(of tensor: JSONString) -> JSONString? { shardOfTensor[tensor] }
-
-    /// Returns the lowest of the tensors that the index lists for a file and that `isWanted`, so that the same folder
-    /// always gives the same message.
-    func firstTensor(in shard: JSONString, where isWanted: (JSONString) -> Bool) -> JSONString? {
-        shardOfTensor.filter { $0.value == shard && isWanted($0.key) }.keys.min {
-            $0.bytes.lexicographicallyPrecedes($1.bytes)
+    /// Returns, for each of the files, the lowest of the tensors that the index lists for it and that `isWanted`, so
+    /// that the same folder always gives the same message.
+    func firstTensors(of files: Set<Int>, where isWanted: (JSONString) -> Bool) -> [Int: JSONString] {
+        var first: [Int: JSONString] = [:]
+        for tensor in 0..<count where files.contains(shard(tensor)) {
+            let name = name(tensor)
+            if let other = first[shard(tensor)], !name.precedes(other) { continue }
+            if isWanted(name) { first[shard(tensor)] = name }
         }
+        return first
     }
 }
 
 /// What an index makes of the files that it names: which tensors the checkpoint has. The index decides; what the files
 /// have besides is left out.
-package struct IndexedTensors {
-    /// The tensors that are part of the checkpoint, under their names in the files.
-    package private(set) var present: [(entry: Safetensors.Entry, shard: Int)] = []
-    /// The tensors that the index lists and no file has, with the file that they are listed for.
-    private(set) var absent: [JSONString: JSONString] = [:]
-    /// The tensors that the index does not list, with the file that has them.
-    private(set) var unlisted: [JSONString: JSONString] = [:]
+package struct IndexedTensors: ~Copyable {
+    /// The tensors that are part of the checkpoint.
+    package private(set) var present = GrowingBuffer<TensorPlace>()
     private(set) var notes: [String] = []
 
-    package init(_ index: ShardIndex, _ shards: [(name: JSONString, tensors: Safetensors)]) {
-        var found = Set<JSONString>(minimumCapacity: index.shardOfTensor.count)
-        var misplaced: [JSONString: [(entry: Safetensors.Entry, shard: Int)]] = [:]
+    /// What the files have of a tensor that the index lists.
+    private struct Found: BitwiseCopyable {
+        var isThere = false
+        /// The files that have the tensor besides, 0, 1, or 2 for more; and the last of these places.
+        var elsewhere: UInt8 = 0
+        var place = TensorPlace(shard: 0, entry: 0)
+    }
+
+    /// `shards` are files of the index, which may lack some.
+    package init(_ index: ShardIndex, _ shards: [(name: JSONString, tensors: Safetensors)]) throws(LLaDAError) {
+        let listed = try Buffer<Found>(count: index.count, repeating: Found())
+        var extra = NameSample()
+        var total = 0
         for (number, shard) in shards.enumerated() {
-            for entry in shard.tensors.entries {
-                if let listed = index.shard(of: entry.name) {
-                    if listed == shard.name {
-                        present.append((entry, number))
-                        found.insert(entry.name)
-                    } else {
-                        misplaced[entry.name, default: []].append((entry, number))
-                    }
+            let own = index.shards.firstIndex(of: shard.name)
+            for entry in shard.tensors.entries.indices {
+                let name = shard.tensors.entries.name(entry)
+                let place = TensorPlace(shard: UInt32(number), entry: UInt32(entry))
+                guard let tensor = index.find(name) else {
+                    extra.add(name)
+                    continue
+                }
+                if index.shard(tensor) == own {
+                    try present.append(place)
+                    total &+= shard.tensors.entries.bytes(entry).count
+                    listed.pointer[tensor].isThere = true
                 } else {
-                    unlisted[entry.name] = shard.name
+                    listed.pointer[tensor].elsewhere = min(listed.pointer[tensor].elsewhere + 1, 2)
+                    listed.pointer[tensor].place = place
                 }
             }
         }
-        let file = ShardIndex.fileName
-        var elsewhere: [String] = []
-        for (name, shard) in index.shardOfTensor where !found.contains(name) {
-            if let places = misplaced[name], places.count == 1 {
+        var (absent, elsewhere) = (NameSample(), NameSample())
+        for tensor in 0..<index.count {
+            let found = listed.pointer[tensor]
+            if found.isThere {
+                if found.elsewhere > 0 { extra.add(index.name(tensor)) }
+            } else if found.elsewhere == 1 {
                 // The checkpoint has this tensor, in one place: the index names another file.
-                present.append(places[0])
-                elsewhere.append(name.string)
+                try present.append(found.place)
+                total &+= shards[Int(found.place.shard)].tensors.entries.bytes(Int(found.place.entry)).count
+                elsewhere.add(index.name(tensor))
             } else {
-                absent[name] = shard
+                absent.add(index.name(tensor))
             }
         }
-        let extra = misplaced.filter { found.contains($0.key) }.map(\.key.string) + unlisted.keys.map(\.string)
-        if !elsewhere.isEmpty { notes.append(Self.note("\(file) names the wrong file for", elsewhere)) }
-        if !absent.isEmpty {
-            notes.append(Self.note("\(file) lists", absent.keys.map(\.string), "that no file has"))
-        }
-        if !extra.isEmpty { notes.append(Self.note("left out", extra, "(\(file) does not list them there)")) }
-        let total = present.reduce(0) { $0 &+ $1.entry.bytes.count }
-        if let stated = index.totalSize, stated != total, absent.isEmpty {
+        let file = ShardIndex.fileName
+        if elsewhere.count > 0 { notes.append(Self.note("\(file) names the wrong file for", elsewhere)) }
+        if absent.count > 0 { notes.append(Self.note("\(file) lists", absent, " that no file has")) }
+        if extra.count > 0 { notes.append(Self.note("left out", extra, " (\(file) does not list them there)")) }
+        if let stated = index.totalSize, stated != total, absent.count == 0 {
             notes.append("\(file): metadata.total_size is \(stated); the tensors have \(total) bytes")
         }
     }
 
-    private static func note(_ before: String, _ names: [String], _ after: String? = nil) -> String {
-        let shown = names.sorted().prefix(3).joined(separator: ", ")
-        let rest = names.count > 3 ? " and \(names.count - 3) more" : ""
-        let tensors = "\(names.count) tensor\(names.count == 1 ? "" : "s")"
-        return "\(before) \(tensors)\(after.map { " \($0)" } ?? ""): \(shown)\(rest)"
+    private static func note(_ before: String, _ names: NameSample, _ after: String = "") -> String {
+        let (tensors, shown) = names.phrases
+        return "\(before) \(tensors)\(after): \(shown)"
     }
 }

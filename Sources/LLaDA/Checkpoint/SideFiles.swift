@@ -19,12 +19,7 @@ package struct SideFiles: Sendable {
         }
     }
 
-    private enum Content: Sendable {
-        case file(FilePrefix)
-        case made([UInt8])
-    }
-
-    private var contents: [Name: Content] = [:]
+    private var contents: [Name: SharedBytes] = [:]
 
     /// What the files are made of, for messages; nil for those of a folder.
     private let origin: String?
@@ -34,10 +29,10 @@ package struct SideFiles: Sendable {
 
     /// Reads the files that the folder has. They stay in memory, so that later changes of the folder do not reach them.
     /// Throws `.io` if there is no `config.json`.
-    package init(folder: String) throws(LLaDAError) {
+    package init(folder: String, budget: MemoryBudget? = nil) throws(LLaDAError) {
         origin = nil
         for name in Name.allCases {
-            if name == .config || Self.exists(name, in: folder) { try read(name, in: folder) }
+            if name == .config || Self.exists(name, in: folder) { try read(name, in: folder, budget) }
         }
     }
 
@@ -46,12 +41,15 @@ package struct SideFiles: Sendable {
     }
 
     /// Reads one file of a folder. Throws `.io`.
-    package mutating func read(_ name: Name, in folder: String) throws(LLaDAError) {
-        contents[name] = .file(try FilePrefix(whole: "\(folder)/\(name.rawValue)", limit: name.limit))
+    package mutating func read(
+        _ name: Name, in folder: String, _ budget: MemoryBudget? = nil
+    ) throws(LLaDAError) {
+        let path = "\(folder)/\(name.rawValue)"
+        contents[name] = try FilePrefix(whole: path, limit: name.limit, budget: budget).shared
     }
 
     /// Adds a file that no folder has.
-    package mutating func add(_ name: Name, _ bytes: [UInt8]) { contents[name] = .made(bytes) }
+    package mutating func add(_ name: Name, _ bytes: SharedBytes) { contents[name] = bytes }
 
     /// The names of the files, in the order of writing. `config.json` comes last, because a folder without it is no
     /// checkpoint.
@@ -61,21 +59,22 @@ package struct SideFiles: Sendable {
     package func withBytes<Result>(
         of name: Name, _ body: (UnsafeRawBufferPointer) throws(LLaDAError) -> Result
     ) throws(LLaDAError) -> Result? {
-        switch contents[name] {
-        case .file(let file): try withExtendedLifetime(file) { () throws(LLaDAError) in try body(file.bytes) }
-        case .made(let bytes):
-            try bytes.withUnsafeBufferPointer { (bytes) throws(LLaDAError) in
-                try body(UnsafeRawBufferPointer(bytes))
-            }
-        case nil: nil
-        }
+        guard let shared = contents[name] else { return nil }
+        return try withExtendedLifetime(shared.owner) { () throws(LLaDAError) in try body(shared.bytes) }
     }
+
+    /// The bytes of all files.
+    package var byteCount: Int { contents.values.reduce(0) { $0 + $1.bytes.count } }
+
+    /// The bytes of a file; 0 without it.
+    package func byteCount(of name: Name) -> Int { contents[name]?.bytes.count ?? 0 }
 
     /// Returns what messages call a file.
     package func label(_ name: Name) -> String { origin.map { "\($0): its \(name.rawValue)" } ?? name.rawValue }
 
     /// Returns the document in a file; nil without the file.
     package func json(_ name: Name) throws(LLaDAError) -> JSON? {
-        try withBytes(of: name) { (bytes) throws(LLaDAError) in try JSON.parse(bytes, file: label(name)) }
+        guard let shared = contents[name] else { return nil }
+        return try JSON.parse(shared, file: label(name))
     }
 }

@@ -9,6 +9,8 @@ package protocol TensorSource: AnyObject {
     var metadata: [(key: JSONString, value: JSONString)] { get }
     /// The bytes of all tensors.
     var byteCount: Int { get }
+    /// What there is to read, for an estimate of memory.
+    var memory: SourceMemory { get }
     func has(_ name: String) -> Bool
     /// Returns the tensor of this name, which must have this shape and a type that the engine reads.
     func tensor(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor
@@ -16,12 +18,31 @@ package protocol TensorSource: AnyObject {
     func bytes(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor
     /// Returns scales of F8_E8M0, one byte each; nil if the scales of this name have another type.
     func exponents(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor?
-    /// The names of the tensors that nobody has asked for yet and that cannot be left out, sorted.
-    var unusedTensors: [String] { get }
+    /// The first, by name, of the tensors that nobody has asked for yet and that cannot be left out.
+    var unusedTensor: String? { get }
     /// What was left out or overlooked, a sentence each. It is complete once all tensors of the model are asked for.
     var notes: [String] { get }
     /// Throws `.io` if one of the files was written to or cut since it was opened.
     func checkUnchanged() throws(LLaDAError)
+}
+
+/// The bytes of the files of a source.
+package struct SourceMemory: Sendable {
+    /// Of the config, the tokenizer and the like.
+    package let smallBytes: Int
+    /// Of headers and the index of shards.
+    package let headerBytes: Int
+    /// Of the memory that open files take besides.
+    package let openBytes: Int
+
+    package init(smallBytes: Int, headerBytes: Int, openBytes: Int = 0) {
+        self.smallBytes = smallBytes
+        self.headerBytes = headerBytes
+        self.openBytes = openBytes
+    }
+
+    /// The bytes that an open source takes.
+    package var taken: Int { smallBytes + (1 + MemoryBudget.smallFileMultiple) * headerBytes + openBytes }
 }
 
 extension TensorSource {

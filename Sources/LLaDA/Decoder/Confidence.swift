@@ -5,12 +5,14 @@ package struct Confidence {
     let compute: Compute
     let vocabSize: Int
 
-    private var rowScratch = Scratch<Float>()  // [threads, vocab]
-    private var drawScratch = Scratch<WeighedToken>()  // [threads, vocab]
+    private var rowScratch: Scratch<Float>  // [threads, vocab]
+    private var drawScratch: Scratch<WeighedToken>  // [threads, vocab]
 
     package init(compute: Compute, vocabSize: Int) {
         self.compute = compute
         self.vocabSize = vocabSize
+        rowScratch = Scratch(in: compute.budget)
+        drawScratch = Scratch(in: compute.budget)
     }
 
     /// Finds the most likely token of each row and its probability. Throws `.cancelled`, without predictions, if one of

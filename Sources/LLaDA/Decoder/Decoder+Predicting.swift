@@ -89,8 +89,10 @@ extension Decoder {
 
 /// The logits of all rows of a forward, computed at the first use.
 struct LogitRows {
-    private var scratch = Scratch<Float>()  // [rows, vocab]
+    private var scratch: Scratch<Float>  // [rows, vocab]
     private var isFilled = false
+
+    init(in budget: MemoryBudget) { scratch = Scratch(in: budget) }
 
     mutating func clear() { isFilled = false }
 

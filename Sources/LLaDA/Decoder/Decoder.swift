@@ -84,7 +84,7 @@ public final class Decoder {
     let policy: any DecodingPolicy
     private(set) lazy var look = SecondLook(self)
     var confidence: Confidence
-    var logitRows = LogitRows()  // of the last forward, if anything asked for them
+    var logitRows: LogitRows  // of the last forward, if anything asked for them
     /// The forward that is prepared.
     var pending: Pending?
     /// The progress before the last forward; see `unnoteForward`.
@@ -128,6 +128,7 @@ public final class Decoder {
         self.sequence = sequence
         policy = state.policy.decodingPolicy
         confidence = Confidence(compute: sequence.denoiser.compute, vocabSize: sequence.denoiser.config.vocabSize)
+        logitRows = LogitRows(in: sequence.denoiser.compute.budget)
         mostActive = state.mostActive(policy)
         self.state.reserveCapacity(mostActive: mostActive, policy)
         sequence.expect(positions: state.canvas.count, window: mostActive)

@@ -29,7 +29,7 @@ extension Denoiser {
         defer { compute.workspaces.giveBack(work) }
         work.batch = batch
         work.report(to: progress, rows: batch.rows.count, interval: 0)
-        return try forward(work, observer: observer, into: StateMemory())
+        return try forward(work, observer: observer, into: StateMemory(in: compute.budget))
     }
 
     /// Returns the bytes of the keys and values of a block.
@@ -38,7 +38,7 @@ extension Denoiser {
     }
 
     /// Makes a page for this model; see `Page.init`.
-    package func makePage(_ blockLength: Int, _ budget: PageBudget? = nil) throws(LLaDAError) -> Page {
-        try Page(blockLength: blockLength, config: config, dtype: kvDType, budget: budget)
+    package func makePage(_ blockLength: Int, _ budget: MemoryBudget? = nil) throws(LLaDAError) -> Page {
+        try Page(blockLength: blockLength, config: config, dtype: kvDType, budget: budget, model: compute.budget)
     }
 }

@@ -47,7 +47,7 @@ struct Experts {
     }
 
     /// The number of rows of an expert that pass together: their activations stay in the cache from gate to down.
-    private static let piece = 64
+    static let piece = 64
 
     /// The order of the (row, slot) pairs, sorted by expert. It keeps its memory from layer to layer.
     struct Plan {

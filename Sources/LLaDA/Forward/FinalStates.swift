@@ -1,9 +1,11 @@
 /// The memory of final states. Whoever holds it alone may use it for other states.
 package final class StateMemory: @unchecked Sendable {  // its holder writes before it shares it
-    fileprivate var states = Scratch<Float>()  // [rows, hidden]
-    fileprivate var prepared = Scratch<UInt8>()  // [rows] as the head takes them; empty if it takes f32
+    fileprivate var states: Scratch<Float>  // [rows, hidden]
+    fileprivate var prepared: Scratch<UInt8>  // [rows] as the head takes them; empty if it takes f32
 
-    package init() {}
+    package init(in budget: MemoryBudget? = nil) {
+        (states, prepared) = (Scratch(in: budget), Scratch(in: budget))
+    }
 
     /// Returns room for the states of `rows` rows.
     func reserve(rows: Int, hidden: Int) throws(LLaDAError) -> UnsafeMutablePointer<Float> {
@@ -25,7 +27,7 @@ package struct FinalStates: LogitSource, @unchecked Sendable {  // read only
 
     /// Makes states of their values.  states: [rows, hidden]
     package init(_ states: Buffer<Float>, rows: Int, head: Matrix, _ compute: Compute) throws(LLaDAError) {
-        let memory = StateMemory()
+        let memory = StateMemory(in: compute.budget)
         let own = try memory.reserve(rows: rows, hidden: head.inputs)
         own.update(from: states.pointer, count: rows * head.inputs)
         try self.init(in: memory, rows: rows, room: rows, head: head, compute)

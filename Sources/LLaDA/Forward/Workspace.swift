@@ -15,41 +15,66 @@ package final class Workspace: @unchecked Sendable {  // one thread at a time ha
     package var rowsDone = 0  // in those before this one
     var layer = (index: 0, count: 1)  // that this forward has come to
     /// The final states of several sequences together.
-    package let states = StateMemory()
+    package let states: StateMemory
     var wanted: [Int] = []  // the rows of the batch that want logits
     var wantedBatch = Batch()  // these rows
     var routing = Routing()
     var plan = Experts.Plan()
-    var pools = Scratch<Bool>()  // [rows, experts]
-    var choices = Scratch<Float>()  // [threads, see Router.choose]
-    var ranks = Scratch<Int32>()  // [threads, see Router.choose]
-    var residual = Scratch<Float>()  // [rows, hidden]
-    var normed = Scratch<Float>()  // [rows, hidden]
-    var delta = Scratch<Float>()  // [rows, hidden]
-    var queryKeyValue = Scratch<Float>()  // [rows, (heads + 2 kvHeads) * headDim]
-    var mixed = Scratch<Float>()  // [rows, heads * headDim]
-    var attention = Scratch<Float>()  // [threads, see Attention.attend]
-    var gate = Scratch<Float>()  // [rows, intermediate]
-    var up = Scratch<Float>()  // [rows, intermediate]
-    var router = Scratch<Float>()  // [rows, experts]
-    var operand = Scratch<UInt8>()  // [rows, prepared row]
-    var expertOperands = Scratch<UInt8>()  // [threads, piece] of the prepared rows of x and of h
-    var expertGate = Scratch<Float>()  // [threads, 2, piece, moeIntermediate]
-    var expertResults = Scratch<Float>()  // [rows * k, hidden]
-    var shared = Scratch<Float>()  // [rows, hidden]
-    package var logits = Scratch<Float>()  // see LogitSource.forEachTile
-    package var peaks = Scratch<Peak>()  // [tiles, rows]
+    var pools: Scratch<Bool>  // [rows, experts]
+    var choices: Scratch<Float>  // [threads, see Router.choose]
+    var ranks: Scratch<Int32>  // [threads, see Router.choose]
+    var residual: Scratch<Float>  // [rows, hidden]
+    var normed: Scratch<Float>  // [rows, hidden]
+    var delta: Scratch<Float>  // [rows, hidden]
+    var queryKeyValue: Scratch<Float>  // [rows, (heads + 2 kvHeads) * headDim]
+    var mixed: Scratch<Float>  // [rows, heads * headDim]
+    var attention: Scratch<Float>  // [threads, see Attention.attend]
+    var gate: Scratch<Float>  // [rows, intermediate]
+    var up: Scratch<Float>  // [rows, intermediate]
+    var router: Scratch<Float>  // [rows, experts]
+    var operand: Scratch<UInt8>  // [rows, prepared row]
+    var expertOperands: Scratch<UInt8>  // [threads, piece] of the prepared rows of x and of h
+    var expertGate: Scratch<Float>  // [threads, 2, piece, moeIntermediate]
+    var expertResults: Scratch<Float>  // [rows * k, hidden]
+    var shared: Scratch<Float>  // [rows, hidden]
+    package var logits: Scratch<Float>  // see LogitSource.forEachTile
+    package var peaks: Scratch<Peak>  // [tiles, rows]
     package var adjustments: [LogitAdjustment] = []  // [rows]
-    package var tokens = Scratch<Int32>()  // [rows]: the predictions
-    package var confidences = Scratch<Float>()  // [rows]
-    private var anglesScratch = Scratch<Float>()  // [rows, 2 (cosines, sines), rotaryDim / 2]
+    package var tokens: Scratch<Int32>  // [rows]: the predictions
+    package var confidences: Scratch<Float>  // [rows]
+    private var anglesScratch: Scratch<Float>  // [rows, 2 (cosines, sines), rotaryDim / 2]
     private(set) var angles: UnsafePointer<Float>
 
     /// The most rows of a forward so far, and of those that are to come: activations have room for as many.
     private(set) var mostRows = 0
 
-    package init() throws(LLaDAError) {
-        angles = UnsafePointer(try anglesScratch.reserve(1))
+    /// The memory counts towards `budget`. Throws `.outOfMemory`.
+    package init(in budget: MemoryBudget? = nil) throws(LLaDAError) {
+        states = StateMemory(in: budget)
+        pools = Scratch(in: budget)
+        choices = Scratch(in: budget)
+        ranks = Scratch(in: budget)
+        residual = Scratch(in: budget)
+        normed = Scratch(in: budget)
+        delta = Scratch(in: budget)
+        queryKeyValue = Scratch(in: budget)
+        mixed = Scratch(in: budget)
+        attention = Scratch(in: budget)
+        gate = Scratch(in: budget)
+        up = Scratch(in: budget)
+        router = Scratch(in: budget)
+        operand = Scratch(in: budget)
+        expertOperands = Scratch(in: budget)
+        expertGate = Scratch(in: budget)
+        expertResults = Scratch(in: budget)
+        shared = Scratch(in: budget)
+        logits = Scratch(in: budget)
+        peaks = Scratch(in: budget)
+        tokens = Scratch(in: budget)
+        confidences = Scratch(in: budget)
+        var angles = Scratch<Float>(in: budget)
+        self.angles = UnsafePointer(try angles.reserve(1))
+        anglesScratch = angles
     }
 
     /// Notes which of the rows want logits.
@@ -90,10 +115,13 @@ package final class Workspace: @unchecked Sendable {  // one thread at a time ha
 package final class WorkspacePool: Sendable {
     /// Nothing else refers to these, nor to one that `take` has returned.
     private let idle = Locked<[Workspace]>([])
+    private let budget: MemoryBudget
+
+    init(_ budget: MemoryBudget) { self.budget = budget }
 
     package func take() throws(LLaDAError) -> Workspace {
         if let workspace = idle.withLock({ $0.popLast() }) { return workspace }
-        return try Workspace()
+        return try Workspace(in: budget)
     }
 
     package func giveBack(_ workspace: Workspace) {

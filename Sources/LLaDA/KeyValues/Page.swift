@@ -14,18 +14,21 @@ package final class Page: @unchecked Sendable {
     private let kvHeads: Int
     private let keySize: Int
     private let valueSize: Int
-    private let budget: PageBudget?
+    private let budget: MemoryBudget?
 
-    /// Makes a page. The caller has charged `budget` with `byteCount`; the page gives that back when it goes.
+    /// Makes a page, whose memory counts towards `model`. The caller has charged `budget`, of a prefix cache, with
+    /// `byteCount`; the page gives that back when it goes.
     package init(
-        blockLength: Int, config: ModelConfig, dtype: NumberFormat, budget: PageBudget? = nil
+        blockLength: Int, config: ModelConfig, dtype: NumberFormat, budget: MemoryBudget? = nil,
+        model: MemoryBudget? = nil
     ) throws(LLaDAError) {
         self.blockLength = blockLength
         self.dtype = dtype
         headDim = config.headDim
         kvHeads = config.numKeyValueHeads
         (keySize, valueSize) = Self.sizes(blockLength, headDim, dtype)
-        storage = try Buffer(count: Self.byteCount(blockLength: blockLength, config: config, dtype: dtype))
+        storage = try Buffer(
+            count: Self.byteCount(blockLength: blockLength, config: config, dtype: dtype), in: model)
         self.budget = budget
         // Unwritten bytes must not bring other memory into a snapshot.
         if dtype == .bf16, blockLength % 2 + headDim % 2 > 0 {

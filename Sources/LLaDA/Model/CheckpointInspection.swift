@@ -35,37 +35,44 @@ final class CheckpointInspection {
 
     private func inspectFolder(_ names: [String]) {
         let folder = description.path
+        var areRead = SideFiles.exists(.config, in: folder)
         for name in SideFiles.Name.allCases where SideFiles.exists(name, in: folder) {
-            attempt { () throws(LLaDAError) in try files.read(name, in: folder) }
+            let read: Void? = attempt { () throws(LLaDAError) in try files.read(name, in: folder) }
+            areRead = areRead && read != nil
         }
         let config = attempt { () throws(LLaDAError) in try ModelConfig(files) }
         description.config = config
         description.expectedExperts = config?.expectedExperts(rows: ModelDescription.stepTokens)
         let faults = inspectHeaders(folder, names)
         description.family = family(folder)
-        let source = attempt { () throws(LLaDAError) in try Checkpoint.open(folder) }
+        let source = attempt { () throws(LLaDAError) in
+            try Checkpoint.open(folder, files: areRead ? files : nil)
+        }
+        var notes = config?.notes ?? []
         if let source {
             inspectTensors(source)
+            notes += source.notes
         } else {
             for fault in faults where !description.problems.contains(fault) { description.problems.append(fault) }
         }
         inspectText(config)
-        description.notes = (config?.notes ?? []) + (source?.notes ?? []) + description.notes
+        description.notes = notes + description.notes
     }
 
     private func inspectGGUF(_ file: String) {
         description.container = .gguf
         let source = attempt { () throws(LLaDAError) in try GGUFCheckpoint.open(file) }
         guard let source else { return }
-        for (type, bytes) in source.storedTypes { count(type, bytes: bytes) }
+        source.forEachStored { count($0, bytes: $1) }
         description.storedTypes.sort { $0.bytes > $1.bytes }
         files = source.sideFiles
         description.config = source.config
         description.expectedExperts = source.config.expectedExperts(rows: ModelDescription.stepTokens)
         description.family = family(file)
         inspectTensors(source)
-        inspectText(source.config)
-        description.notes = source.config.notes + source.notes + description.notes
+        let (config, notes) = (source.config, source.config.notes + source.notes)
+        inspectText(config)
+        description.notes = notes + description.notes
     }
 
     /// Counts what the files of weights hold, whether they are a model or not, and returns what is wrong with them.
@@ -78,7 +85,11 @@ final class CheckpointInspection {
             let tensors = attempt { () throws(LLaDAError) in
                 try Safetensors(try InputFile("\(folder)/\(name)"), name: name)
             }
-            for entry in tensors?.entries ?? [] { count(entry.type.rawValue, bytes: entry.bytes.count) }
+            if let entries = tensors?.entries {
+                for entry in entries.indices {
+                    count(entries.type(entry).rawValue, bytes: entries.bytes(entry).count)
+                }
+            }
         }
         description.storedTypes.sort { $0.bytes > $1.bytes }
         return description.problems
@@ -101,7 +112,7 @@ final class CheckpointInspection {
             return
         }
         if packed != nil { description.container = .packed }
-        let team = ThreadTeam(threads: 1)
+        let team = ThreadTeam(threads: ThreadTeam.availableThreads)
         for dtype in packed == nil ? [nil, .f32, .bf16, .int8, .int4] : [nil] as [NumberFormat?] {
             let held = dtype ?? packed?.dtype
             let weights = attempt { () throws(LLaDAError) in
@@ -115,10 +126,17 @@ final class CheckpointInspection {
             let numbers = 2 * config.numHiddenLayers * config.numKeyValueHeads * config.headDim
             let read = weights.stepBytes(
                 experts: config.expectedExperts(rows: ModelDescription.stepTokens), of: config)
+            let opening = OpeningMemory(source, weights.sizes)
+            let workspace = Workspace.byteCount(
+                config, weights, kvDType: kvDType, threads: team.size,
+                rows: Batch.mostRows(blockLength: ModelDescription.stepTokens), wanted: ModelDescription.stepTokens,
+                blockLength: ModelDescription.stepTokens)
             description.memory.append(
                 .init(
                     dtype: dtype, weightBytes: weights.byteCount, kvDType: kvDType,
-                    kvBytesPerToken: numbers * (kvDType == .f32 ? 4 : 2), stepBytes: Int(read.rounded())))
+                    kvBytesPerToken: numbers * (kvDType == .f32 ? 4 : 2), stepBytes: Int(read.rounded()),
+                    openingBytes: opening.peak, openBytes: opening.held(isSaveable: weights.dtype?.packed != nil),
+                    workspaceBytes: workspace))
         }
     }
 
@@ -129,7 +147,8 @@ final class CheckpointInspection {
         if let tokenizer = tokenizer ?? nil {
             description.tokenizer = .init(
                 vocabularySize: tokenizer.vocabularySize, addedTokens: tokenizer.addedTokens.count,
-                controlTokens: tokenizer.specialIDs.count { $0 })
+                controlTokens: tokenizer.specialCount)
+            for place in description.memory.indices { description.memory[place].openBytes += tokenizer.byteCount }
             let chat = attempt { () throws(LLaDAError) in try ChatTemplate(files, tokenizer: tokenizer) }
             description.isKnownChatLayout = chat?.isKnownLayout
             description.chatLayoutReason = chat?.layoutReason

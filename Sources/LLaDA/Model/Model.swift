@@ -42,6 +42,10 @@ public final class Model: Sendable {
         /// Whether files are mapped in which weights are used as stored. False reads these weights into memory; nil
         /// maps files of this machine, and reads those of network file systems.
         public var useMmap: Bool?
+        /// The most bytes of memory that the model may take, with its decoders and prefix caches: weights as held,
+        /// tables, workspaces, keys and values. Weights that are used in place in a mapped file are not counted: they
+        /// are the system's cache. 0: no limit. What would go beyond throws `.outOfMemory` before it takes memory.
+        public var memoryLimit = 0
 
         public init() {}
     }
@@ -69,6 +73,10 @@ public final class Model: Sendable {
     public let numParameters: Int
     /// The bytes of the weights, as held.
     public let weightBytes: Int
+    /// The bytes of memory that count towards `Options.memoryLimit`, at this moment.
+    public var memoryUsed: Int { transformer.compute.budget.used }
+    /// The tables of the tokenizer.
+    private let tables: Reservation?
     package let transformer: Transformer
     /// The files that a saved model needs beside its weights; nil if the model is not packed and cannot be saved.
     let sideFiles: SideFiles?
@@ -81,8 +89,6 @@ public final class Model: Sendable {
     /// The name of the kernels for this CPU: "avx512", "avx2", "neon" or "portable".
     public static var kernelsName: String { String(cString: llk_isa_name(llk_best_isa())) }
 
-    private static let mostThreads = 1024
-
     /// Opens the Hugging Face folder `path` of a `llada2_moe` checkpoint, or the GGUF file `path` of one (architecture
     /// `llada2`); of a model in several files, any of them. `progress` receives the part done, from 0 to 1. An error
     /// that it throws ends the call and is rethrown.
@@ -94,35 +100,53 @@ public final class Model: Sendable {
     public convenience init(
         path: String, options: Options = Options(), progress: Progress? = nil
     ) throws(LLaDAError) {
+        let limit = options.memoryLimit
+        guard limit >= 0 else {
+            throw LLaDAError(.invalidArgument, "memory_limit is \(limit); expected a number of bytes, or 0 for none")
+        }
+        let budget = MemoryBudget(limit: limit == 0 ? .max : limit)
+        if limit > 0 {
+            // Headers and small files tell what opening takes, before anything is read for it.
+            let source = try openCheckpoint(path, budget: budget)
+            let weights = try options.measured(source)
+            try budget.check(OpeningMemory(source, weights.sizes).peak - budget.used)
+        }
         // Headers are a small part of the work.
-        let source = try openCheckpoint(path) { (part) throws(LLaDAError) in try progress?(0.05 * part) }
-        try self.init(source, options: options, progress: progress)
+        let source = try openCheckpoint(path, budget: budget) { (part) throws(LLaDAError) in
+            try progress?(0.05 * part)
+        }
+        try self.init(source, options: options, budget: budget, progress: progress)
     }
 
-    /// Makes a model of any source of tensors.
-    package init(_ source: any TensorSource, options: Options, progress: Progress? = nil) throws(LLaDAError) {
-        guard 0...Self.mostThreads ~= options.threads else {
-            throw LLaDAError(.invalidArgument, "threads is \(options.threads); expected 0 to \(Self.mostThreads)")
-        }
+    /// Makes a model of any source of tensors. What it takes counts towards `budget`.
+    package init(
+        _ source: any TensorSource, options: Options, budget: MemoryBudget = MemoryBudget(), progress: Progress? = nil
+    ) throws(LLaDAError) {
         let path = source.directory
-        try options.validateFormats()
+        try options.validate()
         config = try source.config.withExpertCapacity(options.expertCapacity)
-        let team = ThreadTeam(threads: options.threads == 0 ? ThreadTeam.availableThreads : options.threads)
+        let team = ThreadTeam(threads: options.teamSize)
         let file = Checkpoint.singleFileName.string
         let packed = try PackedFile(source.metadata, file: file)
+        let format = try options.dtype(of: packed, in: path)
+        let sizes = try Weights(
+            source, format, packed, team: team, mapping: options.useMmap, measuring: true
+        ).sizes
         let weights = try Weights(
-            source, try options.dtype(of: packed, in: path), packed, team: team, mapping: options.useMmap
+            source, format, packed, team: team, mapping: options.useMmap, sizes: sizes, budget: budget
         ) { (part) throws(LLaDAError) in try progress?(0.05 + 0.85 * part) }
         dtype = weights.dtype
         try packed?.check(weights, file: file)
         numParameters = weights.parameters
         weightBytes = weights.byteCount
         transformer = Transformer(
-            config: config, weights: weights, compute: Compute(team: team, blas: try options.blas.library()),
+            config: config, weights: weights,
+            compute: Compute(team: team, blas: try options.blas.library(), budget: budget),
             kvDType: options.kvDType ?? (dtype?.packed == nil ? .f32 : .bf16))
 
         let files = source.sideFiles
-        tokenizer = try Tokenizer(files, modelVocabularySize: config.vocabSize)
+        tokenizer = try Tokenizer(files, modelVocabularySize: config.vocabSize, budget: budget)
+        if let tokenizer { tables = try Reservation(tokenizer.byteCount, in: budget) } else { tables = nil }
         chatTemplate = try tokenizer.map { (tokenizer) throws(LLaDAError) in
             try ChatTemplate(files, tokenizer: tokenizer)
         }
@@ -135,9 +159,25 @@ public final class Model: Sendable {
 }
 
 extension Model.Options {
+    fileprivate var teamSize: Int { threads == 0 ? ThreadTeam.availableThreads : threads }
+
+    /// Measures the weights of a source, as opening would hold them.
+    fileprivate func measured(_ source: any TensorSource) throws(LLaDAError) -> Weights {
+        try validate()
+        let packed = try PackedFile(source.metadata, file: Checkpoint.singleFileName.string)
+        return try Weights(
+            source, try dtype(of: packed, in: source.directory), packed, team: ThreadTeam(threads: teamSize),
+            mapping: useMmap, measuring: true)
+    }
+
     private static let formats = "auto, f32, bf16, int8 or int4"
 
-    fileprivate func validateFormats() throws(LLaDAError) {
+    private static let mostThreads = 1024
+
+    fileprivate func validate() throws(LLaDAError) {
+        guard 0...Self.mostThreads ~= threads else {
+            throw LLaDAError(.invalidArgument, "threads is \(threads); expected 0 to \(Self.mostThreads)")
+        }
         switch dtype {
         case nil, .f32, .bf16, .int8, .int4, .q8_0, .q4_0: break
         case .f16, .f8E4M3: throw refusal("dtype", dtype, expected: Self.formats)

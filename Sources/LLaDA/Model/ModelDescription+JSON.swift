@@ -1,86 +1,103 @@
 extension ModelDescription {
     /// The description as a JSON object, in UTF-8; `llada_model_describe` in llada.h says what the keys mean.
     public var json: String {
-        let value = object([
-            ("path", text(path)), ("loads", .bool(loads)),
-            ("container", container.map { text($0.rawValue) } ?? .null),
-            ("family", object([("name", family.name.map(text) ?? .null), ("evidence", text(family.evidence))])),
-            ("parameters", parameters.map(JSON.integer) ?? .null),
-            ("stored", .array(storedTypes.map(Self.json))),
-            ("config", config.map(Self.json) ?? .null),
-            ("mask_token", mask.map(Self.json) ?? .null), ("eos_tokens", .array(ends.map(Self.json))),
-            ("delete_token", delete.map(Self.json) ?? .null), ("split_token", split.map(Self.json) ?? .null),
-            ("tokenizer", tokenizer.map(Self.json) ?? .null),
-            (
-                "chat",
-                isKnownChatLayout.map {
-                    object([("known_layout", .bool($0)), ("evidence", chatLayoutReason.map(text) ?? .null)])
-                } ?? .null
-            ),
-            ("step_tokens", .integer(Self.stepTokens)),
-            ("expected_experts", expectedExperts.map(JSON.double) ?? .null),
-            ("memory", .array(memory.map(Self.json))),
-            ("notes", .array(notes.map(text))),
-            (
-                "problems",
-                .array(
-                    problems.map {
-                        object([("status", .integer(Int($0.status.rawValue))), ("message", text($0.message))])
-                    })
-            ),
-        ])
-        return String(decoding: value.pythonText, as: UTF8.self)
+        var text = JSONText()
+        text.add("path", string: path)
+        text.add("loads", loads)
+        text.add("container", string: container?.rawValue)
+        text.add("family", Self.json(family))
+        text.add("parameters", parameters)
+        text.add("stored", list: storedTypes.map(Self.json))
+        text.add("config", config.map(Self.json))
+        text.add("mask_token", mask.map(Self.json))
+        text.add("eos_tokens", list: ends.map(Self.json))
+        text.add("delete_token", delete.map(Self.json))
+        text.add("split_token", split.map(Self.json))
+        text.add("tokenizer", tokenizer.map(Self.json))
+        text.add("chat", chatJSON)
+        text.add("step_tokens", Self.stepTokens)
+        text.add("expected_experts", expectedExperts)
+        text.add("memory", list: memory.map(Self.json))
+        text.add("notes", strings: notes)
+        text.add("problems", list: problems.map(Self.json))
+        return String(decoding: text.finished(), as: UTF8.self)
     }
 
-    private static func json(_ type: StoredType) -> JSON {
-        object([("type", text(type.name)), ("tensors", .integer(type.tensors)), ("bytes", .integer(type.bytes))])
+    private var chatJSON: JSONText? {
+        guard let isKnownChatLayout else { return nil }
+        var text = JSONText()
+        text.add("known_layout", isKnownChatLayout)
+        text.add("evidence", string: chatLayoutReason)
+        return text
     }
 
-    private static func json(_ token: SpecialToken) -> JSON {
-        object([("id", .integer(Int(token.id))), ("source", text(token.source))])
+    private static func json(_ family: ModelFamily) -> JSONText {
+        var text = JSONText()
+        text.add("name", string: family.name)
+        text.add("evidence", string: family.evidence)
+        return text
     }
 
-    private static func json(_ tokenizer: TokenizerSummary) -> JSON {
-        object([
-            ("vocabulary_size", .integer(tokenizer.vocabularySize)), ("added_tokens", .integer(tokenizer.addedTokens)),
-            ("control_tokens", .integer(tokenizer.controlTokens)),
-        ])
+    private static func json(_ problem: Problem) -> JSONText {
+        var text = JSONText()
+        text.add("status", Int(problem.status.rawValue))
+        text.add("message", string: problem.message)
+        return text
     }
 
-    private static func json(_ memory: Memory) -> JSON {
-        object([
-            ("dtype", text(memory.dtype?.name ?? "auto")), ("weight_bytes", .integer(memory.weightBytes)),
-            ("kv_dtype", text(memory.kvDType.name)), ("kv_bytes_per_token", .integer(memory.kvBytesPerToken)),
-            ("step_bytes", .integer(memory.stepBytes)),
-        ])
+    private static func json(_ type: StoredType) -> JSONText {
+        var text = JSONText()
+        text.add("type", string: type.name)
+        text.add("tensors", type.tensors)
+        text.add("bytes", type.bytes)
+        return text
     }
 
-    private static func json(_ config: ModelConfig) -> JSON {
-        object([
-            ("vocab_size", .integer(config.vocabSize)), ("hidden_size", .integer(config.hiddenSize)),
-            ("num_hidden_layers", .integer(config.numHiddenLayers)),
-            ("first_k_dense_replace", .integer(config.firstKDenseReplace)),
-            ("num_attention_heads", .integer(config.numAttentionHeads)),
-            ("num_key_value_heads", .integer(config.numKeyValueHeads)), ("head_dim", .integer(config.headDim)),
-            ("intermediate_size", .integer(config.intermediateSize)),
-            ("moe_intermediate_size", .integer(config.moeIntermediateSize)),
-            ("num_experts", .integer(config.numExperts)),
-            ("num_experts_per_tok", .integer(config.numExpertsPerTok)),
-            ("num_shared_experts", .integer(config.numSharedExperts)),
-            ("expert_capacity", .integer(config.expertCapacity)),
-            ("max_position_embeddings", .integer(config.maxPositionEmbeddings)), ("yarn", .bool(config.yarn != nil)),
-        ])
+    private static func json(_ token: SpecialToken) -> JSONText {
+        var text = JSONText()
+        text.add("id", Int(token.id))
+        text.add("source", string: token.source)
+        return text
     }
 
-    private static func text(_ string: String) -> JSON { .string(JSONString(string)) }
-
-    /// Returns an object with these members; no key is there twice.
-    private static func object(_ members: [(JSONString, JSON)]) -> JSON {
-        var object = JSONObject()
-        for (key, value) in members { _ = object.append(key, value) }
-        return .object(object)
+    private static func json(_ tokenizer: TokenizerSummary) -> JSONText {
+        var text = JSONText()
+        text.add("vocabulary_size", tokenizer.vocabularySize)
+        text.add("added_tokens", tokenizer.addedTokens)
+        text.add("control_tokens", tokenizer.controlTokens)
+        return text
     }
 
-    private func text(_ string: String) -> JSON { Self.text(string) }
-    private func object(_ members: [(JSONString, JSON)]) -> JSON { Self.object(members) }
+    private static func json(_ memory: Memory) -> JSONText {
+        var text = JSONText()
+        text.add("dtype", string: memory.dtype?.name ?? "auto")
+        text.add("weight_bytes", memory.weightBytes)
+        text.add("kv_dtype", string: memory.kvDType.name)
+        text.add("kv_bytes_per_token", memory.kvBytesPerToken)
+        text.add("step_bytes", memory.stepBytes)
+        text.add("opening_bytes", memory.openingBytes)
+        text.add("open_bytes", memory.openBytes)
+        text.add("workspace_bytes", memory.workspaceBytes)
+        return text
+    }
+
+    private static func json(_ config: ModelConfig) -> JSONText {
+        var text = JSONText()
+        text.add("vocab_size", config.vocabSize)
+        text.add("hidden_size", config.hiddenSize)
+        text.add("num_hidden_layers", config.numHiddenLayers)
+        text.add("first_k_dense_replace", config.firstKDenseReplace)
+        text.add("num_attention_heads", config.numAttentionHeads)
+        text.add("num_key_value_heads", config.numKeyValueHeads)
+        text.add("head_dim", config.headDim)
+        text.add("intermediate_size", config.intermediateSize)
+        text.add("moe_intermediate_size", config.moeIntermediateSize)
+        text.add("num_experts", config.numExperts)
+        text.add("num_experts_per_tok", config.numExpertsPerTok)
+        text.add("num_shared_experts", config.numSharedExperts)
+        text.add("expert_capacity", config.expertCapacity)
+        text.add("max_position_embeddings", config.maxPositionEmbeddings)
+        text.add("yarn", config.yarn != nil)
+        return text
+    }
 }

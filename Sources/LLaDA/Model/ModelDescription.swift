@@ -51,6 +51,13 @@ public struct ModelDescription: Sendable {
         public let kvBytesPerToken: Int
         /// The bytes of weights that a step of `stepTokens` tokens reads, as expected: `expectedExperts`.
         public let stepBytes: Int
+        /// The most bytes of memory while the model is opened, as `Options.memoryLimit` counts them: with mapped files.
+        public let openingBytes: Int
+        /// `Model.memoryUsed` of a model that was just opened.
+        public internal(set) var openBytes: Int
+        /// The bytes that decoders with blocks of 32 positions take beside keys and values: a workspace for each
+        /// forward that runs at a time, with the threads of this machine.
+        public let workspaceBytes: Int
     }
 
     /// The number of tokens of a step in `Memory.stepBytes`: a block of LLaDA2.x.

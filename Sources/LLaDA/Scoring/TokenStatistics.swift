@@ -6,14 +6,18 @@ struct TokenStatistics {
     let compute: Compute
     let wantsEntropy: Bool
 
-    private var tileScratch = Scratch<Float>()  // see forEachTile
-    private var peakScratch = Scratch<Peak>()  // [tiles, rows]
-    private var weightedScratch = Scratch<Float>()  // [tiles, rows]
-    private var targetScratch = Scratch<Float>()  // [rows]
+    private var tileScratch: Scratch<Float>  // see forEachTile
+    private var peakScratch: Scratch<Peak>  // [tiles, rows]
+    private var weightedScratch: Scratch<Float>  // [tiles, rows]
+    private var targetScratch: Scratch<Float>  // [rows]
 
     init(compute: Compute, wantsEntropy: Bool) {
         self.compute = compute
         self.wantsEntropy = wantsEntropy
+        tileScratch = Scratch(in: compute.budget)
+        peakScratch = Scratch(in: compute.budget)
+        weightedScratch = Scratch(in: compute.budget)
+        targetScratch = Scratch(in: compute.budget)
     }
 
     struct Row {

@@ -27,7 +27,7 @@ package final class CachedSequence {
     /// The part that the sequence has in the forward that is about to run, and its tables in the batch.
     private var running: (part: Pending.Part, tables: Range<Int>)?
     /// The memory of `states`. A fork may share it.
-    private var memory = StateMemory()
+    private var memory: StateMemory
     /// The final states of the last forward, which give the logits of its rows.
     package private(set) var states: FinalStates?
     package var observer: Observer?
@@ -41,6 +41,7 @@ package final class CachedSequence {
         cancellation: Cancellation = Cancellation()
     ) {
         self.denoiser = denoiser
+        memory = StateMemory(in: denoiser.compute.budget)
         self.blockLength = blockLength
         self.cache = cache
         self.cancellation = cancellation
@@ -128,7 +129,7 @@ package final class CachedSequence {
     /// Returns memory for the states of the next forward, which nothing else refers to.
     func ownMemory() -> StateMemory {
         states = nil
-        if !isKnownUniquelyReferenced(&memory) { memory = StateMemory() }
+        if !isKnownUniquelyReferenced(&memory) { memory = StateMemory(in: denoiser.compute.budget) }
         return memory
     }
 

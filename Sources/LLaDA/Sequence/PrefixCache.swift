@@ -5,7 +5,7 @@
 /// count towards its budget. When the budget is used up, the least recently used pages go, except those that a decoder
 /// holds or that are pinned. Any thread may use a cache at any time. In a process that was forked while a thread was
 /// using it, a cache begins empty.
-public final class PrefixCache: Sendable {
+public final class PrefixCache: MemoryGiver, Sendable {
     /// The numbers of a cache at a moment.
     public struct Statistics: Sendable, Equatable {
         /// The most bytes that pages may take.
@@ -31,11 +31,11 @@ public final class PrefixCache: Sendable {
 
     /// The state under the lock. No node of the tree leaves the lock.
     private struct Shared: @unchecked Sendable {
-        let budget: PageBudget
+        let budget: MemoryBudget
         var tree = PrefixTree()
         var statistics = Statistics()
 
-        init(limit: Int) { budget = PageBudget(limit: limit) }
+        init(limit: Int) { budget = MemoryBudget(limit: limit) }
     }
 
     /// Makes a cache of at most `maxBytes` bytes of keys and values. A token takes
@@ -47,6 +47,7 @@ public final class PrefixCache: Sendable {
         }
         self.denoiser = denoiser
         shared = Locked(Shared(limit: maxBytes))
+        denoiser.compute.budget.add(self)
     }
 
     deinit { shared.withLock { $0.tree.clear(keepingPinned: false) } }
@@ -109,6 +110,15 @@ public final class PrefixCache: Sendable {
         }
     }
 
+    /// Removes the least recently used block. Returns false if there is none that may go.
+    package func giveMemory() -> Bool {
+        shared.withLock { shared in
+            let hasGone = shared.tree.evict()
+            if hasGone { shared.statistics.evictedBlocks += 1 }
+            return hasGone
+        }
+    }
+
     /// Returns the cached pages of these blocks of `tokens`, from blocks.lowerBound up to the first that is missing.
     func pages(_ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, blocks: Range<Int>) -> [Page] {
         shared.withLock { shared in
@@ -139,7 +149,7 @@ public final class PrefixCache: Sendable {
 
     /// Returns the indices of those entries that the cache lacks and has room for, pinned ones first, then in their
     /// order. The budget, which is returned as well, is charged with their pages.
-    func charge(_ entries: [PrefixTree.Entry]) -> (indices: [Int], budget: PageBudget) {
+    func charge(_ entries: [PrefixTree.Entry]) -> (indices: [Int], budget: MemoryBudget) {
         shared.withLock { shared in
             let budget = shared.budget
             var isThere = shared.tree.known(entries)

@@ -11,7 +11,7 @@ package struct PackedFile {
     let parameters: Int
     /// The formats of matrices, and the types of tables in blocks, that `dtype` does not tell: those of a model that is
     /// held as a GGUF file has it.
-    let formats: [String: String]
+    let formats: StoredFormats
 
     /// The file's name, for messages.
     private let file: String
@@ -49,13 +49,8 @@ package struct PackedFile {
         if let (key, value) = metadata.first(where: { !known.contains($0.key) }) {
             throw error(key.quoted, value, expected: "no such key in version \(Self.version)")
         }
-        var formats: [String: String] = [:]
-        for member in (value("formats")?.string ?? "").split(separator: ",") {
-            let parts = member.split(separator: "=", omittingEmptySubsequences: false)
-            guard parts.count == 2, formats.updateValue(String(parts[1]), forKey: String(parts[0])) == nil else {
-                throw error("formats", JSONString(String(member)), expected: "name=format, each name once")
-            }
-        }
+        let formats = try StoredFormats(value("formats") ?? "")
+        if let wrong = formats.wrong { throw error("formats", wrong, expected: "name=format, each name once") }
         self.dtype = dtype
         self.parameters = parameters
         self.formats = formats

@@ -12,6 +12,11 @@ struct StoredInPlace {
     /// The files that are mapped.
     var mappedFiles: [InputFile] { mapped.values.compactMap { $0?.file } }
 
+    /// Whether a tensor is used in a mapped file, as far as that can be told before.
+    func isMapped(_ tensor: Tensor) -> Bool {
+        tensor.places.count == 1 && (mapping ?? !tensor.places[0].file.isRemote)
+    }
+
     /// Returns the address of a tensor and the owner of the memory; nil if the tensor has to be read.
     mutating func find(_ tensor: Tensor) throws(LLaDAError) -> (UnsafeRawPointer, AnyObject)? {
         if tensor.places.count == 1, let file = try map(tensor.places[0].file),

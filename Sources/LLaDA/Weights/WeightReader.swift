@@ -19,9 +19,12 @@ struct WeightReader {
     /// How many bytes a thread reads in one call of the system, at most.
     private static let readAtOnce = 1 << 20
     private let arena: Arena
+    private let budget: MemoryBudget?
+    /// What a reading that measures would take.
+    private var measured = Measured()
     /// Room for the numbers of a tile of a matrix, and for its bytes as stored, for each thread.
-    private var tileFloats = Scratch<Float>()
-    private var tileBytes = Scratch<UInt8>()
+    private var tileFloats: Scratch<Float>
+    private var tileBytes: Scratch<UInt8>
     private let tile = Int(LLK_TILE)
     private(set) var parameters = 0
     private(set) var bytes = 0
@@ -30,14 +33,35 @@ struct WeightReader {
     /// All tensors taken so far.
     private(set) var held: [HeldTensor] = []
 
+    private struct Measured {
+        /// Of what the arena would hold, in order.
+        var matrices: [Int] = []
+        /// The tensors of these that are held as stored.
+        var asStored: [[Tensor.Place]] = []
+        /// Of what is held besides.
+        var otherBytes = 0
+        /// Of the rows of a matrix that is converted.
+        var mostRow = (inputs: 0, bytes: 0)
+        /// Of a vector as stored.
+        var mostStored = 0
+    }
+
+    /// What a reading that measures would take.
+    var sizes: Weights.Sizes {
+        let row = MemoryLayout<Float>.size * measured.mostRow.inputs + measured.mostRow.bytes
+        return Weights.Sizes(
+            matrices: measured.matrices, otherBytes: measured.otherBytes,
+            scratchBytes: team.size * tile * row + measured.mostStored)
+    }
+
     private static var kernels: llk_kernels { llk_get(llk_best_isa()).pointee }
 
     /// With `mapping`, files of weights that are used as stored are mapped; nil maps those of this machine. `progress`
     /// receives the part of the source that has been read. An error that it throws ends the call that is reading, and
-    /// is rethrown.
+    /// is rethrown. What is held counts towards `budget`, in stretches by `plan`.
     init(
-        _ source: any TensorSource, _ packed: PackedFile?, team: ThreadTeam, mapping: Bool?, measuring: Bool,
-        progress: Progress?
+        _ source: any TensorSource, _ packed: PackedFile?, team: ThreadTeam, mapping: Bool?, plan: Arena.Plan,
+        budget: MemoryBudget?, measuring: Bool, progress: Progress?
     ) {
         self.source = source
         self.team = team
@@ -46,7 +70,10 @@ struct WeightReader {
         self.progress = progress
         inPlace = StoredInPlace(mapping: mapping)
         total = max(1, source.byteCount)
-        arena = Arena(team: team, total: total)
+        arena = Arena(team: team, plan, in: budget)
+        self.budget = measuring ? nil : budget
+        tileFloats = Scratch(in: self.budget)
+        tileBytes = Scratch(in: self.budget)
     }
 
     /// The packed format in which most parameters of matrices are held; nil if most are held in rows, as stored.
@@ -97,15 +124,17 @@ struct WeightReader {
         held.append(tensor)
     }
 
-    private func floats(_ name: String, shape: [Int]) throws(LLaDAError) -> Buffer<Float> {
+    private mutating func floats(_ name: String, shape: [Int]) throws(LLaDAError) -> Buffer<Float> {
         let tensor = try source.tensor(name, shape: shape)
         let count = shape.reduce(1, *)
-        let buffer = try Buffer<Float>(count: count)
+        let buffer = try Buffer<Float>(count: count, in: budget)
         if measuring {
+            measured.otherBytes += buffer.byteCount
+            measured.mostStored = max(measured.mostStored, tensor.rows * tensor.rowBytes)
             if case .plain = tensor.encoding { _ = try storedType(tensor) }
             return buffer
         }
-        let stored = try Buffer<UInt8>(count: tensor.rows * tensor.rowBytes)
+        let stored = try Buffer<UInt8>(count: tensor.rows * tensor.rowBytes, in: budget)
         if case .plain = tensor.encoding {
             try tensor.read(0..<tensor.rows, into: stored.pointer)
             Self.kernels.to_f32(stored.pointer, try storedType(tensor), count, buffer.pointer)
@@ -199,6 +228,7 @@ struct WeightReader {
     ) throws(LLaDAError) -> [Matrix] {
         let shape = stack + PackedFile.shape(format, outputs: outputs, inputs: inputs)
         let tensor = try source.bytes(name, shape: Array(shape))
+        if measuring { measured.matrices.append(tensor.byteCount) }
         let (base, owner) = measuring ? nowhere : try inHugePages(tensor)
         let width = llk_packed_size(format, outputs, inputs)  // its tiles, blocks and bytes of a block, multiplied
         return (0..<stack.reduce(1, *)).map {
@@ -224,9 +254,17 @@ struct WeightReader {
     private mutating func asStored(
         _ tensor: Tensor, inMemory: Bool = false
     ) throws(LLaDAError) -> (UnsafeRawPointer, AnyObject) {
-        if measuring { return nowhere }
+        if measuring {
+            if inMemory {
+                measured.otherBytes += tensor.byteCount
+            } else if !inPlace.isMapped(tensor), !measured.asStored.contains(tensor.places) {
+                measured.matrices.append(tensor.byteCount)
+                measured.asStored.append(tensor.places)
+            }
+            return nowhere
+        }
         if inMemory {
-            let buffer = try Buffer<UInt8>(count: tensor.byteCount)
+            let buffer = try Buffer<UInt8>(count: tensor.byteCount, in: budget)
             try tensor.read(0, into: UnsafeMutableRawBufferPointer(start: buffer.pointer, count: buffer.count))
             return (UnsafeRawPointer(buffer.pointer), buffer)
         }
@@ -256,6 +294,9 @@ struct WeightReader {
         }
         if measuring {
             _ = try scales(of: tensor)
+            measured.matrices += repeatElement(width, count: count)
+            let row = measured.mostRow
+            measured.mostRow = (max(row.inputs, inputs), max(row.bytes, tensor.rowBytes))
             let (base, owner) = nowhere
             return (0..<count).map { _ in
                 // Not in the tensor's own place: this would be memory of its own.
@@ -314,7 +355,7 @@ struct WeightReader {
 
     /// Returns the scales of a float8 tensor; nil for any other. Throws `.numeric` unless each is a positive finite
     /// number.
-    private func scales(of tensor: Tensor) throws(LLaDAError) -> (BlockFP8, Buffer<Float>)? {
+    private mutating func scales(of tensor: Tensor) throws(LLaDAError) -> (BlockFP8, Buffer<Float>)? {
         if tensor.dtype != .f8E4M3 { return nil }
         guard let fp8 = source.config.blockFP8, let shape = fp8.scales(of: tensor.shape) else {
             throw LLaDAError(
@@ -326,7 +367,8 @@ struct WeightReader {
         let name = !source.has(usual) && source.has("\(tensor.name)_scale") ? "\(tensor.name)_scale" : usual
         let scales: Buffer<Float>
         if let exponents = try source.exponents(name, shape: shape) {
-            scales = try Buffer<Float>(count: exponents.byteCount)
+            scales = try Buffer<Float>(count: exponents.byteCount, in: budget)
+            if measuring { measured.otherBytes += scales.byteCount }
             if !measuring {
                 let bytes = try Buffer<UInt8>(count: exponents.byteCount)
                 try exponents.read(0, into: UnsafeMutableRawBufferPointer(start: bytes.pointer, count: bytes.count))

@@ -44,22 +44,54 @@ package struct Weights: Sendable {
     package let byteCount: Int
     /// All of the above, as tensors of a checkpoint.
     package let tensors: [HeldTensor]
+    /// What reading takes, if nothing was read.
+    package let sizes: Sizes
+
+    /// The memory that weights take beside their files.
+    package struct Sizes: Sendable {
+        /// The bytes of what matrices take, in their order.
+        private let matrices: [Int]
+        private let otherBytes: Int
+        /// The most bytes that are needed, and given back, while a matrix is read.
+        package let scratchBytes: Int
+
+        init(matrices: [Int], otherBytes: Int, scratchBytes: Int) {
+            self.matrices = matrices
+            self.otherBytes = otherBytes
+            self.scratchBytes = scratchBytes
+        }
+
+        /// The stretches of memory in which matrices are to be held.
+        fileprivate var plan: Arena.Plan {
+            Arena.Plan(expected: matrices.reduce(0) { $0 + Arena.Plan.rounded($1) })
+        }
+
+        package var byteCount: Int {
+            var plan = plan
+            for bytes in matrices { _ = plan.take(bytes) }
+            return plan.total + otherBytes
+        }
+    }
+
     /// The files that are mapped because weights are used where they lie in them.
     private let mappedFiles: [InputFile]
 
     /// Reads all tensors of `source`. `dtype` is the format of the matrices; nil keeps them as stored, in place where
     /// the kernels read them: with `mapping` in mapped files, with nil in those of this machine. `packed` is what a
     /// packed source says of itself; its format is `dtype`. With `measuring`, all tensors are checked and counted but
-    /// not read: only the counts may be used. `progress` receives the part done, from 0 to 1.
+    /// not read: only the counts may be used. `sizes` are those of such a reading before. Memory counts towards `budget`.
+    /// `progress` receives the part done, from 0 to 1.
     ///
     /// Throws `.unsupported` for a tensor that has no place in the model, and `.io` if a file changes meanwhile.
     package init(
         _ source: any TensorSource, _ dtype: NumberFormat?, _ packed: PackedFile? = nil, team: ThreadTeam,
-        mapping: Bool? = nil, measuring: Bool = false, progress: Progress? = nil
+        mapping: Bool? = nil, sizes: Sizes? = nil, budget: MemoryBudget? = nil, measuring: Bool = false,
+        progress: Progress? = nil
     ) throws(LLaDAError) {
         let config = source.config
         var reader = WeightReader(
-            source, packed, team: team, mapping: mapping, measuring: measuring, progress: progress)
+            source, packed, team: team, mapping: mapping, plan: sizes?.plan ?? Arena.Plan(), budget: budget,
+            measuring: measuring, progress: progress)
         embedding = try reader.table(Self.embeddingName, count: config.vocabSize, width: config.hiddenSize)
         var layers: [LayerWeights] = []
         for index in 0..<config.numHiddenLayers {
@@ -77,9 +109,10 @@ package struct Weights: Sendable {
         parameters = reader.parameters - (config.tieWordEmbeddings ? config.vocabSize * config.hiddenSize : 0)
         byteCount = reader.bytes
         tensors = reader.held
+        self.sizes = reader.sizes
         mappedFiles = reader.inPlace.mappedFiles
         // A tensor without a place would be a part of the model that is not computed.
-        if let unknown = source.unusedTensors.first {
+        if let unknown = source.unusedTensor {
             throw LLaDAError(
                 .unsupported,
                 "\(source.directory): tensor \"\(unknown)\" has no place in a llada2_moe model of this config")

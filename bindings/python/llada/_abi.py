@@ -103,6 +103,7 @@ class ModelOptions(_Sized):
         ("progress_user", c_void_p),
         ("delete_token_id", c_int32),
         ("split_token_id", c_int32),
+        ("memory_limit", c_uint64),
     ]
 
 
@@ -133,6 +134,7 @@ class ModelInfo(_Sized):
         ("weight_bytes", c_uint64),
         ("delete_token_id", c_int32),
         ("split_token_id", c_int32),
+        ("memory_used", c_uint64),
     ]
 
 

@@ -99,12 +99,20 @@ def read_info(model: Handle) -> ModelInfo:
     info = _abi.ModelInfo()
     call(_abi.lib.llada_model_get_info, model, byref(info))
     values = {field[0]: getattr(info, field[0]) for field in _abi.ModelInfo._fields_[1:]}
+    del values["memory_used"]  # it changes: see read_memory_used
     for name in ("mask_token_id", "eos_token_id", "delete_token_id", "split_token_id"):
         values[name] = None if values[name] < 0 else values[name]
     for name in ("dtype", "kv_dtype"):
         values[name] = _abi.DTYPES[values[name]]
     ends = collect(_abi.lib.llada_model_eos_token_ids, model, guess=8)
     return ModelInfo(**values, eos_token_ids=tuple(ends.tolist()))
+
+
+def read_memory_used(model: Handle) -> int:
+    """Asks the library for the bytes that count towards memory_limit."""
+    info = _abi.ModelInfo()
+    call(_abi.lib.llada_model_get_info, model, byref(info))
+    return int(info.memory_used)
 
 
 def read_notes(model: Handle) -> tuple[str, ...]:

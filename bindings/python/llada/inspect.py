@@ -175,7 +175,8 @@ def _text(description: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _formats(description: dict[str, Any], here: Machine) -> str:
     """The table of memory and steps."""
-    head = ["dtype", "weights", "K/V of 1,000 tokens", "a step reads", "a step takes at least"]
+    head = ["dtype", "weights", "opening takes", "workspace", "K/V of 1,000 tokens", "a step reads"]
+    head.append("a step takes at least")
     table = [head]
     for each in description["memory"]:
         step = each["step_bytes"]
@@ -185,6 +186,8 @@ def _formats(description: dict[str, Any], here: Machine) -> str:
             [
                 each["dtype"],
                 _bytes(each["weight_bytes"]) + (" (more than is available here)" if room else ""),
+                f"{_bytes(each['opening_bytes'])}, then {_bytes(each['open_bytes'])}",
+                _bytes(each["workspace_bytes"]),
                 f"{_bytes(1000 * each['kv_bytes_per_token'])} ({each['kv_dtype']})",
                 _bytes(step),
                 least,

@@ -20,7 +20,7 @@ from .decoder import Decoder, OnStep, Rule
 from .describing import describe
 from .errors import CheckpointWarning, InvalidArgumentError, call
 from .generation import Generation
-from .info import OpenedModel, read_info, read_notes
+from .info import OpenedModel, read_info, read_memory_used, read_notes
 from .likelihood import Choice, Elbo, choose, draw_noise, elbos
 from .opening import folder_name, open_model
 from .options import AnswerOptions, GenerationOptions, check_names
@@ -70,6 +70,7 @@ class Model(Held):
         kv_dtype: str = "auto",
         delete_token_id: int | None = None,
         split_token_id: int | None = None,
+        memory_limit: int | None = None,
     ) -> Model:
         """Opens the Hugging Face folder of a `llada2_moe` checkpoint, or a GGUF file of one (architecture `llada2`).
 
@@ -97,8 +98,12 @@ class Model(Held):
                 config.json.
             split_token_id: By which LLaDA2.2 says that a mask is to come before a token. None: likewise. There are both
                 or neither, and neither is the other, the mask or an end of sequence.
+            memory_limit: The most bytes of memory for weights as held, tables, workspaces, keys and values, those of
+                decoders and prefix caches among them. Weights used in place in a mapped file do not count. None: no
+                limit. `describe` tells what opening takes, and `memory_used` what is taken.
 
         Raises:
+            OutOfMemoryError: There is no memory, or `memory_limit` leaves none; a MemoryError. Nothing was taken.
             FileError: A file cannot be read; an OSError. It, and the next three, say which file, key, expected and
                 found.
             CheckpointError: A file is broken or contradicts another.
@@ -124,6 +129,7 @@ class Model(Held):
             kv_dtype,
             delete_token_id,
             split_token_id,
+            memory_limit,
         )
         model = cls(handle, path)
         for note in model.notes:
@@ -144,6 +150,11 @@ class Model(Held):
             are, at llada_model_describe.
         """
         return describe(path)
+
+    @property
+    def memory_used(self) -> int:
+        """The bytes of memory that count towards `memory_limit` of `load`, at this moment; without a limit as well."""
+        return read_memory_used(self._live())
 
     def save(self, path: Path, progress: Progress = None) -> None:
         """Writes a packed model ("bf16", "int8" or "int4") to a folder, once: `load` then opens it without packing

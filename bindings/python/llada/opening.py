@@ -31,6 +31,7 @@ def open_model(
     kv_dtype: str,
     delete_token_id: int | None,
     split_token_id: int | None,
+    memory_limit: int | None,
 ) -> Handle:
     """See `Model.load`."""
     folder = file_name(path)
@@ -41,6 +42,8 @@ def open_model(
     options.blas = choice(blas, "blas", _abi.BLAS)
     options.use_mmap = _abi.MMAP.index("auto" if use_mmap is None else "on" if use_mmap else "off")
     options.expert_capacity = integer(expert_capacity, "expert_capacity", low=0)
+    if memory_limit is not None:
+        options.memory_limit = integer(memory_limit, "memory_limit", low=1, high=(1 << 63) - 1)
     if threads is not None:
         options.threads = integer(threads, "threads", low=1)
     if mask_token_id is not None:

@@ -16,7 +16,9 @@ package struct GGUF: Sendable {
     /// The file's name, for messages.
     package let name: String
     /// The tensors, in the order of the header.
-    package let entries: [Entry]
+    package let entries: Entries
+    /// The bytes of what stands of tensors, of which something is made.
+    let infoBytes: Int
     /// The metadata by key.
     private let values: [JSONString: GGUFValue]
 
@@ -27,6 +29,12 @@ package struct GGUF: Sendable {
     fileprivate static let ranks: ClosedRange<UInt32> = 1...4
     /// The deepest nesting of arrays.
     fileprivate static let maximumDepth = 8
+    /// The least bytes of what stands of a tensor.
+    fileprivate static let leastInfo = 24
+    /// The most pairs of metadata. Files have some dozens.
+    static let maximumPairs = 65_536
+    /// The most tensors.
+    static let maximumTensors = 1_000_000
     /// The most bytes of a key or a tensor's name, as the format says.
     static let longestName = 65_535
     /// The alignment of tensors in a file that does not name one.
@@ -34,15 +42,54 @@ package struct GGUF: Sendable {
 
     /// Reads the header of a whole file. `name` is only its name in messages. Throws `.gguf`, or `.unsupported` for
     /// another version or byte order, or an unknown type of tensors.
-    package init(_ file: InputFile, name: String) throws(LLaDAError) {
+    package init(_ file: InputFile, name: String, budget: MemoryBudget? = nil) throws(LLaDAError) {
         self.file = file
         self.name = name
-        header = try FilePrefix(file)
+        header = try FilePrefix(file, budget: budget)
         var reader = GGUFHeaderReader(header, file: name)
         (values, entries) = try reader.header()
+        infoBytes = Self.leastInfo * entries.count
+    }
+
+    /// Who keeps the bytes of the header.
+    var headerOwner: AnyObject { header }
+
+    /// The bytes of memory of the header.
+    var headerBytes: Int { header.byteCount }
+
+    /// The tensors of a file, read from its header as they are asked for.
+    package struct Entries: RandomAccessCollection, @unchecked Sendable {  // records never change
+        fileprivate struct Record: BitwiseCopyable {
+            /// The place in the header.
+            var info: Int
+            /// The place of the numbers in the file.
+            var start: Int
+            var end: Int
+            var bytes: Range<Int> { start..<end }
+        }
+
+        fileprivate let reader: GGUFHeaderReader
+        fileprivate let records: Buffer<Record>?
+        package var startIndex: Int { 0 }
+        package var endIndex: Int { records?.count ?? 0 }
+
+        /// The place of a tensor's numbers.
+        func place(_ index: Int) -> Range<Int> { records?.pointer[index].bytes ?? 0..<0 }
+
+        package subscript(index: Int) -> Entry {
+            guard let record = records?.pointer[index], let info = try? reader.info(at: record.info) else {
+                return Entry(name: "", type: .f32, shape: [0], bytes: 0..<0)  // was read before
+            }
+            return Entry(name: info.name, type: info.type, shape: info.shape, bytes: record.bytes)
+        }
     }
 
     package subscript(key: String) -> GGUFValue? { values[JSONString(key)] }
+
+    /// Returns the bytes of a string, which keep the header.
+    func shared(_ place: Range<Int>) -> SharedBytes {
+        SharedBytes(UnsafeRawBufferPointer(rebasing: header.bytes[place]), owner: header)
+    }
 
     /// The keys, sorted.
     package var keys: [String] { values.keys.map(\.string).sorted() }
@@ -55,7 +102,7 @@ package struct GGUF: Sendable {
     /// A description of a value for messages.
     package func summary(_ value: GGUFValue) -> String {
         guard case .string(let place) = value else { return value.summary }
-        return JSONString(Array(bytes(place).prefix(400))).quoted
+        return JSONString(bytes(place.prefix(400))).quoted
     }
 
     /// Calls `body` with the bytes of each string of an array. The array was checked when the file was read.
@@ -65,8 +112,7 @@ package struct GGUF: Sendable {
         try withExtendedLifetime(header) { () throws(LLaDAError) in
             var cursor = GGUFCursor(header, place, file: name)
             for index in 0..<count {
-                let string = try cursor.string("a string")
-                try body(index, UnsafeRawBufferPointer(rebasing: header.bytes[string]))
+                try body(index, UnsafeRawBufferPointer(rebasing: header.bytes[try cursor.string("a string")]))
             }
         }
     }
@@ -81,10 +127,11 @@ package struct GGUF: Sendable {
 }
 
 /// A reader of the header, from the magic number to the last tensor's place.
-private struct GGUFHeaderReader {
+private struct GGUFHeaderReader: Sendable {
     private let prefix: FilePrefix
     private let file: String
     private var cursor: GGUFCursor
+    private var alignment = GGUF.defaultAlignment
 
     init(_ prefix: FilePrefix, file: String) {
         self.prefix = prefix
@@ -92,12 +139,18 @@ private struct GGUFHeaderReader {
         cursor = GGUFCursor(prefix, 0..<prefix.file.size, file: file)
     }
 
-    mutating func header() throws(LLaDAError) -> (values: [JSONString: GGUFValue], entries: [GGUF.Entry]) {
+    mutating func header() throws(LLaDAError) -> (values: [JSONString: GGUFValue], entries: GGUF.Entries) {
         try checkMagic()
         // A tensor has at least the length of its name, the number of its dimensions, its type and its offset.
-        let tensorCount = try cursor.count(of: 24, "the number of tensors")
+        let tensorCount = try cursor.count(of: GGUF.leastInfo, "the number of tensors")
         // A pair has at least the length of its key, its type, and a byte.
         let pairCount = try cursor.count(of: 13, "the number of metadata pairs")
+        for (what, count, most) in [
+            ("tensors", tensorCount, GGUF.maximumTensors), ("metadata pairs", pairCount, GGUF.maximumPairs),
+        ] where count > most {
+            throw LLaDAError(
+                .gguf, file: file, key: "the number of \(what)", found: "\(count)", expected: "at most \(most)")
+        }
         var values: [JSONString: GGUFValue] = [:]
         values.reserveCapacity(pairCount)
         for _ in 0..<pairCount {
@@ -108,7 +161,8 @@ private struct GGUFHeaderReader {
                 throw cursor.error("metadata \(key.quoted) is there twice")
             }
         }
-        return (values, try tensors(tensorCount, alignment: try alignment(values)))
+        alignment = try alignment(values)
+        return (values, try tensors(tensorCount))
     }
 
     private mutating func checkMagic() throws(LLaDAError) {
@@ -205,43 +259,68 @@ private struct GGUFHeaderReader {
 
     // MARK: Tensors
 
-    private mutating func tensors(_ count: Int, alignment: Int) throws(LLaDAError) -> [GGUF.Entry] {
-        var infos: [(name: JSONString, type: GGUFType, shape: [Int], size: Int, offset: UInt64)] = []
-        infos.reserveCapacity(count)
-        var names = Set<JSONString>(minimumCapacity: count)
-        for _ in 0..<count {
-            let name = try cursor.name("a tensor's name")
-            if !names.insert(name).inserted { throw cursor.error("tensor \(name.quoted) is there twice") }
-            let shape = try shape(name)
-            let number = try cursor.integer(UInt32.self, "the type of tensor \(name.quoted)")
-            guard let type = GGUFType(number) else {
-                throw LLaDAError(
-                    .unsupported, file: file, key: "tensor \(name.quoted): type", found: "\(number)",
-                    expected: "a known type; \(GGUFType.readNames) are read")
-            }
-            let size = try byteCount(name, type, shape)
-            let offset = try cursor.integer(UInt64.self, "the offset of tensor \(name.quoted)")
-            if offset % UInt64(alignment) != 0 {
-                throw error(name, "offset", found: "\(offset)", expected: "a multiple of the alignment, \(alignment)")
-            }
-            infos.append((name, type, shape, size, offset))
+    /// What the header says of a tensor.
+    struct Info {
+        var name: JSONString
+        var type: GGUFType
+        var shape: [Int]
+        var size: Int
+        var offset: UInt64
+    }
+
+    /// Reads what stands at a place that was read before.
+    func info(at place: Int) throws(LLaDAError) -> Info {
+        var reader = self
+        reader.cursor.position = place
+        return try reader.info()
+    }
+
+    private mutating func info() throws(LLaDAError) -> Info {
+        let name = try cursor.name("a tensor's name")
+        let shape = try shape(name)
+        let number = try cursor.integer(UInt32.self, "the type of tensor \(name.quoted)")
+        guard let type = GGUFType(number) else {
+            throw LLaDAError(
+                .unsupported, file: file, key: "tensor \(name.quoted): type", found: "\(number)",
+                expected: "a known type; \(GGUFType.readNames) are read")
         }
-        if infos.isEmpty { return [] }
+        let size = try byteCount(name, type, shape)
+        let offset = try cursor.integer(UInt64.self, "the offset of tensor \(name.quoted)")
+        if offset % UInt64(alignment) != 0 {
+            throw error(name, "offset", found: "\(offset)", expected: "a multiple of the alignment, \(alignment)")
+        }
+        return Info(name: name, type: type, shape: shape, size: size, offset: offset)
+    }
+
+    private mutating func tensors(_ count: Int) throws(LLaDAError) -> GGUF.Entries {
+        if count == 0 { return GGUF.Entries(reader: self, records: nil) }
+        let records = try Buffer<GGUF.Entries.Record>(count: count)
+        let names = try NameTable(capacity: count)
+        let reader = self
+        func name(_ index: Int) -> JSONString { (try? reader.info(at: records.pointer[index].info))?.name ?? "" }
+        for index in 0..<count {
+            let place = cursor.position
+            let info = try info()
+            records.pointer[index] = .init(info: place, start: 0, end: 0)
+            if names.insert(info.name, index, nameOf: name) != nil {
+                throw cursor.error("tensor \(info.name.quoted) is there twice")
+            }
+        }
         let (end, overflow) = cursor.position.addingReportingOverflow(alignment - 1)
         let base = overflow ? Int.max : end / alignment * alignment
         let room = max(0, prefix.file.size - base)
-        var entries: [GGUF.Entry] = []
-        entries.reserveCapacity(count)
-        for info in infos {
+        for index in 0..<count {
+            let info = try info(at: records.pointer[index].info)
             guard info.size <= room, info.offset <= UInt64(room - info.size) else {
                 throw error(
                     info.name, "place", found: "\(info.size) bytes from \(info.offset) on",
                     expected: "a place within the file's \(room) bytes of data; it may be cut short")
             }
             let start = base + Int(info.offset)
-            entries.append(
-                GGUF.Entry(name: info.name, type: info.type, shape: info.shape, bytes: start..<start + info.size))
+            records.pointer[index].start = start
+            records.pointer[index].end = start + info.size
         }
+        let entries = GGUF.Entries(reader: self, records: records)
         try checkApart(entries)
         return entries
     }
@@ -283,11 +362,15 @@ private struct GGUFHeaderReader {
     }
 
     /// Refuses a byte that belongs to two tensors.
-    private func checkApart(_ entries: [GGUF.Entry]) throws(LLaDAError) {
-        let sorted = entries.sorted { $0.bytes.lowerBound < $1.bytes.lowerBound }
-        for (before, entry) in zip(sorted, sorted.dropFirst()) where entry.bytes.lowerBound < before.bytes.upperBound {
+    private func checkApart(_ entries: GGUF.Entries) throws(LLaDAError) {
+        let order = try Buffer<(start: Int, index: Int)>(count: entries.count)
+        for index in entries.indices { order.pointer[index] = (entries.place(index).lowerBound, index) }
+        order.elements.sortInPlace { $0 < $1 }
+        for (before, after) in zip(order.elements, order.elements.dropFirst())
+        where after.start < entries.place(before.index).upperBound {
             throw error(
-                entry.name, "place", found: "inside that of tensor \(before.name.quoted)", expected: "one of its own")
+                entries[after.index].name, "place",
+                found: "inside that of tensor \(entries[before.index].name.quoted)", expected: "one of its own")
         }
     }
 }

@@ -7,97 +7,104 @@ package final class GGUFCheckpoint: TensorSource, Sendable {
     package let config: ModelConfig
     package let sideFiles: SideFiles
     package var metadata: [(key: JSONString, value: JSONString)] { [] }
-    private let files: [InputFile]
-    private let stored: [String: Stored]
-    private let asked = Locked<Set<String>>([])
+    /// What is made of the headers.
+    private let reservation: Reservation?
+    private let files: [GGUF]
+    private let table: GGUFTensorTable
+    /// The tensors that were asked for, by their numbers in the table.
+    private let asked: Locked<BitSet>
 
-    /// A tensor of the model: one of a file, or the parts that it is in.
-    private struct Stored: Sendable {
-        var parts: [Part?]
-    }
-
-    private struct Part: Sendable {
+    private struct Part {
         let entry: GGUF.Entry
         let file: GGUF
     }
 
-    /// Opens the file `path`, and those that belong to it, and reads their headers. `progress` receives the part done,
-    /// from 0 to 1. An error that it throws ends the opening and is rethrown.
-    package static func open(_ path: String, progress: Progress? = nil) throws(LLaDAError) -> GGUFCheckpoint {
-        try GGUFCheckpoint(path, progress: progress)
+    /// Opens the file `path`, and those that belong to it, and reads their headers, which count towards `budget`.
+    /// `progress` receives the part done, from 0 to 1. An error that it throws ends the opening and is rethrown.
+    package static func open(
+        _ path: String, budget: MemoryBudget? = nil, progress: Progress? = nil
+    ) throws(LLaDAError) -> GGUFCheckpoint {
+        try GGUFCheckpoint(path, budget, progress)
     }
 
-    private init(_ path: String, progress: Progress?) throws(LLaDAError) {
-        let files = try GGUFSplit.open(path, progress)
-        self.files = files.map(\.file)
+    private init(
+        _ path: String, _ budget: MemoryBudget?, _ progress: Progress?
+    ) throws(LLaDAError) {
+        let files = try GGUFSplit.open(path, budget, progress)
         let first = files[0]
         let config = try GGUFConfig(first)
         directory = path
-        var stored = try Self.merge(files)
-        // Without a head of its own, a model's head is the embedding.
-        if stored[Self.head] == nil, let embedding = stored[Self.embedding] { stored[Self.head] = embedding }
-        self.stored = stored
-        let biases = stored.keys.contains { $0.hasSuffix("mlp.gate.expert_bias") }
-        sideFiles = try Self.sideFiles(first, config: try config.json(hasExpertBias: biases))
+        let table = try GGUFTensorTable(files)
+        self.files = files
+        self.table = table
+        let asked = try BitSet(count: table.count)
+        self.asked = Locked(asked)
+        let hasBias = (0..<table.count).contains { table.name($0).hasSuffix("mlp.gate.expert_bias") }
+        sideFiles = try Self.sideFiles(first, config: try config.json(hasExpertBias: hasBias, budget), budget)
         self.config = try ModelConfig(sideFiles)
+        if let budget {
+            let headers = files.reduce(0) { $0 + $1.infoBytes }
+            reservation = try Reservation(
+                (1 + MemoryBudget.smallFileMultiple) * headers, in: budget)
+        } else {
+            reservation = nil
+        }
         try progress?(1)
     }
 
-    private static let embedding = "model.word_embeddings.weight"
-    private static let head = "lm_head.weight"
+    private static let embedding: JSONString = "model.word_embeddings.weight"
+    private static let head: JSONString = "lm_head.weight"
 
-    private static func sideFiles(_ file: GGUF, config: [UInt8]) throws(LLaDAError) -> SideFiles {
+    private static func sideFiles(_ file: GGUF, config: SharedBytes, _ budget: MemoryBudget?) throws(LLaDAError)
+        -> SideFiles
+    {
         var files = SideFiles(madeOf: file.name)
         files.add(.config, config)
         let tokenizer = GGUFTokenizer(file)
-        if let json = try tokenizer.json() { files.add(.tokenizer, json) }
-        if let template = try tokenizer.chatTemplate() { files.add(.chatTemplate, template) }
+        if let json = try tokenizer.json(budget) { files.add(.tokenizer, json) }
+        if let template = try tokenizer.chatTemplate(budget) { files.add(.chatTemplate, template) }
         return files
     }
 
-    /// Returns all tensors under the engine's names; what is none of the model's keeps its own.
-    private static func merge(_ files: [GGUF]) throws(LLaDAError) -> [String: Stored] {
-        var stored: [String: Stored] = [:]
-        for file in files {
-            for entry in file.entries {
-                let place = GGUFNames.place(entry.name.string)
-                let name = place?.name ?? entry.name.string
-                let (part, count) = place?.part.map { ($0, GGUFNames.partCount) } ?? (0, 1)
-                var tensor = stored[name] ?? Stored(parts: Array(repeating: nil, count: count))
-                guard tensor.parts.count == count, tensor.parts[part] == nil else {
-                    throw LLaDAError(
-                        .gguf, "\(file.name): tensor \(entry.name.quoted) is there twice, in two files or two forms")
-                }
-                tensor.parts[part] = Part(entry: entry, file: file)
-                stored[name] = tensor
-            }
-        }
-        return stored
-    }
-
-    /// The types of the tensors and their bytes, in no order.
-    package var storedTypes: [(name: String, bytes: Int)] {
-        stored.values.flatMap { tensor in
-            tensor.parts.compactMap { $0.map { (name: $0.entry.type.name, bytes: $0.entry.bytes.count) } }
-        }
+    /// Calls `body` with the type of each tensor and its bytes.
+    package func forEachStored(_ body: (_ type: String, _ bytes: Int) -> Void) {
+        for file in files { for entry in file.entries { body(entry.type.name, entry.bytes.count) } }
     }
 
     package var byteCount: Int {
-        stored.values.reduce(0) { sum, tensor in tensor.parts.reduce(sum) { $0 + ($1?.entry.bytes.count ?? 0) } }
+        files.reduce(0) { sum, file in
+            let entries = file.entries
+            return entries.indices.reduce(sum) { $0 + entries.place($1).count }
+        }
     }
 
-    package func has(_ name: String) -> Bool { stored[name] != nil }
+    package var memory: SourceMemory {
+        SourceMemory(
+            smallBytes: sideFiles.byteCount, headerBytes: files.reduce(0) { $0 + $1.infoBytes },
+            openBytes: files.reduce(0) { $0 + $1.headerBytes })
+    }
+
+    package func has(_ name: String) -> Bool { find(JSONString(name)) != nil }
+
+    /// Without a head of its own, a model's head is the embedding.
+    private func find(_ name: JSONString) -> Int? {
+        table.find(name) ?? (name == Self.head ? table.find(Self.embedding) : nil)
+    }
 
     /// Returns the tensor of this name. Throws `.tensor` if it is missing or has another shape, and `.unsupported` if
     /// it has a type that the engine does not read.
     package func tensor(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor {
-        guard let found = stored[name] else { throw missing(name, shape) }
-        _ = asked.withLock { $0.insert(name) }
-        if found.parts.count == 1, let part = found.parts[0] {
+        guard let number = find(JSONString(name)) else { throw missing(name, shape) }
+        asked.withLock { $0.insert(number) }
+        let places = table.parts(number)
+        let found = places.map { place in
+            place.map { Part(entry: files[Int($0.shard)].entries[Int($0.entry)], file: files[Int($0.shard)]) }
+        }
+        if found.count == 1, let part = found[0] {
             if part.entry.shape != shape { throw mismatch(part, expected: "\(shape)") }
             return try tensor(part, name, shape, part.entry.type.encoding)
         }
-        return try joined(name, shape, found.parts)
+        return try joined(name, shape, found)
     }
 
     /// Returns the tensor whose rows are those of all parts.
@@ -138,7 +145,7 @@ package final class GGUFCheckpoint: TensorSource, Sendable {
     }
 
     package func checkUnchanged() throws(LLaDAError) {
-        for file in files { try file.checkUnchanged() }
+        for file in files { try file.file.checkUnchanged() }
     }
 
     /// There are no tensors of bytes.
@@ -156,9 +163,12 @@ package final class GGUFCheckpoint: TensorSource, Sendable {
             found: "\(part.entry.shape)", expected: expected)
     }
 
-    /// The names of the tensors that nobody has asked for yet, sorted.
-    package var unusedTensors: [String] {
-        let asked = asked.withLock { $0 }
-        return stored.keys.filter { !asked.contains($0) }.sorted()
+    /// The first, by name, of the tensors that nobody has asked for yet.
+    package var unusedTensor: String? {
+        var unknown = NameSample()
+        asked.withLock { asked in
+            for tensor in 0..<table.count where !asked[tensor] { unknown.add(table.name(tensor)) }
+        }
+        return unknown.first.first?.string
     }
 }

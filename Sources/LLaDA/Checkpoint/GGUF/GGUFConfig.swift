@@ -10,13 +10,13 @@ struct GGUFConfig {
     init(_ file: GGUF) throws(LLaDAError) {
         general = GGUFFields(file: file, prefix: "")
         fields = GGUFFields(file: file, prefix: Self.architecture + ".")
-        guard try general.string("general.architecture")?.string == Self.architecture else {
+        guard try general.string("general.architecture") == JSONString(Self.architecture) else {
             throw general.error("general.architecture", expected: "\"\(Self.architecture)\"", .unsupported)
         }
     }
 
     /// Returns the text. `hasExpertBias` says whether the file has biases for the choice of experts.
-    func json(hasExpertBias: Bool) throws(LLaDAError) -> [UInt8] {
+    func json(hasExpertBias: Bool, _ budget: MemoryBudget?) throws(LLaDAError) -> SharedBytes {
         try refuseUnimplemented()
         var text = JSONText()
         text.add("architectures", json: "[\"LLaDA2MoeModelLM\"]")
@@ -33,7 +33,7 @@ struct GGUFConfig {
         try addAttention(&text)
         if dense < layers { try addExperts(&text, hasBias: hasExpertBias) }
         try addTokens(&text)
-        return text.finished()
+        return try SharedBytes(copying: text.finished(), in: budget)
     }
 
     private func refuseUnimplemented() throws(LLaDAError) {
@@ -93,9 +93,9 @@ struct GGUFConfig {
 
     private func addScaling(_ text: inout JSONText) throws(LLaDAError) {
         let scaling = GGUFFields(file: fields.file, prefix: fields.prefix + "rope.scaling.")
-        switch try scaling.string("type")?.string {
-        case nil, "none": return
-        case "yarn": break
+        switch try scaling.string("type") {
+        case nil, "none"?: return
+        case "yarn"?: break
         default: throw scaling.error("type", expected: "\"none\" or \"yarn\", all that is implemented", .unsupported)
         }
         for key in fields.file.keys where key.hasPrefix(scaling.prefix) {
@@ -121,7 +121,7 @@ struct GGUFConfig {
         if product != 1, let factor = Double(factor), factor >= 1 {
             yarn.add("attention_factor", json: "\(product * YaRN.scale(factor, 1))")
         }
-        try text.add("rope_scaling") { $0 += yarn.finished() }
+        text.add("rope_scaling", yarn)
     }
 
     // MARK: Experts and tokens

@@ -1,9 +1,9 @@
 /// A position in a part of a GGUF file that only moves forward. Whatever would reach beyond the end throws `.gguf`. The
 /// bytes that it has stepped over are in memory.
-struct GGUFCursor {
+struct GGUFCursor: Sendable {
     private let prefix: FilePrefix
     private let file: String
-    private(set) var position: Int
+    var position: Int
     private let end: Int
 
     /// The most bytes of metadata. The tokenizer of LLaDA2.x takes 6 MB of them.
@@ -61,6 +61,6 @@ struct GGUFCursor {
         if place.count > GGUF.longestName {
             throw error("\(what()) has \(place.count) bytes; at most \(GGUF.longestName) are accepted")
         }
-        return JSONString(Array(prefix.bytes[place]))
+        return JSONString(prefix.bytes[place])
     }
 }

@@ -52,7 +52,8 @@ struct GGUFFields {
     func string(_ key: String) throws(LLaDAError) -> JSONString? {
         switch value(key) {
         case nil: return nil
-        case .string(let place): return JSONString(file.bytes(place))
+        case .string(let place):
+            return JSONString(file.shared(place).bytes.assumingMemoryBound(to: UInt8.self), owner: file.headerOwner)
         default: throw error(key, expected: "a string")
         }
     }

@@ -2,10 +2,12 @@
 /// many there are, and which it is.
 enum GGUFSplit {
     /// Opens a file, and all others if it is one of several. The first one comes first.
-    static func open(_ path: String, _ progress: Progress?) throws(LLaDAError) -> [GGUF] {
+    static func open(
+        _ path: String, _ budget: MemoryBudget?, _ progress: Progress?
+    ) throws(LLaDAError) -> [GGUF] {
         let name = Path(path)
         guard name.count > 1 else {
-            let file = try open(path, name.fileName(0))
+            let file = try open(path, name.fileName(0), budget)
             try check(file, index: 0, count: 1)
             return [file]
         }
@@ -15,7 +17,7 @@ enum GGUFSplit {
             if !InputFile.exists(path) {
                 throw LLaDAError(.io, "\(path) is missing; it is a part of \(name.path(0))")
             }
-            let file = try open(path, name.fileName(index))
+            let file = try open(path, name.fileName(index), budget)
             try progress?(Double(index + 1) / Double(name.count))
             try check(file, index: index, count: name.count)
             files.append(file)
@@ -28,8 +30,10 @@ enum GGUFSplit {
         return files
     }
 
-    private static func open(_ path: String, _ name: String) throws(LLaDAError) -> GGUF {
-        try GGUF(try InputFile(path), name: name)
+    private static func open(
+        _ path: String, _ name: String, _ budget: MemoryBudget?
+    ) throws(LLaDAError) -> GGUF {
+        try GGUF(try InputFile(path), name: name, budget: budget)
     }
 
     /// Throws `.gguf` if the file says that it is another part.

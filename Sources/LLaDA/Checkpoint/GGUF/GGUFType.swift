@@ -18,6 +18,8 @@ package struct GGUFType: Sendable, Equatable {
         self.bytes = bytes
     }
 
+    static let f32 = all[0]
+
     /// Returns the type of this number; nil if the format has none.
     package init?(_ number: UInt32) {
         guard let type = Self.all.first(where: { $0.number == number }) else { return nil }

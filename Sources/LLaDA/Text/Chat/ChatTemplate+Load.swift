@@ -14,6 +14,8 @@ extension ChatTemplate {
         self.init(tokenizer: tokenizer, sources: sources, variables: Self.variables(config))
     }
 
+    private static let mostSources = 64
+
     /// Reads `chat_template`: a string, or a list of named ones.
     private static func sources(_ field: JSONField) throws(LLaDAError) -> [Source] {
         if field.isNull { return [] }
@@ -22,6 +24,7 @@ extension ChatTemplate {
         }
         var sources: [Source] = []
         for (index, value) in list.enumerated() {
+            if index == mostSources { throw field.unsupported("at most \(mostSources) templates") }
             let name = try field[index, value]["name"].string().string
             let text = try field[index, value]["template"].string().string
             sources.append(Source(name: name, text: text, file: field.file))
@@ -30,15 +33,15 @@ extension ChatTemplate {
     }
 
     /// Reads the special tokens: strings, or objects with `content`. What is neither is no variable.
-    private static func variables(_ config: JSONField) -> JSONObject {
-        var variables = JSONObject()
+    private static func variables(_ config: JSONField) -> [(name: String, value: String)] {
+        var variables: [(name: String, value: String)] = []
         let names: [StaticString] = [
             "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
         ]
         for name in names {
             var value = config[name].value
             if case .object = value { value = config[name]["content"].value }
-            if case .string = value { _ = variables.append(JSONString(stringLiteral: name), value) }
+            if case .string(let text) = value { variables.append(("\(name)", text.string)) }
         }
         return variables
     }

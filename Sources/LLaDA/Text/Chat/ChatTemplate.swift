@@ -17,14 +17,17 @@ public final class ChatTemplate: Sendable {
         let file: String
         /// What template it is, in words, if it is known to write the layout.
         let origin: String?
-        /// Of the text; nil if it is not readable as Jinja.
+        /// Of the text; nil if it is not readable as Jinja, or too long to be a known one.
         let fingerprint: UInt64?
+
+        private static let longestKnown = 1 << 20
 
         package init(name: String = "default", text: String, file: String) {
             self.name = name
             self.text = text
             self.file = file
-            fingerprint = JinjaText(text).fingerprint
+            // The texts that are known are short.
+            fingerprint = text.utf8.count > Self.longestKnown ? nil : JinjaText(text).fingerprint
             origin = fingerprint.flatMap { KnownTemplates.origins[$0] }
         }
     }
@@ -32,10 +35,10 @@ public final class ChatTemplate: Sendable {
     /// The checkpoint's templates. There may be none.
     package let sources: [Source]
     /// What templates expect besides `messages`, `tools` and `add_generation_prompt`: `bos_token` and its like.
-    package let variables: JSONObject
+    package let variables: [(name: String, value: String)]
     private let tokenizer: Tokenizer
 
-    package init(tokenizer: Tokenizer, sources: [Source] = [], variables: JSONObject = JSONObject()) {
+    package init(tokenizer: Tokenizer, sources: [Source] = [], variables: [(name: String, value: String)] = []) {
         self.tokenizer = tokenizer
         self.sources = sources
         self.variables = variables
@@ -61,7 +64,7 @@ public final class ChatTemplate: Sendable {
 
     private func refusal(tools: Bool) -> LLaDAError? {
         if sources.isEmpty {
-            if tokenizer.addedTokens.contains(where: { $0.content.elementsEqual("<|role_end|>".utf8) }) { return nil }
+            if tokenizer.addedTokens.contains(where: { $0.content == "<|role_end|>" }) { return nil }
             return LLaDAError(
                 .unsupported, file: "tokenizer.json", key: "added_tokens", found: "without <|role_end|>",
                 expected: "that token, or a chat_template with the layout of LLaDA2 and Ling 2.0")

@@ -2,7 +2,9 @@
 package struct AddedToken: Sendable {
     package var id: Int32
     /// As the file has it.
-    package var content: [UInt8]
+    package var content: JSONString
+    /// What is looked for in a text: the content, or its normal form.
+    var matched: JSONString
     var singleWord: Bool
     var stripsLeft: Bool
     var stripsRight: Bool
@@ -11,37 +13,60 @@ package struct AddedToken: Sendable {
 }
 
 /// Finds added tokens in a text: at the leftmost place where one begins, the longest, as the Aho–Corasick automaton of
-/// Hugging Face (`MatchKind::LeftmostLongest`).
-struct AddedTokenMatcher: Sendable {
-    private struct Node: Sendable {
-        var token: Int32 = -1  // into `tokens`
-        var children: [(byte: UInt8, node: Int32)] = []
-    }
-    private var nodes: [Node] = [Node()]
-    private var begins = Array(repeating: false, count: 256)
-    private var tokens: [AddedToken] = []
+/// Hugging Face (`MatchKind::LeftmostLongest`). Texts of tokens are sorted, so those that begin alike are neighbours.
+struct AddedTokenMatcher: @unchecked Sendable {  // it never changes
+    private let tokens: [AddedToken]
+    /// The tokens that are looked for, into `tokens`, by the order of their texts.
+    private let order: Buffer<UInt32>
+    /// The texts in this order, which the tokens keep.
+    private let texts: Buffer<UnsafeBufferPointer<UInt8>>
+    /// Where the texts begin that begin with a byte or a larger one, into `order`.
+    private let firsts: Buffer<UInt32>  // [257]
+    private let count: Int
+    /// The first of the tokens whose text another one before it has; nil if there is none.
+    let duplicate: Int?
 
-    var isEmpty: Bool { tokens.isEmpty }
-
-    /// False when the same content is there already.
-    mutating func insert(_ token: AddedToken, matching content: [UInt8]) -> Bool {
-        guard let first = content.first else { return false }
-        var place = 0
-        for byte in content {
-            if let child = nodes[place].children.first(where: { $0.byte == byte }) {
-                place = Int(child.node)
-            } else {
-                nodes[place].children.append((byte, Int32(nodes.count)))
-                place = nodes.count
-                nodes.append(Node())
-            }
+    /// Takes those of `tokens` for which `text` returns one, which is not empty. Throws `.outOfMemory`.
+    init(_ tokens: [AddedToken], text: (AddedToken) -> JSONString?) throws(LLaDAError) {
+        self.tokens = tokens
+        var count = 0
+        for token in tokens where text(token) != nil { count += 1 }
+        let order = try Buffer<UInt32>(count: count)
+        let texts = try Buffer<UnsafeBufferPointer<UInt8>>(count: count)
+        let firsts = try Buffer<UInt32>(count: 257, repeating: UInt32(count))
+        var next = 0
+        for (index, token) in tokens.enumerated() where text(token) != nil {
+            order.pointer[next] = UInt32(index)
+            next += 1
         }
-        guard nodes[place].token < 0 else { return false }
-        nodes[place].token = Int32(tokens.count)
-        tokens.append(token)
-        begins[Int(first)] = true
-        return true
+        UnsafeMutableBufferPointer(start: order.pointer, count: count).sortInPlace { left, right in
+            guard let first = text(tokens[Int(left)]), let second = text(tokens[Int(right)]) else { return false }
+            return first.precedes(second) || left < right && !second.precedes(first)
+        }
+        var first = 0
+        var duplicate: Int?
+        for place in 0..<count {
+            let index = Int(order.pointer[place])
+            guard let bytes = text(tokens[index])?.withBytes({ $0 }) else { continue }
+            while first <= Int(bytes.first ?? 0) {
+                firsts.pointer[first] = UInt32(place)
+                first += 1
+            }
+            texts.pointer[place] = bytes
+            if place > 0, texts.pointer[place - 1].equals(bytes) { duplicate = min(duplicate ?? index, index) }
+        }
+        self.duplicate = duplicate
+        self.count = count
+        (self.order, self.texts, self.firsts) = (order, texts, firsts)
     }
+
+    /// The bytes of memory.
+    var byteCount: Int { order.byteCount + texts.byteCount + firsts.byteCount }
+
+    var isEmpty: Bool { count == 0 }
+
+    @inline(__always)
+    private func text(_ place: Int) -> UnsafeBufferPointer<UInt8> { texts.pointer[place] }
 
     /// Cuts the text: `plain` gets what lies between tokens, `found` the tokens, in order. A match that `isText` says
     /// is text, or that should be a single word and is not, stays text as a whole; Hugging Face does not search inside
@@ -67,33 +92,40 @@ struct AddedTokenMatcher: Sendable {
         if done < text.count { plain(UnsafeBufferPointer(rebasing: text[done...])) }
     }
 
-    private func next(in text: UnsafeBufferPointer<UInt8>, from begin: Int) -> (AddedToken, Int, Int)? {
-        guard !tokens.isEmpty else { return nil }
-        return begins.withUnsafeBufferPointer { begins in
-            var start = begin
-            while start < text.count {
-                guard begins[Int(text[start])] else {
-                    start += 1
-                    continue
-                }
-                var best: (Int32, Int)?
-                var place = 0
-                var position = start
-                walk: while position < text.count {
-                    let byte = text[position]
-                    for child in nodes[place].children where child.byte == byte {
-                        place = Int(child.node)
-                        position += 1
-                        if nodes[place].token >= 0 { best = (nodes[place].token, position) }
-                        continue walk
-                    }
-                    break
-                }
-                if let (token, end) = best { return (tokens[Int(token)], start, end) }
-                start += 1
+    /// Returns the first token in the text from a place on, and where it begins and ends.
+    func next(in text: UnsafeBufferPointer<UInt8>, from begin: Int) -> (AddedToken, Int, Int)? {
+        if isEmpty { return nil }
+        for start in begin..<max(begin, text.count) {
+            // The texts that begin as the text does here, by more and more bytes.
+            var low = Int(firsts.pointer[Int(text[start])])
+            var high = Int(firsts.pointer[Int(text[start]) + 1])
+            if low == high { continue }
+            var best: (Int, Int)?
+            var length = 1
+            while true {
+                // The shortest comes first.
+                if self.text(low).count == length { best = (low, start + length) }
+                guard start + length < text.count else { break }
+                let byte = text[start + length]
+                low = place(low, high) { $0.count > length && $0[length] >= byte }
+                high = place(low, high) { $0[length] > byte }
+                if low == high { break }
+                length += 1
             }
-            return nil
+            if let (place, end) = best { return (tokens[Int(order.pointer[place])], start, end) }
         }
+        return nil
+    }
+
+    /// Returns the first place of a range whose text `isBehind`, of which all that follow are behind too.
+    @inline(__always)
+    private func place(_ start: Int, _ end: Int, _ isBehind: (UnsafeBufferPointer<UInt8>) -> Bool) -> Int {
+        var (low, high) = (start, end)
+        while low < high {
+            let middle = (low + high) / 2
+            if isBehind(text(middle)) { high = middle } else { low = middle + 1 }
+        }
+        return low
     }
 
     // MARK: Words and spaces, as Rust's `regex` has them

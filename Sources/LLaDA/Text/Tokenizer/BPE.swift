@@ -2,61 +2,67 @@
 ///
 /// Order of merging, ties and the treatment of outdated queue entries are those of Hugging Face `tokenizers`
 /// (`models/bpe/word.rs`), since they decide the ids wherever two merges make the same token.
-struct BPE: Sendable {
-    /// Open addressing: (left << 32 | right) + 1 to rank; key 0 is an empty place.
-    private var keys: [UInt64]
-    private var ranks: [UInt32]
-    /// The token each merge makes, by rank.
-    private let results: [Int32]
+struct BPE: @unchecked Sendable {  // it never changes
+    /// By rank, the most urgent first.
+    private let merges: Buffer<Merge>
+    /// From pairs to ranks.
+    private let places: Buffer<TaggedPlace>
+    private let hash: SecretHash
     /// The id of each single byte.
     private let byteIDs: [Int32]
 
-    struct Merge {
+    struct Merge: BitwiseCopyable {
         var left: Int32
         var right: Int32
+        /// The token that the merge makes.
         var result: Int32
     }
 
-    /// Merges in the order of the file, the most urgent first. Of equal pairs the last counts, as in Hugging Face.
-    init(_ merges: [Merge], byteIDs: [Int32]) {
-        var size = 16
-        while size < merges.count * 2 { size *= 2 }
-        keys = Array(repeating: 0, count: size)
-        ranks = Array(repeating: 0, count: size)
-        results = merges.map(\.result)
+    /// Takes `count` merges, fewer than 2^24, in the order of the file, the most urgent first. Of equal pairs the last
+    /// counts, as in Hugging Face. Throws `.outOfMemory`.
+    /// There are at most `mostPairs` different pairs.
+    init(
+        _ merges: Buffer<Merge>, count: Int, mostPairs: Int, byteIDs: [Int32], hash: SecretHash = SecretHash()
+    ) throws(LLaDAError) {
+        self.merges = merges
         self.byteIDs = byteIDs
-        for (rank, merge) in merges.enumerated() {
-            let key = Self.key(merge.left, merge.right)
-            var place = Self.place(key, size - 1)
-            while keys[place] != 0, keys[place] != key { place = (place + 1) & (size - 1) }
-            keys[place] = key
-            ranks[place] = UInt32(rank)
+        self.hash = hash
+        places = try TaggedPlace.places(for: mostPairs)
+        for rank in 0..<count {
+            let merge = merges.pointer[rank]
+            let hash = hash(pair: merge.left, merge.right)
+            places.pointer[place(merge.left, merge.right, hash)] = TaggedPlace(Int32(rank), hash)
         }
     }
 
-    private static func key(_ left: Int32, _ right: Int32) -> UInt64 {
-        (UInt64(UInt32(bitPattern: left)) << 32 | UInt64(UInt32(bitPattern: right))) &+ 1
-    }
-
-    @inline(__always)
-    private static func place(_ key: UInt64, _ mask: Int) -> Int {
-        Int(truncatingIfNeeded: (key &* 0x9E37_79B9_7F4A_7C15) >> 32) & mask
-    }
+    /// The bytes of memory.
+    var byteCount: Int { merges.byteCount + places.byteCount }
 
     private static let noRank = UInt32.max
 
+    /// Where the rank of a pair is, or, if there is none, would be.
+    @inline(__always)
+    private func place(_ left: Int32, _ right: Int32, _ hash: UInt64) -> Int {
+        let places = places.elements
+        var place = TaggedPlace.first(hash, places)
+        while !places[place].isEmpty {
+            if places[place].mayHave(hash) {
+                let merge = merges.pointer[Int(places[place].number)]
+                if merge.left == left, merge.right == right { break }
+            }
+            place = TaggedPlace.next(place, places)
+        }
+        return place
+    }
+
     @inline(__always)
     private func rank(_ left: Int32, _ right: Int32) -> UInt32 {
-        let key = Self.key(left, right)
-        return keys.withUnsafeBufferPointer { keys in
-            var place = Self.place(key, keys.count - 1)
-            while keys[place] != 0 {
-                if keys[place] == key { return ranks.withUnsafeBufferPointer { $0[place] } }
-                place = (place + 1) & (keys.count - 1)
-            }
-            return Self.noRank
-        }
+        let found = places.pointer[place(left, right, hash(pair: left, right))]
+        return found.isEmpty ? Self.noRank : UInt32(found.number)
     }
+
+    @inline(__always)
+    private func result(_ rank: UInt32) -> Int32 { merges.pointer[Int(rank)].result }
 
     /// Room for one piece, reused for the next.
     struct Scratch {
@@ -73,7 +79,7 @@ struct BPE: Sendable {
 
     /// Appends the ids of `piece`. A merge whose result is in `avoiding` is not made.
     func encode(
-        _ piece: UnsafeBufferPointer<UInt8>, _ scratch: inout Scratch, avoiding: [Bool]? = nil, into ids: inout [Int32]
+        _ piece: UnsafeBufferPointer<UInt8>, _ scratch: inout Scratch, avoiding: BitSet? = nil, into ids: inout [Int32]
     ) {
         guard piece.count > 1 else {
             for byte in piece { ids.append(byteIDs[Int(byte)]) }
@@ -96,24 +102,24 @@ struct BPE: Sendable {
         }
     }
 
-    private func merge(_ symbols: UnsafeMutableBufferPointer<Symbol>, _ queue: inout [UInt64], _ avoiding: [Bool]?) {
+    private func merge(_ symbols: UnsafeMutableBufferPointer<Symbol>, _ queue: inout [UInt64], _ avoiding: BitSet?) {
         func enqueue(_ left: Int, _ right: Int) {
             let rank = rank(symbols[left].id, symbols[right].id)
             guard rank != Self.noRank else { return }
-            if let avoiding, avoiding[Int(results[Int(rank)])] { return }
+            if let avoiding, avoiding[Int(result(rank))] { return }
             Heap.push(UInt64(rank) << 32 | UInt64(left), &queue)
         }
         queue.removeAll(keepingCapacity: true)
         for place in 1..<symbols.count { enqueue(place - 1, place) }
         while let top = Heap.pop(&queue) {
             let left = Int(top & 0xFFFF_FFFF)
-            let result = results[Int(top >> 32)]
+            let result = result(UInt32(top >> 32))
             guard symbols[left].id >= 0, symbols[left].next >= 0 else { continue }
             let right = Int(symbols[left].next)
             // The entry is outdated when the pair now at this place makes another token. That it may by now be another
             // pair making the same token, Hugging Face does not mind, and neither must we.
             let present = rank(symbols[left].id, symbols[right].id)
-            guard present != Self.noRank, results[Int(present)] == result else { continue }
+            guard present != Self.noRank, self.result(present) == result else { continue }
             symbols[left].id = result
             symbols[left].next = symbols[right].next
             symbols[right].id = -1

@@ -20,28 +20,20 @@ enum ByteLevel {
         }
     }
 
-    /// The bytes that a token of the vocabulary stands for; nil when a character is outside the alphabet.
-    static func bytes(of token: [UInt8]) -> [UInt8]? {
-        var bytes: [UInt8] = []
-        return append(token, to: &bytes) ? bytes : nil
-    }
-
-    /// Appends the bytes that a token of the vocabulary stands for. Returns false, and appends nothing, when a
-    /// character is outside the alphabet.
-    static func append(_ token: [UInt8], to bytes: inout [UInt8]) -> Bool {
-        let before = bytes.count
-        return token.withUnsafeBufferPointer { text in
+    /// Writes the bytes that a token of the vocabulary stands for, no more than it has itself, and returns their
+    /// number; nil when a character is outside the alphabet.
+    static func decode(_ token: JSONString, into out: UnsafeMutablePointer<UInt8>) -> Int? {
+        token.withBytes { text in
             var position = 0
+            var count = 0
             while position < text.count {
                 let (value, length) = UTF8Text.scalar(text, at: position)
-                guard let byte = byte(of: value) else {
-                    bytes.removeLast(bytes.count - before)
-                    return false
-                }
-                bytes.append(byte)
+                guard let byte = byte(of: value) else { return nil }
+                out[count] = byte
+                count += 1
                 position += length
             }
-            return true
+            return count
         }
     }
 }

@@ -30,7 +30,7 @@ struct JSONField {
         return object
     }
 
-    func array() throws(LLaDAError) -> [JSON] {
+    func array() throws(LLaDAError) -> JSONArray {
         guard case .array(let array) = value else { throw wrong("an array") }
         return array
     }

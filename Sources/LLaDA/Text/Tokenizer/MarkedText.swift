@@ -21,13 +21,6 @@ extension Tokenizer {
     /// Throws `.unsupported` if the markup has a marker with `lstrip`, `rstrip` or `single_word`, which would depend on
     /// the content beside it, and `.invalidArgument` for a text of 2 GiB or more.
     package func encode(_ parts: [TextPart]) throws(LLaDAError) -> [Int32] {
-        let markers = addedTokens.filter { $0.isSpecial || Self.isTag($0.content) }
-        var reserved = specialIDs
-        var begins = Array(repeating: false, count: 256)  // of a marker, by byte
-        for marker in markers {
-            reserved[Int(marker.id)] = true
-            if let first = marker.content.first { begins[Int(first)] = true }
-        }
         var ids: [Int32] = []
         // Text is cut only at markers: all else belongs to the text around it.
         var text: [UInt8] = []
@@ -43,38 +36,21 @@ extension Tokenizer {
                 markup += parts[place].text
                 place += 1
             }
-            var rest = markup[...]
-            while let first = rest.first {
-                guard begins[Int(first)], let marker = Self.longest(of: markers, at: rest) else {
-                    text.append(rest.removeFirst())
-                    continue
-                }
+            var done = 0
+            while let (marker, start, end) = markup.withUnsafeBufferPointer({ markers.next(in: $0, from: done) }) {
                 if marker.stripsLeft || marker.stripsRight || marker.singleWord {
                     throw LLaDAError(
-                        .unsupported, file: "tokenizer.json",
-                        key: "the added token \(JSONString(marker.content).quoted)",
+                        .unsupported, file: "tokenizer.json", key: "the added token \(marker.content.quoted)",
                         found: "with lstrip, rstrip or single_word", expected: "a marker that takes nothing but itself")
                 }
-                ids += try encode(text, reserved: reserved)
+                text += markup[done..<start]
+                ids += try encode(text, reserved: markerIDs)
                 text = []
                 ids.append(marker.id)
-                rest = rest.dropFirst(marker.content.count)
+                done = end
             }
+            text += markup[done...]
         }
-        return ids + (try encode(text, reserved: reserved))
-    }
-
-    private static func longest(of markers: [AddedToken], at text: ArraySlice<UInt8>) -> AddedToken? {
-        var best: AddedToken?
-        for marker in markers where marker.content.count > best?.content.count ?? 0 {
-            if text.starts(with: marker.content) { best = marker }
-        }
-        return best
-    }
-
-    private static func isTag(_ text: [UInt8]) -> Bool {
-        guard text.count > 2, let first = text.first, let last = text.last else { return false }
-        return first == UInt8(ascii: "<") && last == UInt8(ascii: ">")
-            || first == UInt8(ascii: "[") && last == UInt8(ascii: "]")
+        return ids + (try encode(text, reserved: markerIDs))
     }
 }

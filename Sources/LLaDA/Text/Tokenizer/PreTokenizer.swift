@@ -4,14 +4,13 @@ struct PreTokenizer: Sendable {
     private var addsPrefixSpace = false
 
     private static let maximumSplits = 16
+    /// The longest pattern, in bytes. Those of published models have about a hundred.
+    private static let maximumPattern = 1 << 16
 
     /// `null`, or a chain of `Split`s that ends in `ByteLevel`.
     init(_ field: JSONField) throws(LLaDAError) {
         var chain: [JSONField] = []
         try Self.flatten(field, into: &chain)
-        guard chain.count <= Self.maximumSplits else {
-            throw field.unsupported("at most \(Self.maximumSplits) pre-tokenizers")
-        }
         for (place, step) in chain.enumerated() {
             let type = try step["type"].string()
             let isLast = place == chain.count - 1
@@ -40,8 +39,10 @@ struct PreTokenizer: Sendable {
         if try field["type"].string() == "Sequence" {
             let list = field["pretokenizers"]
             for (index, value) in try list.array().enumerated() { try flatten(list[index, value], into: &chain) }
-        } else {
+        } else if chain.count < maximumSplits {
             chain.append(field)
+        } else {
+            throw field.unsupported("at most \(maximumSplits) pre-tokenizers")
         }
     }
 
@@ -51,11 +52,17 @@ struct PreTokenizer: Sendable {
         let pattern = field["pattern"]
         if !pattern["Regex"].isNull {
             let regex = pattern["Regex"]
-            splits.append(try PreTokenizerPattern(try regex.string().string, file: regex.file, key: regex.key))
+            splits.append(try PreTokenizerPattern(try Self.pattern(regex), file: regex.file, key: regex.key))
         } else {
             let text = pattern["String"]
-            splits.append(try PreTokenizerPattern(literal: try text.string().string, file: text.file, key: text.key))
+            splits.append(try PreTokenizerPattern(literal: try Self.pattern(text), file: text.file, key: text.key))
         }
+    }
+
+    private static func pattern(_ field: JSONField) throws(LLaDAError) -> String {
+        let text = try field.string()
+        if text.count > maximumPattern { throw field.unsupported("a pattern of at most \(maximumPattern) bytes") }
+        return text.string
     }
 
     /// Calls `body` with every piece in order. `text` is valid UTF-8 and not empty.

@@ -29,14 +29,20 @@ public final class Tokenizer: Sendable {
     /// `modelVocabularySize` is `vocab_size` of the model, which may be larger than the tokenizer's (padding): `decode`
     /// skips the ids between, and refuses those beyond. Throws `.json`, `.tokenizer` when the file contradicts itself,
     /// `.unsupported` when it asks for something not implemented.
-    package convenience init?(_ files: SideFiles, modelVocabularySize: Int? = nil) throws(LLaDAError) {
+    /// What reading takes counts towards `budget`.
+    package convenience init?(
+        _ files: SideFiles, modelVocabularySize: Int? = nil, budget: MemoryBudget? = nil
+    ) throws(LLaDAError) {
+        let bytes = MemoryBudget.smallFileMultiple * files.byteCount(of: .tokenizer)
+        try budget?.take(bytes)
+        defer { budget?.giveBack(bytes) }
         guard let json = try files.json(.tokenizer) else { return nil }
         try self.init(json, file: files.label(.tokenizer), modelVocabularySize: modelVocabularySize)
     }
 
     /// The same from the bytes of the file; `file` is its name in error messages.
     package convenience init(
-        _ json: UnsafeRawBufferPointer, file: String = "tokenizer.json", modelVocabularySize: Int? = nil
+        _ json: SharedBytes, file: String = "tokenizer.json", modelVocabularySize: Int? = nil
     ) throws(LLaDAError) {
         try self.init(JSON.parse(json, file: file), file: file, modelVocabularySize: modelVocabularySize)
     }
@@ -71,7 +77,7 @@ public final class Tokenizer: Sendable {
     }
 
     /// `reserved[id]`: the text never becomes this id, neither as an added token nor by merging.
-    package func encode(_ text: some Sequence<UInt8>, reserved: [Bool]?) throws(LLaDAError) -> [Int32] {
+    package func encode(_ text: some Sequence<UInt8>, reserved: BitSet?) throws(LLaDAError) -> [Int32] {
         let limit = Int(Int32.max) - 8
         let run = { (bytes: UnsafeBufferPointer<UInt8>) -> [Int32]? in
             guard bytes.count <= limit else { return nil }
@@ -91,8 +97,15 @@ public final class Tokenizer: Sendable {
         return ids
     }
 
-    /// Which ids are special, by id: the `reserved` of `.asText`.
-    package var specialIDs: [Bool] { parts.special }
+    /// The bytes of memory of its tables.
+    package var byteCount: Int { parts.byteCount }
+
+    /// The number of special tokens.
+    package var specialCount: Int { parts.special.members }
+
+    /// Markers and their ids: see `encode(_ parts:)`.
+    var markers: AddedTokenMatcher { parts.markers }
+    var markerIDs: BitSet { parts.markerIDs }
 
     // MARK: Decoding
 
@@ -125,21 +138,19 @@ public final class Tokenizer: Sendable {
 
     /// The bytes a token stands for; nil for an id without a token.
     public func bytes(of id: Int32) -> [UInt8]? {
-        guard id >= 0, Int(id) < parts.exists.count, parts.exists[Int(id)] else { return nil }
+        guard parts.exists[Int(id)] else { return nil }
         return parts.tokens.withBytes(of: id) { Array($0) }
     }
 
     /// The id of the added token with this content, or else of the token that stands for exactly these bytes.
     public func id(of token: some Sequence<UInt8>) -> Int32? {
         let bytes = Array(token)
-        if let id = parts.addedIDs[JSONString(bytes)] { return id }
+        if let id = parts.addedID(JSONString(bytes)) { return id }
         return bytes.withUnsafeBufferPointer { parts.tokens.id(of: $0) }
     }
 
     public func id(of token: String) -> Int32? { id(of: token.utf8) }
 
     /// Whether the id is that of a special (control) token.
-    public func isSpecial(_ id: Int32) -> Bool {
-        id >= 0 && Int(id) < parts.special.count && parts.special[Int(id)]
-    }
+    public func isSpecial(_ id: Int32) -> Bool { parts.special[Int(id)] }
 }

@@ -1,7 +1,7 @@
 /// One call of `encode`: the ids so far, and the room that merging reuses.
 struct TokenizerEncoder {
     private let parts: TokenizerParts
-    private let reserved: [Bool]?
+    private let reserved: BitSet?
     private(set) var ids: [Int32] = []
     private var scratch = BPE.Scratch()
 
@@ -22,7 +22,7 @@ struct TokenizerEncoder {
     private static let longestCached = 64
     private static let cachedLimit = 1 << 24
 
-    init(parts: TokenizerParts, reserved: [Bool]?, textLength: Int) {
+    init(parts: TokenizerParts, reserved: BitSet?, textLength: Int) {
         self.parts = parts
         self.reserved = reserved
         var size = 64
@@ -36,8 +36,7 @@ struct TokenizerEncoder {
         let parts = parts
         let reserved = reserved
         func isText(_ token: AddedToken) -> Bool {
-            guard let reserved else { return false }
-            return Int(token.id) < reserved.count && reserved[Int(token.id)]
+            reserved?[Int(token.id)] ?? false
         }
         // As Hugging Face: tokens not to be normalized are found in the raw text, the others in what is left of it
         // after normalization.
@@ -69,7 +68,7 @@ struct TokenizerEncoder {
         guard piece.count > 1, piece.count <= Self.longestCached, cachedBytes.count < Self.cachedLimit else {
             return merge(piece)
         }
-        let place = Int(truncatingIfNeeded: TokenBytes.hash(piece)) & (cache.count - 1)
+        let place = Int(truncatingIfNeeded: parts.hash(piece)) & (cache.count - 1)
         let entry = cache[place]
         if Int(entry.length) == piece.count {
             let isSame = cachedBytes.withUnsafeBufferPointer { bytes in
@@ -104,7 +103,6 @@ struct TokenizerEncoder {
     }
 
     private func isReserved(_ id: Int32) -> Bool {
-        guard let reserved else { return false }
-        return Int(id) < reserved.count && reserved[Int(id)]
+        reserved?[Int(id)] ?? false
     }
 }

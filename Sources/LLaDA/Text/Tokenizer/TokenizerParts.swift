@@ -1,10 +1,11 @@
 /// `tokenizer.json`, checked and ready for use.
 struct TokenizerParts: Sendable {
-    private(set) var addedTokens: [AddedToken] = []
-    private(set) var addedIDs: [JSONString: Int32] = [:]
-    /// By id, as long as the vocabulary: whether it has a token, and whether that is special.
-    private(set) var exists: [Bool] = []
-    private(set) var special: [Bool] = []
+    /// In the order of the file.
+    let addedTokens: [AddedToken]
+    private let addedTable: NameTable
+    /// The ids that have a token, and those whose token is special.
+    let exists: BitSet
+    let special: BitSet
     /// What each id stands for, in bytes.
     let tokens: TokenBytes
     /// With `ignore_merges`: the tokens that a whole piece may be.
@@ -13,8 +14,14 @@ struct TokenizerParts: Sendable {
     let nfc: NFC?
     let preTokenizer: PreTokenizer
     let scalars: ScalarTable
-    private(set) var rawTokens = AddedTokenMatcher()
-    private(set) var normalizedTokens = AddedTokenMatcher()
+    let rawTokens: AddedTokenMatcher
+    let normalizedTokens: AddedTokenMatcher
+    /// Markers: special tokens, and added tokens that are written as a tag is, `<…>` or `[…]`.
+    let markers: AddedTokenMatcher
+    /// The ids of markers and special tokens.
+    let markerIDs: BitSet
+    /// Of pieces of text, for a cache.
+    let hash = SecretHash()
 
     static let idLimit = 1 << 24
 
@@ -32,45 +39,45 @@ struct TokenizerParts: Sendable {
         try Self.checkModel(model)
         let vocabulary = try Vocabulary(model["vocab"])
         let byteIDs = try vocabulary.byteIDs(model["vocab"])
-        var contents = vocabulary.contents
-        let added = try Self.addedTokens(root["added_tokens"], vocabulary, &contents)
-        // The tables take longer to make than a small file to read: they come when it is known to be a good one.
+        // The tables take longer to make than a small file to read: they come when the vocabulary is known to be good.
         let nfc = needsNFC ? NFC() : nil
         self.nfc = nfc
-        exists = contents.map { $0 != nil }
-        special = Array(repeating: false, count: contents.count)
+        let field = root["added_tokens"]
+        let added = try AddedTokenList(field, vocabulary, nfc)
+        let all = added.tokens
+        addedTokens = all
+        addedTable = try NameTable(capacity: all.count)
+        for place in all.indices.reversed() {  // of equal contents, the last one is found
+            _ = addedTable.insert(all[place].content, place) { all[$0].content }
+        }
+        rawTokens = try AddedTokenMatcher(all) { $0.isNormalized ? nil : $0.matched }
+        normalizedTokens = try AddedTokenMatcher(all) { $0.isNormalized ? $0.matched : nil }
+        if let place = [rawTokens.duplicate, normalizedTokens.duplicate].compactMap({ $0 }).min() {
+            throw LLaDAError(
+                .tokenizer, file: root.file, key: "\(field.key)[\(place)].content", found: all[place].content.quoted,
+                expected: "a content that no other added token has")
+        }
+        markers = try AddedTokenMatcher(all) { $0.isSpecial || Self.isTag($0.content) ? $0.content : nil }
 
+        let idEnd = added.idEnd
+        (exists, special) = (try BitSet(count: idEnd), try BitSet(count: idEnd))
+        markerIDs = try BitSet(count: idEnd)
+        for id in 0..<vocabulary.idEnd where vocabulary.content(id) != nil { exists.insert(id) }
+        for token in all {
+            exists.insert(Int(token.id))
+            if token.isSpecial { special.insert(Int(token.id)) }
+            if token.isSpecial || Self.isTag(token.content) { markerIDs.insert(Int(token.id)) }
+        }
         // Decoding: a token stands for the bytes its characters stand for, or, when one of them is outside the byte
         // alphabet, for its own UTF-8. An added token is its own text, after normalization.
-        var spelled = contents
-        for (place, token) in added.enumerated() {
-            let field = root["added_tokens"]
-            let normal = token.isNormalized ? token.content.withUnsafeBufferPointer { nfc?.normalized($0) } : nil
-            if token.isSpecial { special[Int(token.id)] = true }
-            if token.isSpecial, normal != nil {
-                // Hugging Face would not recognise it as special when decoding.
-                throw LLaDAError(
-                    .unsupported, file: root.file, key: "\(field.key)[\(place)].content",
-                    found: JSONString(token.content).quoted, expected: "a special token in normalization form C")
-            }
-            spelled[Int(token.id)] = normal ?? token.content
-            let isNew =
-                token.isNormalized
-                ? normalizedTokens.insert(token, matching: normal ?? token.content)
-                : rawTokens.insert(token, matching: token.content)
-            if !isNew {
-                throw LLaDAError(
-                    .tokenizer, file: root.file, key: "\(field.key)[\(place)].content",
-                    found: JSONString(token.content).quoted, expected: "a content that no other added token has")
-            }
-            addedIDs[JSONString(token.content)] = token.id
+        tokens = try TokenBytes(count: idEnd, byteCount: vocabulary.byteCount + added.byteCount) { id in
+            if let place = added.place(of: id) { return .plain(all[place].matched) }
+            return vocabulary.content(id).map { .alphabet($0) }
         }
-        addedTokens = added
-        var isAdded = Array(repeating: false, count: spelled.count)
-        for token in added { isAdded[Int(token.id)] = true }
-        tokens = TokenBytes(inByteAlphabet: spelled, except: isAdded)
         if try model["ignore_merges"].bool(default: false) {
-            wholePieces = TokenBytes(vocabulary.contents.map { content in content.flatMap { ByteLevel.bytes(of: $0) } })
+            wholePieces = try TokenBytes(count: vocabulary.idEnd, byteCount: vocabulary.byteCount) { id in
+                vocabulary.content(id).map { .alphabetAlone($0) }
+            }
         } else {
             wholePieces = nil
         }
@@ -80,8 +87,29 @@ struct TokenizerParts: Sendable {
                 .tokenizer, file: root.file, key: "added_tokens", found: "a special token with id \(id)",
                 expected: "an id that is not that of byte \(byte), which text cannot do without")
         }
-        bpe = BPE(try vocabulary.merges(model["merges"]), byteIDs: byteIDs)
+        bpe = try vocabulary.bpe(model["merges"], byteIDs: byteIDs)
         scalars = ScalarTable()
+    }
+
+    /// The bytes of memory of the tables.
+    var byteCount: Int {
+        let matchers = rawTokens.byteCount + normalizedTokens.byteCount + markers.byteCount
+        let sets = exists.byteCount + special.byteCount + markerIDs.byteCount
+        let list = addedTokens.reduce(addedTable.byteCount) { $0 + MemoryLayout<AddedToken>.stride + $1.content.count }
+        return tokens.byteCount + (wholePieces?.byteCount ?? 0) + bpe.byteCount + matchers + sets + list
+    }
+
+    /// Returns the id of the added token with this content; nil if there is none.
+    func addedID(_ content: JSONString) -> Int32? {
+        addedTable.find(content) { addedTokens[$0].content }.map { addedTokens[$0].id }
+    }
+
+    private static func isTag(_ text: JSONString) -> Bool {
+        text.withBytes { text in
+            guard text.count > 2, let first = text.first, let last = text.last else { return false }
+            return first == UInt8(ascii: "<") && last == UInt8(ascii: ">")
+                || first == UInt8(ascii: "[") && last == UInt8(ascii: "]")
+        }
     }
 
     // MARK: What must be as expected
@@ -144,51 +172,11 @@ struct TokenizerParts: Sendable {
         default: throw model["dropout"].unsupported("null")
         }
         for field in [model["continuing_subword_prefix"], model["end_of_word_suffix"]] where !field.isNull {
-            if try !field.string().bytes.isEmpty { throw field.unsupported("null or \"\"") }
+            if try !field.string().isEmpty { throw field.unsupported("null or \"\"") }
         }
         if try model["byte_fallback"].bool(default: false) { throw model["byte_fallback"].unsupported("false") }
         // Every byte has a token, so nothing is ever unknown: these two have no effect.
         if !model["unk_token"].isNull { _ = try model["unk_token"].string() }
         _ = try model["fuse_unk"].bool(default: false)
-    }
-
-    // MARK: Added tokens
-
-    /// Reads them, and puts their contents into `contents`.
-    private static func addedTokens(
-        _ field: JSONField, _ vocabulary: Vocabulary, _ contents: inout [[UInt8]?]
-    ) throws(LLaDAError) -> [AddedToken] {
-        if field.isNull { return [] }
-        var result: [AddedToken] = []
-        // Hugging Face ignores the ids of the file: a content of the vocabulary has the vocabulary's id, any other gets
-        // the next free one. Where the two disagree there is no right answer.
-        var next = vocabulary.count
-        for (index, value) in try field.array().enumerated() {
-            let token = field[index, value]
-            let content = try token["content"].string()
-            if content.bytes.isEmpty { throw token["content"].wrong("a token that is not empty") }
-            let id = try token["id"].integer(in: 0..<idLimit)
-            let expected: Int
-            if let known = content.bytes.withUnsafeBufferPointer({ vocabulary.table.id(of: $0) }) {
-                expected = Int(known)
-            } else {
-                expected = next
-                next += 1
-            }
-            guard id == expected else {
-                throw token["id"].wrong("\(expected), the id Hugging Face gives \(content.quoted)")
-            }
-            if id >= contents.count { contents += Array(repeating: nil, count: id + 1 - contents.count) }
-            if let other = contents[id], other != content.bytes {
-                throw token["id"].wrong("an id that is not that of \(JSONString(other).quoted)")
-            }
-            contents[id] = content.bytes
-            result.append(
-                AddedToken(
-                    id: Int32(id), content: content.bytes, singleWord: try token["single_word"].bool(),
-                    stripsLeft: try token["lstrip"].bool(), stripsRight: try token["rstrip"].bool(),
-                    isNormalized: try token["normalized"].bool(), isSpecial: try token["special"].bool()))
-        }
-        return result
     }
 }
