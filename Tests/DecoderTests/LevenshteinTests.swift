@@ -333,12 +333,11 @@ private let split: Int32 = 13
         let model = try model()
         let ids = (0..<21).map { Int32($0 * 5 % 100) }
         let short = try logits(model, ids, blockLength: 8)
-        let again = try logits(model, ids + [], blockLength: 8)
-        #expect(short == again)
         // What stands before it does not depend on it.
         let size = model.config.vocabSize
         let whole = try logits(model, Array(ids[..<16]), blockLength: 8)
         #expect(Array(short[..<(16 * size)]) == whole)
-        #expect(short.allSatisfy(\.isFinite))
+        let sound = short.allSatisfy { $0.isFinite }
+        #expect(sound)
     }
 }

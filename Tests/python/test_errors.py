@@ -388,6 +388,7 @@ def test_a_closed_decoder(gqa):
         "unlock": (4,),
         "ban": (1,),
         "unban": (1,),
+        "set_logit_bias": (1, 2.0),
         "candidates": (4,),
         "logits": (4,),
         "propose": ([4],),
