@@ -49,7 +49,8 @@ fuzz() {
     [ ! -e "Tests/fuzz/dictionaries/$target.dict" ] || dictionary=(-dict="Tests/fuzz/dictionaries/$target.dict")
     # The time is the clock's, in a build some ten times as slow, on a machine with other work to do.
     .build/fuzz/fuzz --target="$target" "${dictionary[@]}" -max_len="$(longest "$target")" -timeout=60 \
-        -report_slow_units=60 -rss_limit_mb=1536 -malloc_limit_mb=1024 -print_final_stats=1 -artifact_prefix="$findings/$target-" "$@"
+        -report_slow_units=60 -rss_limit_mb=1536 -malloc_limit_mb=1024 -print_final_stats=1 \
+        -artifact_prefix="$findings/$target-" "$@"
 }
 
 trace() { PYTHONPATH=bindings/python "$python" Tests/fuzz/trace.py "$@"; }
