@@ -187,7 +187,7 @@ gallery: lib $(VENV)/ready
 test-asan: SANITIZER := address
 test-tsan: SANITIZER := thread
 soak-tsan: SANITIZER := thread
-soak-tsan: export SOAK_SECONDS := $(SECONDS)
+soak-tsan: export SOAK_SECONDS = $(SECONDS)
 test-asan: $(VENV)/ready
 test-asan test-tsan soak-tsan: tools
 	@LLADA_SANITIZE=$(SANITIZER) $(SWIFT) build -c release --sanitize=$(SANITIZER) --product llada \
