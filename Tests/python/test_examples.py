@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -122,7 +123,7 @@ def test_a_draft_is_redrawn_in_its_place(language, tmp_path):
         compiler = shutil.which("cc")
         if compiler is None:
             pytest.skip("no C compiler")
-        library = llada._abi._library_path()
+        library = Path(llada._abi.lib._name)
         (tmp_path / "libllada.so").symlink_to(library)
         program = tmp_path / "stream"
         source = ROOT / "examples" / "c" / "stream.c"
