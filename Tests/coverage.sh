@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# coverage.sh PYTHON   Builds the library with counters, runs the tests from C and from Python against it, and says which
-# lines and branches they reach: .build/coverage/report.txt, and page by page in .build/coverage/html.
+# coverage.sh PYTHON   Builds the library with counters, runs the tests from C and from Python against it, and says
+# which lines and branches they reach: .build/coverage/report.txt, and page by page in .build/coverage/html.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1 out=$PWD/.build/coverage

@@ -10,7 +10,8 @@ built=()
 for place in "$work/one" "$work/another folder/of a longer name"; do
     mkdir -p "$place"
     git ls-files -z -- Package.swift include Sources Tests examples/swift | xargs -0 cp --parents -t "$place"
-    ${SWIFT:-swift} build -c release --product llada --package-path "$place" --cache-path "$place/cache" >"$work/log" || {
+    ${SWIFT:-swift} build -c release --product llada --package-path "$place" --cache-path "$place/cache" \
+        >"$work/log" || {
         cat "$work/log"
         exit 1
     }

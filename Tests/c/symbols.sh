@@ -43,7 +43,8 @@ verdict "looks for libraries nowhere else" \
     "$(grep -E '\((RPATH|RUNPATH)\)' <<<"$dynamic" | grep -vF '[$ORIGIN]' || true)"
 verdict "stays in memory once loaded (nodelete)" "$(grep -q NODELETE <<<"$dynamic" || echo 'no NODELETE')"
 segments=$(readelf -lW "$library")
-verdict "has no executable stack" "$(grep -E 'GNU_STACK .* RW  ' >/dev/null <<<"$segments" || grep GNU_STACK <<<"$segments")"
+verdict "has no executable stack" \
+    "$(grep -E 'GNU_STACK .* RW  ' >/dev/null <<<"$segments" || grep GNU_STACK <<<"$segments")"
 verdict "has no text relocations" "$(grep TEXTREL <<<"$dynamic" || true)"
 verdict "has no segment to be written and executed" "$(grep -E 'LOAD .* RWE ' <<<"$segments" || true)"
 # Full RELRO: all addresses are known when the library is loaded, and cannot be written afterwards.
