@@ -104,23 +104,24 @@ static void save_and_restore(span *input, const slot *from) {
     size_t count = 0;
     uint8_t bits = take_u8(input);
     slot *s = free_slot();
-    if (!answered(
-            llada_decoder_save(from->decoder, bits & 1, snapshot, bits & 2 ? 16 : sizeof snapshot, &count, &w.error)) ||
+    if (!answered(llada_decoder_save(from->decoder, bits & 1, NULL, NULL, snapshot, bits & 2 ? 16 : sizeof snapshot,
+                                     &count, &w.error)) ||
         !s)
         return;
     if (bits & 32) {
         /* By way of a file. */
-        EXPECT(check_status(llada_decoder_save_file(from->decoder, bits & 1, own_path("cache0"), &w.error), &w.error));
-        llada_status status =
-            llada_decoder_restore_file(w.models[from->model], NULL, own_path("cache0"), &s->decoder, &w.error);
+        EXPECT(check_status(llada_decoder_save_file(from->decoder, bits & 1, own_path("cache0"), NULL, NULL, &w.error),
+                            &w.error));
+        llada_status status = llada_decoder_restore_file(w.models[from->model], NULL, own_path("cache0"), NULL, NULL,
+                                                         &s->decoder, &w.error);
         EXPECT(check_status(status, &w.error));
         s->model = from->model;
         return;
     }
     if (bits & 4 && count) snapshot[take_u16(input) % count] ^= take_u8(input);
     llada_prefix_cache *cache = bits & 8 ? w.caches[from->model] : NULL;
-    if (!answered(llada_decoder_restore(w.models[bits & 16 ? !from->model : from->model], cache, snapshot, count,
-                                        &s->decoder, &w.error)))
+    if (!answered(llada_decoder_restore(w.models[bits & 16 ? !from->model : from->model], cache, snapshot, count, NULL,
+                                        NULL, &s->decoder, &w.error)))
         return;
     s->model = bits & 16 ? !from->model : from->model;
 }
@@ -227,11 +228,13 @@ static void use_cache(span *input) {
             EXPECT(found <= count);
         break;
     case 1: answered(llada_prefix_cache_clear(cache, &w.error)); break;
-    case 2: EXPECT(llada_prefix_cache_save(cache, own_path(which ? "cache1" : "cache0"), NULL) == LLADA_OK); break;
+    case 2:
+        EXPECT(llada_prefix_cache_save(cache, own_path(which ? "cache1" : "cache0"), NULL, NULL, NULL) == LLADA_OK);
+        break;
     case 3: {
         /* A file that is not there, or the other model's, is refused. */
-        llada_status status =
-            llada_prefix_cache_load(cache, own_path(which ^ (what >> 6 & 1) ? "cache1" : "cache0"), &found, &w.error);
+        llada_status status = llada_prefix_cache_load(cache, own_path(which ^ (what >> 6 & 1) ? "cache1" : "cache0"),
+                                                      NULL, NULL, &found, &w.error);
         check_status(status, &w.error);
         break;
     }

@@ -225,8 +225,8 @@ void use_model(span *input) {
         size_t length = take_below(input, 24);
         for (size_t i = 0; i < length; i++) tokens[i] = edge(input);
         room = what & 8 ? room : sizeof logits / sizeof *logits;
-        check_fill(llada_model_logits(model, tokens, length, edge(input), logits, room, &count, &failure), room,
-                   &count);
+        check_fill(llada_model_logits(model, tokens, length, edge(input), NULL, NULL, logits, room, &count, &failure),
+                   room, &count);
         break;
     }
     case 1:
@@ -278,7 +278,7 @@ void pass_nothing(span *input) {
     case 7: status = llada_prefix_cache_create(model, 1, NULL, &failure); break;
     case 8: status = llada_decoders_step(NULL, 3, &failure); break;
     case 9: status = llada_model_score(model, NULL, 2, NULL, NULL, NULL, NULL, NULL, 0, &count, &failure); break;
-    case 10: status = llada_decoder_restore(model, NULL, NULL, 64, NULL, &failure); break;
+    case 10: status = llada_decoder_restore(model, NULL, NULL, 64, NULL, NULL, NULL, &failure); break;
     case 11: status = llada_text_stream_create(model, 0, NULL, NULL, &failure); break;
     case 12: status = llada_chat_tokenize(model, NULL, 1, NULL, &token, 1, &count, &failure); break;
     case 13: status = llada_decoder_get_state(NULL, NULL, &failure); break;

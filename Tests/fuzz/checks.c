@@ -142,7 +142,7 @@ void exercise(llada_model *model) {
     llada_status status = llada_model_notes(model, text, sizeof text, &count, &error);
     EXPECT(check_status(status, &error) ? is_utf8(text, count) : status == LLADA_ERROR_BUFFER_TOO_SMALL);
     int32_t ids[3] = {0, 1 % info.vocab_size, info.vocab_size - 1};
-    status = llada_model_logits(model, ids, 3, 2, logits, sizeof logits / sizeof *logits, &count, &error);
+    status = llada_model_logits(model, ids, 3, 2, NULL, NULL, logits, sizeof logits / sizeof *logits, &count, &error);
     if (status == LLADA_OK)
         EXPECT(count == 3 * (size_t)info.vocab_size);
     else

@@ -35,9 +35,9 @@ static void save_again(const llada_model *model) {
     }
     llada_model *other = open_own("saved", info.kv_dtype == LLADA_DTYPE_BF16 ? 16 : 0);
     EXPECT(other);
-    status = llada_model_logits(model, tokens, 4, 2, logits[0], 1 << 12, &count[0], &error);
+    status = llada_model_logits(model, tokens, 4, 2, NULL, NULL, logits[0], 1 << 12, &count[0], &error);
     check_status(status, &error);
-    EXPECT(llada_model_logits(other, tokens, 4, 2, logits[1], 1 << 12, &count[1], &error) == status);
+    EXPECT(llada_model_logits(other, tokens, 4, 2, NULL, NULL, logits[1], 1 << 12, &count[1], &error) == status);
     check_status(status, &error);
     EXPECT(count[0] == count[1] && (status || !memcmp(logits[0], logits[1], count[0] * sizeof **logits)));
     llada_model_free(other);

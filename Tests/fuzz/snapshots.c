@@ -44,7 +44,7 @@ static const uint8_t *beginning(void) {
         size_t count = 0;
         int32_t prompt[] = {1, 2, 3};
         EXPECT(llada_decoder_create(base_model(false), prompt, 3, NULL, &decoder, NULL) == LLADA_OK);
-        EXPECT(llada_decoder_save(decoder, false, snapshot, sizeof snapshot, &count, NULL) == LLADA_OK);
+        EXPECT(llada_decoder_save(decoder, false, NULL, NULL, snapshot, sizeof snapshot, &count, NULL) == LLADA_OK);
         EXPECT(get(snapshot + count - CHECKSUM) == checksum(snapshot, count - CHECKSUM));
         llada_decoder_free(decoder);
         memcpy(header, snapshot, HEADER);
@@ -89,12 +89,12 @@ static void save_again(const llada_model *model, const llada_decoder *decoder) {
     static uint8_t first[1 << 20], second[1 << 20];
     size_t count = 0, again = 0;
     llada_error error = LLADA_ERROR_INIT;
-    llada_status status = llada_decoder_save(decoder, false, first, sizeof first, &count, &error);
+    llada_status status = llada_decoder_save(decoder, false, NULL, NULL, first, sizeof first, &count, &error);
     if (status == LLADA_ERROR_BUFFER_TOO_SMALL) return;
     EXPECT(check_status(status, &error));
     llada_decoder *other = NULL;
-    EXPECT(check_status(llada_decoder_restore(model, NULL, first, count, &other, &error), &error));
-    EXPECT(check_status(llada_decoder_save(other, false, second, sizeof second, &again, &error), &error));
+    EXPECT(check_status(llada_decoder_restore(model, NULL, first, count, NULL, NULL, &other, &error), &error));
+    EXPECT(check_status(llada_decoder_save(other, false, NULL, NULL, second, sizeof second, &again, &error), &error));
     EXPECT(again == count && !memcmp(first, second, count));
     llada_decoder_free(other);
 }
@@ -109,7 +109,8 @@ void fuzz_snapshot(const uint8_t *bytes, size_t count) {
     llada_prefix_cache *cache = NULL;
     span snapshot = snapshot_of(&input, bits, 1);
     if (bits & 0x20) EXPECT(llada_prefix_cache_create(model, 1 << 20, &cache, NULL) == LLADA_OK);
-    llada_status status = llada_decoder_restore(model, cache, snapshot.bytes, snapshot.count, &decoder, &error);
+    llada_status status =
+        llada_decoder_restore(model, cache, snapshot.bytes, snapshot.count, NULL, NULL, &decoder, &error);
     free((void *)snapshot.bytes);
     if (check_status(status, &error)) {
         check_decoder(model, decoder);
@@ -143,7 +144,7 @@ void fuzz_prefix_cache(const uint8_t *bytes, size_t count) {
     free((void *)file.bytes);
     EXPECT(llada_prefix_cache_create(model, bits & 1 ? 2048 : 1 << 20, &cache, NULL) == LLADA_OK);
     for (int times = 0; times < 2; times++) {
-        llada_status status = llada_prefix_cache_load(cache, own_path("prefix.cache"), &added, &error);
+        llada_status status = llada_prefix_cache_load(cache, own_path("prefix.cache"), NULL, NULL, &added, &error);
         if (!check_status(status, &error)) break;
         llada_prefix_cache_info info = LLADA_PREFIX_CACHE_INFO_INIT;
         EXPECT(llada_prefix_cache_get_info(cache, &info, NULL) == LLADA_OK);
@@ -163,7 +164,8 @@ void fuzz_prefix_cache(const uint8_t *bytes, size_t count) {
         if (!check_status(status, &error)) EXPECT(status == LLADA_ERROR_NUMERIC || status == LLADA_ERROR_OUT_OF_MEMORY);
         check_decoder(model, decoder);
         llada_decoder_free(decoder);
-        if (bits & 8) check_status(llada_prefix_cache_save(cache, own_path("prefix.cache"), &error), &error);
+        if (bits & 8)
+            check_status(llada_prefix_cache_save(cache, own_path("prefix.cache"), NULL, NULL, &error), &error);
         if (bits & 16) EXPECT(llada_prefix_cache_clear(cache, NULL) == LLADA_OK);
     }
     llada_prefix_cache_free(cache);
