@@ -370,7 +370,7 @@ typedef struct llada_model_info {
     uint64_t memory_used;    /* of llada_model_options.memory_limit, at this moment; counted without a limit as well */
 } llada_model_info;
 #define LLADA_MODEL_INFO_INIT \
-    {sizeof(llada_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, false, false, 0, 0, 0, 0, 0}
+    {sizeof(llada_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, false, false, 0, 0, 0, 0, 0}
 
 /* What a model is, by its config, and how it is held. */
 LLADA_API llada_status llada_model_get_info(const llada_model *model, llada_model_info *info, llada_error *error);
