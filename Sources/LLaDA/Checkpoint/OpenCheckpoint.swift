@@ -1,6 +1,6 @@
 /// Opens the checkpoint at `path`: a folder as Hugging Face lays it out, a GGUF file, or a folder whose weights are in
-/// one. No weights are read yet. What is read counts towards `budget`. `progress` receives the part done, from 0 to 1. An
-/// error that it throws ends the opening and is rethrown.
+/// one. No weights are read yet. What is read counts towards `budget`. `progress` receives the part done, from 0 to 1.
+/// An error that it throws ends the opening and is rethrown.
 package func openCheckpoint(
     _ path: String, budget: MemoryBudget? = nil, progress: Progress? = nil
 ) throws(LLaDAError) -> any TensorSource {
