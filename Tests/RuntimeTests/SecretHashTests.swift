@@ -53,7 +53,8 @@ import Testing
             let hash = SecretHash(point: drawn(), factor: drawn())
             #expect(Set(Self.hashes(hash, texts)).count == Self.count)
             #expect(Self.probes(Self.hashes(hash, texts)) < 4 * Self.count)
-            #expect(Self.probes(pairs.map { hash(pair: $0.0, $0.1) }) < 8 * Self.count)
+            // Pairs in rows make longer runs than chance does; collisions would make ten thousand times as many.
+            #expect(Self.probes(pairs.map { hash(pair: $0.0, $0.1) }) < 16 * Self.count)
         }
     }
 

@@ -79,7 +79,9 @@ final class JSONDocument: @unchecked Sendable {  // it never changes once the pa
         switch JSONNumber(digits) {
         case .integer(let value): return .integer(value)
         case .large where rules == .python: return .largeInteger(JSONString(digits, owner: self))
-        case .large, .fraction: return .double(JSONNumber.double(digits) ?? .infinity)
+        case .large, .fraction:
+            return .double(
+                JSONNumber.double(digits) ?? (digits.first == UInt8(ascii: "-") ? -.infinity : .infinity))
         }
     }
 
