@@ -67,31 +67,47 @@ class GatedFFN(nn.Module):
 
 
 class Router(nn.Module):
-    """Sigmoid scores; a bias that only selects; groups first (score = sum of the two best), then the top k (model.md
-    section 1)."""
+    """Sigmoid scores; a bias that only selects. Before the top k, 2.0 and 2.1 choose groups of experts (score = sum of
+    the two best), 2.2 the experts that a block shares (model.md sections 1 and 1.1)."""
 
     def __init__(self, c):
         super().__init__()
         self.groups, self.kept_groups = c["n_group"], c["topk_group"]
+        self.capacity, self.block = c.get("expert_capacity") or 0, c.get("block_size", 32)
         self.k, self.scale = c["num_experts_per_tok"], c["routed_scaling_factor"]
         self.weight = nn.Parameter(torch.empty(c["num_experts"], c["hidden_size"]))
         self.register_buffer("expert_bias", torch.zeros(c["num_experts"]))
         self.load = None  # share of the last batch's choices per expert, for balancing in training
 
+    def grouped(self, choice):
+        """[rows, T, E], -inf outside the groups a token may choose from."""
+        groups = choice.unflatten(-1, (self.groups, -1))
+        score = groups.topk(min(2, groups.shape[-1]), dim=-1).values.sum(-1)
+        kept = torch.zeros_like(score, dtype=torch.bool).scatter_(
+            -1, score.topk(self.kept_groups, dim=-1).indices, True
+        )
+        return groups.masked_fill(~kept[..., None], -math.inf).flatten(-2)
+
+    def pooled(self, choice):
+        """[rows, T, E], -inf outside the experts of a token's block: those that score highest with any of its tokens.
+        A row starts with a block; its last one may be short."""
+        length = choice.shape[1]
+        blocks = F.pad(choice, (0, 0, 0, -length % self.block), value=-math.inf).unflatten(1, (-1, self.block))
+        best = blocks.amax(2).sort(dim=-1, descending=True, stable=True).indices[..., : self.capacity]
+        kept = torch.zeros_like(blocks[:, :, 0], dtype=torch.bool).scatter_(-1, best, True)
+        return blocks.masked_fill(~kept[:, :, None], -math.inf).flatten(1, 2)[:, :length]
+
     def forward(self, x):
-        scores = torch.sigmoid(F.linear(x, self.weight))
+        scores = torch.sigmoid(F.linear(x, self.weight))  # [rows, T, E]
         with torch.no_grad():
-            choice = (scores + self.expert_bias).view(len(x), self.groups, -1)
-            group_score = choice.topk(min(2, choice.shape[-1]), dim=-1).values.sum(-1)
-            kept = torch.zeros_like(group_score, dtype=torch.bool).scatter_(
-                1, group_score.topk(self.kept_groups, dim=-1).indices, True
-            )
-            chosen = choice.masked_fill(~kept[..., None], -math.inf).flatten(1).topk(self.k, dim=-1).indices
+            choice = scores + self.expert_bias
+            choice = self.pooled(choice) if self.capacity else self.grouped(choice)
+            chosen = choice.topk(self.k, dim=-1).indices
             self.load = torch.bincount(chosen.flatten(), minlength=len(self.expert_bias)) / chosen.numel()
-        weights = scores.gather(1, chosen)
+        weights = scores.gather(-1, chosen)
         if self.k > 1:
             weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
-        return chosen, weights * self.scale
+        return chosen.flatten(0, -2), (weights * self.scale).flatten(0, -2)
 
 
 class MoE(nn.Module):
@@ -108,7 +124,7 @@ class MoE(nn.Module):
 
     def forward(self, x):
         flat = x.flatten(0, -2)
-        chosen, weights = self.gate(flat)
+        chosen, weights = self.gate(x)
         # Rows sorted by expert, so that each expert is three plain products over its own rows.
         order = chosen.flatten().argsort(stable=True)
         token = order // chosen.shape[1]
@@ -236,15 +252,17 @@ def hf_name_source(name, value, stored):
 
 
 def check(folder):
-    """Largest difference from the reference logits, over all block lengths the folder holds."""
+    """Largest difference from the reference logits, over all block lengths (or, with block routing, lengths) the folder
+    holds."""
     model, reference, worst = load_hf(folder), load_file(str(Path(folder) / "forward.safetensors")), 0.0
     for key in sorted(k for k in reference if k.endswith(".ids")):
-        length = int(key[1:].split(".")[0])
+        case = key.removesuffix(".ids")  # B8: blocks of 8 tokens; T24: 24 tokens, in routing blocks
+        length = int(case[1:]) if case[0] == "B" else model.config["block_size"]
         ids = reference[key].long()[None]
         positions = torch.arange(ids.shape[1])[None]
         with torch.no_grad():
             logits = model(ids, positions, block_causal_mask(positions, length))[0]
-        worst = max(worst, (logits - reference[f"B{length}.logits"]).abs().max().item())
+        worst = max(worst, (logits - reference[f"{case}.logits"]).abs().max().item())
     return worst
 
 
