@@ -130,10 +130,9 @@ class MoE(nn.Module):
         token = order // chosen.shape[1]
         counts = torch.bincount(chosen.flatten(), minlength=len(self.gate_proj)).tolist()
         parts = []
-        for e, rows in enumerate(flat[token].split(counts)):
-            parts.append(
-                F.linear(F.silu(F.linear(rows, self.gate_proj[e])) * F.linear(rows, self.up_proj[e]), self.down_proj[e])
-            )
+        experts = zip(self.gate_proj.unbind(), self.up_proj.unbind(), self.down_proj.unbind())
+        for rows, (gate, up, down) in zip(flat[token].split(counts), experts):
+            parts.append(F.linear(F.silu(F.linear(rows, gate)) * F.linear(rows, up), down))
         routed = torch.zeros_like(flat).index_add(0, token, torch.cat(parts).float() * weights.flatten()[order, None])
         return (routed + self.shared_experts(flat)).view_as(x)
 

@@ -17,6 +17,7 @@ import tasks
 # Ling's pattern, with the possessive quantifiers of docs/spec/text.md.
 PATTERN = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
 SPECIALS = ("<|startoftext|>", "<|endoftext|>", "<|mask|>", "<role>", "</role>", "<|role_end|>")
+EDITS = ("<|delete|>", "<|split|>")  # what 2.2 writes to drop a token, or to put a mask before it
 VOCAB_SIZE = 1024  # an upper bound: training stops when every word is one token
 
 CHAT_TEMPLATE = (Path(__file__).parents[2] / "bindings/python/llada/chat_template.jinja").read_text()
@@ -61,8 +62,16 @@ def build():
         show_progress=False,
     )
     tokenizer.train_from_iterator(corpus(), trainer)
-    tokenizer.add_special_tokens([AddedToken(s, normalized=False, special=True) for s in SPECIALS])
+    add_special(tokenizer, SPECIALS)
     return tokenizer
+
+
+def add_special(tokenizer, tokens):
+    tokenizer.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in tokens])
+
+
+def load(folder):
+    return Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
 
 
 def save(tokenizer, folder):

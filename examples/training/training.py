@@ -131,7 +131,7 @@ def export(model, tokenizer, folder, dtype=torch.bfloat16):
         f"{name}_token_id": tokenizer.token_to_id(t)
         for name, t in (("eos", "<|endoftext|>"), ("pad", "<|endoftext|>"), ("mask", "<|mask|>"))
     }
-    (folder / "config.json").write_text(json.dumps({**CONFIG, **ids}, indent=1) + "\n")
+    (folder / "config.json").write_text(json.dumps({**model.config, **ids}, indent=1) + "\n")
     (folder / "generation_config.json").write_text(json.dumps({**ids, "block_length": BLOCK}, indent=1) + "\n")
 
 
@@ -163,6 +163,10 @@ class Stage:
     )  # shares of the steps for warming up from zero and for going back to zero
     rows, width = 12, 256  # of a batch, for each process
 
+    def model(self, start):
+        """What is trained: the checkpoint of the stage before."""
+        return load_hf(start) if start else LLaDA2(CONFIG)
+
     def prepare(self, corpus):
         """Called once in each process, before the first batch."""
         self.corpus = corpus
@@ -192,8 +196,8 @@ def worker(rank, stage, args):
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     out = Path(args.out)
-    tokenizer = tok.build()
-    model = load_hf(args.start).train() if args.start else LLaDA2(CONFIG)
+    tokenizer = tok.load(args.start) if args.start else tok.build()
+    model = stage.model(args.start).train()
     stage.prepare(Corpus(tokenizer, 1000 * args.seed + rank))
     opts = optimizers(model, stage.lr)
     history, start, mine = [], 0, out / f"random-{rank}.pt"
