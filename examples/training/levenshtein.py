@@ -64,20 +64,16 @@ def labels(draft, target, mask, delete, insert):
     The place of what is deleted is that of the token before it."""
     made, places, i, j = [], [], 0, 0
     for at, wanted in [*anchors(draft, target, mask), (len(draft), None)]:
-        end = j if wanted is None else wanted  # of the targets that may be written here
-        for token in draft[i:at]:
-            if j < end:
-                made.append(first_of(target[j]))
-                places.append(j)
-                j += 1
-            else:
-                made.append(delete)
-                places.append(max(j - 1, 0))
+        pairs = 0 if wanted is None else min(at - i, wanted - j)
+        surplus = at - i - pairs
+        made += [first_of(right) for right in target[j : j + pairs]] + [delete] * surplus
+        places += [*range(j, j + pairs)] + [max(j + pairs - 1, 0)] * surplus
         if wanted is None:
             break
-        if j < end:
+        missing = j + pairs
+        if missing < wanted:
             made.append(insert)
-            places.append(j)
+            places.append(missing)
         else:
             made.append(first_of(target[wanted]) if draft[at] == mask else draft[at])
             places.append(wanted)

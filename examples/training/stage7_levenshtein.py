@@ -2,9 +2,9 @@
 spec/model.md 1.1).
 
 A row lives for a few turns, as in stage 5, but what a window's tokens shall become is found anew at each turn, by
-aligning it with its target (levenshtein.py): KEEP, SUBSTITUTE, DELETE, INSERT. The next draft is what the 2.2 rule makes
-of it (spec/decoding.md section 5), tokens moving. Drafts come from the model's own decoding, and from targets with
-tokens forgotten, added and wrong.
+aligning it with its target (levenshtein.py): KEEP, SUBSTITUTE, DELETE, INSERT. The next draft is what the 2.2 rule
+makes of it (spec/decoding.md section 5), tokens moving. Drafts come from the model's own decoding, and from targets
+with tokens forgotten, added and wrong.
 
     python stage7_levenshtein.py --start ../models/tiny-2.1 --out runs/7-levenshtein
 """
@@ -14,10 +14,10 @@ import torch.nn.functional as F
 
 import levenshtein
 import tasks
+import tokenizer as tok
 import training
 from documents import BLOCK, Batch, Packer, Window, noised
 from model import LLaDA2, load_hf
-from tokenizer import EDITS, add_special
 
 SLICES = 4  # of each expert: 8 experts of 96 become 32 of 24
 CAPACITY = 8  # experts that the tokens of a block share
@@ -68,17 +68,14 @@ class Levenshtein(training.Stage):
     rows = 8
 
     def model(self, start):
-        model = load_hf(start)
-        if "expert_capacity" in model.config:
-            return model
-        # The first two tokens that the padded vocabulary has left.
-        first = 1 + model.config["mask_token_id"] + 3
-        return split(model, SLICES, TAKEN, CAPACITY, dict(zip(("delete_token_id", "split_token_id"), (first, first + 1))))
+        unused = tok.load(start).get_vocab_size()  # the first id that the padded vocabulary has left
+        ids = {"delete_token_id": unused, "split_token_id": unused + 1}
+        return split(load_hf(start), SLICES, TAKEN, CAPACITY, ids)
 
     def prepare(self, corpus):
         super().prepare(corpus)
-        add_special(corpus.tokenizer, EDITS)
-        self.delete, self.insert = (corpus.tokenizer.token_to_id(t) for t in EDITS)
+        tok.add_special(corpus.tokenizer, tok.EDITS)
+        self.delete, self.insert = (corpus.tokenizer.token_to_id(t) for t in tok.EDITS)
         self.packer = Packer(self.source, self.width, BLOCK)
         self.live = Batch(self.rows, self.width)
         self.labels, self.label_weights = torch.zeros_like(self.live.ids), torch.zeros_like(self.live.weights)
@@ -113,7 +110,7 @@ class Levenshtein(training.Stage):
 
     def edited(self, document, start):
         """A window in which tokens were forgotten, added and made wrong, and some are masked."""
-        rng, end = self.corpus.rng, start + BLOCK
+        rng = self.corpus.rng
         window = noised(document, start, BLOCK, self.corpus, 0.0)
         forgotten, added, wrong = (rng.choice((0.0, 0.02, 0.06)) for _ in range(3))
         masked = rng.choice((0.0, 0.0, 0.2, 0.6))
