@@ -13,4 +13,5 @@ stage stage3_sft             3-sft     2-base
 stage stage4_confidence      4-cap     3-sft
 stage stage5_editing         5-editing 3-sft
 stage stage6_ebpo            6-ebpo    5-editing
+stage stage7_levenshtein     7-levenshtein 5-editing
 stage ablation_dpo           6-dpo     5-editing
