@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import subprocess
@@ -106,6 +107,9 @@ def test_modes_are_the_presets():
     assert policy["S-noedit"] == llada.Policy.speedy(editing_threshold=1.0)
     assert policy["S-mbe"] == llada.Policy.speedy(mbe_window=2)
     assert policy["Q-mbe"] == llada.Policy.quality(mbe_window=2)
+    assert policy["L"] == policy["L-nomove"] == llada.Policy.levenshtein()
+    assert modes.logit_bias("L-nomove@0.3", (7, 9)) == {7: -math.inf, 9: -math.inf}
+    assert modes.logit_bias("L", (7, 9)) == modes.logit_bias("L-nomove", (None, None)) == {}
 
 
 def test_a_mode_may_name_its_threshold():
@@ -142,6 +146,7 @@ def test_score_writes_what_the_model_answers(tmp_path):
             prompt = model.encode_prompt(o.question)
             answer = model.generate(prompt, llada.Policy.speedy(threshold=0.3), gen_length=96)
             assert (o.tokens, o.forwards, o.edits) == (len(answer.tokens), answer.forwards, answer.edits)
+            assert (o.insertions, o.deletions) == (0, 0)
             assert o.text == (None if o.strict else answer.text)
             places = np.arange(len(answer.tokens)) + len(prompt)
             assert o.blocks == len(set(places // 32))

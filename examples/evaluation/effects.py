@@ -30,6 +30,7 @@ class Effect:
 
 EDITING = ("tiny-2.1", "S")
 MBE = Effect("MBE", ("tiny-2.1", "S-mbe"), EDITING, spanning=True)
+MOVING = ("tiny-2.2", "L")
 RL = Effect("RL", ("tiny-2.1-rl", "S"), EDITING)
 EFFECTS = (
     Effect("CAP", ("tiny-2.0-cap", "2.0"), ("tiny-2.0", "2.0")),
@@ -38,6 +39,8 @@ EFFECTS = (
     Effect("T2T editing", EDITING, ("tiny-2.1", "S-noedit")),
     MBE,
     RL,
+    Effect("2.2", MOVING, EDITING),
+    Effect("insertions and deletions", MOVING, ("tiny-2.2", "L-nomove")),
     Effect("DPO in RL's place", ("tiny-2.1-dpo", "S"), EDITING),
 )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
-# Fields of llada.Policy. `2.0` is low confidence; S and Q are joint threshold, with (threshold, editing_threshold).
+# Fields of llada.Policy. `2.0` is low confidence; S and Q are joint threshold, with (threshold, editing_threshold);
+# L is Levenshtein.
 MODES: dict[str, dict[str, Any]] = {
     "2.0": {"kind": "low_confidence", "threshold": 0.95},
     "S": {"threshold": 0.5, "editing_threshold": 0.0},
@@ -12,6 +14,8 @@ MODES: dict[str, dict[str, Any]] = {
     "S-noedit": {"threshold": 0.5, "editing_threshold": 1.0},
     "S-mbe": {"threshold": 0.5, "editing_threshold": 0.0, "mbe_window": 2},
     "Q-mbe": {"threshold": 0.7, "editing_threshold": 0.5, "mbe_window": 2},
+    "L": {"kind": "levenshtein", "threshold": 0.5, "editing_threshold": 0.0},
+    "L-nomove": {"kind": "levenshtein", "threshold": 0.5, "editing_threshold": 0.0},
 }
 
 
@@ -29,3 +33,8 @@ def fields(mode: str) -> dict[str, Any]:
         return {**MODES[name], "threshold": float(threshold)} if at else MODES[name]
     except ValueError:
         raise ValueError(f"mode {mode!r}: {threshold!r} is not a threshold") from None
+
+
+def logit_bias(mode: str, moves: tuple[int | None, int | None]) -> dict[int, float]:
+    """Of which tokens a mode knows nothing: `moves`, those for deletion and insertion, in L-nomove."""
+    return {token: -inf for token in moves if token is not None} if kind(mode) == "L-nomove" else {}

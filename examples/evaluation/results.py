@@ -27,6 +27,8 @@ class Outcome:
     edits: int
     blocks: int  # of the canvas, that hold a part of the answer
     text: str | None  # the answer, unless it is strictly right
+    insertions: int = 0
+    deletions: int = 0
 
 
 Results = dict[str, dict[str, list[Outcome]]]  # by checkpoint, then by mode

@@ -55,7 +55,11 @@ def answered(job: Job) -> Outcome:
 def outcome(model: llada.Model, mode: str, question: tasks.Question) -> Outcome:
     prompt = model.encode_prompt(question.text)
     answer = model.generate(
-        prompt, llada.Policy(**modes.fields(mode)), block_length=BLOCK_LENGTH, gen_length=GEN_LENGTH
+        prompt,
+        llada.Policy(**modes.fields(mode)),
+        block_length=BLOCK_LENGTH,
+        gen_length=GEN_LENGTH,
+        logit_bias=modes.logit_bias(mode, (model.info.delete_token_id, model.info.split_token_id)),
     )
     final, strict = tasks.check(question, answer.text)
     last = len(prompt) + len(answer.tokens) - 1
@@ -69,11 +73,15 @@ def outcome(model: llada.Model, mode: str, question: tasks.Question) -> Outcome:
         answer.edits,
         blocks=last // BLOCK_LENGTH - len(prompt) // BLOCK_LENGTH + 1,
         text=None if strict else answer.text,
+        insertions=answer.insertions,
+        deletions=answer.deletions,
     )
 
 
 def default_modes(checkpoint: Path) -> list[str]:
-    """What effects.py asks of a checkpoint: those before 2.1 have not learnt to edit."""
+    """What effects.py asks of a checkpoint: those before 2.1 have not learnt to edit, those before 2.2 not to move."""
+    if "2.2" in checkpoint.name:
+        return ["L", "L-nomove"]
     return ["S", "Q", "S-noedit", "S-mbe"] if "2.1" in checkpoint.name else ["2.0"]
 
 
@@ -111,11 +119,14 @@ def workers(count: int) -> Pool:
 def row(mode: str, family: str, outcomes: list[Outcome]) -> str:
     final, final_error = results.percent([o.final for o in outcomes])
     strict, strict_error = results.percent([o.strict for o in outcomes])
-    edits = sum(o.edits for o in outcomes) / len(outcomes)
+    edits, moved_in, moved_out = (
+        sum(counts) / len(outcomes) for counts in zip(*((o.edits, o.insertions, o.deletions) for o in outcomes))
+    )
+    moves = f", {moved_in:.2f} in, {moved_out:.2f} out" if moved_in + moved_out else ""
     forwards = sum(o.forwards for o in outcomes) / len(outcomes)
     return (
         f"| {mode} | {family} | {final:.1f} ± {final_error:.1f} | {strict:.1f} ± {strict_error:.1f} "
-        f"| {results.tpf(outcomes):.2f} | {edits:.2f} | {forwards:.2f} |"
+        f"| {results.tpf(outcomes):.2f} | {edits:.2f}{moves} | {forwards:.2f} |"
     )
 
 
