@@ -24,7 +24,7 @@ VERSION := $(MAJOR).$(MINOR).$(call version_of,PATCH)
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
 .PHONY: build lib tools demo demo-packages lint lint-packages format test test-packages test-lint test-swift \
-        test-aarch64 test-abi test-install test-python test-docs test-corpus test-faults test-asan test-tsan \
+        test-aarch64 test-abi test-install test-python test-docs test-corpus test-faults test-oom test-asan test-tsan \
         test-valgrind test-browser test-reproducible soak soak-tsan coverage testing-figures fuzz fuzz-run \
         fuzz-minimise fuzz-coverage gallery install bench docs dist clean help
 
@@ -50,6 +50,7 @@ help:
 	@echo 'test-asan     the C tests, the corpus and the library under AddressSanitizer; test-tsan, the C tests under'
 	@echo '              ThreadSanitizer'
 	@echo 'test-faults   saving and opening while the system fails, at every system call; kills, and 2,000 forks'
+	@echo 'test-oom      the library while allocations fail, the first, the second, and so on'
 	@echo 'test-valgrind  some of the C tests and the C examples under valgrind'
 	@echo 'test-reproducible  two clean builds in different folders are equal, byte for byte'
 	@echo 'soak          eight threads at random work for SECONDS=$(SECONDS); soak-tsan, under ThreadSanitizer'
@@ -174,6 +175,15 @@ test-faults: lib $(VENV)/ready
 # Not part of `test`: it takes minutes.
 test-reproducible: tools
 	@Tests/c/reproducible.sh
+
+# The library as it is shipped, while the n-th allocation fails, or it and all after it. A few n are part of test-abi.
+OOM := $(BUILD)/oom
+test-oom: lib $(VENV)/ready
+	@PYTHONPATH=bindings/python:Tests/python:Tests/oom $(VENV)/bin/python Tests/oom/files.py $(OOM)
+	@$(CC) -std=c11 -O1 -g $(C_WARNINGS) -Wno-missing-field-initializers -Iinclude -ITests/c \
+	    Tests/oom/*.c Tests/c/harness.c -o $(OOM)/oom -L$(BUILD)/release -lllada -Wl,-rpath,'$$ORIGIN/../release' \
+	    -ldl -pthread
+	@OOM_GGUF=$(OOM)/model.gguf OOM_WIDE=$(OOM)/wide $(OOM)/oom
 
 # Not part of `test`: a browser is a large thing to install.
 test-browser: lib $(VENV)/ready

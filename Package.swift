@@ -12,6 +12,11 @@ func linker(_ flags: String...) -> [String] { flags.flatMap { ["-Xlinker", $0] }
 let shipped = linker(
     "-z", "defs", "-z", "relro", "-z", "now", "--strip-debug", "--icf=all", "-T", "\(library)/layout.ld",
     "--wrap=_swift_stdlib_getScalarName")
+// What Sources/Allocator stands in the place of, in libllada.so: C's functions, and C++'s new and delete.
+let wrapped = [
+    "malloc", "calloc", "realloc", "posix_memalign", "free", "malloc_usable_size",
+    "_Znwm", "_ZnwmSt11align_val_t", "_ZdlPv", "_ZdlPvm", "_ZdlPvmSt11align_val_t",
+]
 
 let package = Package(
     name: "llada",
@@ -27,15 +32,18 @@ let package = Package(
         .target(name: "CAPI", dependencies: ["LLaDA", "CLLaDA"]),
         // What libllada.so has in place of some of Swift's static library.
         .target(name: "StandIns"),
+        // What stands in the place of malloc in libllada.so, and there alone.
+        .target(name: "Allocator", dependencies: ["Kernels"]),
         // libllada.so: links the above. The linker flags stand here alone: Swift clients of LLaDA do not inherit them.
         .target(
-            name: "LibLLaDA", dependencies: ["CAPI", "StandIns"], exclude: ["exports.map", "layout.ld"],
+            name: "LibLLaDA", dependencies: ["CAPI", "StandIns", "Allocator"], exclude: ["exports.map", "layout.ld"],
             linkerSettings: [
                 .unsafeFlags(
                     ["-use-ld=lld", "-static-stdlib"]
                         + linker(
                             "-soname", "libllada.so.0", "--version-script=\(library)/exports.map", "-z", "nodelete",
-                            "--gc-sections") + (sanitizing ? [] : shipped))
+                            "--gc-sections") + wrapped.flatMap { linker("--wrap=\($0)") }
+                        + (sanitizing ? [] : shipped))
             ]),
         .target(name: "Probes"),  // the machine's limits, for the benchmark
         .executableTarget(name: "llada-bench", dependencies: ["LLaDA", "Kernels", "Probes"]),

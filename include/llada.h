@@ -67,6 +67,7 @@
  *            accepts NULL. You may free a model or a prefix cache before the decoders that use it; they keep it alive.
  *            A function marked VIEW hands out a pointer to memory of the library. You may read it until the next call
  *            on the same handle that does not take the handle as const.
+ *            Where the system has no memory, a call returns LLADA_ERROR_OUT_OF_MEMORY, and the process goes on.
  *            Steps allocate nothing: once a decoder has taken its first step, its later steps (_forward, _propose,
  *            _apply, _step, _run_block, _run, with a rule or a callback), and those of a list that has been stepped
  *            together, make no heap allocation. Memory is taken again by the first step after _fork, _truncate or

@@ -17,7 +17,7 @@ public func llada_decoder_fork(
         // Those that the engine copied belong to the origin's handle.
         created.setRule(handle.hostRule, of: copy)
         created.setProgress(handle.hostProgress, of: copy)
-        fork.pointee = OpaquePointer(Unmanaged.passRetained(created).toOpaque())
+        try handOut(created, to: fork)
     }
 }
 

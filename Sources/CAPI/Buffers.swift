@@ -41,8 +41,10 @@ struct CallerBuffer<Element: BitwiseCopyable> {
 
 extension CallerBuffer<CChar> {
     /// Writes all of a text, as UTF-8, or nothing if it does not fit.
-    func fill(utf8 text: some Sequence<UInt8>) throws(LLaDAError) {
-        try fill(text.map { CChar(bitPattern: $0) })
+    func fill(utf8 text: some Collection<UInt8>) throws(LLaDAError) {
+        try fill(count: text.count) { buffer in
+            _ = UnsafeMutableRawBufferPointer(buffer).initializeMemory(as: UInt8.self, from: text)
+        }
     }
 }
 
@@ -56,6 +58,14 @@ func elements<Element>(
     }
     if start == nil && count > 0 { throw .null(name) }
     return UnsafeBufferPointer(start: start, count: count)
+}
+
+/// Returns a C string, repaired if it is not UTF-8. Throws `.outOfMemory`.
+func string(_ text: UnsafePointer<CChar>) throws(LLaDAError) -> String {
+    // U+FFFD has three bytes, and may stand for one; the storage doubles.
+    try Reserve.withRoom(64 + 8 * bytes(text).count) { () throws(LLaDAError) in
+        String(decoding: bytes(text), as: UTF8.self)
+    }
 }
 
 /// Returns the bytes of a C string, without the NUL.

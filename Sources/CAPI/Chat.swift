@@ -1,4 +1,5 @@
 import CLLaDA
+import Glibc
 import LLaDA
 
 @_cdecl("llada_chat_tokenize") @implementation
@@ -11,15 +12,18 @@ public func llada_chat_tokenize(
         let model = try CAPI.model(model)
         let messages = try elements(messages, message_count, "messages", "message_count")
         let buffer = try CallerBuffer(tokens, capacity: capacity, count: count, "tokens")
+        let room = try Reserve.Room(try chatMemory(messages))
+        defer { room.close() }
         let (template, layout) = try ChatOptions(options).layout(for: model)
         var conversation: [ChatMessage] = []
         for (index, message) in messages.enumerated() {
+            try Reserve.check()
             guard let role = message.role else { throw .null("role of message \(index)") }
             guard let content = message.content else { throw .null("content of message \(index)") }
-            let name = String(decoding: bytes(role), as: UTF8.self)
-            guard let role = ChatMessage.Role(rawValue: name) else {
+            let name = JSONString(Array(bytes(role).prefix(400)))
+            guard let role = ChatMessage.Role(rawValue: name.string) else {
                 throw .argument(
-                    "role of message \(index)", found: "\"\(name)\"",
+                    "role of message \(index)", found: name.quoted,
                     expected: "\"system\", \"user\", \"assistant\" or \"tool\"")
             }
             conversation.append(ChatMessage(role: role, content: String(decoding: bytes(content), as: UTF8.self)))
@@ -38,6 +42,8 @@ public func llada_chat_tokenize_json(
         let model = try CAPI.model(model)
         let messages = try elements(messages, byte_count, "messages", "byte_count")
         let buffer = try CallerBuffer(tokens, capacity: capacity, count: count, "tokens")
+        let room = try Reserve.Room(64 * messages.count)
+        defer { room.close() }
         let (template, layout) = try ChatOptions(options).layout(for: model)
         let conversation = try ChatMessage.list(fromJSON: UnsafeRawBufferPointer(messages))
         try buffer.fill(template.encode(conversation, layout))
@@ -52,7 +58,8 @@ public func llada_chat_template(
     answer(error) { () throws(LLaDAError) in
         let model = try CAPI.model(model)
         let buffer = try CallerBuffer(text, capacity: capacity, count: count, "text")
-        let name = name.map { String(decoding: bytes($0), as: UTF8.self) } ?? "default"
+        // No template has a longer name than its file.
+        let name = name.map { String(decoding: bytes($0).prefix(1 << 15), as: UTF8.self) } ?? "default"
         let source = try chatTemplate(of: model).source(named: name)
         try buffer.fill(utf8: (source?.text ?? "").utf8)
     }
@@ -67,9 +74,24 @@ public func llada_chat_variables(
         let model = try CAPI.model(model)
         let buffer = try CallerBuffer(text, capacity: capacity, count: count, "text")
         var variables = JSONText()
-        for (name, value) in try chatTemplate(of: model).variables { variables.add(name, string: value) }
-        try buffer.fill(utf8: variables.finished())
+        let values = try chatTemplate(of: model).variables
+        let bytes = values.reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count + 16 }
+        try Reserve.withRoom(64 * bytes) { () throws(LLaDAError) in
+            for (name, value) in values { variables.add(name, string: value) }
+            try buffer.fill(utf8: variables.finished())
+        }
     }
+}
+
+/// Returns how many bytes a conversation takes, in large blocks, on the way from the caller's text to tokens: as
+/// messages, as parts, and as copies of these in arrays that double.
+private func chatMemory(_ messages: UnsafeBufferPointer<llada_chat_message>) throws(LLaDAError) -> Int {
+    var count = 0
+    for message in messages {
+        if let content = message.content { count += strlen(content) }
+        if let role = message.role { count += min(strlen(role), 400) }
+    }
+    return 32 * count + 1024 * messages.count
 }
 
 /// The caller's options, with the defaults of what is not given.
@@ -92,7 +114,7 @@ private struct ChatOptions {
             throw .argument(
                 "layout", found: layout, expected: "LLADA_CHAT_LAYOUT_KNOWN or LLADA_CHAT_LAYOUT_LLADA2")
         }
-        if let text = given[\.tools] ?? nil { tools = String(decoding: bytes(text), as: UTF8.self) }
+        if let text = given[\.tools] ?? nil { tools = try string(text) }
     }
 
     /// Returns the layout before any message is looked at: whether it is the known one does not depend on them.

@@ -28,8 +28,9 @@ public func llada_decoder_create(
         let prompt = try elements(prompt, prompt_count, "prompt", "prompt_count")
         guard let decoder else { throw .null("decoder") }
         let options = try decoderOptions(options)
-        let created = DecoderHandle(try model.decoder(prompt: Array(prompt), options: options))
-        decoder.pointee = OpaquePointer(Unmanaged.passRetained(created).toOpaque())
+        try Reserve.withRoom(64 + prompt.count * MemoryLayout<Int32>.stride) { () throws(LLaDAError) in
+            try handOut(DecoderHandle(model.decoder(prompt: Array(prompt), options: options)), to: decoder)
+        }
     }
 }
 

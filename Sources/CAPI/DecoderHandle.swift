@@ -70,6 +70,8 @@ final class DecoderHandle {
         _ pointers: UnsafeBufferPointer<OpaquePointer?>, _ body: (Handles) throws(LLaDAError) -> Void
     ) throws(LLaDAError) {
         for (index, pointer) in pointers.enumerated() where pointer == nil { throw .null("decoders[\(index)]") }
+        let room = try Reserve.Room(16 * pointers.count)
+        defer { room.close() }
         // A copy: a callback may change the caller's list. That of 128 pointers fits on the stack.
         let failure = withUnsafeTemporaryAllocation(of: OpaquePointer.self, capacity: pointers.count) { list in
             for (index, pointer) in pointers.enumerated() {

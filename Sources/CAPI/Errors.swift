@@ -40,7 +40,7 @@ func answer(
 ) -> llada_status {
     HostThread.enter {
         do throws(LLaDAError) {
-            try body()
+            try Reserve.enter(body)
             return Status.ok.rawValue
         } catch {
             if let report { describe(error, in: UnsafeMutableRawPointer(report)) }
@@ -57,12 +57,21 @@ private func describe(_ error: LLaDAError, in report: UnsafeMutableRawPointer) {
     report.storeBytes(of: error.status.rawValue, toByteOffset: MemoryLayout<UInt32>.size, as: llada_status.self)
     guard size > header else { return }
     let room = UnsafeMutableRawBufferPointer(start: report + header, count: size - header)
-    let message = Array(error.message.utf8)
-    var length = min(message.count, room.count - 1)
-    // A character that does not fit is left out as a whole.
-    while length > 0, length < message.count, message[length] & 0xC0 == 0x80 { length -= 1 }
-    room.copyBytes(from: message[..<length])
-    room[length] = 0
+    var text = error.message
+    // In place: there may be no memory for a copy.
+    text.withUTF8 { message in
+        var length = min(message.count, room.count - 1)
+        // A character that does not fit is left out as a whole.
+        while length > 0, length < message.count, message[length] & 0xC0 == 0x80 { length -= 1 }
+        room.copyBytes(from: message[..<length])
+        room[length] = 0
+    }
+}
+
+/// Hands a new object to the caller, who owns it, unless it is made of the reserve (`.outOfMemory`).
+func handOut(_ object: AnyObject, to place: UnsafeMutablePointer<OpaquePointer?>) throws(LLaDAError) {
+    try Reserve.check()
+    place.pointee = OpaquePointer(Unmanaged.passRetained(object).toOpaque())
 }
 
 extension LLaDAError {

@@ -68,6 +68,8 @@ public func llada_decoder_output(
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let decoder = try DecoderHandle.at(decoder).look()
+        let room = try Reserve.Room(64 + 4 * decoder.canvasLength)
+        defer { room.close() }
         try CallerBuffer(tokens, capacity: capacity, count: count, "tokens").fill(decoder.output)
     }
 }
@@ -119,6 +121,8 @@ public func llada_decoder_candidates(
         let decoder = try DecoderHandle.at(decoder).look()
         let buffer = try CallerBuffer(candidates, capacity: capacity, count: count, "candidates")
         let best = try decoder.candidates(at: Int(position), count: Int(clamping: UInt(bitPattern: capacity)))
+        let room = try Reserve.Room(64 + 16 * best.count)
+        defer { room.close() }
         try buffer.fill(best.map { llada_candidate(token: $0.token, logit: $0.logit, probability: $0.probability) })
     }
 }

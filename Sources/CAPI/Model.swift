@@ -42,10 +42,13 @@ public func llada_model_open(
     _ model: UnsafeMutablePointer<OpaquePointer?>?, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
-        guard let path else { throw .null("path") }
+        let path = try CAPI.path(path)
         guard let model else { throw .null("model") }
         var swiftOptions = Model.Options()
         var progress: Progress?
+        // Lists and sets of the ids that end a sequence.
+        let room = try Reserve.Room(try endCount(options) * 256)
+        defer { room.close() }
         if let options {
             let fields = try CallerStruct(options, "llada_model_options")
             swiftOptions = try modelOptions(fields)
@@ -56,8 +59,15 @@ public func llada_model_open(
         let opened = try withFile(path) { (path) throws(LLaDAError) in
             try Model(path: path, options: swiftOptions, progress: progress)
         }
-        model.pointee = OpaquePointer(Unmanaged.passRetained(opened).toOpaque())
+        try handOut(opened, to: model)
     }
+}
+
+/// Returns the number of ids that the caller gives; 0 if it is none that an array may have.
+private func endCount(_ options: UnsafePointer<llada_model_options>?) throws(LLaDAError) -> Int {
+    guard let options else { return 0 }
+    let count = try CallerStruct(options, "llada_model_options")[\.eos_token_id_count] ?? 0
+    return 0...Int(Int32.max) ~= count ? count : 0
 }
 
 private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LLaDAError) -> Model.Options {
@@ -131,7 +141,7 @@ public func llada_model_save(
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let model = try CAPI.model(model)
-        guard let path else { throw .null("path") }
+        let path = try CAPI.path(path)
         try model.save(
             to: path, progress: CAPI.progress(progress, progress_user, of: "saving \(String(cString: path))"))
     }
@@ -149,9 +159,17 @@ public func llada_model_describe(
     _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
-        guard let path else { throw .null("path") }
+        let path = try CAPI.path(path)
         let buffer = try CallerBuffer(text, capacity: capacity, count: count, "text")
-        let json = try withFile(path) { (path) throws(LLaDAError) in Model.describe(path: path).json }
+        let json = try withFile(path) { (path) throws(LLaDAError) in
+            let description = Model.describe(path: path)
+            // Want of memory says nothing of the checkpoint.
+            if description.problems.contains(where: { $0.status == .outOfMemory }) { throw Reserve.exhausted }
+            let texts = (description.notes + description.problems.map(\.message)).reduce(0) { $0 + $1.utf8.count }
+            let json = try Reserve.withRoom(1 << 18 + 32 * texts) { () throws(LLaDAError) in description.json }
+            try Reserve.check()
+            return json
+        }
         try buffer.fill(utf8: json.utf8)
     }
 }
@@ -214,6 +232,8 @@ public func llada_model_notes(
     answer(error) { () throws(LLaDAError) in
         let model = try CAPI.model(model)
         let buffer = try CallerBuffer(text, capacity: capacity, count: count, "text")
+        let room = try Reserve.Room(model.notes.reduce(64) { $0 + 4 * $1.utf8.count })
+        defer { room.close() }
         try buffer.fill(utf8: model.notes.joined(separator: "\n").utf8)
     }
 }

@@ -1,6 +1,14 @@
 import Glibc
 import LLaDA
 
+/// Returns a path of the caller. Throws `.io` for one that no file can have, before memory is taken for it.
+func path(_ pointer: UnsafePointer<CChar>?) throws(LLaDAError) -> UnsafePointer<CChar> {
+    guard let pointer else { throw .null("path") }
+    let limit = 4 * Int(PATH_MAX)
+    if strnlen(pointer, limit) == limit { throw LLaDAError(.io, "the path has \(limit) bytes or more") }
+    return pointer
+}
+
 /// Calls `body` with a path that a `String` can hold, of the file or folder that a C string names: file names on Linux
 /// are bytes, and a `String` is always UTF-8. If the name is not UTF-8, the path is that of a descriptor, open for
 /// reading. Opening a named pipe does not wait for its writer.

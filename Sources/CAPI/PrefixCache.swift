@@ -16,7 +16,7 @@ public func llada_prefix_cache_create(
         let model = try CAPI.model(model)
         guard let cache else { throw .null("cache") }
         let created = try model.prefixCache(maxBytes: Int(clamping: max_bytes))
-        cache.pointee = OpaquePointer(Unmanaged.passRetained(created).toOpaque())
+        try handOut(created, to: cache)
     }
 }
 

@@ -26,6 +26,7 @@ public func llada_model_score(
         var noised: [NoisedSequence] = []
         var needed = 0
         for (index, sequence) in try elements(sequences, sequence_count, "sequences", "sequence_count").enumerated() {
+            try noised.makeRoom()
             noised.append(try noisedSequence(sequence, "sequences[\(index)]"))
             needed += noised[index].noisy.count
         }

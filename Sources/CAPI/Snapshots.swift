@@ -32,7 +32,7 @@ public func llada_decoder_save_file(
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let decoder = try DecoderHandle.at(decoder).look()
-        guard let path else { throw .null("path") }
+        let path = try CAPI.path(path)
         try decoder.save(
             to: path, includingPages: with_pages,
             progress: CAPI.progress(progress, progress_user, of: "saving \(String(cString: path))"))
@@ -63,7 +63,7 @@ public func llada_decoder_restore_file(
     _ decoder: UnsafeMutablePointer<OpaquePointer?>?, _ error: UnsafeMutablePointer<llada_error>?
 ) -> llada_status {
     restore(model, cache, decoder, error) { (model, cache) throws(LLaDAError) in
-        guard let path else { throw .null("path") }
+        let path = try CAPI.path(path)
         return try withFile(path) { (path) throws(LLaDAError) in
             try model.restore(
                 file: path, prefixCache: cache,
@@ -80,7 +80,7 @@ private func restore(
         let model = try CAPI.model(model)
         guard let decoder else { throw .null("decoder") }
         let restored = DecoderHandle(try make(model, cache == nil ? nil : try prefixCache(cache)))
-        decoder.pointee = OpaquePointer(Unmanaged.passRetained(restored).toOpaque())
+        try handOut(restored, to: decoder)
     }
 }
 
@@ -91,7 +91,7 @@ public func llada_prefix_cache_save(
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let cache = try prefixCache(cache)
-        guard let path else { throw .null("path") }
+        let path = try CAPI.path(path)
         try cache.save(
             to: path, progress: CAPI.progress(progress, progress_user, of: "saving \(String(cString: path))"))
     }
@@ -105,7 +105,7 @@ public func llada_prefix_cache_load(
 ) -> llada_status {
     answer(error) { () throws(LLaDAError) in
         let cache = try prefixCache(cache)
-        guard let path else { throw .null("path") }
+        let path = try CAPI.path(path)
         let count = try withFile(path) { (path) throws(LLaDAError) in
             try cache.load(from: path, progress: CAPI.progress(progress, progress_user, of: "loading \(path)"))
         }

@@ -5,12 +5,10 @@ import LLaDA
 private final class TextStreamHandle {
     private var stream: TextStream
     private let occupancy = Occupancy()
-    private var settled = UnsafeBufferPointer<CChar>(start: nil, count: 0)
-    private var draft = UnsafeBufferPointer<CChar>(start: nil, count: 0)
+    private var settled: Buffer<CChar>?
+    private var draft: Buffer<CChar>?
 
     init(_ stream: TextStream) { self.stream = stream }
-
-    deinit { endViews() }
 
     static func at(_ pointer: OpaquePointer?) throws(LLaDAError) -> TextStreamHandle {
         guard let pointer else { throw .null("stream") }
@@ -31,15 +29,21 @@ private final class TextStreamHandle {
         }
         guard occupancy.begin() else { throw LLaDAError(.busy, "the stream is at work on another thread") }
         defer { occupancy.end() }
+        let before = stream.mark
         let update = try body(&stream)
-        endViews()
-        settled = Self.copy(update.settled)
-        draft = Self.copy(update.draft)
+        let texts: (settled: Buffer<CChar>, draft: Buffer<CChar>)
+        do throws(LLaDAError) {
+            texts = (try Self.copy(update.settled), try Self.copy(update.draft))
+        } catch {
+            stream.goBack(to: before)
+            throw error
+        }
+        (settled, draft) = texts
         var result = llada_text()
-        result.settled = settled.baseAddress
-        result.settled_count = settled.count - 1
-        result.draft = draft.baseAddress
-        result.draft_count = draft.count - 1
+        result.settled = UnsafePointer(texts.settled.pointer)
+        result.settled_count = texts.settled.count - 1
+        result.draft = UnsafePointer(texts.draft.pointer)
+        result.draft_count = texts.draft.count - 1
         target.write(result)
     }
 
@@ -50,17 +54,14 @@ private final class TextStreamHandle {
         handle.release()
     }
 
-    private func endViews() {
-        settled.deallocate()
-        draft.deallocate()
-    }
-
     /// Returns a copy of the text, with a NUL behind it.
-    private static func copy(_ text: String) -> UnsafeBufferPointer<CChar> {
-        let bytes = text.utf8.map { CChar(bitPattern: $0) } + [0]
-        let copy = UnsafeMutableBufferPointer<CChar>.allocate(capacity: bytes.count)
-        _ = copy.initialize(from: bytes)
-        return UnsafeBufferPointer(copy)
+    private static func copy(_ text: String) throws(LLaDAError) -> Buffer<CChar> {
+        let bytes = text.utf8
+        let copy = try Buffer<CChar>(count: bytes.count + 1)
+        let raw = UnsafeMutableRawBufferPointer(start: copy.pointer, count: bytes.count)
+        _ = raw.initializeMemory(as: UInt8.self, from: bytes)
+        copy.pointer[bytes.count] = 0
+        return copy
     }
 }
 
@@ -73,8 +74,9 @@ public func llada_text_stream_create(
         let model = try CAPI.model(model)
         guard let stream else { throw .null("stream") }
         let created = try model.textStream(
-            skipSpecialTokens: try skipsControl(flags), mask: mask.map { String(decoding: bytes($0), as: UTF8.self) })
-        stream.pointee = OpaquePointer(Unmanaged.passRetained(TextStreamHandle(created)).toOpaque())
+            skipSpecialTokens: try skipsControl(flags), mask: mask.map { (mask) throws(LLaDAError) in try string(mask) }
+        )
+        try handOut(TextStreamHandle(created), to: stream)
     }
 }
 

@@ -41,12 +41,12 @@ import Testing
         }
     }
 
-    @Test func aRefilledArrayKeepsItsMemory() {
+    @Test func aRefilledArrayKeepsItsMemory() throws {
         var array: [Int] = []
-        array.refill(3, with: 1, room: 100)
+        try array.refill(3, with: 1, room: 100)
         let address = array.withUnsafeBufferPointer { $0.baseAddress }
         for count in [100, 0, 57] {
-            array.refill(count, with: count, room: 100)
+            try array.refill(count, with: count, room: 100)
             #expect(array == Array(repeating: count, count: count))
             #expect(array.withUnsafeBufferPointer { $0.baseAddress } == address)
         }

@@ -93,7 +93,7 @@ programs=(version errors structs model describe model_checkpoints model_saving m
     looking interfering interfering_rules text_stream policy branching many prefix_cache snapshots inside scoring random
     manners host_thread changed_files fork long_call plugin)
 # What watches the library allocates itself, makes threads of its own, needs a larger stack, and is there once.
-[ "$plain" != yes ] || programs+=(allocation adversity stacks blas)
+[ "$plain" != yes ] || programs+=(allocation oom adversity stacks blas)
 # Those with threads; a sanitizer of threads has one of its own, which manners would count.
 [ "$sanitize" != --sanitize=thread ] || programs=(decoder stepping branching many prefix_cache long_call scoring random)
 # Where programs are fifty times slower: those that go through all of the library, and take no time.
@@ -104,15 +104,19 @@ export OPENBLAS_STUB_LIBRARY=$PWD/$out/libopenblas.so.0
 "$CC" -std=c11 -O1 "${warnings[@]}" -shared -fPIC -Wl,-soname,libopenblas.so.0 Tests/c/openblas_stub.c \
     -o "$OPENBLAS_STUB_LIBRARY"
 for program in "${programs[@]}"; do
-    sources=("Tests/c/${program}_tests.c") link=(-L"$lib" -lllada "-Wl,-rpath,$lib")
-    if [ "$program" = plugin ]; then link=(); else sources+=(Tests/c/harness.c Tests/c/decoders.c); fi
+    sources=("Tests/c/${program}_tests.c" Tests/c/harness.c Tests/c/decoders.c) arguments=()
+    link=(-L"$lib" -lllada "-Wl,-rpath,$lib")
+    case $program in
+    plugin) sources=("Tests/c/${program}_tests.c") link=() ;;
+    oom) sources=(Tests/oom/*.c Tests/c/harness.c) arguments=(short) ;;
+    esac
     link+=("${runtime[@]}" -lm -ldl -pthread)
     if ! "$CC" -std=c11 "${flags[@]}" "${sources[@]}" -o "$out/$program" "${link[@]}"; then
         verdict "$program builds" 1
         continue
     fi
     printf '\n%s\n' "$program"
-    "${under[@]}" "$out/$program" >"$out/$program.log" 2>&1
+    "${under[@]}" "$out/$program" "${arguments[@]}" >"$out/$program.log" 2>&1
     status=$?
     counts=$(tail -n 1 "$out/$program.log")
     if [[ $counts =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then

@@ -41,10 +41,16 @@ package final class Checkpoint: TensorSource, Sendable {
         try WrongFile.checkFolder(path)
         directory = path
         if let files { sideFiles = files } else { sideFiles = try SideFiles(folder: path, budget: budget) }
-        let config = try ModelConfig(sideFiles)
+        let side = sideFiles
+        let room = try Reserve.Room(16 * side.byteCount(of: .config) + 16 * side.byteCount(of: .generationConfig))
+        defer { room.close() }
+        let config = try ModelConfig(side)
         self.config = config
         var notes: [String] = []
         let index = try Self.index(in: path, budget, &notes)
+        // Lists of the files, and of what is missing.
+        let lists = try Reserve.Room(512 * (index?.shards.count ?? 0))
+        defer { lists.close() }
         var names = [Self.singleFileName]
         if let index { names = try Self.present(index, in: path, config, &notes) }
         let shards = try Self.load(names, in: path, budget, progress)
@@ -65,6 +71,7 @@ package final class Checkpoint: TensorSource, Sendable {
         fileNotes = notes
         let asked = try BitSet(count: table.count)
         self.asked = Locked(asked)
+        try Reserve.check()
         try progress?(1)
     }
 
@@ -120,6 +127,7 @@ package final class Checkpoint: TensorSource, Sendable {
     ) throws(LLaDAError) -> [Shard] {
         var shards: [Shard] = []
         for name in names {
+            try Reserve.check()
             let file = try InputFile("\(folder)/\(name.string)")
             let tensors = try Safetensors(file, name: name.string, budget: budget)
             shards.append(Shard(name: name, file: file, tensors: tensors))
@@ -128,6 +136,7 @@ package final class Checkpoint: TensorSource, Sendable {
         return shards
     }
 
+    package var listSize: Int { shards.reduce(0) { $0 + $1.tensors.listSize } }
     package var byteCount: Int { table.byteCount }
 
     package var memory: SourceMemory {

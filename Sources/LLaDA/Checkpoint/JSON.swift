@@ -50,13 +50,23 @@ package enum JSON: Sendable {
         try parse(try SharedBytes(copying: bytes), file: file, rules: rules)
     }
 
+    /// The bytes of all strings, and of all else as it is written at most.
+    package var byteCount: Int {
+        switch self {
+        case .null, .bool, .integer, .double: 32
+        case .largeInteger(let text), .string(let text): 32 + text.bytes.count
+        case .array(let values): values.reduce(32) { $0 + $1.byteCount }
+        case .object(let object): object.members.reduce(32) { $0 + 32 + $1.key.bytes.count + $1.value.byteCount }
+        }
+    }
+
     /// A description of this value for error messages: a scalar in full, a container by its kind.
     package var summary: String {
         switch self {
         case .null: "null"
         case .bool(let value): value ? "true" : "false"
         case .integer(let value): "\(value)"
-        case .largeInteger(let digits): digits.string
+        case .largeInteger(let digits): digits.bytes.count <= 80 ? digits.string : "an integer of many digits"
         case .double(let value): "\(value)"
         case .string(let value): value.quoted
         case .array(let values): "an array of \(values.count)"

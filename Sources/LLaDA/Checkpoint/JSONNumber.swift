@@ -23,6 +23,10 @@ enum JSONNumber {
     /// Returns the number as a double; nil if it is too large for one.
     static func double(_ text: UnsafeBufferPointer<UInt8>) -> Double? {
         if text.count > 1, text[1] == UInt8(ascii: "I") { return -.infinity }  // "-Infinity", which Python writes
+        // Without memory, the next checkpoint says so.
+        let bytes = 64 + text.count
+        guard let room = Reserve.note({ () throws(LLaDAError) in try Reserve.Room(bytes) }) else { return nil }
+        defer { room.close() }
         // Double(String) rounds correctly and depends on no locale. strtod would follow the locale of the host.
         guard let value = Double(String(decoding: text, as: UTF8.self)), value.isFinite else { return nil }
         return value

@@ -17,6 +17,9 @@ package struct Safetensors: Sendable {
     package let headerBytes: Int
     private let reservation: Reservation?
 
+    /// How many bytes lists of all tensors and of their names take, in arrays that double.
+    var listSize: Int { entries.indices.reduce(0) { $0 + 1024 + 16 * entries.name($1).count } }
+
     /// The format's own limit on the header, in bytes.
     package static let maximumHeader = 100_000_000
     package static let maximumRank = 16
@@ -222,8 +225,11 @@ private struct HeaderParser: Sendable {
         guard case .object(let object) = value else {
             throw error("__metadata__ is \(value.summary); expected an object of strings")
         }
+        let room = try Reserve.Room(256 * min(object.members.count, Safetensors.maximumMetadata))
+        defer { room.close() }
         var metadata: [(key: JSONString, value: JSONString)] = []
         for (key, value) in object.members {
+            try Reserve.check()
             if metadata.count == Safetensors.maximumMetadata {
                 throw error(
                     "__metadata__ is \(object.members.count) strings; at most \(metadata.count) are accepted")

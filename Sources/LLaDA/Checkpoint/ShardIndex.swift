@@ -57,9 +57,13 @@ package struct ShardIndex: Sendable {
         let table = try NameTable(capacity: count)
         let tensors = try Buffer<Listed>(count: count)
         func name(_ index: Int) -> JSONString { map.members.member(at: tensors.pointer[index].key)?.key ?? "" }
+        // Lists of the files.
+        let room = try Reserve.Room(256 * min(count, Self.maximumShards))
+        defer { room.close() }
         var members = map.members.makeIterator()
         var index = 0
         while let (tensor, value) = members.next() {
+            try Reserve.check()
             guard case .string(let shard) = value else {
                 throw LLaDAError(
                     .shardIndex, file: file, key: "the file of tensor \(tensor.quoted)", found: value.summary,

@@ -7,6 +7,8 @@ package protocol TensorSource: AnyObject {
     var sideFiles: SideFiles { get }
     /// The metadata of the file.
     var metadata: [(key: JSONString, value: JSONString)] { get }
+    /// How many bytes lists of all tensors and of their names take, in arrays that double.
+    var listSize: Int { get }
     /// The bytes of all tensors.
     var byteCount: Int { get }
     /// What there is to read, for an estimate of memory.
@@ -49,4 +51,5 @@ extension TensorSource {
     package func exponents(_ name: String, shape: [Int]) throws(LLaDAError) -> Tensor? { nil }
     package var notes: [String] { [] }
     package func checkUnchanged() throws(LLaDAError) {}
+    package var listSize: Int { 0 }
 }

@@ -8,6 +8,9 @@ struct Biases {
     private var everywhereList: [LogitBias] = []
     private var lists: [Int: [LogitBias]] = [:]  // by position, of all that is added there
 
+    /// The number of biases, those of all positions counted at each position that has some of its own.
+    var count: Int { at.values.reduce(everywhere.count) { $0 + $1.count + everywhere.count + 4 } }
+
     /// Returns what is added at a position, by increasing tokens.
     func list(at position: Int) -> [LogitBias] {
         lists.isEmpty ? everywhereList : lists[position] ?? everywhereList

@@ -116,6 +116,9 @@ package struct Confidence {
         -> [Decoder
         .Candidate]
     {
+        // Lists of ids, and what sorting them takes.
+        let room = try Reserve.Room(count > 64 ? 64 * vocabSize : 0)
+        defer { room.close() }
         let copy = try Buffer<Float>(count: vocabSize)
         copy.pointer.update(from: logits, count: vocabSize)
         adjustment.apply(to: copy.pointer, 0..<vocabSize)

@@ -12,7 +12,7 @@ extension Decoder {
             try policy.validate(genLength: options.genLength, hasEditTokens: state.editTokens != nil)
             copy.policy = policy
         }
-        let fork = Decoder(copy, sequence.fork())
+        let fork = try Decoder(copy, sequence.fork())
         fork.rule = rule
         fork.progress = progress
         return fork

@@ -5,7 +5,7 @@ extension Decoder {
     public func watch(routing: Bool, hidden: Bool) throws(LLaDAError) {
         sequence.watch =
             routing || hidden
-            ? ModelWatch(routing: routing, hidden: hidden, config) : nil
+            ? try ModelWatch(routing: routing, hidden: hidden, config) : nil
     }
 
     /// Returns the choices of a layer's router for each position of the last forward: experts, increasing, and their

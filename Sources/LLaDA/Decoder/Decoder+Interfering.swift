@@ -38,7 +38,7 @@ extension Decoder {
         swap(&proposal, &spareProposal)
         defer { swap(&proposal, &spareProposal) }
         proposal.removeAll(keepingCapacity: true)
-        proposal.reserveCapacity(2 * mostActive)
+        try proposal.reserve(2 * mostActive)
         for index in 0..<count {
             var edit = edit(index)
             edit.reason = .host
@@ -66,7 +66,7 @@ extension Decoder {
         if token == state.canvas.maskID {
             throw LLaDAError(.specialToken, "set_token: \(token) is the mask id; use mask to mask a position")
         }
-        write(Edit(position: position, token: token))
+        try write(Edit(position: position, token: token))
     }
 
     /// Masks a position of the active block or a later one that is not of the prompt; in multi-block editing, only of a
@@ -83,7 +83,7 @@ extension Decoder {
                 finished can be masked
                 """)
         }
-        write(Edit(position: position, token: state.canvas.maskID))
+        try write(Edit(position: position, token: state.canvas.maskID))
     }
 
     /// Locks or unlocks a position. Policy and proposal leave a locked position as it is, and a locked mask stays a
@@ -135,6 +135,9 @@ extension Decoder {
 
     /// Changes bans and biases, and makes the present predictions again. After an error, both are as before.
     private func judgeAnew(_ change: (inout DecoderState) -> Void) throws(LLaDAError) {
+        // Sets and lists of all bans and biases, which change places when they grow.
+        let room = try Reserve.Room(256 * (state.bans.count + state.biases.count + 1))
+        defer { room.close() }
         let (bans, biases) = (state.bans, state.biases)
         change(&state)
         guard phase == .forwarded || phase == .proposed else { return }
@@ -159,7 +162,8 @@ extension Decoder {
     private var vocabSize: Int { sequence.denoiser.config.vocabSize }
 
     /// Writes the host's edit, and notes it as an event of the current step.
-    private func write(_ edit: Edit) {
+    private func write(_ edit: Edit) throws(LLaDAError) {
+        try state.hostEvents.makeRoom()
         if let event = state.write(edit) { state.hostEvents.append(event) }
     }
 

@@ -36,6 +36,12 @@ extension Decoder {
         guard state.phase == .proposed else {
             throw LLaDAError(.state, "apply needs a proposal: call propose first (phase is \(phase))")
         }
+        // The events of the step come behind those of the host.
+        try state.hostEvents.makeRoom(for: state.proposal.count)
+        try state.progress.seen.makeRoom(blockLength: state.active.count)
+        if policy.expectedStates(blockLength: options.blockLength).written > 0 {
+            try state.progress.written.makeRoom(blockLength: state.active.count)
+        }
         policy.note(&state)
         let step = state.writeProposal()
         let next: NextStep

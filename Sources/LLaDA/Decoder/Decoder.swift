@@ -117,20 +117,20 @@ public final class Decoder {
         }
         let canvas = try Canvas(
             prompt: prompt, genLength: options.genLength, blockLength: options.blockLength, maskID: maskID)
-        self.init(
+        try self.init(
             DecoderState(options: options, canvas: canvas, eosIDs: Set(eosIDs), editTokens: editTokens), sequence)
         enter(0)
     }
 
-    /// Makes a decoder that continues from `state`.
-    init(_ state: DecoderState, _ sequence: CachedSequence) {
+    /// Makes a decoder that continues from `state`. Throws `.outOfMemory`.
+    init(_ state: DecoderState, _ sequence: CachedSequence) throws(LLaDAError) {
         self.state = state
         self.sequence = sequence
         policy = state.policy.decodingPolicy
         confidence = Confidence(compute: sequence.denoiser.compute, vocabSize: sequence.denoiser.config.vocabSize)
         logitRows = LogitRows(in: sequence.denoiser.compute.budget)
         mostActive = state.mostActive(policy)
-        self.state.reserveCapacity(mostActive: mostActive, policy)
+        try self.state.reserveCapacity(mostActive: mostActive, policy)
         sequence.expect(positions: state.canvas.count, window: mostActive)
     }
 }

@@ -59,7 +59,7 @@ extension DecoderBatch {
             throw LLaDAError(.invalidArgument, "most_in_flight is \(mostInFlight); expected at least 1")
         }
         var working: [Int] = []
-        working.reserveCapacity(min(count, mostInFlight))
+        try working.reserve(min(count, mostInFlight))
         while true {
             working.removeAll(keepingCapacity: true)
             for index in 0..<count where working.count < mostInFlight && !decoder(index).isFinished {
@@ -100,6 +100,10 @@ extension DecoderBatch {
     private static func finish(
         _ range: Range<Int>, _ decoder: (Int) -> Decoder, _ states: FinalStates, _ work: Workspace
     ) throws(LLaDAError) {
+        for index in range where decoder(index).pending != nil {
+            let decoder = decoder(index)
+            try decoder.state.progress.seen.makeRoom(blockLength: decoder.state.active.count)
+        }
         for index in range where decoder(index).pending != nil { decoder(index).noteForward() }
         do throws(LLaDAError) {
             try predict(range, decoder, states, work)
@@ -115,6 +119,7 @@ extension DecoderBatch {
         _ range: Range<Int>, _ decoder: (Int) -> Decoder, _ states: FinalStates, _ work: Workspace
     ) throws(LLaDAError) {
         for index in range where decoder(index).pending != nil {
+            try work.cancellations.makeRoom()
             work.cancellations.append(decoder(index).cancellation)
         }
         let isTogether =
@@ -130,7 +135,7 @@ extension DecoderBatch {
         }
         var room = 0
         for index in range where decoder(index).pending != nil { room += decoder(index).mostActive }
-        work.adjustments.reserveCapacity(room)
+        try work.adjustments.reserve(room)
         for index in range where decoder(index).pending != nil {
             _ = try decoder(index).beginPredictions()
             work.adjustments.append(contentsOf: decoder(index).state.predictions.adjustments)

@@ -91,6 +91,9 @@ struct DecoderState {
         private var everywhereList: [Int32] = []
         private var lists: [Int: [Int32]] = [:]  // by position, of all tokens banned there
 
+        /// The number of bans, those of all positions counted at each position that has some of its own.
+        var count: Int { at.values.reduce(everywhere.count) { $0 + $1.count + everywhere.count + 4 } }
+
         /// Returns the tokens banned at a position.
         func tokens(at position: Int) -> [Int32] {
             lists.isEmpty ? everywhereList : lists[position] ?? everywhereList
@@ -123,17 +126,35 @@ struct DecoderState {
     }
 
     /// Takes the memory that steps need, which is then not shared with a copy: for a write and an insertion at each
-    /// position, and for as many states of a block as the policy expects.
-    mutating func reserveCapacity(mostActive: Int, _ policy: any DecodingPolicy) {
+    /// position, and for as many states of a block as the policy expects. Throws `.outOfMemory`.
+    mutating func reserveCapacity(mostActive: Int, _ policy: any DecodingPolicy) throws(LLaDAError) {
+        let blockLength = options.blockLength
+        let states = policy.expectedStates(blockLength: blockLength)
+        let most = max(blockLength, 1 << 16)
+        let (seen, written) = (min(states.seen * blockLength, most), min(states.written * blockLength, most))
+        let tokens = mostActive + max(seen, progress.seen.count) + max(written, progress.written.count)
+        let room = try Reserve.Room(
+            64 * 6 + 2 * mostActive * (MemoryLayout<Decoder.Edit>.stride + 2 * MemoryLayout<Decoder.Event>.stride)
+                + tokens * MemoryLayout<Int32>.stride)
+        defer { room.close() }
         proposal.reserveCapacity(2 * mostActive)
         events.reserveCapacity(2 * mostActive)
         hostEvents.reserveCapacity(2 * mostActive)
         before.reserveCapacity(mostActive)
-        let blockLength = options.blockLength
-        let states = policy.expectedStates(blockLength: blockLength)
-        let most = max(blockLength, 1 << 16)
-        progress.seen.reserveCapacity(min(states.seen * blockLength, most))
-        progress.written.reserveCapacity(min(states.written * blockLength, most))
+        progress.seen.reserveCapacity(seen)
+        progress.written.reserveCapacity(written)
+    }
+}
+
+extension DecoderState {
+    /// How many bytes copies of all lists take, and all of them as a snapshot, in arrays that double.
+    var byteCount: Int {
+        let lists = proposal.count + events.count + hostEvents.count + predictions.positions.count
+        let banned = bans.everywhere.count + bans.at.values.reduce(0) { $0 + 4 + $1.count }
+        let seen = progress.seen.count + progress.written.count
+        let everywhere = bans.everywhere.count + biases.everywhere.count
+        return 64 * canvas.count + 512 * lists + 64 * (banned + eosIDs.count) + 128 * biases.count
+            + 64 * (seen + predictions.positions.count * everywhere)
     }
 }
 

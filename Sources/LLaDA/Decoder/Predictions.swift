@@ -36,7 +36,7 @@ struct Predictions {
         clear()
         let tokens = try Self.own(&tokenBuffer, max(room, positions.count))
         let confidences = try Self.own(&confidenceBuffer, max(room, positions.count))
-        adjustments.reserveCapacity(max(room, positions.count))
+        try adjustments.reserve(max(room, positions.count))
         self.positions = positions
         return (tokens, confidences)
     }

@@ -9,6 +9,9 @@ struct SeenBlocks {
 
     mutating func reserveCapacity(_ count: Int) { tokens.reserveCapacity(count) }
 
+    /// Makes room for one more state. Throws `.outOfMemory`.
+    mutating func makeRoom(blockLength: Int) throws(LLaDAError) { try tokens.makeRoom(for: blockLength) }
+
     func contains(_ block: some RandomAccessCollection<Int32>) -> Bool {
         for start in stride(from: 0, to: tokens.count, by: max(block.count, 1)) {
             if zip(tokens[start...], block).allSatisfy(==) { return true }

@@ -68,20 +68,29 @@ package struct Batch {
     }
 
     /// Says how large later batches of these sequences may be, so that their memory is there from now on.
-    package mutating func expect(rows: Int, wanted: Int, longestRun: Int, tables: Int) {
+    /// Throws `.outOfMemory`.
+    package mutating func expect(rows: Int, wanted: Int, longestRun: Int, tables: Int) throws(LLaDAError) {
         mostRows = max(mostRows, rows)
         mostTables = max(mostTables, tables)
         mostWanted = max(mostWanted, wanted)
         self.longestRun = max(self.longestRun, longestRun)
-        self.rows.reserveCapacity(rows)
-        runs.reserveCapacity(rows)
-        self.tables.reserveCapacity(tables)
-        expertMasks.reserveCapacity(tables)
+        try self.rows.reserve(rows)
+        try runs.reserve(rows)
+        try self.tables.reserve(tables)
+        try expertMasks.reserve(tables)
+    }
+
+    /// Makes room for some more rows, and for two tables of their sequence. Throws `.outOfMemory`.
+    package mutating func makeRoom(for rows: Int) throws(LLaDAError) {
+        try self.rows.makeRoom(for: rows)
+        try runs.makeRoom(for: rows)
+        try tables.makeRoom(for: 2)
+        try expertMasks.makeRoom(for: 2)
     }
 
     /// Takes the memory that `other` has.
-    mutating func expect(as other: Batch) {
-        expect(
+    mutating func expect(as other: Batch) throws(LLaDAError) {
+        try expect(
             rows: max(other.mostRows, other.rows.count), wanted: other.mostWanted, longestRun: other.longestRun,
             tables: max(other.mostTables, other.tables.count))
     }
@@ -96,11 +105,11 @@ package struct Batch {
     }
 
     /// Becomes a batch of some rows of another one, in their order.
-    mutating func become(_ other: Batch, keeping indices: [Int]) {
+    mutating func become(_ other: Batch, keeping indices: [Int]) throws(LLaDAError) {
         removeAll()
+        try expect(as: other)
         tables.append(contentsOf: other.tables)
         expertMasks.append(contentsOf: other.expertMasks)
-        expect(as: other)
         for index in indices { append(other.rows[index]) }
     }
 

@@ -21,7 +21,7 @@ struct Experts {
         observer?.routing?(layer, batch.rows, routing)
         observer?.finished?(.router)
 
-        work.plan.make(routing, experts: config.numExperts, room: work.mostRows * routing.k)
+        try work.plan.make(routing, experts: config.numExperts, room: work.mostRows * routing.k)
         let plan = work.plan
         let operand = try compute.operand(x, stride: hidden, rows: rows, for: weights.experts[0].gate, work)
         // [rows * k, hidden], by expert
@@ -58,13 +58,13 @@ struct Experts {
         private var next: [Int] = []  // [experts]
 
         /// Becomes the order for a routing of at most `room` pairs.
-        mutating func make(_ routing: Routing, experts: Int, room: Int) {
+        mutating func make(_ routing: Routing, experts: Int, room: Int) throws(LLaDAError) {
             let pairs = routing.experts.count
-            next.refill(experts, with: 0, room: experts)
-            place.refill(pairs, with: 0, room: room)
-            rows.refill(pairs, with: 0, room: room)
+            try next.refill(experts, with: 0, room: experts)
+            try place.refill(pairs, with: 0, room: room)
+            try rows.refill(pairs, with: 0, room: room)
             tasks.removeAll(keepingCapacity: true)
-            tasks.reserveCapacity(room)
+            try tasks.reserve(room)
             for expert in routing.experts { next[Int(expert)] += 1 }
             var start = 0
             for expert in 0..<experts {

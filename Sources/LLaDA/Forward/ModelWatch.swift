@@ -10,7 +10,10 @@ package final class ModelWatch {
     /// Whether there was a forward.
     private(set) var isFilled = false
 
-    init(routing: Bool, hidden: Bool, _ config: ModelConfig) {
+    /// Throws `.outOfMemory`.
+    init(routing: Bool, hidden: Bool, _ config: ModelConfig) throws(LLaDAError) {
+        let room = try Reserve.Room(64 + 8 * config.numHiddenLayers * config.numExperts)
+        defer { room.close() }
         keepsRouting = routing
         keepsHidden = hidden
         self.config = config
@@ -25,6 +28,9 @@ package final class ModelWatch {
         var observer = Observer()
         if keepsRouting {
             observer.routing = { [self] layer, rows, routing in
+                // Experts and weights, in arrays that double. Without memory, the forward fails afterwards.
+                guard let room = Self.room(64 * rows.count * routing.k) else { return }
+                defer { room.close() }
                 var own = Routing(experts: [], weights: [], k: routing.k)
                 for row in Self.own(rows, sequences) {
                     own.experts += routing.experts[row * routing.k..<(row + 1) * routing.k]
@@ -36,6 +42,8 @@ package final class ModelWatch {
         if keepsHidden {
             let hidden = config.hiddenSize
             observer.output = { [self] layer, rows, x, delta in
+                guard let room = Self.room(64 * rows.count + 16 * rows.count * hidden) else { return }
+                defer { room.close() }
                 outputs[layer] = Self.own(rows, sequences).flatMap { row in
                     (row * hidden..<(row + 1) * hidden).map { x[$0] + delta[$0] }
                 }
@@ -50,6 +58,10 @@ package final class ModelWatch {
         for (layer, routing) in routings {
             for expert in routing.experts { usage[layer * config.numExperts + Int(expert)] += 1 }
         }
+    }
+
+    private static func room(_ bytes: Int) -> Reserve.Room? {
+        Reserve.note { () throws(LLaDAError) in try Reserve.Room(bytes) }
     }
 
     private static func own(_ rows: [Row], _ sequences: Range<Int>) -> [Int] {

@@ -25,8 +25,8 @@ struct Router {
         var routing = Routing()
         swap(&routing, &work.routing)  // nothing else refers to its arrays, so they keep their memory
         routing.k = k
-        routing.experts.refill(slots, with: 0, room: work.mostRows * k)
-        routing.weights.refill(slots, with: 0, room: work.mostRows * k)
+        try routing.experts.refill(slots, with: 0, room: work.mostRows * k)
+        try routing.weights.refill(slots, with: 0, room: work.mostRows * k)
         team.forEach(rows.count) { row, _ in
             for index in row * experts..<(row + 1) * experts { logits[index] = 1 / (1 + llk_expf(-logits[index])) }
         }

@@ -29,7 +29,7 @@ package final class Transformer: Denoiser {
         try weights.checkFiles()
         var batch = work.batch
         var rows = batch.rows.count
-        work.begin(batch)
+        try work.begin(batch)
         let hidden = config.hiddenSize
         let x = try work.residual.reserve(work.mostRows * hidden)
         let normed = try work.normed.reserve(work.mostRows * hidden)
@@ -80,7 +80,7 @@ package final class Transformer: Denoiser {
         for (place, row) in work.wanted.enumerated() where place != row {
             (x + place * config.hiddenSize).update(from: x + row * config.hiddenSize, count: config.hiddenSize)
         }
-        work.wantedBatch.become(work.batch, keeping: work.wanted)
+        try work.wantedBatch.become(work.batch, keeping: work.wanted)
         return work.wantedBatch
     }
 

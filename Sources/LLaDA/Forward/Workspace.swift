@@ -84,10 +84,10 @@ package final class Workspace: @unchecked Sendable {  // one thread at a time ha
     }
 
     /// Begins a forward of `batch`.
-    func begin(_ batch: Batch) {
+    func begin(_ batch: Batch) throws(LLaDAError) {
         mostRows = max(mostRows, batch.rows.count, batch.mostRows)
-        wanted.reserveCapacity(mostRows)
-        wantedBatch.expect(as: batch)
+        try wanted.reserve(mostRows)
+        try wantedBatch.expect(as: batch)
     }
 
     /// Forgets the rows, and with them the pages of their sequences.

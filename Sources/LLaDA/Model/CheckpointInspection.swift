@@ -106,6 +106,8 @@ final class CheckpointInspection {
 
     /// Lays the tensors out in each format, as opening does, without reading them.
     private func inspectTensors(_ source: any TensorSource) {
+        guard let room = Reserve.note({ () throws(LLaDAError) in try Reserve.Room(source.listSize) }) else { return }
+        defer { room.close() }
         let config = source.config
         let file = Checkpoint.singleFileName.string
         guard let packed = attempt({ () throws(LLaDAError) in try PackedFile(source.metadata, file: file) }) else {
@@ -169,14 +171,20 @@ final class CheckpointInspection {
 
     private func family(_ folder: String) -> ModelFamily {
         ModelFamily(
-            config: try? files.json(.config) ?? nil, card: text("README.md", in: folder),
+            config: Reserve.note { () throws(LLaDAError) in try files.json(.config) } ?? nil,
+            card: text("README.md", in: folder),
             code: text("modeling_llada2_moe.py", in: folder), folder: Self.name(of: folder))
     }
 
     private func text(_ name: String, in folder: String) -> String? {
-        guard let file = try? FilePrefix(whole: "\(folder)/\(name)", limit: 4 << 20)
-        else { return nil }
-        return withExtendedLifetime(file) { String(decoding: file.bytes, as: UTF8.self) }
+        Reserve.note { () throws(LLaDAError) in
+            let file = try FilePrefix(whole: "\(folder)/\(name)", limit: 4 << 20)
+            return try withExtendedLifetime(file) { () throws(LLaDAError) in
+                try Reserve.withRoom(64 + 8 * file.bytes.count) { () throws(LLaDAError) in
+                    String(decoding: file.bytes, as: UTF8.self)
+                }
+            }
+        }
     }
 
     /// Returns the name of a folder, also of one that is called ".".

@@ -9,6 +9,8 @@ extension Model {
                 .specialToken,
                 "the model's mask token is unknown: neither its config nor its tokenizer names it; give mask_token_id")
         }
+        let room = try Reserve.Room(64 * eosTokenIDs.count)
+        defer { room.close() }
         let sequence = CachedSequence(transformer, blockLength: options.blockLength, cache: options.prefixCache)
         return try Decoder(
             sequence, maskID: maskTokenID, eosIDs: eosTokenIDs, editTokens: specialTokens.editTokens, prompt: prompt,

@@ -16,6 +16,10 @@ extension Model {
                 .invalidArgument,
                 "the model is not packed, and its folder is all there is to save: open it as bf16, int8 or int4")
         }
+        // Lists of tensors and of their pieces, and the header as text, in arrays that double.
+        let room = try Reserve.Room(
+            transformer.weights.tensors.reduce(0) { $0 + 4096 + 32 * $1.name.utf8.count + 64 * $1.pieces.count })
+        defer { room.close() }
         // Tensors that fill whole cache lines go first, so that each of them begins at one. These are the large ones.
         let all = transformer.weights.tensors
         let tensors = all.filter { Self.fillsLines($0) } + all.filter { !Self.fillsLines($0) }

@@ -19,6 +19,10 @@ extension Model {
         progress: Progress? = nil
     ) throws(LLaDAError) {
         try config.check(blockLength: blockLength, canvas: 0)
+        // Lists of blocks, of rows and of what is wanted of them, in arrays that double.
+        let positions = sequences.reduce(0) { $0 + $1.tokens.count + $1.noisy.count }
+        let room = try Reserve.Room(256 * (sequences.count + positions))
+        defer { room.close() }
         var starts: [Int] = []  // where each sequence's positions begin in the buffers
         var total = 0
         for (index, sequence) in sequences.enumerated() {
@@ -37,6 +41,7 @@ extension Model {
         var statistics = TokenStatistics(compute: transformer.compute, wantsEntropy: out.entropies != nil)
         var done = 0.0  // rows
         for blocks in plan.forwards {
+            try Reserve.check()
             let before = done
             let result = try pass.run(blocks) { (rows) throws(LLaDAError) in
                 try progress?((before + Self.forwardShare * rows) / Double(plan.rowCount))

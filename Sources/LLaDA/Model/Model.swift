@@ -122,6 +122,9 @@ public final class Model: Sendable {
     package init(
         _ source: any TensorSource, options: Options, budget: MemoryBudget = MemoryBudget(), progress: Progress? = nil
     ) throws(LLaDAError) {
+        // Lists of the tensors, of layers and of experts.
+        let room = try Reserve.Room(source.listSize)
+        defer { room.close() }
         let path = source.directory
         try options.validate()
         config = try source.config.withExpertCapacity(options.expertCapacity)
@@ -154,6 +157,7 @@ public final class Model: Sendable {
         let ids = try SpecialTokens(config, tokenizer, options)
         specialTokens = ids
         notes = config.notes + source.notes + ids.notes + team.notes
+        try Reserve.check()
         try progress?(1)
     }
 }

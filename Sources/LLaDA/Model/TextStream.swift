@@ -38,14 +38,18 @@ public struct TextStream: Sendable {
 
     /// Takes tokens that are settled, and returns the text that they complete; it may be empty. Throws as
     /// `Tokenizer.decode`, and then has taken nothing.
-    public mutating func push(_ ids: some Sequence<Int32>) throws(LLaDAError) -> String {
-        let ids = Array(ids)
-        let bytes = held + (try tokenizer.decodeBytes(ids, skipSpecialTokens: skipSpecialTokens))
+    public mutating func push(_ ids: some Collection<Int32>) throws(LLaDAError) -> String {
+        let decoded = try tokenizer.decodeBytes(ids, skipSpecialTokens: skipSpecialTokens)
+        let room = try Reserve.Room(64 + 16 * decoded.count)
+        defer { room.close() }
+        let bytes = held + decoded
         let complete = bytes.withUnsafeBufferPointer(UTF8Text.completeLength)
+        let text = String(decoding: bytes[..<complete], as: UTF8.self)
+        try taken.makeRoom(for: ids.count)
         held = Array(bytes[complete...])
         taken += ids
         hasEnded = false
-        return String(decoding: bytes[..<complete], as: UTF8.self)
+        return text
     }
 
     /// Takes what a decoder has settled since the update before, and returns its text, with that of the decoder's
@@ -56,6 +60,10 @@ public struct TextStream: Sendable {
     /// settled tokens by the host, or for another decoder. The stream is then unchanged, and `finish` makes it ready to
     /// begin anew.
     public mutating func update(_ decoder: Decoder) throws(LLaDAError) -> Update {
+        // The output, and a draft of as much text as it may be in arrays that double.
+        let count = decoder.state.canvas.count
+        let room = try Reserve.Room(64 + 128 * count + 8 * count * (mask?.utf8.count ?? 0))
+        defer { room.close() }
         let output = decoder.output
         try check(output)
         let new = output[taken.count...]
@@ -75,6 +83,20 @@ public struct TextStream: Sendable {
         taken = []
         hasEnded = false
         return takeHeld()
+    }
+
+    /// What the stream has taken, to go back to it when the text has not reached the caller.
+    package struct Mark {
+        fileprivate let count: Int
+        fileprivate let held: [UInt8]
+        fileprivate let hasEnded: Bool
+    }
+
+    package var mark: Mark { Mark(count: taken.count, held: held, hasEnded: hasEnded) }
+
+    package mutating func goBack(to mark: Mark) {
+        taken.removeLast(max(0, taken.count - mark.count))
+        (held, hasEnded) = (mark.held, mark.hasEnded)
     }
 
     private mutating func takeHeld() -> String {
@@ -119,6 +141,7 @@ public struct TextStream: Sendable {
             }
             text += masks
             masks = ""
+            try Reserve.check()
             let token = canvas.token(position)
             run += try tokenizer.decodeBytes(CollectionOfOne(token), skipSpecialTokens: skipSpecialTokens)
             if state.eosIDs.contains(token) { break }

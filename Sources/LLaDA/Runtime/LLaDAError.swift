@@ -59,9 +59,11 @@ public struct LLaDAError: Error, Equatable, Sendable, CustomStringConvertible {
         self.init(status, "\(file): \(key) is \(found); expected \(expected)")
     }
 
-    /// Reports what the system refused to do, and its reason.
+    /// Reports what the system refused to do, and its reason. Want of memory has a status of its own.
     package init(_ status: Status = .io, cannot action: String, errno code: Int32) {
-        self.init(status, "cannot \(action): \(strerror(code).map { String(cString: $0) } ?? "error \(code)")")
+        self.init(
+            code == ENOMEM ? .outOfMemory : status,
+            "cannot \(action): \(strerror(code).map { String(cString: $0) } ?? "error \(code)")")
     }
 
     public var description: String { "\(status): \(message)" }

@@ -15,6 +15,8 @@ package final class CachedSequence {
     private var pages: [Page] = []
     /// The tokens of the valid pages. An incomplete last block counts only as its own length.
     private var computed: [Int32] = []
+    /// Whether a fork may share the memory of these lists.
+    private var mayShareLists = false
     /// The number of pages, from the first on, that the prefix cache has as well.
     private var sharedBlocks = 0
     /// Pages for a window that runs as one block. Nothing else uses their keys and values.
@@ -64,8 +66,9 @@ package final class CachedSequence {
         _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool
     ) throws(LLaDAError) -> Pending {
         states = nil
+        try takeLists()
         var held = holding(tokens)
-        if held < active.lowerBound { held += attach(tokens, held..<active.lowerBound) }
+        if held < active.lowerBound { held += try attach(tokens, held..<active.lowerBound) }
         let start = min(held, active.lowerBound)
         // A window leaves the pages of its blocks unchanged; a block that is run again replaces its page.
         let kept = asOneBlock ? held : start
@@ -140,6 +143,7 @@ package final class CachedSequence {
     ) throws(LLaDAError) -> Int {
         guard let part = running?.part else { return first }
         running = nil
+        try computed.makeRoom(for: part.positions.count)
         computed.append(contentsOf: UnsafeBufferPointer(rebasing: tokens[part.positions]))
         computedPositions += part.rows
         if part.wanted.isEmpty { return first }
@@ -152,15 +156,22 @@ package final class CachedSequence {
     package func share(_ tokens: UnsafeBufferPointer<Int32>, upTo end: Int) {
         guard let cache, end / blockLength > sharedBlocks else { return }
         let blocks = min(holding(tokens), end) / blockLength
-        guard blocks > sharedBlocks else { return }
+        // Without memory for the lists, the blocks are shared another time.
+        guard blocks > sharedBlocks, let room = try? Reserve.Room(64 * blocks + 16 * blockLength + cache.growth) else {
+            return
+        }
+        defer { room.close() }
         pages.replaceSubrange(..<blocks, with: cache.share(tokens, blockLength: blockLength, pages[..<blocks]))
         sharedBlocks = blocks
     }
 
     /// Takes the cached pages of `missing` from the prefix cache, and returns their number of positions.
-    private func attach(_ tokens: UnsafeBufferPointer<Int32>, _ missing: Range<Int>) -> Int {
+    private func attach(_ tokens: UnsafeBufferPointer<Int32>, _ missing: Range<Int>) throws(LLaDAError) -> Int {
         let blocks = missing.lowerBound / blockLength..<missing.upperBound / blockLength
         guard let cache, !blocks.isEmpty else { return 0 }
+        // The path of nodes, their pages, and keys that they are looked up by.
+        let room = try Reserve.Room(64 * blocks.upperBound + 16 * blockLength)
+        defer { room.close() }
         let found = cache.pages(tokens, blockLength: blockLength, blocks: blocks)
         guard !found.isEmpty else { return 0 }
         let count = found.count * blockLength
@@ -179,7 +190,10 @@ package final class CachedSequence {
         if let shared = stale.first(where: { !isKnownUniquelyReferenced(&pages[$0]) }) {
             while pages.count > shared { putBack(pages.removeLast()) }
         }
-        while pages.count * blockLength < positions.upperBound { pages.append(try makePage()) }
+        while pages.count * blockLength < positions.upperBound {
+            try pages.makeRoom()
+            pages.append(try makePage())
+        }
     }
 
     private func makePage() throws(LLaDAError) -> Page {
@@ -188,18 +202,37 @@ package final class CachedSequence {
         return try denoiser.makePage(blockLength)
     }
 
-    /// Takes the memory for the positions that are to come.
+    /// Takes the lists for the positions that are to come. Throws `.outOfMemory`.
+    private func takeLists() throws(LLaDAError) {
+        let blocks = max(most.positions / blockLength, pages.count)
+        if mayShareLists {
+            let (oldTokens, oldPages) = (computed, pages)
+            (computed, pages) = ([], [])
+            do throws(LLaDAError) {
+                try computed.reserve(max(most.positions, oldTokens.count))
+                try pages.reserve(blocks)
+            } catch {
+                (computed, pages) = (oldTokens, oldPages)
+                throw error
+            }
+            computed += oldTokens
+            pages += oldPages
+            mayShareLists = false
+        }
+        try computed.reserve(most.positions)
+        try pages.reserve(blocks)
+    }
+
+    /// Takes the pages for the positions that are to come.
     private func fillReserve() throws(LLaDAError) {
-        computed.reserveCapacity(most.positions)
         let blocks = most.positions / blockLength
-        pages.reserveCapacity(blocks)
         if cache != nil { return }
         let windowBlocks = most.window > blockLength ? most.window / blockLength : 0
-        windowPages.reserveCapacity(windowBlocks)
+        try windowPages.reserve(windowBlocks)
         // Pages of blocks that may still be edited are replaced once if a fork shares them.
         let open = pages.indices.suffix(most.window / blockLength + 1)
         let shared = open.count { !isKnownUniquelyReferenced(&pages[$0]) }
-        reserve.reserveCapacity(blocks + windowBlocks)
+        try reserve.reserve(blocks + windowBlocks)
         while pages.count - shared + windowPages.count + reserve.count < blocks + windowBlocks {
             reserve.append(try denoiser.makePage(blockLength))
         }
@@ -242,6 +275,7 @@ extension CachedSequence {
         let fork = CachedSequence(denoiser, blockLength: blockLength, cache: cache)
         (fork.pages, fork.computed, fork.sharedBlocks, fork.states) = (pages, computed, sharedBlocks, states)
         (fork.observer, fork.expertMask, fork.most) = (observer, expertMask, most)
+        (mayShareLists, fork.mayShareLists) = (true, true)
         return fork
     }
 }
@@ -265,7 +299,9 @@ extension CachedSequence {
         _ tokens: UnsafeBufferPointer<Int32>, blocks: Int, fill: (Int, Page) throws(LLaDAError) -> Void
     ) throws(LLaDAError) {
         let end = blocks * blockLength
-        let start = attach(tokens, 0..<end)
+        try computed.reserve(end)
+        try pages.reserve(blocks)
+        let start = try attach(tokens, 0..<end)
         try makeWritable(start..<end)
         for block in start / blockLength..<blocks { try fill(block, pages[block]) }
         computed += tokens[start..<end]

@@ -79,6 +79,8 @@ package struct Pending {
             let most = Batch.mostRows(blockLength: one.sequence.blockLength)
             if work.batch.rows.count + part.rows > most { try flush(isLast: isLast) }
             waiting = (waiting.isEmpty ? index : waiting.lowerBound)..<index + 1
+            try work.batch.makeRoom(for: part.rows)
+            try work.cancellations.makeRoom()
             one.sequence.begin(part, one.tokens, work)
         }
 
@@ -117,7 +119,7 @@ package struct Pending {
             longestRun = max(longestRun, room.wanted)
         }
         mostRows = min(mostRows, rows)
-        work.batch.expect(
+        try work.batch.expect(
             rows: mostRows, wanted: min(mostRows, wanted), longestRun: longestRun, tables: 2 * indices.count)
         let observer = observer(indices, pending)
         let isAlone = indices.count == 1
@@ -125,6 +127,7 @@ package struct Pending {
             work, observer: observer, into: isAlone ? first.ownMemory() : work.states)
         work.rowsDone += work.batch.rows.count
         work.clear()
+        if observer != nil { try Reserve.check() }
         var start = 0
         for index in indices {
             guard let one = pending(index) else { continue }

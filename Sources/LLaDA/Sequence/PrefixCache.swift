@@ -71,6 +71,8 @@ public final class PrefixCache: MemoryGiver, Sendable {
         _ tokens: UnsafeBufferPointer<Int32>, blockLength: Int, _ isPinned: Bool = true
     ) throws(LLaDAError) -> Int {
         try denoiser.config.check(blockLength: blockLength, canvas: 0)
+        let room = try Reserve.Room(64 * (tokens.count / blockLength) + 16 * blockLength)
+        defer { room.close() }
         return shared.withLock { shared in
             let path = shared.tree.path(tokens, blockLength: blockLength, blocks: tokens.count / blockLength)
             shared.tree.pin(path, isPinned)
@@ -143,6 +145,12 @@ public final class PrefixCache: MemoryGiver, Sendable {
     }
 
     // MARK: For snapshots
+
+    /// How many bytes the tree's tables may take when they grow.
+    var growth: Int { shared.withLock { 256 * $0.tree.count } }
+
+    /// How many bytes lists of all blocks take, and the blocks' tokens as bytes, in arrays that double.
+    var memory: Int { shared.withLock { $0.tree.memory } }
 
     /// All cached blocks, the most recently used first.
     var entries: [PrefixTree.Entry] { shared.withLock { $0.tree.entries } }

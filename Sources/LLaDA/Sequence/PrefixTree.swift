@@ -11,6 +11,9 @@ struct PrefixTree {
         fileprivate unowned(unsafe) let parent: Node?
         fileprivate unowned(unsafe) var newer: Node?
         fileprivate unowned(unsafe) var older: Node?
+        /// Whether `clear` keeps the node, and the next of those that it removes.
+        fileprivate var isKept = false
+        fileprivate var nextGone: Node?
 
         fileprivate init(_ tokens: [Int32], _ page: Page, parent: Node?) {
             self.tokens = tokens
@@ -59,6 +62,17 @@ struct PrefixTree {
         return node
     }
 
+    /// How many bytes copies of all nodes take: see `PrefixCache.memory`.
+    var memory: Int {
+        var bytes = 0
+        var next = newest
+        while let node = next {
+            bytes += 256 + 16 * node.tokens.count
+            next = node.older
+        }
+        return bytes
+    }
+
     /// Makes these nodes the newest, the first of the path newest of all: so the oldest node usually has no children.
     mutating func use(_ path: [Node]) {
         for node in path.reversed() {
@@ -94,30 +108,44 @@ struct PrefixTree {
 
     /// Removes all nodes, or all but the pinned ones and those before them. Sequences keep the pages they hold.
     mutating func clear(keepingPinned: Bool) {
-        let kept = keepingPinned ? withPins() : []
-        var gone: [Node] = []
+        if keepingPinned { markPinned() }
+        // The nodes that go are chained: a list of them would need memory.
+        var gone: Node?
         var next = newest
         while let node = next {
             next = node.older
-            if !kept.contains(ObjectIdentifier(node)) { gone.append(node) }
+            if !node.isKept {
+                node.nextGone = gone
+                gone = node
+            }
+            node.isKept = false
         }
         // Each node is removed by itself: a chain of nodes that is freed link by link would need a stack as long as a
         // prompt.
-        for node in gone { remove(node) }
-        for node in gone { node.children = [:] }
+        next = gone
+        while let node = next {
+            next = node.nextGone
+            remove(node)
+        }
+        while let node = gone {
+            gone = node.nextGone
+            node.nextGone = nil
+            node.children = [:]
+        }
     }
 
-    /// Returns the pinned nodes and all before them. Those need not be pinned themselves, if a shorter prefix was
+    /// Marks the pinned nodes and all before them. Those need not be pinned themselves, if a shorter prefix was
     /// unpinned.
-    private func withPins() -> Set<ObjectIdentifier> {
-        var kept: Set<ObjectIdentifier> = []
+    private func markPinned() {
         var next = newest
         while let node = next {
             next = node.older
             var pinned = node.pins > 0 ? node : nil
-            while let node = pinned, kept.insert(ObjectIdentifier(node)).inserted { pinned = node.parent }
+            while let node = pinned, !node.isKept {
+                node.isKept = true
+                pinned = node.parent
+            }
         }
-        return kept
     }
 
     private mutating func remove(_ node: Node) {

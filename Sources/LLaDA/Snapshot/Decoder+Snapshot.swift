@@ -48,6 +48,9 @@ extension Decoder {
     }
 
     private func snapshotWriter(includingPages: Bool) throws(LLaDAError) -> SnapshotWriter {
+        // Copies of all that the state has, and the bytes of it, in arrays that double.
+        let room = try Reserve.Room(state.byteCount + 16 * sequence.savedStates.count)
+        defer { room.close() }
         let pages = includingPages && options.useCache ? sequence.savedPages(canvas) : []
         var body = ByteWriter()
         var state = state
@@ -77,6 +80,8 @@ extension Decoder {
         }
         guard let maskID else { throw reader.error("the mask id", "there", expected: "none: the model's is unknown") }
         let canvas = try Canvas(prompt: [], genLength: 0, blockLength: 1, maskID: maskID)
+        let room = try Reserve.Room(32 * reader.remaining + 64 * reader.pages.count / max(denoiser.pageSize(1), 1))
+        defer { room.close() }
         var state = DecoderState(
             options: Options(), canvas: canvas, eosIDs: Set(eosIDs), editTokens: editTokens)
         try state.code(&reader, config)
@@ -99,7 +104,7 @@ extension Decoder {
             try reader.read(page, at: reader.pages.lowerBound + block * size)
             try progress?(0.5 + 0.5 * Double(block + 1) / Double(blocks))
         }
-        self.init(state, sequence)
+        try self.init(state, sequence)
     }
 
     /// Reads the states of the last forward, [rows, hidden]; nil if there was no forward.

@@ -73,13 +73,13 @@ extension DecoderState {
         var states = canvas.states.map { Decoder.PositionState(rawValue: $0) ?? .prompt }
         for position in 0..<count {
             if coder.isReading { states.append(.prompt) }
-            try coder.value("the state of position \(position)", &states[position])
+            try coder.value("a position's state", &states[position])
             let state = states[position]
             let isOfPrompt = position < promptLength && (state == .prompt || options.infill)
             try coder.expect(
                 (state == .masked) == (tokens[position] == canvas.maskID)
                     && (isOfPrompt || (position >= promptLength && state != .prompt)),
-                "the state of position \(position)", "\(state)", "one that fits its token and place")
+                "a position's state", "\(state) at position \(position)", "one that fits its token and place")
         }
         var written = Array(canvas.written)
         try coder.tokens("an entry of the step map", &written, count, vocabSize: Int(Int32.max))

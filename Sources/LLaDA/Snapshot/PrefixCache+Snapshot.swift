@@ -8,6 +8,8 @@ extension PrefixCache {
     }
 
     package func save(to path: UnsafePointer<CChar>, progress: Progress?) throws(LLaDAError) {
+        let room = try Reserve.Room(memory)
+        defer { room.close() }
         let entries = entries
         var body = ByteWriter()
         body.put(entries.count)
@@ -33,6 +35,9 @@ extension PrefixCache {
             (part) throws(LLaDAError) in
             try progress?(part / 2)
         }
+        // A block has at least 28 bytes there, and a few hundred in lists and in the tree.
+        let room = try Reserve.Room(64 * reader.remaining)
+        defer { room.close() }
         var (entries, offsets) = try Self.entries(&reader, denoiser)
         let (indices, budget) = charge(entries)
         var charged = indices[...]
@@ -59,6 +64,7 @@ extension PrefixCache {
         var offsets: [Int] = []
         var offset = reader.pages.lowerBound
         for index in 0..<(try reader.count("the number of blocks", ofSize: 28)) {
+            try Reserve.check()
             let parent = try reader.integer("the block before block \(index)", in: -1...max(index - 1, -1))
             let pins = try reader.integer("the pins of block \(index)", in: 0...Int(Int32.max))
             let length = try reader.integer("the length of block \(index)", in: 1...Int(Int32.max))

@@ -130,7 +130,7 @@ struct SnapshotReader {
         do throws(LLaDAError) {
             try body()
         } catch {
-            throw LLaDAError(.snapshot, "\(name): \(error.message)")
+            throw error.status == .outOfMemory ? error : LLaDAError(.snapshot, "\(name): \(error.message)")
         }
     }
 
@@ -170,7 +170,7 @@ struct SnapshotReader {
             throw error(what, "cut off", expected: "\(count) tokens")
         }
         var tokens: [Int32] = []
-        tokens.reserveCapacity(count)
+        try tokens.makeRoom(for: count)
         for _ in 0..<count { tokens.append(try token(what, vocabSize: vocabSize)) }
         return tokens
     }

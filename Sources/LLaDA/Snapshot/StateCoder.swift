@@ -40,6 +40,7 @@ extension StateCoder {
         var count = elements.count
         try self.count(what, &count, ofSize: size)
         for index in 0..<count {
+            try Reserve.check()
             if isReading { elements.append(empty) }
             try code(&self, &elements[index])
         }

@@ -103,13 +103,15 @@ enum UTF8Text {
 
     /// Returns the text with U+FFFD in place of each maximal subpart of an ill-formed sequence; nil if the text is
     /// valid. `String(decoding:as:)`, Python's `errors="replace"` and Rust's `from_utf8_lossy` do the same.
-    static func repaired(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
+    /// Throws `.outOfMemory`.
+    static func repaired(_ text: UnsafeBufferPointer<UInt8>) throws(LLaDAError) -> [UInt8]? {
         var position = validPrefix(text)
         guard position < text.count else { return nil }
         var result: [UInt8] = []
-        result.reserveCapacity(text.count + 16)
+        try result.makeRoom(for: text.count + 16)
         result += text[..<position]
         while position < text.count {
+            try result.makeRoom(for: 4)
             switch unit(text, at: position) {
             case .scalar(let length):
                 result += text[position..<position + length]
@@ -120,5 +122,11 @@ enum UTF8Text {
             }
         }
         return result
+    }
+
+    /// Returns the text as a string, repaired. Throws `.outOfMemory`.
+    static func string(_ bytes: ArraySlice<UInt8>) throws(LLaDAError) -> String {
+        // U+FFFD has three bytes, and may stand for one; the storage doubles.
+        try Reserve.withRoom(64 + 8 * bytes.count) { () throws(LLaDAError) in String(decoding: bytes, as: UTF8.self) }
     }
 }

@@ -111,14 +111,15 @@ struct WeightReader {
         let vector = try floats(name, shape: [count])
         if !measuring { try FiniteCheck(source.directory, team).check(vector, name) }
         parameters += count
-        hold(name, .f32, [count], [UnsafeRawBufferPointer(start: vector.pointer, count: count * 4)])
+        try hold(name, .f32, [count], [UnsafeRawBufferPointer(start: vector.pointer, count: count * 4)])
         return Vector(vector)
     }
 
     private mutating func hold(
         _ name: String, _ type: SafetensorsType, _ shape: [Int], _ pieces: [UnsafeRawBufferPointer],
         format: String? = nil
-    ) {
+    ) throws(LLaDAError) {
+        try Reserve.check()
         let tensor = HeldTensor(name: name, type: type, shape: shape, pieces: pieces, format: format)
         bytes += tensor.byteCount
         held.append(tensor)
@@ -161,20 +162,20 @@ struct WeightReader {
         if tensor.dtype == .f8E4M3 {
             let matrix = try made(name, [count, width], count, width, nil)[0]
             parameters += count * width
-            hold(name, .bf16, [count, width], [matrix.bytes])
+            try hold(name, .bf16, [count, width], [matrix.bytes])
             return Table(base: matrix.base, type: LLK_BF16, width: width, owner: matrix.owner)
         }
         parameters += count * width
         if case .blocks(let type) = tensor.encoding {
             let (base, owner) = try asStored(tensor)
             let bytes = UnsafeRawBufferPointer(start: base, count: tensor.byteCount)
-            hold(name, .u8, [count, type.rowBytes(width)], [bytes], format: type.name)
+            try hold(name, .u8, [count, type.rowBytes(width)], [bytes], format: type.name)
             return Table(base: base, blocks: type, width: width, owner: owner)
         }
         let type = try storedType(tensor)
         let (base, owner) = try asStored(tensor)
         let bytes = UnsafeRawBufferPointer(start: base, count: tensor.byteCount)
-        hold(name, SafetensorsType(type), [count, width], [bytes])
+        try hold(name, SafetensorsType(type), [count, width], [bytes])
         return Table(base: base, type: type, width: width, owner: owner)
     }
 
@@ -218,7 +219,7 @@ struct WeightReader {
                 (.u8, shape.dropLast(2) + PackedFile.shape(format, outputs: outputs, inputs: inputs))
             }
         let isByRule = dtype != nil && named == nil
-        hold(name, type, shape, matrices.map(\.bytes), format: isByRule ? nil : layout.name)
+        try hold(name, type, shape, matrices.map(\.bytes), format: isByRule ? nil : layout.name)
         return matrices
     }
 

@@ -86,6 +86,9 @@ package struct GGUF: Sendable {
 
     package subscript(key: String) -> GGUFValue? { values[JSONString(key)] }
 
+    /// The bytes before the first tensor, and some more.
+    var headerSize: Int { header.bytes.count }
+
     /// Returns the bytes of a string, which keep the header.
     func shared(_ place: Range<Int>) -> SharedBytes {
         SharedBytes(UnsafeRawBufferPointer(rebasing: header.bytes[place]), owner: header)
@@ -151,9 +154,13 @@ private struct GGUFHeaderReader: Sendable {
             throw LLaDAError(
                 .gguf, file: file, key: "the number of \(what)", found: "\(count)", expected: "at most \(most)")
         }
+        // The table of the pairs, and names: a thousand are longer than a block of the reserve only by evil will.
+        let room = try Reserve.Room(256 * pairCount + 4 * GGUF.longestName)
+        defer { room.close() }
         var values: [JSONString: GGUFValue] = [:]
         values.reserveCapacity(pairCount)
         for _ in 0..<pairCount {
+            try Reserve.check()
             let key = try cursor.name("a metadata key")
             let type = try valueType("metadata \(key.quoted)")
             let value = try value(type, "metadata \(key.quoted)")
@@ -299,6 +306,7 @@ private struct GGUFHeaderReader: Sendable {
         let reader = self
         func name(_ index: Int) -> JSONString { (try? reader.info(at: records.pointer[index].info))?.name ?? "" }
         for index in 0..<count {
+            try Reserve.check()
             let place = cursor.position
             let info = try info()
             records.pointer[index] = .init(info: place, start: 0, end: 0)

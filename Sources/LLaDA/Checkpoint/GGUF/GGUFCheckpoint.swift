@@ -32,6 +32,10 @@ package final class GGUFCheckpoint: TensorSource, Sendable {
     ) throws(LLaDAError) {
         let files = try GGUFSplit.open(path, budget, progress)
         let first = files[0]
+        // Tables of tensors; and texts that are made of the metadata, in arrays that double.
+        let count = files.reduce(0) { $0 + $1.entries.count }
+        let room = try Reserve.Room(1024 * count + 32 * first.headerSize)
+        defer { room.close() }
         let config = try GGUFConfig(first)
         directory = path
         let table = try GGUFTensorTable(files)
@@ -49,6 +53,7 @@ package final class GGUFCheckpoint: TensorSource, Sendable {
         } else {
             reservation = nil
         }
+        try Reserve.check()
         try progress?(1)
     }
 
@@ -69,6 +74,10 @@ package final class GGUFCheckpoint: TensorSource, Sendable {
     /// Calls `body` with the type of each tensor and its bytes.
     package func forEachStored(_ body: (_ type: String, _ bytes: Int) -> Void) {
         for file in files { for entry in file.entries { body(entry.type.name, entry.bytes.count) } }
+    }
+
+    package var listSize: Int {
+        (0..<table.count).reduce(0) { $0 + 2048 + 32 * table.name($1).count }
     }
 
     package var byteCount: Int {

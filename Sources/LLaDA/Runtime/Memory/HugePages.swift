@@ -18,8 +18,8 @@ package final class HugePages: @unchecked Sendable {  // its owner writes before
     package init?(count: Int, numa: NUMA? = .shared) {
         self.count = count
         if count < Self.pageSize {
-            var raw: UnsafeMutableRawPointer?
-            guard posix_memalign(&raw, 64, max(count, 1)) == 0, let raw else { return nil }
+            // A multiple of the alignment, as C11 demands. Unlike malloc, it may fail (reserve.h).
+            guard let raw = aligned_alloc(64, (max(count, 1) + 63) / 64 * 64) else { return nil }
             base = raw
             mapping = nil
             return

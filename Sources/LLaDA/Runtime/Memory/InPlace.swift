@@ -2,9 +2,10 @@
 
 extension Array {
     /// Becomes `count` equal elements. The array keeps its memory, which has room for at least `room` elements then.
-    package mutating func refill(_ count: Int, with element: Element, room: Int) {
+    /// Throws `.outOfMemory`.
+    package mutating func refill(_ count: Int, with element: Element, room: Int) throws(LLaDAError) {
         removeAll(keepingCapacity: true)
-        reserveCapacity(Swift.max(count, room))
+        try reserve(Swift.max(count, room))
         for _ in 0..<count { append(element) }
     }
 }

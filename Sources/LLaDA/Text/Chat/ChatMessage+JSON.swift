@@ -9,7 +9,10 @@ extension ChatMessage {
     public static func list(fromJSON json: some Sequence<UInt8>) throws(LLaDAError) -> [ChatMessage] {
         let root = ChatField(key: "messages", value: try JSON.parse(Array(json), file: "messages", rules: .python))
         var messages: [ChatMessage] = []
-        for field in try root.list() { messages.append(try ChatMessage(field)) }
+        for field in try root.list() {
+            try Reserve.check()
+            messages.append(try ChatMessage(field))
+        }
         return messages
     }
 

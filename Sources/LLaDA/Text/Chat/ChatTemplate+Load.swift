@@ -2,6 +2,9 @@ extension ChatTemplate {
     /// Reads the templates of a checkpoint, `chat_template.jinja`, else `chat_template` of `tokenizer_config.json`, and
     /// the variables that `tokenizer_config.json` has for them. Throws if that cannot be read.
     package convenience init(_ files: SideFiles, tokenizer: Tokenizer) throws(LLaDAError) {
+        // Texts as strings, and reduced to what is compared.
+        let room = try Reserve.Room(64 * (files.byteCount(of: .tokenizerConfig) + files.byteCount(of: .chatTemplate)))
+        defer { room.close() }
         let config = JSONField(
             file: files.label(.tokenizerConfig), key: "", value: try files.json(.tokenizerConfig) ?? .null)
         var sources = try Self.sources(config["chat_template"])

@@ -119,7 +119,9 @@ public final class ChatTemplate: Sendable {
     }
 
     package func encode(_ messages: [ChatMessage], _ layout: ChatLayout) throws(LLaDAError) -> [Int32] {
-        try tokenizer.encode(layout.parts(messages))
+        let room = try Reserve.Room(layout.tools.reduce(0) { $0 + 16 * $1.byteCount })
+        defer { room.close() }
+        return try tokenizer.encode(layout.parts(messages))
     }
 
     /// Returns the layout; see `encode` for the arguments and errors.
@@ -129,6 +131,8 @@ public final class ChatTemplate: Sendable {
         var list: [JSON] = []
         var hasTools = false
         if let tools {
+            let room = try Reserve.Room(16 * tools.utf8.count)
+            defer { room.close() }
             let value = try JSON.parse(Array(tools.utf8), file: "tools", rules: .python)
             let field = ChatField(key: "tools", value: value)
             hasTools = !field.isNull

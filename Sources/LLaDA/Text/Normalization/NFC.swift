@@ -51,8 +51,9 @@ package struct NFC: Sendable {
         self.inert = inert
     }
 
-    /// Returns the normalized text; nil if `text` is normalized already. `text` must be valid UTF-8.
-    package func normalized(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
+    /// Returns the normalized text; nil if `text` is normalized already. `text` must be valid UTF-8. Throws
+    /// `.outOfMemory`.
+    package func normalized(_ text: UnsafeBufferPointer<UInt8>) throws(LLaDAError) -> [UInt8]? {
         var result: [UInt8] = []
         var copied = 0  // all before this is in `result`
         var starter = 0  // the last inert scalar
@@ -77,16 +78,21 @@ package struct NFC: Sendable {
                 end += length
             }
             if !changed {
-                result.reserveCapacity(text.count + text.count / 8)
+                try result.makeRoom(for: text.count + text.count / 8)
                 changed = true
             }
+            // A scalar becomes at most three times as many bytes. Beside them stand scalars, in arrays that double.
+            try result.makeRoom(for: starter - copied + 4 * (end - starter))
             result += text[copied..<starter]
-            normalize(UnsafeBufferPointer(rebasing: text[starter..<end]), into: &result)
+            try Reserve.withRoom(64 * (end - starter)) { () throws(LLaDAError) in
+                normalize(UnsafeBufferPointer(rebasing: text[starter..<end]), into: &result)
+            }
             copied = end
             starter = end
             position = end
         }
         guard changed else { return nil }
+        try result.makeRoom(for: text.count - copied)
         result += text[copied...]
         return result
     }

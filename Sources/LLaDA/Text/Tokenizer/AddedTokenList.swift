@@ -21,7 +21,8 @@ struct AddedTokenList {
         let contents = try Buffer<UInt8>(count: length)
         // A token without one in the vocabulary has an id behind it.
         let places = try Buffer<UInt32>(count: vocabulary.idEnd + count, repeating: 0)
-        try Memory.ask(for: count * MemoryLayout<AddedToken>.stride)
+        let room = try Reserve.Room(64 + count * MemoryLayout<AddedToken>.stride)
+        defer { room.close() }
         var tokens: [AddedToken] = []
         tokens.reserveCapacity(count)
 
@@ -30,6 +31,7 @@ struct AddedTokenList {
         var next = vocabulary.count
         var (idEnd, end, byteCount) = (vocabulary.idEnd, 0, 0)
         for (index, value) in (list ?? JSONArray.empty).enumerated() {
+            try Reserve.check()
             let token = field[index, value]
             let written = try token["content"].string()
             if written.isEmpty { throw token["content"].wrong("a token that is not empty") }
@@ -58,7 +60,7 @@ struct AddedTokenList {
                 id: Int32(id), content: content, matched: content, singleWord: try token["single_word"].bool(),
                 stripsLeft: try token["lstrip"].bool(), stripsRight: try token["rstrip"].bool(),
                 isNormalized: try token["normalized"].bool(), isSpecial: try token["special"].bool())
-            if new.isNormalized, let normal = content.withBytes({ nfc?.normalized($0) }) {
+            if new.isNormalized, let normal = try Self.normalized(content, nfc) {
                 if new.isSpecial {
                     // Hugging Face would not recognise it as special when decoding.
                     throw LLaDAError(
@@ -75,6 +77,12 @@ struct AddedTokenList {
         self.idEnd = idEnd
         self.byteCount = byteCount
         self.places = places
+    }
+
+    /// Returns a content in normalization form C; nil if it is so.
+    private static func normalized(_ content: JSONString, _ nfc: NFC?) throws(LLaDAError) -> [UInt8]? {
+        guard let nfc else { return nil }
+        return try content.withBytes { (bytes) throws(LLaDAError) in try nfc.normalized(bytes) }
     }
 
     /// Returns the token of an id, into `tokens`; nil if it has none here.

@@ -77,21 +77,26 @@ struct BPE: @unchecked Sendable {  // it never changes
         var next: Int32  // -1: none
     }
 
-    /// Appends the ids of `piece`. A merge whose result is in `avoiding` is not made.
+    /// Appends the ids of `piece`. A merge whose result is in `avoiding` is not made. Throws `.outOfMemory`.
     func encode(
         _ piece: UnsafeBufferPointer<UInt8>, _ scratch: inout Scratch, avoiding: BitSet? = nil, into ids: inout [Int32]
-    ) {
+    ) throws(LLaDAError) {
+        try ids.makeRoom(for: piece.count)
         guard piece.count > 1 else {
             for byte in piece { ids.append(byteIDs[Int(byte)]) }
             return
         }
         scratch.symbols.removeAll(keepingCapacity: true)
+        try scratch.symbols.makeRoom(for: piece.count)
         for (place, byte) in piece.enumerated() {
             scratch.symbols.append(
                 Symbol(
                     id: byteIDs[Int(byte)], previous: Int32(place) - 1,
                     next: place + 1 < piece.count ? Int32(place) + 1 : -1))
         }
+        // A merge takes a pair out of the queue and puts in two at most.
+        scratch.queue.removeAll(keepingCapacity: true)
+        try scratch.queue.makeRoom(for: 2 * piece.count)
         scratch.symbols.withUnsafeMutableBufferPointer { symbols in
             merge(symbols, &scratch.queue, avoiding)
             var place: Int32 = 0
@@ -102,6 +107,7 @@ struct BPE: @unchecked Sendable {  // it never changes
         }
     }
 
+    /// `queue` is empty and has room for two pairs of each symbol.
     private func merge(_ symbols: UnsafeMutableBufferPointer<Symbol>, _ queue: inout [UInt64], _ avoiding: BitSet?) {
         func enqueue(_ left: Int, _ right: Int) {
             let rank = rank(symbols[left].id, symbols[right].id)
@@ -109,7 +115,6 @@ struct BPE: @unchecked Sendable {  // it never changes
             if let avoiding, avoiding[Int(result(rank))] { return }
             Heap.push(UInt64(rank) << 32 | UInt64(left), &queue)
         }
-        queue.removeAll(keepingCapacity: true)
         for place in 1..<symbols.count { enqueue(place - 1, place) }
         while let top = Heap.pop(&queue) {
             let left = Int(top & 0xFFFF_FFFF)

@@ -21,6 +21,10 @@ extension Tokenizer {
     /// Throws `.unsupported` if the markup has a marker with `lstrip`, `rstrip` or `single_word`, which would depend on
     /// the content beside it, and `.invalidArgument` for a text of 2 GiB or more.
     package func encode(_ parts: [TextPart]) throws(LLaDAError) -> [Int32] {
+        // Copies of the text and its markup, in arrays that double.
+        let bytes = parts.reduce(0) { $0 + $1.text.count }
+        let room = try Reserve.Room(16 * bytes)
+        defer { room.close() }
         var ids: [Int32] = []
         // Text is cut only at markers: all else belongs to the text around it.
         var text: [UInt8] = []
@@ -44,13 +48,18 @@ extension Tokenizer {
                         found: "with lstrip, rstrip or single_word", expected: "a marker that takes nothing but itself")
                 }
                 text += markup[done..<start]
-                ids += try encode(text, reserved: markerIDs)
+                let found = try encode(text, reserved: markerIDs)
+                try ids.makeRoom(for: found.count + 1)
+                ids += found
                 text = []
                 ids.append(marker.id)
                 done = end
             }
             text += markup[done...]
         }
-        return ids + (try encode(text, reserved: markerIDs))
+        let found = try encode(text, reserved: markerIDs)
+        try ids.makeRoom(for: found.count)
+        ids += found
+        return ids
     }
 }

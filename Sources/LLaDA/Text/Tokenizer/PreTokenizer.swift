@@ -52,9 +52,13 @@ struct PreTokenizer: Sendable {
         let pattern = field["pattern"]
         if !pattern["Regex"].isNull {
             let regex = pattern["Regex"]
+            let room = try Reserve.Room(1024 * regex.string().count)  // the tree and the program
+            defer { room.close() }
             splits.append(try PreTokenizerPattern(try Self.pattern(regex), file: regex.file, key: regex.key))
         } else {
             let text = pattern["String"]
+            let room = try Reserve.Room(1024 * text.string().count)
+            defer { room.close() }
             splits.append(try PreTokenizerPattern(literal: try Self.pattern(text), file: text.file, key: text.key))
         }
     }
@@ -63,6 +67,13 @@ struct PreTokenizer: Sendable {
         let text = try field.string()
         if text.count > maximumPattern { throw field.unsupported("a pattern of at most \(maximumPattern) bytes") }
         return text.string
+    }
+
+    /// Returns how many bytes `forEachPiece` may allocate for a text in large blocks: copies with a space before them,
+    /// and what the patterns' matchers need.
+    func memory(for byteCount: Int) -> Int {
+        let code = splits.reduce(0) { $0 + $1.instructions.count }
+        return 64 * code + (addsPrefixSpace ? 4 * byteCount : 0)
     }
 
     /// Calls `body` with every piece in order. `text` is valid UTF-8 and not empty.

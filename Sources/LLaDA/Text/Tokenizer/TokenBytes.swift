@@ -80,7 +80,9 @@ struct TokenBytes: @unchecked Sendable {  // it never changes
 
     /// Ids are checked by the caller to be in `0..<count`; others have no bytes.
     @inline(__always)
-    func withBytes<R>(of id: Int32, _ body: (UnsafeBufferPointer<UInt8>) throws -> R) rethrows -> R {
+    func withBytes<R, Failure: Error>(
+        of id: Int32, _ body: (UnsafeBufferPointer<UInt8>) throws(Failure) -> R
+    ) throws(Failure) -> R {
         guard id >= 0, Int(id) < ends.count else { return try body(UnsafeBufferPointer(start: nil, count: 0)) }
         let start = id == 0 ? 0 : Int(ends.pointer[Int(id) - 1])
         return try body(

@@ -79,19 +79,23 @@ public final class Tokenizer: Sendable {
     /// `reserved[id]`: the text never becomes this id, neither as an added token nor by merging.
     package func encode(_ text: some Sequence<UInt8>, reserved: BitSet?) throws(LLaDAError) -> [Int32] {
         let limit = Int(Int32.max) - 8
-        let run = { (bytes: UnsafeBufferPointer<UInt8>) -> [Int32]? in
+        let run = { (bytes: UnsafeBufferPointer<UInt8>) throws(LLaDAError) -> [Int32]? in
             guard bytes.count <= limit else { return nil }
-            var encoder = TokenizerEncoder(parts: self.parts, reserved: reserved, textLength: bytes.count)
-            if let repaired = UTF8Text.repaired(bytes) {
+            var encoder = try TokenizerEncoder(parts: self.parts, reserved: reserved, textLength: bytes.count)
+            if let repaired = try UTF8Text.repaired(bytes) {
                 guard repaired.count <= limit else { return nil }
-                repaired.withUnsafeBufferPointer { encoder.encode($0) }
+                try repaired.withUnsafeBufferPointer { (text) throws(LLaDAError) in try encoder.encode(text) }
             } else {
-                encoder.encode(bytes)
+                try encoder.encode(bytes)
             }
             return encoder.ids
         }
-        let ids = text.withContiguousStorageIfAvailable(run) ?? Array(text).withUnsafeBufferPointer(run)
-        guard let ids else {
+        // A function of the standard library that does not pass on what its closure throws.
+        let attempt = { (bytes: UnsafeBufferPointer<UInt8>) -> Result<[Int32]?, LLaDAError> in
+            do throws(LLaDAError) { return .success(try run(bytes)) } catch { return .failure(error) }
+        }
+        let result = text.withContiguousStorageIfAvailable(attempt) ?? Array(text).withUnsafeBufferPointer(attempt)
+        guard let ids = try result.get() else {
             throw LLaDAError(.invalidArgument, "the text is too long; at most \(limit) bytes are accepted")
         }
         return ids
@@ -124,14 +128,17 @@ public final class Tokenizer: Sendable {
                     "token id \(id) is outside the vocabulary; expected 0 to \(modelVocabularySize - 1)")
             }
             if skipSpecialTokens, isSpecial(id) { continue }
-            parts.tokens.withBytes(of: id) { result += $0 }
+            try parts.tokens.withBytes(of: id) { (bytes) throws(LLaDAError) in
+                try result.makeRoom(for: bytes.count)
+                result += bytes
+            }
         }
         return result
     }
 
     /// The text of the tokens; what is not valid UTF-8 becomes U+FFFD, as in Hugging Face.
     public func decode(_ ids: some Sequence<Int32>, skipSpecialTokens: Bool = false) throws(LLaDAError) -> String {
-        String(decoding: try decodeBytes(ids, skipSpecialTokens: skipSpecialTokens), as: UTF8.self)
+        try UTF8Text.string(decodeBytes(ids, skipSpecialTokens: skipSpecialTokens)[...])
     }
 
     // MARK: Vocabulary

@@ -3,6 +3,8 @@ struct TokenizerEncoder {
     private let parts: TokenizerParts
     private let reserved: BitSet?
     private(set) var ids: [Int32] = []
+    /// Why there are no more ids: there is no memory. What is left of the text is passed over.
+    private var failure: LLaDAError?
     private var scratch = BPE.Scratch()
 
     /// Pieces already encoded in this text, by hash; a later piece displaces an earlier one. Belongs to the call, since
@@ -22,17 +24,28 @@ struct TokenizerEncoder {
     private static let longestCached = 64
     private static let cachedLimit = 1 << 24
 
-    init(parts: TokenizerParts, reserved: BitSet?, textLength: Int) {
+    /// Throws `.outOfMemory`.
+    init(parts: TokenizerParts, reserved: BitSet?, textLength: Int) throws(LLaDAError) {
         self.parts = parts
         self.reserved = reserved
         var size = 64
         while size < textLength / 8, size < 1 << 14 { size *= 2 }
+        let room = try Reserve.Room(64 + size * MemoryLayout<Entry>.stride)
+        defer { room.close() }
         cache = Array(repeating: Entry(), count: size)
-        ids.reserveCapacity(textLength / 4 + 8)
+        try ids.makeRoom(for: textLength / 4 + 8)
     }
 
-    /// `text` must be valid UTF-8.
-    mutating func encode(_ text: UnsafeBufferPointer<UInt8>) {
+    /// `text` must be valid UTF-8. Throws `.outOfMemory`.
+    mutating func encode(_ text: UnsafeBufferPointer<UInt8>) throws(LLaDAError) {
+        let room = try Reserve.Room(parts.preTokenizer.memory(for: text.count))
+        defer { room.close() }
+        encodeParts(of: text)
+        if let failure { throw failure }
+        try Reserve.check()
+    }
+
+    private mutating func encodeParts(of text: UnsafeBufferPointer<UInt8>) {
         let parts = parts
         let reserved = reserved
         func isText(_ token: AddedToken) -> Bool {
@@ -42,19 +55,20 @@ struct TokenizerEncoder {
         // after normalization.
         withSelf { encoder in
             parts.rawTokens.split(text, isText: isText) { segment in
-                let normalized = parts.nfc?.normalized(segment)
+                var normalized: [UInt8]?
+                encoder.pointee.attempt { (_) throws(LLaDAError) in normalized = try parts.nfc?.normalized(segment) }
                 let body = { (segment: UnsafeBufferPointer<UInt8>) in
                     parts.normalizedTokens.split(segment, isText: isText) { plain in
                         parts.preTokenizer.forEachPiece(of: plain, parts.scalars) { piece in
-                            encoder.pointee.append(piece)
+                            encoder.pointee.attempt { (encoder) throws(LLaDAError) in try encoder.append(piece) }
                         }
                     } found: { token in
-                        encoder.pointee.ids.append(token.id)
+                        encoder.pointee.attempt { (encoder) throws(LLaDAError) in try encoder.append(token) }
                     }
                 }
                 if let normalized { normalized.withUnsafeBufferPointer(body) } else { body(segment) }
             } found: { token in
-                encoder.pointee.ids.append(token.id)
+                encoder.pointee.attempt { (encoder) throws(LLaDAError) in try encoder.append(token) }
             }
         }
     }
@@ -64,9 +78,25 @@ struct TokenizerEncoder {
         withUnsafeMutablePointer(to: &self, body)
     }
 
-    private mutating func append(_ piece: UnsafeBufferPointer<UInt8>) {
+    /// Runs a part of the work, unless one before has failed.
+    @inline(__always)
+    private mutating func attempt(_ work: (inout TokenizerEncoder) throws(LLaDAError) -> Void) {
+        if failure != nil { return }
+        do throws(LLaDAError) {
+            try work(&self)
+        } catch {
+            failure = error
+        }
+    }
+
+    private mutating func append(_ token: AddedToken) throws(LLaDAError) {
+        try ids.makeRoom()
+        ids.append(token.id)
+    }
+
+    private mutating func append(_ piece: UnsafeBufferPointer<UInt8>) throws(LLaDAError) {
         guard piece.count > 1, piece.count <= Self.longestCached, cachedBytes.count < Self.cachedLimit else {
-            return merge(piece)
+            return try merge(piece)
         }
         let place = Int(truncatingIfNeeded: parts.hash(piece)) & (cache.count - 1)
         let entry = cache[place]
@@ -77,27 +107,30 @@ struct TokenizerEncoder {
                 return true
             }
             if isSame {
+                try ids.makeRoom(for: Int(entry.count))
                 for place in Int(entry.firstID)..<Int(entry.firstID + entry.count) { ids.append(ids[place]) }
                 return
             }
         }
         let firstID = ids.count
-        merge(piece)
+        try merge(piece)
+        try cachedBytes.makeRoom(for: piece.count)
         cache[place] = Entry(
             start: Int32(cachedBytes.count), length: Int32(piece.count), firstID: Int32(firstID),
             count: Int32(ids.count - firstID))
         cachedBytes += piece
     }
 
-    private mutating func merge(_ piece: UnsafeBufferPointer<UInt8>) {
+    private mutating func merge(_ piece: UnsafeBufferPointer<UInt8>) throws(LLaDAError) {
+        try ids.makeRoom()
         if let whole = parts.wholePieces?.id(of: piece), !isReserved(whole) { return ids.append(whole) }
         let first = ids.count
-        parts.bpe.encode(piece, &scratch, into: &ids)
+        try parts.bpe.encode(piece, &scratch, into: &ids)
         guard let reserved else { return }
         // Hardly ever: a control token that merging can make. The text must not become it even so.
         for place in first..<ids.count where isReserved(ids[place]) {
             ids.removeSubrange(first...)
-            parts.bpe.encode(piece, &scratch, avoiding: reserved, into: &ids)
+            try parts.bpe.encode(piece, &scratch, avoiding: reserved, into: &ids)
             return
         }
     }

@@ -27,6 +27,9 @@ struct TokenizerParts: Sendable {
 
     init(_ root: JSONField) throws(LLaDAError) {
         _ = try root.object()
+        // What does not depend on the file: the properties of scalars, and normalization.
+        let room = try Reserve.Room(1 << 20)
+        defer { room.close() }
         if !root["version"].isNull, try root["version"].string() != "1.0" {
             throw root["version"].unsupported("\"1.0\"")
         }

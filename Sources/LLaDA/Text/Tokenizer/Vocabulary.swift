@@ -17,6 +17,7 @@ struct Vocabulary {
         members = try field.object().members
         var (largest, count, byteCount) = (-1, 0, 0)
         for (key, value) in members {
+            try Reserve.check()
             guard case .integer(let id) = value, id >= 0, id < TokenizerParts.idLimit else {
                 throw LLaDAError(
                     .tokenizer, file: field.file, key: "\(field.key)[\(key.quoted)]", found: value.summary,
@@ -36,6 +37,7 @@ struct Vocabulary {
         self.byteCount = byteCount
         var iterator = members.makeIterator()
         while let (key, value) = iterator.next() {
+            try Reserve.check()
             guard case .integer(let id) = value else { continue }
             if let other = Self.content(id, places, members) {
                 throw LLaDAError(
@@ -92,6 +94,7 @@ struct Vocabulary {
         var index = 0
         for value in list {
             defer { index += 1 }
+            try Reserve.check()
             let last = count == 0 ? nil : merges.pointer[count - 1].result
             let merge: BPE.Merge?
             switch value {
