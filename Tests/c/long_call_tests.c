@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LONG = 2000 }; /* tokens of a prompt that takes many forwards of 512 */
+enum { LONG = 4000 }; /* tokens of a prompt that takes many forwards of 512 */
 
 static double seconds(void) {
     struct timespec now;
@@ -91,7 +91,7 @@ static void forward_tells_and_stops(void) {
         CHECK(s.calls == 1 && s.last > 0 && s.last < 1);
         CHECK_EQUAL(state_of(decoder).phase, LLADA_PHASE_READY);
         CHECK_EQUAL(state_of(decoder).forwards, 0);
-        s = (seen){.stop_at = 2};
+        s = (seen){.stop_at = 1};
         CHECK_REFUSED(llada_decoder_step(decoder, &error), LLADA_ERROR_STOPPED);
         s = (seen){0};
         CHECK_OK(llada_decoder_forward(decoder, &error));
