@@ -159,7 +159,7 @@ static void follow(const llada_model *model, llada_text_stream *stream, llada_te
     options.policy = &policy;
     int32_t prompt[] = {65, (int32_t)take_u8(input)};
     if (!check_status(llada_decoder_create(model, prompt, 2, &options, &decoder, &error), &error)) return;
-    bool interfered = false;
+    bool interfered = false, finished = false;
     said.count = 0;
     for (int steps = 0; steps < 100; steps++) {
         llada_decoder_state state = LLADA_DECODER_STATE_INIT;
@@ -172,9 +172,10 @@ static void follow(const llada_model *model, llada_text_stream *stream, llada_te
         } else if (what == 0x7F) {
             check_status(llada_decoder_truncate(decoder, (int32_t)take_below(input, 64), &error), &error);
             interfered = true;
-        } else if (state.phase == LLADA_PHASE_FINISHED)
+        } else if (state.phase == LLADA_PHASE_FINISHED) {
+            finished = true;
             break;
-        else
+        } else
             EXPECT(check_status(llada_decoder_step(decoder, &error), &error));
         llada_status status = llada_text_stream_update(stream, decoder, &text, &error);
         if (check_status(status, &error))
@@ -182,7 +183,8 @@ static void follow(const llada_model *model, llada_text_stream *stream, llada_te
         else
             EXPECT(status == LLADA_ERROR_STATE && interfered);
     }
-    if (!interfered) {
+    /* Before the end, the first bytes of a character may be held back. */
+    if (finished && !interfered) {
         int32_t output[256];
         size_t count = 0;
         EXPECT(llada_decoder_output(decoder, output, 256, &count, NULL) == LLADA_OK);
