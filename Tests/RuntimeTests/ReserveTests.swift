@@ -45,7 +45,7 @@ struct ReserveTests {
         #expect(!llk_reserve_is_drawn())
         let block = try #require(llk_reserve_take(10, 16))
         #expect(llk_reserve_is_drawn())
-        #expect(throws: Reserve.exhausted) { () throws(LLaDAError) in try Reserve.check() }
+        #expect(throws: Reserve.exhausted) { try Reserve.check() }
         let inner = llk_reserve_enter()
         #expect(!llk_reserve_is_drawn())
         llk_reserve_leave(inner)
@@ -75,7 +75,7 @@ struct ReserveTests {
         for block in blocks { #expect(!llk_reserve_owns(block)) }
         #expect(llk_reserve_in_use() == before)
         #expect(llk_room_open(.max) == nil && llk_room_open(1 << 62) == nil)
-        #expect(throws: Reserve.exhausted) { () throws(LLaDAError) in try Reserve.withRoom(1 << 60) {} }
+        #expect(throws: Reserve.exhausted) { try Reserve.withRoom(1 << 60) {} }
         _ = llk_reserve_enter()
     }
 

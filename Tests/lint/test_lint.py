@@ -48,6 +48,7 @@ def tree(tmp_path: Path) -> Path:
         write(tmp_path, f"Sources/LLaDA/{room}/{name}.swift", f"struct {name} {{}}\n")
     write(tmp_path, "docs/spec/b.md", "# B\n## 1. B\n")
     write(tmp_path, "docs/architecture.md", "# What .ci/arrows.py cites\n")
+    write(tmp_path, "docs/testing.md", "# What .ci/testing_figures.py cites\n")
     write(tmp_path, "Makefile", "a:\n")
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     return tmp_path
