@@ -41,8 +41,11 @@ static int together_likely(llada_decoder *decoder, void *user) {
     if (llada_decoder_active(decoder, &active, NULL) != LLADA_OK || active.count > MOST) return 1;
     for (int32_t i = 0; i < active.count; i++)
         if (active.states[i] == LLADA_POSITION_MASKED && !active.locked[i])
-            edits[masks++] =
-                (llada_edit){active.first + i, active.predictions[i], active.confidences[i], LLADA_REASON_HOST};
+            edits[masks++] = (llada_edit){.position = active.first + i,
+                                          .token = active.predictions[i],
+                                          .confidence = active.confidences[i],
+                                          .reason = LLADA_REASON_HOST,
+                                          .kind = LLADA_EDIT_WRITE};
     qsort(edits, masks, sizeof *edits, surest_first);
     for (double likely = 1; chosen < masks; chosen++) {
         likely *= (double)edits[chosen].confidence;
