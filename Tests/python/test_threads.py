@@ -134,7 +134,8 @@ with load("mini_like") as model, model.decoder([1, 2, 3], **options) as dec:
 
 
 @pytest.mark.parametrize(
-    "work", ["dec.run()", "model.logits([5] * 4000)", "llada.score_many(model, [sequence] * 400, 8)"]
+    "work",
+    ["dec.run()", "[model.logits([5] * 4000) for _ in range(50)]", "llada.score_many(model, [sequence] * 400, 8)"],
 )
 def test_ctrl_c_within_one_call_of_the_library(work):
     """Python only gets a word in when the library calls it back, and must not lose the interrupt there."""
