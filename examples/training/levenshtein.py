@@ -1,4 +1,4 @@
-"""Which edits turn a draft into its target, and what a block looks like after them (spec/training.md, "2.2 labels";
+"""Which edits turn a draft into its target, and what a block looks like after them (spec/training.md, section 9;
 spec/decoding.md section 5, step 9). Lists of tokens, no tensors.
 
 A draft is aligned with its target by the fewest edits. Each of its tokens gets one label: a token (its own: KEEP,

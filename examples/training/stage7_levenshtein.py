@@ -1,4 +1,4 @@
-"""Stage 7: insertions, deletions, and blocks that share their experts -> 2.2 (spec/training.md, "2.2 labels";
+"""Stage 7: insertions, deletions, and blocks that share their experts -> 2.2 (spec/training.md, section 9;
 spec/model.md 1.1).
 
 A row lives for a few turns, as in stage 5, but what a window's tokens shall become is found anew at each turn, by
