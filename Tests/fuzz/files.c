@@ -44,14 +44,19 @@ static void save_again(const llada_model *model) {
     remove_saved();
 }
 
-void fuzz_safetensors(const uint8_t *bytes, size_t count) {
+/* Opens a model with the weights that an input says. */
+static llada_model *open_weights(span input, uint8_t *bits) {
     static bool ready;
     if (!ready) write_base_file("config.json", "Tests/fuzz/base/config.json");
     ready = true;
-    span input = {bytes, count};
-    uint8_t bits = take_u8(&input);
-    write_weights(&input, bits, false);
-    llada_model *model = open_own("", bits);
+    *bits = take_u8(&input);
+    write_weights(&input, *bits, false);
+    return open_own("", *bits);
+}
+
+void fuzz_safetensors(const uint8_t *bytes, size_t count) {
+    uint8_t bits;
+    llada_model *model = open_weights((span){bytes, count}, &bits);
     if (model) exercise(model);
 }
 
@@ -60,13 +65,8 @@ void fuzz_safetensors(const uint8_t *bytes, size_t count) {
  * and say the same.
  */
 void fuzz_packed(const uint8_t *bytes, size_t count) {
-    static bool ready;
-    if (!ready) write_base_file("config.json", "Tests/fuzz/base/config.json");
-    ready = true;
-    span input = {bytes, count};
-    uint8_t bits = take_u8(&input);
-    write_weights(&input, bits, false);
-    llada_model *model = open_own("", bits);
+    uint8_t bits;
+    llada_model *model = open_weights((span){bytes, count}, &bits);
     if (!model) return;
     if (bits & 0x20) save_again(model);
     exercise(model);

@@ -105,12 +105,6 @@ public final class Model: Sendable {
             throw LLaDAError(.invalidArgument, "memory_limit is \(limit); expected a number of bytes, or 0 for none")
         }
         let budget = MemoryBudget(limit: limit == 0 ? .max : limit)
-        if limit > 0 {
-            // Headers and small files tell what opening takes, before anything is read for it.
-            let source = try openCheckpoint(path, budget: budget)
-            let weights = try options.measured(source)
-            try budget.check(OpeningMemory(source, weights.sizes).peak - budget.used)
-        }
         // Headers are a small part of the work.
         let source = try openCheckpoint(path, budget: budget) { (part) throws(LLaDAError) in
             try progress?(0.05 * part)
@@ -135,6 +129,8 @@ public final class Model: Sendable {
         let sizes = try Weights(
             source, format, packed, team: team, mapping: options.useMmap, measuring: true
         ).sizes
+        // Headers and small files tell what opening takes, before weights are read.
+        try budget.check(OpeningMemory(source, sizes).peak - budget.used)
         let weights = try Weights(
             source, format, packed, team: team, mapping: options.useMmap, sizes: sizes, budget: budget
         ) { (part) throws(LLaDAError) in try progress?(0.05 + 0.85 * part) }
@@ -164,15 +160,6 @@ public final class Model: Sendable {
 
 extension Model.Options {
     fileprivate var teamSize: Int { threads == 0 ? ThreadTeam.availableThreads : threads }
-
-    /// Measures the weights of a source, as opening would hold them.
-    fileprivate func measured(_ source: any TensorSource) throws(LLaDAError) -> Weights {
-        try validate()
-        let packed = try PackedFile(source.metadata, file: Checkpoint.singleFileName.string)
-        return try Weights(
-            source, try dtype(of: packed, in: source.directory), packed, team: ThreadTeam(threads: teamSize),
-            mapping: useMmap, measuring: true)
-    }
 
     private static let formats = "auto, f32, bf16, int8 or int4"
 

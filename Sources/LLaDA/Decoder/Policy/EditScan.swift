@@ -48,8 +48,14 @@ extension DecoderState {
         for edit in edits { block[edit.position - active.lowerBound] = token(of: edit) }
     }
 
-    /// Gives the edits whose tokens `look.without` has the most likely other one.
-    func replace(_ edits: inout [Decoder.Edit], _ look: SecondLook) throws(LLaDAError) {
+    /// Gives the edits that would delete or insert, and with `maskToo` those that would write a mask, the most likely
+    /// token that does not; without one, the position keeps its token.
+    func resolve(_ edits: inout [Decoder.Edit], _ look: SecondLook, maskToo: Bool) throws(LLaDAError) {
+        guard let editTokens else { return }
+        look.without.removeAll(keepingCapacity: true)
+        look.without.append(editTokens.delete)
+        look.without.append(editTokens.split)
+        if maskToo { look.without.append(canvas.maskID) }
         var (first, last) = (Int.max, Int.min)
         for edit in edits where look.without.contains(edit.token) {
             (first, last) = (min(first, edit.position), max(last, edit.position))

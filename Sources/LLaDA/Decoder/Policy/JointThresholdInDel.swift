@@ -31,7 +31,7 @@ struct JointThresholdInDel: DecodingPolicy {
         }
         TokenToToken.propose(state, threshold: editingThreshold, reason, &edits)
         if isFinal {
-            try resolve(state, look, &edits)
+            try state.resolve(&edits, look, maskToo: true)
         } else if state.progress.seen.contains(state.canvas.tokens[state.active]) {
             try escape(state, look, &edits)
         }
@@ -67,17 +67,6 @@ struct JointThresholdInDel: DecodingPolicy {
             edits[index].token = found.token(at: position) ?? mask
             edits[index].confidence = found.probability(at: position)
         }
-    }
-
-    private func resolve(
-        _ state: DecoderState, _ look: SecondLook, _ edits: inout [Decoder.Edit]
-    ) throws(LLaDAError) {
-        guard let editTokens = state.editTokens else { return }
-        look.without.removeAll(keepingCapacity: true)
-        look.without.append(editTokens.delete)
-        look.without.append(editTokens.split)
-        look.without.append(state.canvas.maskID)
-        try state.replace(&edits, look)
     }
 
     /// Gives the least confident change a token that was not written there before in this block.

@@ -40,7 +40,7 @@ struct Levenshtein: DecodingPolicy {
         }
         TokenToToken.propose(state, threshold: editingThreshold, reason, &edits)
         if isFinal {
-            try resolve(state, look, &edits)
+            try state.resolve(&edits, look, maskToo: isOver(state))
         } else {
             try escape(state, look, &edits)
         }
@@ -62,17 +62,6 @@ struct Levenshtein: DecodingPolicy {
     /// The number of steps in a row, with this one, that had no mask of the block's beginning.
     private func postSteps(_ state: DecoderState, _ masks: (original: Int, added: Int)) -> Int {
         masks.original == 0 ? state.progress.postSteps + 1 : 0
-    }
-
-    private func resolve(
-        _ state: DecoderState, _ look: SecondLook, _ edits: inout [Decoder.Edit]
-    ) throws(LLaDAError) {
-        guard let editTokens = state.editTokens else { return }
-        look.without.removeAll(keepingCapacity: true)
-        look.without.append(editTokens.delete)
-        look.without.append(editTokens.split)
-        if isOver(state) { look.without.append(state.canvas.maskID) }
-        try state.replace(&edits, look)
     }
 
     /// As long as the edits lead to a block that was there, gives the least confident change another token.
