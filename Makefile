@@ -50,7 +50,7 @@ help:
 	@echo 'test-asan     the C tests, the corpus and the library under AddressSanitizer; test-tsan, the C tests under'
 	@echo '              ThreadSanitizer'
 	@echo 'test-faults   saving and opening while the system fails, at every system call; kills, and 2,000 forks'
-	@echo 'test-oom      the library while allocations fail, the first, the second, and so on'
+	@echo "test-oom      the library while allocations fail, the first, the second, and so on; SERIES='open GGUF' for one"
 	@echo 'test-valgrind  some of the C tests and the C examples under valgrind'
 	@echo 'test-reproducible  two clean builds in different folders are equal, byte for byte'
 	@echo 'soak          eight threads at random work for SECONDS=$(SECONDS); soak-tsan, under ThreadSanitizer'
@@ -183,7 +183,7 @@ test-oom: lib $(VENV)/ready
 	@$(CC) -std=c11 -O1 -g $(C_WARNINGS) -Wno-missing-field-initializers -Iinclude -ITests/c \
 	    Tests/oom/*.c Tests/c/harness.c -o $(OOM)/oom -L$(BUILD)/release -lllada -Wl,-rpath,'$$ORIGIN/../release' \
 	    -ldl -pthread
-	@OOM_GGUF=$(OOM)/model.gguf OOM_WIDE=$(OOM)/wide $(OOM)/oom
+	@OOM_GGUF=$(OOM)/model.gguf OOM_WIDE=$(OOM)/wide $(OOM)/oom $(if $(SERIES),'$(SERIES)')
 
 # Not part of `test`: a browser is a large thing to install.
 test-browser: lib $(VENV)/ready

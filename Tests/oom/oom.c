@@ -6,8 +6,8 @@
  * after it. Each call must succeed or be refused for want of memory; a call that was refused is made again with memory,
  * and must succeed then. In the end the results are the same, and everything is freed.
  *
- * oom [short]: `short` takes a few n of some scenarios. OOM_GGUF is a GGUF file, OOM_WIDE a folder with a vocabulary of
- * real size; without them their scenarios are left out.
+ * oom [short | name...]: `short` takes a few n of some scenarios; a name, those that begin so. OOM_GGUF is a GGUF file,
+ * OOM_WIDE a folder with a vocabulary of real size; without them their scenarios are left out.
  */
 #include "allocations.h"
 #include "harness.h"
@@ -727,6 +727,14 @@ static void series(void) {
     if (tally->failures) failed(__FILE__, __LINE__, "%d failures", tally->failures);
 }
 
+/* Whether the caller asked for the scenario: for all, or by the beginning of its name. */
+static bool is_asked_for(const scenario *s, int count, char **arguments) {
+    if (is_short) return s->is_quick;
+    for (int i = 1; i < count; i++)
+        if (!strncmp(s->name, arguments[i], strlen(arguments[i]))) return true;
+    return count <= 1;
+}
+
 int main(int count, char **arguments) {
     is_short = count > 1 && !strcmp(arguments[1], "short");
     setenv("TEXT_MODEL", "examples/models/tiny-2.1", 0);
@@ -745,7 +753,7 @@ int main(int count, char **arguments) {
     test tests[SCENARIOS];
     size_t chosen = 0;
     for (size_t i = 0; i < SCENARIOS; i++) {
-        if (is_short && !scenarios[i].is_quick) continue;
+        if (!is_asked_for(&scenarios[i], count, arguments)) continue;
         if (scenarios[i].prepare == prepare_gguf && !getenv("OOM_GGUF")) continue;
         if (scenarios[i].prepare == prepare_wide && !getenv("OOM_WIDE")) continue;
         tests[chosen++] = (test){scenarios[i].name, series, &scenarios[i]};

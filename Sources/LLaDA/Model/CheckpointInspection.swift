@@ -52,8 +52,10 @@ final class CheckpointInspection {
         if let source {
             inspectTensors(source)
             notes += source.notes
-        } else {
-            for fault in faults where !description.problems.contains(fault) { description.problems.append(fault) }
+        }
+        // Opening says what is wrong with the files; want of memory, which met one of the two, is told anyhow.
+        for fault in faults where source == nil || fault.status == .outOfMemory {
+            if !description.problems.contains(fault) { description.problems.append(fault) }
         }
         inspectText(config)
         description.notes = notes + description.notes
