@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gc
 import io
+import json
+import shutil
 import subprocess
 import sys
 import threading
+import traceback
 import weakref
 
 import numpy as np
 import pytest
 
 import llada
-from conftest import CHECKPOINTS, ROOT, decoder, load, model, runs
+from conftest import CHECKPOINTS, CONFORMANCE, ROOT, decoder, load, model, runs
 from llada.progress import Tally
 
 PROMPTS = [[(7 * i + n) % 100 for i in range(3 + 5 * n)] for n in range(10)]
@@ -286,6 +289,127 @@ def test_bad_prompts_and_arguments(gqa):
     assert list(gqa.stream_many([])) == []
     # A canvas on which nothing is masked has nothing to wait for.
     assert list(gqa.stream_many([range(32)], gen_length=0, infill=True))[0].forwards == 0
+
+
+# -- on_error
+
+
+class Broken:
+    """A rule that raises at the n-th forward of prompts of even length."""
+
+    def __init__(self, forward: int) -> None:
+        self.forward = forward
+
+    def __call__(self, dec):
+        if dec.forwards >= self.forward and dec.prompt_length % 2 == 0:
+            raise ZeroDivisionError(f"after {dec.prompt_length} tokens")
+
+
+@pytest.mark.parametrize("in_flight", [1, 3, 100])
+@pytest.mark.parametrize("forward", [1, 3])
+def test_a_bad_prompt_costs_itself(gqa, alone, in_flight, forward):
+    """Of some the decoder cannot be made, of others the rule raises, at once or in the midst of the others' steps."""
+    prompts = [*PROMPTS[:4], [5, 4000], *PROMPTS[4:], "a text, without a tokenizer", object()]
+    expected = [*alone[:4], ValueError, *alone[4:], llada.TokenizerError, ValueError]
+    options = {**OPTIONS, "rule": Broken(forward), "in_flight": in_flight}
+    for answers in (
+        gqa.generate_many(prompts, on_error="return", **options),
+        list(gqa.stream_many(iter(prompts), on_error="return", **options)),
+    ):
+        assert len(answers) == len(prompts)
+        broken = 0
+        for prompt, answer, right in zip(prompts, answers, expected):
+            if isinstance(right, type):
+                assert isinstance(answer, right)
+            elif len(prompt) % 2 == 0 and right.forwards >= forward:
+                assert isinstance(answer, ZeroDivisionError) and str(answer) == f"after {len(prompt)} tokens"
+                broken += 1
+            else:
+                assert same(answer, right)
+        assert broken >= 3
+        assert str(answers[4]).startswith("prompts[4]: ") and "4000" in str(answers[4])
+
+
+def test_numbers_that_are_not_finite(gqa, tmp_path):
+    """One forward serves all, and fails for all: it is done again for each."""
+    folder = tmp_path / "model"
+    shutil.copytree(CONFORMANCE / "gqa_group", folder)
+    name = "model.word_embeddings.weight"
+    file = next(path for path in folder.glob("*.safetensors") if name.encode() in path.read_bytes())
+    data = bytearray(file.read_bytes())
+    end = 8 + int.from_bytes(data[:8], "little")
+    place = json.loads(data[8:end])[name]
+    width = (place["data_offsets"][1] - place["data_offsets"][0]) // place["shape"][0]
+    start = end + place["data_offsets"][0] + 77 * width
+    data[start : start + width] = b"\xff" * width  # NaN, in each of the types
+    file.write_bytes(data)
+    run = runs("gqa_group")[0]
+    with llada.Model.load(folder, mask_token_id=run["mask_id"], eos_token_id=run["eos_id"], threads=1) as hurt:
+        prompts = [[1, 2, 3], [4, 77, 5], [6, 7], [77], [8, 9]]
+        with pytest.raises(llada.NumericError):
+            hurt.generate_many(prompts, **OPTIONS)
+        answers = hurt.generate_many(prompts, on_error="return", **OPTIONS)
+        for prompt, answer in zip(prompts, answers):
+            if 77 in prompt:
+                assert isinstance(answer, llada.NumericError)
+            else:
+                assert same(answer, gqa.generate(prompt, **OPTIONS))
+
+
+def test_what_was_answered_is_kept(gqa, alone):
+    """An exception comes in its place, as from an executor's map."""
+
+    def prompts():
+        yield from PROMPTS[:6]
+        raise OSError("the file ends early")
+
+    answers = gqa.stream_many(prompts(), **OPTIONS, in_flight=100)
+    for right in alone[:6]:
+        assert same(next(answers), right)
+    with pytest.raises(OSError, match="ends early"):
+        next(answers)
+    for on_error in "raise", "return":
+        with pytest.raises(OSError) as raised:
+            gqa.generate_many(prompts(), **OPTIONS, on_error=on_error)
+        assert len(raised.value.answers) == 6 and all(map(same, raised.value.answers, alone))
+
+    bad = [*PROMPTS[:3], [4000], *PROMPTS[3:]]
+    drawn = []
+    answers = gqa.stream_many((drawn.append(prompt) or prompt for prompt in bad), **OPTIONS, in_flight=4)
+    for right in alone[:3]:
+        assert same(next(answers), right)
+    with pytest.raises(ValueError, match=r"prompts\[3\]"):
+        next(answers)
+    assert len(drawn) == 4  # none after it
+    with pytest.raises(ValueError) as raised:
+        gqa.generate_many(bad, **OPTIONS)
+    assert all(map(same, raised.value.answers, alone)) and len(raised.value.answers) == 3
+
+    def interrupted(dec):
+        if dec.prompt_length == len(PROMPTS[2]):
+            raise KeyboardInterrupt
+
+    for on_error in "raise", "return":
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            gqa.generate_many(PROMPTS, **OPTIONS, callback=interrupted, in_flight=1, on_error=on_error)
+        assert len(stopped.value.answers) == 2 and all(map(same, stopped.value.answers, alone))
+    with pytest.raises(ValueError, match="on_error is 'ignore'"):
+        gqa.stream_many(PROMPTS, on_error="ignore")
+
+
+def test_cancelling_ends_all(gqa):
+    with pytest.raises(llada.Cancelled):
+        gqa.generate_many(PROMPTS, **OPTIONS, callback=lambda dec: dec.cancel(), on_error="return")
+
+
+def test_exceptions_keep_no_memory():
+    with load("gqa_group") as own:
+        list(own.stream_many(PROMPTS, **OPTIONS))
+        before = own.memory_used
+        answers = own.generate_many(PROMPTS, **OPTIONS, rule=Broken(1), on_error="return")
+        problem = next(answer for answer in answers if isinstance(answer, Exception))
+        assert "in __call__" in "".join(traceback.format_exception(type(problem), problem, problem.__traceback__))
+        assert own.memory_used == before
 
 
 def test_nothing_stays(gqa):

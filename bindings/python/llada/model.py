@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from ctypes import byref, c_float, c_size_t
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -453,6 +453,7 @@ class Model(Held):
             decoder.run(callback)
             return decoder.result
 
+    @overload
     def generate_many(
         self,
         prompts: Iterable[Any],
@@ -462,8 +463,36 @@ class Model(Held):
         callback: OnStep | None = None,
         progress: bool | None = None,
         record: bool = False,
+        on_error: Literal["raise"] = "raise",
         **options: Unpack[GenerationOptions],
-    ) -> list[Generation]:
+    ) -> list[Generation]: ...
+
+    @overload
+    def generate_many(
+        self,
+        prompts: Iterable[Any],
+        policy: Policy | Sequence[Policy] | None = None,
+        *,
+        in_flight: int = 8,
+        callback: OnStep | None = None,
+        progress: bool | None = None,
+        record: bool = False,
+        on_error: Literal["return"],
+        **options: Unpack[GenerationOptions],
+    ) -> list[Generation | Exception]: ...
+
+    def generate_many(
+        self,
+        prompts: Iterable[Any],
+        policy: Policy | Sequence[Policy] | None = None,
+        *,
+        in_flight: int = 8,
+        callback: OnStep | None = None,
+        progress: bool | None = None,
+        record: bool = False,
+        on_error: str = "raise",
+        **options: Unpack[GenerationOptions],
+    ) -> Any:
         """`generate` for many prompts: several at a time, which reads the weights once for all of them.
 
         Args:
@@ -474,6 +503,9 @@ class Model(Held):
             progress: None: a bar if stderr is a terminal; True or False. It shows how many are done, tokens a second
                 and tokens per forward.
             record: True: each answer has a `trace`.
+            on_error: What becomes of an exception over one prompt: of making its decoder, its forward, its rule or
+                callback. "raise": it is raised, and has an attribute `answers` with those before it. "return": it
+                stands in place of the answer, and all other prompts are answered as they would be without it.
             **options: See GenerationOptions.
 
         Returns:
@@ -481,20 +513,55 @@ class Model(Held):
 
         Raises:
             OutOfMemoryError: The prefix cache has no room for all in flight.
-            TypeError, InvalidArgumentError, SpecialTokenError, TokenizerError: As `generate`. What a prompt, a rule or
-                a callback raises is raised as well, as is Ctrl-C between steps; then all decoders are closed.
+            TypeError, InvalidArgumentError, SpecialTokenError, TokenizerError: As `generate`. What drawing a prompt
+                raises is raised as well, whatever `on_error` is, and so are Cancelled and what is no Exception, as
+                Ctrl-C between steps; then all decoders are closed. All have the attribute `answers`.
         """
         check_names("generate_many", options, GenerationOptions)
-        answers = self.stream_many(
-            prompts, policy, in_flight=in_flight, callback=callback, progress=progress, record=record, **options
+        streaming: Any = {"on_error": on_error, **options}
+        stream = self.stream_many(
+            prompts, policy, in_flight=in_flight, callback=callback, progress=progress, record=record, **streaming
         )
+        answers: list[Any] = []
         try:
-            return list(answers)
-        except RuntimeError as problem:
+            for answer in stream:
+                answers.append(answer)  # one at a time: they are kept if the next one raises
+        except BaseException as problem:
             # What becomes of a StopIteration that passes through a generator.
-            if isinstance(problem.__cause__, StopIteration):
+            if isinstance(problem, RuntimeError) and isinstance(problem.__cause__, StopIteration):
+                vars(problem.__cause__)["answers"] = answers
                 raise problem.__cause__ from None
+            vars(problem)["answers"] = answers
             raise
+        return answers
+
+    @overload
+    def stream_many(
+        self,
+        prompts: Iterable[Any],
+        policy: Policy | Sequence[Policy] | None = None,
+        *,
+        in_flight: int = 8,
+        callback: OnStep | None = None,
+        progress: bool | None = None,
+        record: bool = False,
+        on_error: Literal["raise"] = "raise",
+        **options: Unpack[GenerationOptions],
+    ) -> Iterator[Generation]: ...
+
+    @overload
+    def stream_many(
+        self,
+        prompts: Iterable[Any],
+        policy: Policy | Sequence[Policy] | None = None,
+        *,
+        in_flight: int = 8,
+        callback: OnStep | None = None,
+        progress: bool | None = None,
+        record: bool = False,
+        on_error: Literal["return"],
+        **options: Unpack[GenerationOptions],
+    ) -> Iterator[Generation | Exception]: ...
 
     def stream_many(
         self,
@@ -505,8 +572,9 @@ class Model(Held):
         callback: OnStep | None = None,
         progress: bool | None = None,
         record: bool = False,
+        on_error: str = "raise",
         **options: Unpack[GenerationOptions],
-    ) -> Iterator[Generation]:
+    ) -> Any:
         """`generate_many`, an answer at a time: for more prompts than fit, and to keep answers before the last one is
         there.
 
@@ -516,6 +584,8 @@ class Model(Held):
 
         Args:
             prompts, policy, in_flight, callback, progress, record: As for `generate_many`.
+            on_error: "raise": an exception over a prompt is raised in place of its answer, after all answers before
+                it. "return": it is yielded there, and the others follow.
             **options: See GenerationOptions.
 
         Returns:
@@ -528,7 +598,7 @@ class Model(Held):
         def make(prompt: Any, policy: Policy | None) -> Decoder:
             return self.decoder(prompt, policy, **options)
 
-        return many.stream(prompts, policy, make, in_flight, callback, progress, record)
+        return many.stream(prompts, policy, make, in_flight, callback, progress, record, on_error)
 
     def decoder(self, prompt: Any, policy: Policy | None = None, **options: Unpack[GenerationOptions]) -> Decoder:
         """A decoder on a prompt, to be stepped; nothing is computed yet.
