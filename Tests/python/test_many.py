@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import traceback
 import weakref
 
 import numpy as np
@@ -403,12 +402,17 @@ def test_cancelling_ends_all(gqa):
 
 
 def test_exceptions_keep_no_memory():
+    """Their frames have held the decoders' handles."""
+
+    def rule(dec):
+        if dec.forwards == 2:
+            dec.ban(4000)
+
     with load("gqa_group") as own:
         list(own.stream_many(PROMPTS, **OPTIONS))
         before = own.memory_used
-        answers = own.generate_many(PROMPTS, **OPTIONS, rule=Broken(1), on_error="return")
-        problem = next(answer for answer in answers if isinstance(answer, Exception))
-        assert "in __call__" in "".join(traceback.format_exception(type(problem), problem, problem.__traceback__))
+        answers = own.generate_many(PROMPTS, **OPTIONS, rule=rule, on_error="return")
+        assert any(isinstance(answer, ValueError) for answer in answers)
         assert own.memory_used == before
 
 
