@@ -326,7 +326,7 @@ def test_a_bad_prompt_costs_itself(gqa, alone, in_flight, forward):
             else:
                 assert same(answer, right)
         assert broken >= 3
-        assert str(answers[4]).startswith("prompts[4]: ") and "4000" in str(answers[4])
+        assert "prompts[" not in str(answers[4]) and "4000" in str(answers[4])
 
 
 def test_numbers_that_are_not_finite(gqa, tmp_path):

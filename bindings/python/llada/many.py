@@ -140,7 +140,8 @@ def stream(
                 made.record()
             return made
         except Error as problem:
-            problem.message = f"prompts[{index}]: {problem.message}"
+            if on_error == "raise":  # else its place says which
+                problem.message = f"prompts[{index}]: {problem.message}"
             raise
 
     tally = tally_for(progress, "answering", total)

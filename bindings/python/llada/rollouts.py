@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
@@ -15,6 +15,7 @@ from .decoder import Decoder
 from .errors import InvalidArgumentError
 from .generation import Generation
 from .many import step_many
+from .records import Event
 from .scoring import Noised
 
 
@@ -126,33 +127,49 @@ def _finite(value: Any) -> float:
     return reward
 
 
+class Written:
+    """How likely a decoder's tokens were when they were written last.
+
+    Attributes:
+        log_probs: np.float32, as long as the canvas: see `Rollouts`.
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.log_probs = np.full(len(decoder.canvas), np.nan, np.float32)
+        self._mask = decoder.mask_token_id
+
+    def note(self, events: Iterable[Event]) -> None:
+        """Notes the events of each step, in their order."""
+        for event in events:
+            masked = event.kind == "delete" or event.new == self._mask
+            value = np.nan if masked else np.log(np.float32(event.confidence))
+            if event.moves:
+                event.move(self.log_probs, value)
+            else:
+                self.log_probs[event.position] = value
+
+
 def roll_out(decoders: Sequence[Decoder], reward: Callable[[Generation], float] | None) -> Rollouts:
     """Steps decoders on one prompt to their ends, the first of them ahead, so that the others find its prompt in their
     cache: see `Model.rollouts`."""
     first = decoders[0]
-    log_probs = [np.full(len(decoder.canvas), np.nan, np.float32) for decoder in decoders]
+    written = [Written(decoder) for decoder in decoders]
 
     def advance(working: list[int]) -> None:
         for index, step in zip(working, step_many([decoders[index] for index in working])):
-            for event in step.events:
-                masked = event.kind == "delete" or event.new == decoders[index].mask_token_id
-                value = np.nan if masked else np.log(np.float32(event.confidence))
-                if event.moves:
-                    event.move(log_probs[index], value)
-                else:
-                    log_probs[index][event.position] = value
+            written[index].note(step.events)
 
     advance([0])
     while working := [index for index, decoder in enumerate(decoders) if not decoder.finished]:
         advance(working)
     generations = [decoder.result for decoder in decoders]
     length, blocks = first.prompt_length, -(-max(decoder.settled_length for decoder in decoders) // first.block_length)
-    written = blocks * first.block_length
+    end = blocks * first.block_length
     return Rollouts(
-        np.stack([decoder.canvas for decoder in decoders])[:, :written],
+        np.stack([decoder.canvas for decoder in decoders])[:, :end],
         np.array([length + len(generation.tokens) for generation in generations], np.int32),
-        np.stack([decoder.step_map for decoder in decoders])[:, :written],
-        np.stack(log_probs)[:, :written],
+        np.stack([decoder.step_map for decoder in decoders])[:, :end],
+        np.stack([each.log_probs for each in written])[:, :end],
         np.array([0.0 if reward is None else _finite(reward(generation)) for generation in generations]),
         generations,
         length,
