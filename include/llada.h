@@ -227,18 +227,24 @@ enum {
     LLADA_BLAS_ON = 2
 };
 
-/* Where weights are held that are used as stored: the embedding, and with LLADA_DTYPE_AUTO matrices. All others are in
- * memory in any case. */
+/* Where weights are held that are used as stored: the embedding, with LLADA_DTYPE_AUTO matrices, and on request the
+ * routed experts of a packed model. All others are in memory in any case; so are those that a GGUF file has in blocks,
+ * which are laid out anew. */
 typedef int32_t llada_mmap;
 enum {
     /* Read into memory. Once the model is open, its files may be cut, overwritten or removed. */
     LLADA_MMAP_OFF = 0,
     /* Mapped: opening is quick, processes share the memory, and the system may take it back. But if someone cuts a
      * file, the next forward returns LLADA_ERROR_IO, or, if one is running, the process gets SIGBUS; and if someone
-     * writes to it, results change. Replacing a file by another of its name, as downloads do, is harmless. */
+     * writes to it, results change. Replacing a file by another of its name, as downloads do, is harmless.
+     *
+     * The experts of a packed model (llada_model_save) stay in its file as well, so that a model opens that is larger
+     * than the memory: the system keeps those that were used last, and a step reads from the disk what it lacks of
+     * those that its routers choose. They are asked for as soon as they are known. */
     LLADA_MMAP_ON = 1,
-    /* ON for the files of this machine; OFF for those of network file systems and FUSE, where a lost connection would
-     * be SIGBUS as well. */
+    /* As ON for the files of this machine, except that the experts of a packed model are copied, which makes steps
+     * faster where there is memory for them. OFF for the files of network file systems and FUSE, where a lost
+     * connection would be SIGBUS as well. */
     LLADA_MMAP_AUTO = 2
 };
 
@@ -331,12 +337,17 @@ LLADA_API void llada_model_free(llada_model *model);
  *                     tokenizer
  *   step_tokens       32: the tokens of the step that step_bytes is about
  *   expected_experts  how many experts of a layer such a step uses, if routers chose at random: an estimate from above
+ *   memory_bytes      the memory that this process may have: the machine's, or what its control groups leave it of
+ *                     that, as containers limit it; null if that cannot be told
  *   memory            [{dtype, weight_bytes, kv_dtype, kv_bytes_per_token, step_bytes, opening_bytes, open_bytes,
- *                     workspace_bytes}]: for each llada_dtype the bytes of the weights as held, of keys and values, and
- *                     of the weights that a step reads, estimated with expected_experts. A step takes at least
- *                     step_bytes over the machine's bandwidth. As memory_limit counts, with mapped files:
- *                     opening_bytes at most while the model is opened, open_bytes afterwards, and workspace_bytes for
- *                     each forward that runs at a time, in blocks of 32 with the threads of this machine.
+ *                     workspace_bytes, fits, mmap_opening_bytes, mmap_open_bytes, mmap_fits}]: for each llada_dtype the
+ *                     bytes of the weights as held, of keys and values, and of the weights that a step reads, estimated
+ *                     with expected_experts. A step takes at least step_bytes over the machine's bandwidth. As
+ *                     memory_limit counts, with mapped files: opening_bytes at most while the model is opened,
+ *                     open_bytes afterwards, and workspace_bytes for each forward that runs at a time, in blocks of 32
+ *                     with the threads of this machine. fits: whether memory_bytes are enough for these, if nothing
+ *                     else took any; null if they are unknown. mmap_*: the same with LLADA_MMAP_ON, where pages of the
+ *                     file need no memory, but a step waits for the disk as far as they find none
  *   notes             [text]: what loading leaves out or overlooks
  *   problems          [{status, message}]: what keeps it from loading, from every part that could be tried */
 LLADA_API llada_status llada_model_describe(const char *path, char *text, size_t capacity, size_t *count,

@@ -33,6 +33,25 @@ import Testing
         }
     }
 
+    /// Asking for parts changes no byte, wherever they begin and end, and does no harm where the file was cut.
+    @Test func partsAreReadAhead() throws {
+        let folder = try TemporaryFolder()
+        let content = (0..<1_000_003).map { UInt8(truncatingIfNeeded: $0 &* 7 ^ $0 >> 8) }
+        let path = try folder.write("f", content)
+        let mapping = try InputFile(path).map()
+        withExtendedLifetime(mapping) {
+            for part in [0..<1, 5..<5, 4095..<4097, 100..<900_000, 999_999..<1_000_003, 0..<1_000_003] {
+                let bytes = UnsafeRawBufferPointer(rebasing: mapping.bytes[part])
+                mapping.expectRandom(bytes)
+                mapping.readAhead(bytes)
+                #expect(bytes.elementsEqual(content[part]))
+            }
+            #expect(truncate(path, 5000) == 0)
+            mapping.readAhead(mapping.bytes)
+            #expect(mapping.bytes[4999] == content[4999])
+        }
+    }
+
     @Test func filesThatChangeAreNoticed() throws {
         let folder = try TemporaryFolder()
         let path = try folder.write("f", [1, 2, 3, 4])

@@ -12,7 +12,9 @@ package struct JSONText {
 
     package mutating func add(_ key: String, _ value: Int?) { add(key, json: value.map { "\($0)" }) }
 
-    package mutating func add(_ key: String, _ value: Bool) { add(key, json: value ? "true" : "false") }
+    package mutating func add(_ key: String, _ value: Bool?) {
+        add(key, json: value.map { $0 ? "true" : "false" })
+    }
 
     package mutating func add(_ key: String, _ value: Double?) { add(key, json: value.map(JSON.pythonText(of:))) }
 

@@ -4,20 +4,21 @@ import Kernels
 struct DenseFeedForward {
     let compute: Compute
 
-    /// Computes out = down(silu(gate x) * up x).  x, out: [rows, hidden]
+    /// Computes out = down(silu(gate x) * up x), which is the part `share` of the layer.  x, out: [rows, hidden]
     func callAsFunction(
         _ x: UnsafePointer<Float>, rows: Int, _ weights: FeedForwardWeights, _ work: Workspace,
-        out: UnsafeMutablePointer<Float>
+        share: ClosedRange<Double>, out: UnsafeMutablePointer<Float>
     ) throws(LLaDAError) {
         let width = weights.gate.outputs
         let h = try work.gate.reserve(work.mostRows * width)  // [rows, intermediate]
         let up = try work.up.reserve(work.mostRows * width)  // [rows, intermediate]
         let operand = try compute.operand(x, stride: weights.gate.inputs, rows: rows, for: weights.gate, work)
         compute.product(operand, weights.gate, h, stride: width)
-        try work.checkStop(0.8)
+        let third = (share.upperBound - share.lowerBound) / 3
+        try work.checkStop(share.lowerBound + third)
         compute.product(operand, weights.up, up, stride: width)
         compute.team.forEach(rows) { row, _ in compute.kernels.silu_mul(h + row * width, up + row * width, width) }
-        try work.checkStop(0.9)
+        try work.checkStop(share.upperBound - third)
         let inner = try compute.operand(h, stride: width, rows: rows, for: weights.down, work)
         compute.product(inner, weights.down, out, stride: weights.down.outputs)
     }

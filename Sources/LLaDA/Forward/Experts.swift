@@ -23,27 +23,39 @@ struct Experts {
 
         try work.plan.make(routing, experts: config.numExperts, room: work.mostRows * routing.k)
         let plan = work.plan
+        if weights.readsAhead {
+            // The largest first, as they will be run. Meanwhile the shared expert is computed.
+            compute.team.forEach(plan.tasks.count) { index, _ in
+                weights.experts[plan.tasks[index].expert].readAhead()
+            }
+        }
+        let kernels = compute.kernels
+        let common = try shared(x, rows: rows, weights, work)
+        if common != nil { observer?.finished?(.shared) }
         let operand = try compute.operand(x, stride: hidden, rows: rows, for: weights.experts[0].gate, work)
         // [rows * k, hidden], by expert
         let results = try work.expertResults.reserve(work.mostRows * routing.k * hidden)
         try run(operand, weights, plan, work, results)
 
-        let kernels = compute.kernels
         compute.team.forEach(rows) { row, _ in
             let y = out + row * hidden
             y.update(repeating: 0, count: hidden)
             for slot in row * routing.k..<(row + 1) * routing.k {
                 kernels.axpy(routing.weights[slot], results + plan.place[slot] * hidden, hidden, y)
             }
+            if let common { kernels.axpy(1, common + row * hidden, hidden, y) }
         }
         observer?.finished?(.experts)
-        if let shared = weights.shared {
-            try work.checkStop(0.7)
-            let y = try work.shared.reserve(work.mostRows * hidden)  // [rows, hidden]
-            try DenseFeedForward(compute: compute)(x, rows: rows, shared, work, out: y)
-            compute.team.forEach(rows) { row, _ in kernels.axpy(1, y + row * hidden, hidden, out + row * hidden) }
-            observer?.finished?(.shared)
-        }
+    }
+
+    /// Computes the shared expert; nil without one.  x, result: [rows, hidden]
+    private func shared(
+        _ x: UnsafePointer<Float>, rows: Int, _ weights: MixtureWeights, _ work: Workspace
+    ) throws(LLaDAError) -> UnsafePointer<Float>? {
+        guard let shared = weights.shared else { return nil }
+        let y = try work.shared.reserve(work.mostRows * config.hiddenSize)
+        try DenseFeedForward(compute: compute)(x, rows: rows, shared, work, share: 0.4...0.5, out: y)
+        return UnsafePointer(y)
     }
 
     /// The number of rows of an expert that pass together: their activations stay in the cache from gate to down.
@@ -100,7 +112,7 @@ struct Experts {
         // [threads, piece] of both strides
         let operands = try work.expertOperands.reserve(compute.team.size * operandBytes)
         let operations = plan.rows.count * 3 * hidden * width
-        try work.forEach(plan.tasks.count, operations: operations, share: 0.4...0.7, compute.team) { index, worker in
+        try work.forEach(plan.tasks.count, operations: operations, share: 0.5...1, compute.team) { index, worker in
             let (expert, places) = plan.tasks[index]
             let weights = weights.experts[expert]
             let gate = gates + worker * piece * width * 2

@@ -57,7 +57,8 @@ package final class Transformer: Denoiser {
             try work.checkStop(0.4)
             switch layer.feedForward {
             case .dense(let weights):
-                try DenseFeedForward(compute: compute)(normed, rows: rows, weights, work, out: delta)
+                try DenseFeedForward(compute: compute)(
+                    normed, rows: rows, weights, work, share: 0.4...1, out: delta)
                 observer?.finished?(.dense)
             case .mixture(let weights):
                 try Experts(config: config, compute: compute)(

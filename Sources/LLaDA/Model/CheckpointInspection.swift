@@ -9,6 +9,7 @@ final class CheckpointInspection {
     init(_ path: String) { description = ModelDescription(path: path) }
 
     func run() {
+        description.memoryBytes = MemorySize().bytes
         let path = description.path
         guard let gguf = attempt({ () throws(LLaDAError) in try ggufFile(at: path) }) else { return }
         let names = attempt { () throws(LLaDAError) in try FolderListing.names(path) }
@@ -131,6 +132,14 @@ final class CheckpointInspection {
             let read = weights.stepBytes(
                 experts: config.expectedExperts(rows: ModelDescription.stepTokens), of: config)
             let opening = OpeningMemory(source, weights.sizes)
+            // With maps, a packed model leaves its experts in their file.
+            let mapped = packed.flatMap { packed in
+                attempt { () throws(LLaDAError) in
+                    try Weights(source, held, packed, team: team, mapping: true, measuring: true).sizes
+                }
+            }
+            let mappedOpening = mapped.map { OpeningMemory(source, $0) } ?? opening
+            let isSaveable = weights.dtype?.packed != nil
             let workspace = Workspace.byteCount(
                 config, weights, kvDType: kvDType, threads: team.size,
                 rows: Batch.mostRows(blockLength: ModelDescription.stepTokens), wanted: ModelDescription.stepTokens,
@@ -139,8 +148,9 @@ final class CheckpointInspection {
                 .init(
                     dtype: dtype, weightBytes: weights.byteCount, kvDType: kvDType,
                     kvBytesPerToken: numbers * (kvDType == .f32 ? 4 : 2), stepBytes: Int(read.rounded()),
-                    openingBytes: opening.peak, openBytes: opening.held(isSaveable: weights.dtype?.packed != nil),
-                    workspaceBytes: workspace))
+                    openingBytes: opening.peak, openBytes: opening.held(isSaveable: isSaveable),
+                    mappedOpeningBytes: mappedOpening.peak,
+                    mappedOpenBytes: mappedOpening.held(isSaveable: isSaveable), workspaceBytes: workspace))
         }
     }
 
@@ -152,7 +162,10 @@ final class CheckpointInspection {
             description.tokenizer = .init(
                 vocabularySize: tokenizer.vocabularySize, addedTokens: tokenizer.addedTokens.count,
                 controlTokens: tokenizer.specialCount)
-            for place in description.memory.indices { description.memory[place].openBytes += tokenizer.byteCount }
+            for place in description.memory.indices {
+                description.memory[place].openBytes += tokenizer.byteCount
+                description.memory[place].mappedOpenBytes += tokenizer.byteCount
+            }
             let chat = attempt { () throws(LLaDAError) in try ChatTemplate(files, tokenizer: tokenizer) }
             description.isKnownChatLayout = chat?.isKnownLayout
             description.chatLayoutReason = chat?.layoutReason

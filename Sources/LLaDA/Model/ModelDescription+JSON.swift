@@ -17,7 +17,8 @@ extension ModelDescription {
         text.add("chat", chatJSON)
         text.add("step_tokens", Self.stepTokens)
         text.add("expected_experts", expectedExperts)
-        text.add("memory", list: memory.map(Self.json))
+        text.add("memory_bytes", memoryBytes)
+        text.add("memory", list: memory.map(json))
         text.add("notes", strings: notes)
         text.add("problems", list: problems.map(Self.json))
         return String(decoding: text.finished(), as: UTF8.self)
@@ -68,7 +69,7 @@ extension ModelDescription {
         return text
     }
 
-    private static func json(_ memory: Memory) -> JSONText {
+    private func json(_ memory: Memory) -> JSONText {
         var text = JSONText()
         text.add("dtype", string: memory.dtype?.name ?? "auto")
         text.add("weight_bytes", memory.weightBytes)
@@ -78,6 +79,10 @@ extension ModelDescription {
         text.add("opening_bytes", memory.openingBytes)
         text.add("open_bytes", memory.openBytes)
         text.add("workspace_bytes", memory.workspaceBytes)
+        text.add("fits", fits(memory))
+        text.add("mmap_opening_bytes", memory.mappedOpeningBytes)
+        text.add("mmap_open_bytes", memory.mappedOpenBytes)
+        text.add("mmap_fits", fits(memory, mapped: true))
         return text
     }
 

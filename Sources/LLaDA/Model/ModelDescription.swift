@@ -55,6 +55,9 @@ public struct ModelDescription: Sendable {
         public let openingBytes: Int
         /// `Model.memoryUsed` of a model that was just opened.
         public internal(set) var openBytes: Int
+        /// The same two with `Options.useMmap`, where the experts of a packed model stay in their file.
+        public let mappedOpeningBytes: Int
+        public internal(set) var mappedOpenBytes: Int
         /// The bytes that decoders with blocks of 32 positions take beside keys and values: a workspace for each
         /// forward that runs at a time, with the threads of this machine.
         public let workspaceBytes: Int
@@ -87,6 +90,9 @@ public struct ModelDescription: Sendable {
     public internal(set) var chatLayoutReason: String?
     /// The memory that each format needs, `auto` first; empty if the tensors are not those of the config.
     public internal(set) var memory: [Memory] = []
+    /// The bytes of memory that this process may have: the machine's, or what control groups leave of that; nil if it
+    /// cannot be told.
+    public internal(set) var memoryBytes: Int?
     /// The experts of a layer that a step of `stepTokens` tokens uses, as expected if routers chose at random: an
     /// estimate from above, as tokens of one text choose alike.
     public internal(set) var expectedExperts: Double?
@@ -94,6 +100,15 @@ public struct ModelDescription: Sendable {
     public internal(set) var notes: [String] = []
     /// What keeps the checkpoint from loading, a problem for each part that was tried.
     public internal(set) var problems: [Problem] = []
+
+    /// Whether there is memory for a model of this format, and for a forward at a time; with `mapped` for one opened
+    /// with `Options.useMmap`. Pages of mapped files need none, but where they do not find room as well, steps wait for
+    /// the disk. What else takes memory is not looked at. Nil if the memory is unknown.
+    public func fits(_ memory: Memory, mapped: Bool = false) -> Bool? {
+        let opening = mapped ? memory.mappedOpeningBytes : memory.openingBytes
+        let open = mapped ? memory.mappedOpenBytes : memory.openBytes
+        return memoryBytes.map { max(opening, open + memory.workspaceBytes) <= $0 }
+    }
 
     /// Whether the checkpoint would load. What only the weights' numbers can tell is not known.
     public var loads: Bool { problems.isEmpty }

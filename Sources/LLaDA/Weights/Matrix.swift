@@ -33,6 +33,9 @@ package struct Matrix: @unchecked Sendable {  // never written after it is made
         UnsafeRawBufferPointer(start: base, count: Self.byteCount(layout, outputs: outputs, inputs: inputs))
     }
 
+    /// Asks the system for what of the matrix lies in a mapped file and is not in memory, and does not wait for it.
+    package func readAhead() { (owner as? FileMapping)?.readAhead(bytes) }
+
     package static func byteCount(_ layout: Layout, outputs: Int, inputs: Int) -> Int {
         switch layout {
         case .rows(let type): outputs * inputs * width(of: type)

@@ -9,6 +9,9 @@ struct StoredInPlace {
 
     init(mapping: Bool?) { self.mapping = mapping }
 
+    /// Whether somebody has asked for maps.
+    var isAskedFor: Bool { mapping == true }
+
     /// The files that are mapped.
     var mappedFiles: [InputFile] { mapped.values.compactMap { $0?.file } }
 

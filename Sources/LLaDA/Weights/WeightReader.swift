@@ -56,7 +56,8 @@ struct WeightReader {
 
     private static var kernels: llk_kernels { llk_get(llk_best_isa()).pointee }
 
-    /// With `mapping`, files of weights that are used as stored are mapped; nil maps those of this machine. `progress`
+    /// With `mapping`, files of weights that are used as stored are mapped, and those of a packed source for its routed
+    /// experts too; nil maps files of this machine, and none for packed experts. `progress`
     /// receives the part of the source that has been read. An error that it throws ends the call that is reading, and
     /// is rethrown. What is held counts towards `budget`, in stretches by `plan`.
     init(
@@ -83,11 +84,15 @@ struct WeightReader {
         return most.flatMap { parametersOf[$0, default: 0] > rows ? $0 : nil }
     }
 
-    /// Reads a matrix. If it is held under a name of its own, `stored` is the tensor to read it from.
+    /// Reads a matrix. If it is held under a name of its own, `stored` is the tensor to read it from. `isRouted` says
+    /// that it is one of an expert, of which a forward needs some.
     mutating func matrix(
-        _ name: String, from stored: String? = nil, outputs: Int, inputs: Int, _ dtype: NumberFormat?
+        _ name: String, from stored: String? = nil, outputs: Int, inputs: Int, _ dtype: NumberFormat?,
+        isRouted: Bool = false
     ) throws(LLaDAError) -> Matrix {
-        try matrices(name, from: stored ?? name, shape: [outputs, inputs], outputs: outputs, inputs: inputs, dtype)[0]
+        try matrices(
+            name, from: stored ?? name, shape: [outputs, inputs], outputs: outputs, inputs: inputs, dtype,
+            isRouted: isRouted)[0]
     }
 
     /// Reads the matrix of a router, in f32, into memory. A number in it that is not finite would change the choice of
@@ -100,11 +105,12 @@ struct WeightReader {
         return matrix
     }
 
-    /// Reads a stack of `count` matrices from one tensor: [count, outputs, inputs], as dFactory merges experts.
+    /// Reads a stack of `count` matrices of experts from one tensor: [count, outputs, inputs], as dFactory merges them.
     mutating func stack(
         _ name: String, count: Int, outputs: Int, inputs: Int, _ dtype: NumberFormat?
     ) throws(LLaDAError) -> [Matrix] {
-        try matrices(name, from: name, shape: [count, outputs, inputs], outputs: outputs, inputs: inputs, dtype)
+        try matrices(
+            name, from: name, shape: [count, outputs, inputs], outputs: outputs, inputs: inputs, dtype, isRouted: true)
     }
 
     mutating func vector(_ name: String, count: Int) throws(LLaDAError) -> Vector {
@@ -196,14 +202,17 @@ struct WeightReader {
     /// Reads one matrix or a stack.  shape: [outputs, inputs] or [count, outputs, inputs]
     private mutating func matrices(
         _ name: String, from stored: String, shape: [Int], outputs: Int, inputs: Int, _ dtype: NumberFormat?,
-        inMemory: Bool = false
+        inMemory: Bool = false, isRouted: Bool = false
     ) throws(LLaDAError) -> [Matrix] {
         let named = try packed?.layout(of: name)
         let matrices: [Matrix]
         if let packed, case .packed(let format) = named ?? packed.layout(dtype) {
-            matrices = try copied(stored, shape.dropLast(2), outputs, inputs, format)
+            matrices = try asPacked(stored, shape.dropLast(2), outputs, inputs, format, isRouted: isRouted)
         } else {
             matrices = try made(stored, shape, outputs, inputs, named == nil ? dtype : nil, inMemory: inMemory)
+        }
+        if isRouted, readsAhead, let file = matrices[0].owner as? FileMapping {
+            for matrix in matrices { file.expectRandom(matrix.bytes) }
         }
         let layout = matrices[0].layout
         parameters += matrices.count * outputs * inputs
@@ -223,18 +232,26 @@ struct WeightReader {
         return matrices
     }
 
-    /// Reads matrices of a packed file.  stack: [count], or [] for one matrix
-    private mutating func copied(
-        _ name: String, _ stack: ArraySlice<Int>, _ outputs: Int, _ inputs: Int, _ format: llk_format
+    /// Whether the caller asks for maps: then memory may be smaller than the model, experts of a packed source are used
+    /// in place, and those that a router chooses are read ahead.
+    var readsAhead: Bool { inPlace.isAskedFor }
+
+    /// Reads matrices of a packed file, or finds them in it.  stack: [count], or [] for one matrix
+    private mutating func asPacked(
+        _ name: String, _ stack: ArraySlice<Int>, _ outputs: Int, _ inputs: Int, _ format: llk_format, isRouted: Bool
     ) throws(LLaDAError) -> [Matrix] {
         let shape = stack + PackedFile.shape(format, outputs: outputs, inputs: inputs)
         let tensor = try source.bytes(name, shape: Array(shape))
-        if measuring { measured.matrices.append(tensor.byteCount) }
-        let (base, owner) = measuring ? nowhere : try inHugePages(tensor)
+        let (base, owner) = try isRouted && readsAhead ? asStored(tensor) : copied(tensor)
         let width = llk_packed_size(format, outputs, inputs)  // its tiles, blocks and bytes of a block, multiplied
         return (0..<stack.reduce(1, *)).map {
             Matrix(base: base + $0 * width, layout: .packed(format), outputs: outputs, inputs: inputs, owner: owner)
         }
+    }
+
+    private mutating func copied(_ tensor: Tensor) throws(LLaDAError) -> (UnsafeRawPointer, AnyObject) {
+        if measuring { measured.matrices.append(tensor.byteCount) }
+        return measuring ? nowhere : try inHugePages(tensor)
     }
 
     /// Reads the bytes of a tensor into huge pages. If they were mapped, a step would take 1.07 (int8) to 1.19 times

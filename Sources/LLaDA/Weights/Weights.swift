@@ -3,6 +3,16 @@ package struct FeedForwardWeights: Sendable {
     package let gate: Matrix  // [intermediate, hidden]
     package let up: Matrix  // [intermediate, hidden]
     package let down: Matrix  // [hidden, intermediate]
+
+    /// Whether the weights lie in a mapped file.
+    var isMapped: Bool { gate.owner is FileMapping }
+
+    /// Asks the system for what of them is not in memory, and does not wait for it.
+    package func readAhead() {
+        gate.readAhead()
+        up.readAhead()
+        down.readAhead()
+    }
 }
 
 package struct AttentionWeights: Sendable {
@@ -16,6 +26,8 @@ package struct MixtureWeights: Sendable {
     package let router: Matrix  // [experts, hidden]
     package let expertBias: Vector?  // [experts], for selection only
     package let experts: [FeedForwardWeights]
+    /// Whether experts that are chosen are to be read ahead: they may not be in memory.
+    package let readsAhead: Bool
     package let shared: FeedForwardWeights?
 }
 
@@ -78,7 +90,7 @@ package struct Weights: Sendable {
 
     /// Reads all tensors of `source`. `dtype` is the format of the matrices; nil keeps them as stored, in place where
     /// the kernels read them: with `mapping` in mapped files, with nil in those of this machine. `packed` is what a
-    /// packed source says of itself; its format is `dtype`. With `measuring`, all tensors are checked and counted but
+    /// packed source says of itself; its format is `dtype`, and with `mapping` its routed experts are used in place. With `measuring`, all tensors are checked and counted but
     /// not read: only the counts may be used. `sizes` are those of such a reading before. Memory counts towards
     /// `budget`. `progress` receives the part done, from 0 to 1.
     ///
@@ -184,15 +196,18 @@ package struct Weights: Sendable {
 
     private static func feedForward(
         _ prefix: String, _ intermediate: Int, _ config: ModelConfig, _ dtype: NumberFormat?,
-        _ reader: inout WeightReader
+        _ reader: inout WeightReader, isRouted: Bool = false
     ) throws(LLaDAError) -> FeedForwardWeights {
         FeedForwardWeights(
             gate: try reader.matrix(
-                "\(prefix).gate_proj.weight", outputs: intermediate, inputs: config.hiddenSize, dtype),
+                "\(prefix).gate_proj.weight", outputs: intermediate, inputs: config.hiddenSize, dtype,
+                isRouted: isRouted),
             up: try reader.matrix(
-                "\(prefix).up_proj.weight", outputs: intermediate, inputs: config.hiddenSize, dtype),
+                "\(prefix).up_proj.weight", outputs: intermediate, inputs: config.hiddenSize, dtype,
+                isRouted: isRouted),
             down: try reader.matrix(
-                "\(prefix).down_proj.weight", outputs: config.hiddenSize, inputs: intermediate, dtype))
+                "\(prefix).down_proj.weight", outputs: config.hiddenSize, inputs: intermediate, dtype,
+                isRouted: isRouted))
     }
 
     private static func mixture(
@@ -215,14 +230,16 @@ package struct Weights: Sendable {
             }
         } else {
             for index in 0..<config.numExperts {
-                experts.append(try feedForward("\(prefix).experts.\(index)", intermediate, config, dtype, &reader))
+                experts.append(
+                    try feedForward(
+                        "\(prefix).experts.\(index)", intermediate, config, dtype, &reader, isRouted: true))
             }
         }
         return MixtureWeights(
             router: try reader.router("\(prefix).gate.weight", outputs: config.numExperts, inputs: config.hiddenSize),
             expertBias: config.moeRouterEnableExpertBias
                 ? try reader.vector("\(prefix).gate.expert_bias", count: config.numExperts) : nil,
-            experts: experts,
+            experts: experts, readsAhead: reader.readsAhead && experts.contains { $0.isMapped },
             shared: config.numSharedExperts > 0
                 ? try feedForward(
                     "\(prefix).shared_experts", intermediate * config.numSharedExperts, config, dtype?.ofAllTokens,

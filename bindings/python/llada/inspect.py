@@ -182,11 +182,17 @@ def _formats(description: dict[str, Any], here: Machine) -> str:
         step = each["step_bytes"]
         least = "" if not here.bandwidth else f"{step / here.bandwidth * 1000:,.1f} ms"
         room = here.available is not None and each["weight_bytes"] > here.available
+        opening = f"{_bytes(each['opening_bytes'])}, then {_bytes(each['open_bytes'])}"
+        if each["fits"] is False:
+            opening += f" (more than the {_bytes(description['memory_bytes'])} there are"
+            if each["mmap_fits"] and each["mmap_open_bytes"] < each["open_bytes"]:
+                opening += f"; with use_mmap=True {_bytes(each['mmap_open_bytes'])}, and steps read the disk"
+            opening += ")"
         table.append(
             [
                 each["dtype"],
                 _bytes(each["weight_bytes"]) + (" (more than is available here)" if room else ""),
-                f"{_bytes(each['opening_bytes'])}, then {_bytes(each['open_bytes'])}",
+                opening,
                 _bytes(each["workspace_bytes"]),
                 f"{_bytes(1000 * each['kv_bytes_per_token'])} ({each['kv_dtype']})",
                 _bytes(step),

@@ -87,7 +87,9 @@ class Model(Held):
             blas: Who multiplies f32 weights: "auto", "off" (own kernels), "on" (OpenBLAS).
             use_mmap: Whether weights that are used as stored are mapped. None: where the files are this machine's, and
                 not those of a network file system. False reads them into memory, and then the files may be cut or
-                overwritten once the model is open; mapped, that ends the process (SIGBUS) or changes results.
+                overwritten once the model is open; mapped, that ends the process (SIGBUS) or changes results. True:
+                the experts of a packed model are used in their file as well, so that a model opens that is larger than
+                the memory, and steps read from the disk what is not in it.
             expert_capacity: 0: as the config says. Else the tokens of a block of 32 positions share so many experts of
                 a layer (LLaDA2.2's block routing): fewer bytes a step, other results.
             progress: None: a bar if stderr is a terminal; True or False; or a function of the fraction loaded, which
@@ -146,7 +148,7 @@ class Model(Held):
 
         Returns:
             path, loads, container, family, parameters, stored, config, mask_token, eos_tokens, delete_token,
-            split_token, tokenizer, chat, step_tokens, expected_experts, memory, notes, problems: llada.h says what they
+            split_token, tokenizer, chat, step_tokens, expected_experts, memory_bytes, memory, notes, problems: llada.h says what they
             are, at llada_model_describe.
         """
         return describe(path)

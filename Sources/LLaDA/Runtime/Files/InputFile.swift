@@ -142,5 +142,12 @@ package final class FileMapping: @unchecked Sendable {  // the bytes are never w
         self.bytes = bytes
     }
 
+    /// Tells the system that a part of the mapped bytes is read here and there. Reading a page of it then brings in no
+    /// other pages.
+    package func expectRandom(_ part: UnsafeRawBufferPointer) { llk_expect_random(part.baseAddress, part.count) }
+
+    /// Asks the system to read what of a part of the mapped bytes is not in memory, and does not wait for it.
+    package func readAhead(_ part: UnsafeRawBufferPointer) { llk_read_ahead(part.baseAddress, part.count) }
+
     deinit { munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count) }
 }
