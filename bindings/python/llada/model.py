@@ -148,8 +148,8 @@ class Model(Held):
 
         Returns:
             path, loads, container, family, parameters, stored, config, mask_token, eos_tokens, delete_token,
-            split_token, tokenizer, chat, step_tokens, expected_experts, memory_bytes, memory, notes, problems: llada.h says what they
-            are, at llada_model_describe.
+            split_token, tokenizer, chat, step_tokens, expected_experts, memory_bytes, memory, notes,
+            problems: llada.h says what they are, at llada_model_describe.
         """
         return describe(path)
 
