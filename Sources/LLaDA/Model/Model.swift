@@ -40,9 +40,9 @@ public final class Model: Sendable {
         /// 0: as the config says.
         public var expertCapacity = 0
         /// Whether files are mapped in which weights are used as stored. False reads these weights into memory; nil
-        /// maps files of this machine, and reads those of network file systems. With true, the routed experts of a saved
-        /// model stay in its file too, where they are read ahead as routers choose them: memory may be smaller than the
-        /// model.
+        /// maps files of this machine, and reads those of network file systems. With true, the routed experts of a
+        /// saved model stay in its file too, where they are read ahead as routers choose them: memory may be smaller
+        /// than the model.
         public var useMmap: Bool?
         /// The most bytes of memory that the model may take, with its decoders and prefix caches: weights as held,
         /// tables, workspaces, keys and values. Weights that are used in place in a mapped file are not counted: they
