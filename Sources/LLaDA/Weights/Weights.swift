@@ -91,9 +91,8 @@ package struct Weights: Sendable {
     /// Reads all tensors of `source`. `dtype` is the format of the matrices; nil keeps them as stored, in place where
     /// the kernels read them: with `mapping` in mapped files, with nil in those of this machine. `packed` is what a
     /// packed source says of itself; its format is `dtype`, and with `mapping` its routed experts are used in place.
-    /// With `measuring`, all tensors are checked and counted but
-    /// not read: only the counts may be used. `sizes` are those of such a reading before. Memory counts towards
-    /// `budget`. `progress` receives the part done, from 0 to 1.
+    /// With `measuring`, all tensors are checked and counted but not read: only the counts may be used. `sizes` are
+    /// those of such a reading before. Memory counts towards `budget`. `progress` receives the part done, from 0 to 1.
     ///
     /// Throws `.unsupported` for a tensor that has no place in the model, and `.io` if a file changes meanwhile.
     package init(
