@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
@@ -53,6 +54,7 @@ int posix_memalign(void **memory, size_t alignment, size_t size) {
 typedef struct {
     llada_dtype dtype;
     int32_t threads;
+    bool in_place; /* experts are used in the file that the model was saved to */
 } setting;
 
 static llada_model *open_setting(const setting *s) {
@@ -66,6 +68,17 @@ static llada_model *open_setting(const setting *s) {
     options.blas = LLADA_BLAS_OFF;                            /* OpenBLAS allocates as it likes */
     CHECK_OK(llada_model_open(checkpoint(), &options, &model, &error));
     NEED(model);
+    if (!s->in_place) return model;
+    make_own_folder();
+    CHECK_OK(llada_model_save(model, own_folder, NULL, NULL, &error));
+    llada_model_free(model);
+    model = NULL;
+    options.use_mmap = LLADA_MMAP_ON;
+    CHECK_OK(llada_model_open(own_folder, &options, &model, &error));
+    NEED(model);
+    const char *files[] = {"model.safetensors", "config.json", "generation_config.json"};
+    for (int i = 0; i < 3; i++) unlink(inside(files[i])); /* the map keeps its file */
+    CHECK(!rmdir(own_folder));
     return model;
 }
 
@@ -108,8 +121,11 @@ static llada_decoder *make_way(const llada_model *model, const way *w, llada_pre
     return decoder;
 }
 
-static const setting settings[] = {
-    {LLADA_DTYPE_F32, 1}, {LLADA_DTYPE_F32, 3}, {LLADA_DTYPE_INT8, 1}, {LLADA_DTYPE_INT8, 3}};
+static const setting settings[] = {{LLADA_DTYPE_F32, 1, false},
+                                   {LLADA_DTYPE_F32, 3, false},
+                                   {LLADA_DTYPE_INT8, 1, false},
+                                   {LLADA_DTYPE_INT8, 3, false},
+                                   {LLADA_DTYPE_INT4, 3, true}};
 
 /* ---- Tests ------------------------------------------------------------------------------------------------------ */
 
@@ -280,7 +296,8 @@ static void counter(void) {
 }
 
 int main(void) {
-    const char *kinds[] = {"f32, 1 thread", "f32, 3 threads", "int8, 1 thread", "int8, 3 threads"};
+    const char *kinds[] = {"f32, 1 thread", "f32, 3 threads", "int8, 1 thread", "int8, 3 threads",
+                           "int4 in place, 3 threads"};
     const struct {
         const char *name;
         void (*run)(void);
@@ -290,7 +307,7 @@ int main(void) {
                     {"batches", batches},
                     {"forks", forks},
                     {"prefix caches", prefix_caches}};
-    enum { SUBJECTS = sizeof subjects / sizeof *subjects, KINDS = 4 };
+    enum { SUBJECTS = sizeof subjects / sizeof *subjects, KINDS = 5 };
     static char names[SUBJECTS * KINDS][64];
     test tests[SUBJECTS * KINDS + 1] = {{"the counter counts", counter, NULL}};
     for (size_t i = 0; i < SUBJECTS * KINDS; i++) {
