@@ -12,7 +12,13 @@ package struct ModelFingerprint: Sendable, Equatable {
     private static let mostStretches = 16  // of a tensor
     private static let usualStretches = 8192  // of all
 
-    init(_ transformer: Transformer) {
+    /// `absent` has the bytes that are not held here, a stretch or a part of one after the other: of a tensor, the number
+    /// of its piece, and how many bytes.
+    init(
+        _ transformer: Transformer, absent: (HeldTensor, Int, Int) -> UnsafeRawBufferPointer = { _, _, _ in
+            UnsafeRawBufferPointer(start: nil, count: 0)
+        }
+    ) {
         var sum = Checksum()
         func note(_ value: UInt64) { withUnsafeBytes(of: value.littleEndian) { sum.update($0) } }
         func note(_ value: Int) { note(UInt64(bitPattern: Int64(value))) }
@@ -47,37 +53,51 @@ package struct ModelFingerprint: Sendable, Equatable {
         note(transformer.kvDType.name)
 
         let tensors = transformer.weights.tensors
-        let stretches = max(1, min(Self.mostStretches, Self.usualStretches / max(tensors.count, 1)))
-        var contents = Checksum()
-        for (index, tensor) in tensors.enumerated() {
+        for tensor in tensors {
             note(tensor.name)
             note(tensor.type.rawValue)
             tensor.shape.forEach { note($0) }
+        }
+        var contents = Checksum()
+        Self.forEachStretch(tensors) { tensor, piece, bytes in
+            contents.update(tensor.present.contains(piece) ? bytes : absent(tensor, piece, bytes.count))
+        }
+        words = [sum.value, contents.value]
+    }
+
+    /// Calls `body` with each part of a tensor that the fingerprint reads, the number of the piece that it lies in, and
+    /// its bytes, which must not be read if the piece is not held.
+    package static func forEachStretch(
+        _ tensors: [HeldTensor], _ body: (HeldTensor, _ piece: Int, UnsafeRawBufferPointer) -> Void
+    ) {
+        let stretches = max(1, min(mostStretches, usualStretches / max(tensors.count, 1)))
+        for (index, tensor) in tensors.enumerated() {
             let isWhole =
                 tensor.shape.count == 1 || tensor.name.hasSuffix(".gate.weight")
-                || tensor.byteCount <= stretches * Self.stretch
+                || tensor.byteCount <= stretches * stretch
             if isWhole {
-                for piece in tensor.pieces { contents.update(piece) }
+                for (number, piece) in tensor.pieces.enumerated() { body(tensor, number, piece) }
                 continue
             }
             // The stretches are evenly spread, and lie elsewhere in each tensor.
-            let room = (tensor.byteCount - Self.stretch) / stretches
+            let room = (tensor.byteCount - stretch) / stretches
             let shift = index * 7919 * 64 % max(room, 1)
-            for number in 0..<stretches { tensor.read(number * room + shift, Self.stretch) { contents.update($0) } }
+            for number in 0..<stretches {
+                tensor.forEachPart(number * room + shift, stretch) { body(tensor, $0, $1) }
+            }
         }
-        words = [sum.value, contents.value]
     }
 }
 
 extension HeldTensor {
     /// Calls `body` with the `count` bytes from `start` on, piece by piece.
-    fileprivate func read(_ start: Int, _ count: Int, _ body: (UnsafeRawBufferPointer) -> Void) {
+    fileprivate func forEachPart(_ start: Int, _ count: Int, _ body: (Int, UnsafeRawBufferPointer) -> Void) {
         var (start, count) = (start, count)
-        for piece in pieces {
+        for (number, piece) in pieces.enumerated() {
             if count == 0 { return }
             if start < piece.count {
                 let end = min(start + count, piece.count)
-                body(UnsafeRawBufferPointer(rebasing: piece[start..<end]))
+                body(number, UnsafeRawBufferPointer(rebasing: piece[start..<end]))
                 count -= end - start
                 start = 0
             } else {

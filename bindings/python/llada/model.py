@@ -15,6 +15,7 @@ from . import _abi, branching, interfering, many
 from ._convert import NO_TOKENS, Path, Tokens, file_name, integer, pointer, token_pointer
 from ._convert import tokens as as_tokens
 from ._handle import Handle, Held
+from .cluster import Cluster
 from .cache import PrefixCache
 from .decoder import Decoder, OnStep, Rule
 from .describing import describe
@@ -71,6 +72,7 @@ class Model(Held):
         delete_token_id: int | None = None,
         split_token_id: int | None = None,
         memory_limit: int | None = None,
+        cluster: Cluster | None = None,
     ) -> Model:
         """Opens the Hugging Face folder of a `llada2_moe` checkpoint, or a GGUF file of one (architecture `llada2`).
 
@@ -130,6 +132,7 @@ class Model(Held):
             delete_token_id,
             split_token_id,
             memory_limit,
+            cluster,
         )
         model = cls(handle, path)
         for note in model.notes:
