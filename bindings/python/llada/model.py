@@ -103,8 +103,11 @@ class Model(Held):
             memory_limit: The most bytes of memory for weights as held, tables, workspaces, keys and values, those of
                 decoders and prefix caches among them. Weights used in place in a mapped file do not count. None: no
                 limit. `describe` tells what opening takes, and `memory_used` what is taken.
+            cluster: The Cluster whose other ranks hold a part of the experts; None: this process holds all. A cluster
+                has one model at a time.
 
         Raises:
+            ClusterError: A rank of the cluster does not answer, or has opened another model.
             OutOfMemoryError: There is no memory, or `memory_limit` leaves none; a MemoryError. Nothing was taken.
             FileError: A file cannot be read; an OSError. It, and the next three, say which file, key, expected and
                 found.
