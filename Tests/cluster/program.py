@@ -21,6 +21,7 @@ def answers(model: llada.Model, name: str) -> dict:
     """What has to be the same on any number of ranks."""
     vocab = model.vocab_size
     ids = [(7 * i * i + 3) % (vocab - 8) for i in range(77)]
+    ids = [1 if each in (model.mask_token_id, *model.eos_token_ids) else each for each in ids]
     found: dict = {"logits": hashlib.sha256(model.logits(ids, block_length=32).tobytes()).hexdigest()}
     with model.decoder(ids[:21], gen_length=64, eos_early_stop=False) as decoder:
         for _ in range(3):
@@ -48,18 +49,18 @@ def conformance(model: llada.Model, name: str) -> int:
 def formula(cluster: llada.Cluster, model: llada.Model) -> dict:
     """A step of 32 positions: what was sent and received, and the experts that each row had in each layer."""
     decoder = model.decoder(list(range(1, 33)), gen_length=32, eos_early_stop=False)
-    decoder.watch(llada.decoder.WATCH_ROUTING) if hasattr(llada.decoder, "WATCH_ROUTING") else decoder.watch("routing")
+    decoder.watch(routing=True)
     decoder.forward()
     decoder.propose()
     decoder.apply()
     before = cluster.info
     decoder.forward()
     after = cluster.info
-    routing = decoder.routing()
+    layers = range(model.info.first_k_dense_replace, model.info.num_hidden_layers)
     return {
         "sent": after.bytes_sent - before.bytes_sent,
         "received": after.bytes_received - before.bytes_received,
-        "experts": routing.experts.tolist(),
+        "experts": [decoder.routing(layer).experts.tolist() for layer in layers],
     }
 
 
@@ -81,7 +82,7 @@ def main() -> None:
                 with llada.Model.load(folder, cluster=cluster, **options) as model:
                     if task in ("answers", "formula"):
                         result = answers(model, name)
-                        if dtype == "auto":
+                        if os.environ.get("CLUSTER_CONFORMANCE"):
                             result["runs"] = conformance(model, name)
                     if task == "formula":
                         result["formula"] = formula(cluster, model)
