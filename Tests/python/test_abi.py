@@ -18,6 +18,8 @@ CODE = re.sub(r"/\*.*?\*/", "", HEADER, flags=re.S)
 STRUCTS = {
     "llada_error": _abi.Error,
     "llada_model_options": _abi.ModelOptions,
+    "llada_cluster_options": _abi.ClusterOptions,
+    "llada_cluster_info": _abi.ClusterInfo,
     "llada_model_info": _abi.ModelInfo,
     "llada_noised_sequence": _abi.NoisedSequence,
     "llada_score_options": _abi.ScoreOptions,

@@ -6,19 +6,8 @@ package struct ModelFingerprint: Sendable, Equatable {
 
     package init(words: SIMD2<UInt64>) { self.words = words }
 
-    /// The bytes of a stretch. Small tensors and routers are read whole, and other tensors in some stretches: a large
-    /// model has tens of thousands of tensors, and each stretch may be a page to fetch from the disk.
-    private static let stretch = 256
-    private static let mostStretches = 16  // of a tensor
-    private static let usualStretches = 8192  // of all
-
-    /// `absent` has the bytes that are not held here, a stretch or a part of one after the other: of a tensor, the number
-    /// of its piece, and how many bytes.
-    init(
-        _ transformer: Transformer, absent: (HeldTensor, Int, Int) -> UnsafeRawBufferPointer = { _, _, _ in
-            UnsafeRawBufferPointer(start: nil, count: 0)
-        }
-    ) {
+    /// `absent` has the bytes that are not held here.
+    init(_ transformer: Transformer, absent: AbsentStretches? = nil) {
         var sum = Checksum()
         func note(_ value: UInt64) { withUnsafeBytes(of: value.littleEndian) { sum.update($0) } }
         func note(_ value: Int) { note(UInt64(bitPattern: Int64(value))) }
@@ -59,50 +48,14 @@ package struct ModelFingerprint: Sendable, Equatable {
             tensor.shape.forEach { note($0) }
         }
         var contents = Checksum()
-        Self.forEachStretch(tensors) { tensor, piece, bytes in
-            contents.update(tensor.present.contains(piece) ? bytes : absent(tensor, piece, bytes.count))
+        var stretches = FingerprintStretches(tensors)
+        while let part = stretches.next() {
+            if part.isHeld {
+                contents.update(part.bytes)
+            } else if let absent {
+                contents.update(absent.next(part))
+            }
         }
         words = [sum.value, contents.value]
-    }
-
-    /// Calls `body` with each part of a tensor that the fingerprint reads, the number of the piece that it lies in, and
-    /// its bytes, which must not be read if the piece is not held.
-    package static func forEachStretch(
-        _ tensors: [HeldTensor], _ body: (HeldTensor, _ piece: Int, UnsafeRawBufferPointer) -> Void
-    ) {
-        let stretches = max(1, min(mostStretches, usualStretches / max(tensors.count, 1)))
-        for (index, tensor) in tensors.enumerated() {
-            let isWhole =
-                tensor.shape.count == 1 || tensor.name.hasSuffix(".gate.weight")
-                || tensor.byteCount <= stretches * stretch
-            if isWhole {
-                for (number, piece) in tensor.pieces.enumerated() { body(tensor, number, piece) }
-                continue
-            }
-            // The stretches are evenly spread, and lie elsewhere in each tensor.
-            let room = (tensor.byteCount - stretch) / stretches
-            let shift = index * 7919 * 64 % max(room, 1)
-            for number in 0..<stretches {
-                tensor.forEachPart(number * room + shift, stretch) { body(tensor, $0, $1) }
-            }
-        }
-    }
-}
-
-extension HeldTensor {
-    /// Calls `body` with the `count` bytes from `start` on, piece by piece.
-    fileprivate func forEachPart(_ start: Int, _ count: Int, _ body: (Int, UnsafeRawBufferPointer) -> Void) {
-        var (start, count) = (start, count)
-        for (number, piece) in pieces.enumerated() {
-            if count == 0 { return }
-            if start < piece.count {
-                let end = min(start + count, piece.count)
-                body(number, UnsafeRawBufferPointer(rebasing: piece[start..<end]))
-                count -= end - start
-                start = 0
-            } else {
-                start -= piece.count
-            }
-        }
     }
 }

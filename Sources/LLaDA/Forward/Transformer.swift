@@ -29,7 +29,7 @@ package final class Transformer: Denoiser {
     package var fingerprint: ModelFingerprint { knownFingerprint.get { ModelFingerprint(self) } }
 
     /// Computes the fingerprint of a model of which other ranks hold a part; see `ModelFingerprint.init`.
-    package func takeFingerprint(absent: (HeldTensor, Int, Int) -> UnsafeRawBufferPointer) {
+    package func takeFingerprint(absent: AbsentStretches) {
         _ = knownFingerprint.get { ModelFingerprint(self, absent: absent) }
     }
 

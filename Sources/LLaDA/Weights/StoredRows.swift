@@ -78,7 +78,8 @@ struct StoredRows {
         } else if let fp8 {
             try read(rows, of: matrix, into: stored)
             let blocks = fp8.scales.count / matrices
-            fp8.layout.decode(stored, fp8.scales.pointer + (firstMatrix + matrix) * blocks, rows, inputs: inputs, into: out)
+            fp8.layout.decode(
+                stored, fp8.scales.pointer + (firstMatrix + matrix) * blocks, rows, inputs: inputs, into: out)
         } else {
             let first = matrix * outputs
             try tensor.decode(first + rows.lowerBound..<first + rows.upperBound, stored: stored, into: out)

@@ -216,7 +216,8 @@ struct WeightReader {
         if let packed, case .packed(let format) = named ?? packed.layout(dtype) {
             (matrices, tensor) = try copied(stored, shape.dropLast(2), outputs, inputs, format)
         } else {
-            (matrices, tensor) = try made(stored, shape, outputs, inputs, named == nil ? dtype : nil, inMemory: inMemory)
+            (matrices, tensor) = try made(
+                stored, shape, outputs, inputs, named == nil ? dtype : nil, inMemory: inMemory)
         }
         let layout = matrices[0].layout
         parameters += matrices.count * outputs * inputs

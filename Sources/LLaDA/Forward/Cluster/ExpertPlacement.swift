@@ -3,7 +3,6 @@
 package struct ExpertPlacement: Sendable {
     package let size: Int
     private let layers: Int
-    private let experts: Int
     /// The first expert of each rank, and the number of experts.
     package let starts: [Int]  // [size + 1]
     private let ranks: [Int32]  // [experts]
@@ -17,7 +16,8 @@ package struct ExpertPlacement: Sendable {
                 "the cluster has \(size) ranks; expected at most \(config.numExperts), the experts of a layer")
         }
         let shares = shares.isEmpty ? [Double](repeating: 1, count: size) : shares
-        let total = shares.reduce(0, +)
+        var total = 0.0
+        for share in shares { total += share }
         var starts = [0]
         var sum = 0.0
         for rank in 1..<max(size, 1) {
@@ -31,9 +31,8 @@ package struct ExpertPlacement: Sendable {
 
     /// Makes the placement with these first experts; nil if they are none.
     package init?(checking starts: [Int], _ config: ModelConfig) {
-        guard starts.count > 1, starts.first == 0, starts.last == config.numExperts,
-            zip(starts, starts.dropFirst()).allSatisfy({ $0 < $1 })
-        else { return nil }
+        guard starts.count > 1, starts[0] == 0, starts[starts.count - 1] == config.numExperts else { return nil }
+        for rank in 1..<starts.count where starts[rank] <= starts[rank - 1] { return nil }
         self.init(starts: starts, config)
     }
 
@@ -41,10 +40,11 @@ package struct ExpertPlacement: Sendable {
         self.starts = starts
         size = starts.count - 1
         layers = config.numHiddenLayers
-        experts = config.numExperts
-        ranks = zip(starts, starts.dropFirst()).enumerated().flatMap { rank, ends in
-            [Int32](repeating: Int32(rank), count: ends.1 - ends.0)
+        var ranks: [Int32] = []
+        for rank in 0..<size {
+            for _ in starts[rank]..<starts[rank + 1] { ranks.append(Int32(rank)) }
         }
+        self.ranks = ranks
     }
 
     package func rank(of expert: Int) -> Int { Int(ranks[expert]) }

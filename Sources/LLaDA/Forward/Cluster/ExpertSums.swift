@@ -61,16 +61,15 @@ struct ExpertSums {
         try placeIn.refill(rows, with: 0, room: room)
         try placeOut.refill(rows, with: 0, room: room)
         for row in 0..<rows {
-            let chosen = UnsafeBufferPointer(start: experts + row * k, count: k)
-            let next = chosen.first { placement.rank(of: Int($0)) > rank }.map { placement.rank(of: Int($0)) }
-            if rank == 0 {
-                let last = placement.rank(of: Int(chosen[k - 1]))
-                before[row] = last > 0 ? last : -1
-                after[row] = next ?? -1
-            } else {
-                before[row] = chosen.last { placement.rank(of: Int($0)) < rank }.map { placement.rank(of: Int($0)) } ?? 0
-                after[row] = next ?? 0
+            // Experts increase, and so do their ranks. Rank 0 is before and after all others.
+            var (last, lower, higher) = (0, 0, 0)
+            for slot in row * k..<(row + 1) * k {
+                last = placement.rank(of: Int(experts[slot]))
+                if last < rank { lower = last }
+                if last > rank, higher == 0 { higher = last }
             }
+            before[row] = rank > 0 ? lower : last > 0 ? last : -1
+            after[row] = rank > 0 || higher > 0 ? higher : -1
         }
         try Self.lanes(numbers, before, chunk, placement.size, into: &incoming, &placeIn)
         try Self.lanes(numbers, after, chunk, placement.size, into: &outgoing, &placeOut)

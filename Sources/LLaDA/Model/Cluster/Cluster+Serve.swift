@@ -6,7 +6,9 @@ extension Cluster {
     /// Throws `.state` on rank 0, and `.cluster` if the cluster has failed. A model that cannot be opened here is an
     /// error on rank 0 alone.
     public func serve(path: String? = nil, options: Model.Options = Model.Options()) throws(LLaDAError) {
-        guard rank > 0 else { throw LLaDAError(.state, "this is rank 0 of the cluster, which opens models; others serve") }
+        guard rank > 0 else {
+            throw LLaDAError(.state, "this is rank 0 of the cluster, which opens models; others serve")
+        }
         var state = Serving()
         var patience = Patience()
         do throws(LLaDAError) {

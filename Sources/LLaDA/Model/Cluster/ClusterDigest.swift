@@ -11,7 +11,9 @@ struct ClusterDigest {
     init(_ measured: Weights, _ config: ModelConfig) throws(LLaDAError) {
         self.measured = measured
         var sum = Checksum()
-        func note(_ value: Int) { withUnsafeBytes(of: UInt64(bitPattern: Int64(value)).littleEndian) { sum.update($0) } }
+        func note(_ value: Int) {
+            withUnsafeBytes(of: UInt64(bitPattern: Int64(value)).littleEndian) { sum.update($0) }
+        }
         for size in [
             config.hiddenSize, config.numHiddenLayers, config.firstKDenseReplace, config.vocabSize,
             config.intermediateSize, config.numExperts, config.numExpertsPerTok, config.numSharedExperts,
@@ -35,7 +37,9 @@ struct ClusterDigest {
     func experts(_ experts: Range<Int>) throws(LLaDAError) -> UInt64 {
         var sum = Checksum()
         for tensor in measured.tensors {
-            guard let stored = tensor.stored, let first = tensor.expert?.index, tensor.name.contains("gate_proj") else {
+            guard let stored = tensor.stored, let first = tensor.expert?.index,
+                tensor.name.hasSuffix("gate_proj.weight") || tensor.name.hasSuffix("gate_proj")
+            else {
                 continue
             }
             let size = stored.byteCount / tensor.pieces.count

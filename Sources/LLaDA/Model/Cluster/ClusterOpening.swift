@@ -112,18 +112,11 @@ struct ClusterOpening {
 
         /// Computes the fingerprint, with the bytes of other ranks.
         func completeFingerprint(of transformer: Transformer) {
-            var places = bodies.map { _ in OpenAnswer.headBytes }
             let empty = UnsafeRawBufferPointer(start: nil, count: 0)
-            transformer.takeFingerprint { tensor, piece, count in
-                guard let expert = tensor.expert else { return empty }
-                let rank = placement.rank(of: expert.index + piece)
-                guard rank > 0 else { return empty }
-                let bytes = UnsafeRawBufferPointer(start: bodies[rank - 1].pointer, count: bodies[rank - 1].count)
-                let start = places[rank - 1]
-                let end = min(start + count, bytes.count)
-                places[rank - 1] = end
-                return UnsafeRawBufferPointer(rebasing: bytes[start..<end])
-            }
+            let head = OpenAnswer.headBytes
+            let bytes = bodies.map { UnsafeRawBufferPointer(start: $0.pointer + head, count: $0.count - head) }
+            transformer.takeFingerprint(absent: AbsentStretches(placement, [empty] + bytes))
+            withExtendedLifetime(bodies) {}
         }
     }
 }

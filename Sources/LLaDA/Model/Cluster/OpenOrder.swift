@@ -12,10 +12,14 @@ struct OpenOrder {
 
     var bytes: [UInt8] {
         let format = dtype.flatMap { NumberFormat.allCases.firstIndex(of: $0) } ?? -1
-        let words =
-            [Order.open.rawValue, Int64(number), Int64(format), hasBLAS ? 1 : 0]
-            + [Int64(bitPattern: common), Int64(bitPattern: experts), Int64(starts.count)] + starts.map { Int64($0) }
-        return words.withUnsafeBytes { Array($0) } + Array(path.utf8)
+        var words = [
+            Order.open.rawValue, Int64(number), Int64(format), hasBLAS ? 1 : 0, Int64(bitPattern: common),
+            Int64(bitPattern: experts), Int64(starts.count),
+        ]
+        for start in starts { words.append(Int64(start)) }
+        var bytes = words.withUnsafeBytes { [UInt8]($0) }
+        bytes += path.utf8
+        return bytes
     }
 
     /// Reads a message; nil if it is none.
@@ -29,7 +33,8 @@ struct OpenOrder {
         hasBLAS = word(3) != 0
         common = UInt64(bitPattern: word(4))
         experts = UInt64(bitPattern: word(5))
-        starts = (0...size).map { Int(word(Self.headWords + $0)) }
+        starts = []
+        for rank in 0...size { starts.append(Int(word(Self.headWords + rank))) }
         path = String(decoding: bytes[(head * 8)...], as: UTF8.self)
     }
 
@@ -75,7 +80,8 @@ struct OpenAnswer {
     }
 
     init?(_ bytes: UnsafeRawBufferPointer) {
-        guard bytes.count >= Self.headBytes, let state = State(rawValue: bytes.loadUnaligned(fromByteOffset: 8, as: Int64.self))
+        guard bytes.count >= Self.headBytes,
+            let state = State(rawValue: bytes.loadUnaligned(fromByteOffset: 8, as: Int64.self))
         else { return nil }
         number = Int(bytes.loadUnaligned(as: Int64.self))
         self.state = state

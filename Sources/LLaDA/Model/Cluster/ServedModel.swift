@@ -34,13 +34,11 @@ struct ServedModel {
         let compute = Compute(team: opening.team, blas: try options.blas.library(), budget: budget)
         prepared = try compute.preparedDigest(weights)
         service = try ExpertService(source.config, weights, compute, placement, rank: rank)
-        var count = 0
-        ModelFingerprint.forEachStretch(weights.tensors) { tensor, piece, bytes in
-            if tensor.expert != nil, tensor.present.contains(piece) { count += bytes.count }
-        }
-        try stretches.reserve(count)
-        ModelFingerprint.forEachStretch(weights.tensors) { tensor, piece, bytes in
-            if tensor.expert != nil, tensor.present.contains(piece) { stretches += bytes }
+        var parts = FingerprintStretches(weights.tensors)
+        while let part = parts.next() {
+            if !part.isHeld { continue }
+            try stretches.makeRoom(for: part.bytes.count)
+            stretches += part.bytes
         }
     }
 }

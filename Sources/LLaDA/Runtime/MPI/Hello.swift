@@ -19,58 +19,58 @@ enum Hello {
     ) throws(LLaDAError) -> [String] {
         let traffic = Traffic(
             mpi, comm, size: size, rank: rank, timeout: timeout, hosts: [], TrafficCounters())
-        // For ever, if a transfer fails.
-        let own = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.size, alignment: 8)
-        let others = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.size * max(size, 1), alignment: 8)
-        let answer = UnsafeMutableRawBufferPointer.allocate(byteCount: answerBytes, alignment: 8)
-        for memory in [own, others, answer] { memory.initializeMemory(as: UInt8.self, repeating: 0) }
+        // Of each rank, then the answer. For ever, if a transfer fails.
+        let memory = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: Self.size * size + answerBytes, alignment: MemoryLayout<UInt64>.alignment)
+        guard let base = memory.initializeMemory(as: UInt8.self, repeating: 0).baseAddress else { return [] }
+        func place(_ rank: Int) -> UnsafeMutableRawBufferPointer {
+            UnsafeMutableRawBufferPointer(start: base + rank * Self.size, count: Self.size)
+        }
+        func host(_ rank: Int) -> String { text(base + rank * Self.size + 16, most: hostBytes) }
+        let answer = UnsafeMutableRawBufferPointer(start: base + size * Self.size, count: answerBytes)
+        let own = place(rank)
         own.storeBytes(of: magic, as: UInt64.self)
         own.storeBytes(of: version, toByteOffset: 8, as: UInt64.self)
-        if let base = own.baseAddress {
-            gethostname((base + 16).assumingMemoryBound(to: CChar.self), hostBytes - 1)
+        own.withMemoryRebound(to: CChar.self) { own in
+            if let own = own.baseAddress { gethostname(own + 16, hostBytes - 1) }
         }
         var problem = ""
+        var hosts: [String] = []
         if rank > 0 {
             try traffic.send(UnsafeRawBufferPointer(own), to: 0, Subject.hello)
             _ = try traffic.receive(answer, from: 0, Subject.hello)
             try traffic.finishAll()
-            problem = text(answer[...])
+            problem = text(base + size * Self.size, most: answerBytes)
         } else {
-            var numbers: [Int] = []
-            for other in 1..<max(size, 1) {
-                let place = UnsafeMutableRawBufferPointer(rebasing: others[other * Self.size..<(other + 1) * Self.size])
-                numbers.append(try traffic.receive(place, from: other, Subject.hello))
-            }
-            for number in numbers { try traffic.finish(number) }
-            for other in 1..<max(size, 1) where problem.isEmpty {
-                let found = UnsafeRawBufferPointer(rebasing: others[other * Self.size..<(other + 1) * Self.size])
-                let theirs = found.load(fromByteOffset: 8, as: UInt64.self)
-                if found.load(as: UInt64.self) != magic {
+            for other in 1..<max(size, 1) { _ = try traffic.receive(place(other), from: other, Subject.hello) }
+            try traffic.finishAll()
+            for other in 0..<size {
+                let theirs = place(other).load(fromByteOffset: 8, as: UInt64.self)
+                if place(other).load(as: UInt64.self) != magic {
                     problem = "rank \(other) is no llada of this byte order"
                 } else if theirs != version {
                     problem = "rank \(other) has llada \(name(theirs)); expected \(name(version)), as rank 0 has"
                 }
+                hosts.append(host(other))
             }
-            answer.copyBytes(from: Array(problem.utf8.prefix(answerBytes - 1)))
+            for (index, byte) in problem.utf8.prefix(answerBytes - 1).enumerated() { answer[index] = byte }
             for other in 1..<max(size, 1) {
                 try traffic.send(UnsafeRawBufferPointer(answer), to: other, Subject.hello)
             }
             try traffic.finishAll()
         }
-        var hosts = [text(own[16...])]
-        if rank == 0 {
-            for other in 1..<max(size, 1) { hosts.append(text(others[other * Self.size + 16..<(other + 1) * Self.size])) }
-        }
-        for memory in [own, others, answer] { memory.deallocate() }
+        memory.deallocate()
         if !problem.isEmpty { throw LLaDAError(.cluster, problem) }
-        return rank == 0 ? hosts : []
+        return hosts
     }
 
     private static func name(_ version: UInt64) -> String {
         "\(version / 10000).\(version / 100 % 100).\(version % 100)"
     }
 
-    private static func text(_ bytes: Slice<UnsafeMutableRawBufferPointer>) -> String {
-        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+    /// Returns a text that ends with a NUL.
+    private static func text(_ base: UnsafeRawPointer, most: Int) -> String {
+        let bytes = UnsafeRawBufferPointer(start: base, count: most)
+        return String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
     }
 }

@@ -32,11 +32,16 @@ final class MPILibrary: Sendable {
     private typealias Isend =
         @convention(c) (UnsafeRawPointer?, Int32, Handle, Int32, Int32, Handle, UnsafeMutablePointer<Handle>) -> Int32
     private typealias Irecv =
-        @convention(c) (UnsafeMutableRawPointer?, Int32, Handle, Int32, Int32, Handle, UnsafeMutablePointer<Handle>) -> Int32
+        @convention(c) (UnsafeMutableRawPointer?, Int32, Handle, Int32, Int32, Handle, UnsafeMutablePointer<Handle>) ->
+        Int32
     private typealias Improbe =
-        @convention(c) (Int32, Int32, Handle, UnsafeMutablePointer<Int32>, UnsafeMutablePointer<Handle>, UnsafeMutableRawPointer) -> Int32
+        @convention(c) (
+            Int32, Int32, Handle, UnsafeMutablePointer<Int32>, UnsafeMutablePointer<Handle>, UnsafeMutableRawPointer
+        ) -> Int32
     private typealias Imrecv =
-        @convention(c) (UnsafeMutableRawPointer?, Int32, Handle, UnsafeMutablePointer<Handle>, UnsafeMutablePointer<Handle>) -> Int32
+        @convention(c) (
+            UnsafeMutableRawPointer?, Int32, Handle, UnsafeMutablePointer<Handle>, UnsafeMutablePointer<Handle>
+        ) -> Int32
     private typealias GetCount = @convention(c) (UnsafeRawPointer, Handle, UnsafeMutablePointer<Int32>) -> Int32
     private typealias Test =
         @convention(c) (UnsafeMutablePointer<Handle>, UnsafeMutablePointer<Int32>, UnsafeMutableRawPointer) -> Int32
