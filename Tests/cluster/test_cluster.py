@@ -162,6 +162,41 @@ def test_a_rank_that_dies_or_hangs(signal_, ranks, victim, tmp_path):
         process.kill()
 
 
+@pytest.mark.parametrize("stage", ["opening", "idle", "closing"])
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_rank_that_fails_between_steps(signal_, stage, tmp_path):
+    """While rank 0 waits for it to open the model; while nothing is asked of it; and before it is told to end."""
+    ready, pids, go = tmp_path / "ready", tmp_path / "pids", tmp_path / "go"
+    worker = ["sh", "-c", 'echo "$PMI_RANK $$" >> "$CLUSTER_PIDS"; "$@" --timeout 2; sleep 40', "w"]
+    process = launch(
+        stage, "mini_like", "int8", 3, worker=worker + WORKER, CLUSTER_READY=str(ready), CLUSTER_PIDS=str(pids),
+        CLUSTER_GO=str(go), CLUSTER_TIMEOUT="2",
+    )
+    hit = None
+    try:
+        wait_for(ready.exists)
+        shell = dict(line.split() for line in pids.read_text().splitlines())["2"]
+        hit = int(Path(f"/proc/{shell}/task/{shell}/children").read_text().split()[0])
+        os.kill(hit, signal_)
+        go.touch()
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("RESULT "):
+                break
+        found = result("".join(lines))
+        assert found["seconds"] < 6, found
+        if stage != "closing":
+            assert found["error"] == "ClusterError" and "rank 2 " in found["message"], found
+    finally:
+        if hit:
+            try:
+                os.kill(hit, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        process.kill()
+
+
 def wait_for(condition, seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not condition():

@@ -11,7 +11,8 @@ package final class ExpertExchange: @unchecked Sendable {  // used in the cluste
     private var sums: ExpertSums
     private var message: Scratch<UInt8>
     private var counts: [Int]  // [ranks]: the rows of each
-    private var numbers: [Int32] = []  // [rows]
+    private var numbers: Scratch<Int32>  // [rows]
+    private var experts: Scratch<Int32>  // [rows, k]
     private var layersDone = 0
 
     package init(
@@ -24,6 +25,8 @@ package final class ExpertExchange: @unchecked Sendable {  // used in the cluste
         self.config = config
         sums = try ExpertSums(placement, rank: 0, hidden: config.hiddenSize, in: budget)
         message = Scratch(in: budget)
+        numbers = Scratch(in: budget)
+        experts = Scratch(in: budget)
         counts = Array(repeating: 0, count: placement.size)
     }
 
@@ -45,28 +48,23 @@ package final class ExpertExchange: @unchecked Sendable {  // used in the cluste
         let rows = routing.experts.count / k
         let chunk = ExpertSums.chunk(rows: rows, hidden: config.hiddenSize)
         try cluster.withTurn { (traffic) throws(LLaDAError) in
-            if numbers.count < rows {
-                try numbers.reserve(max(room, rows))
-                while numbers.count < rows { numbers.append(Int32(numbers.count)) }
-            }
+            let chosen = try experts.reserve(max(room, rows) * k)
+            let all = try numbers.reserve(max(room, rows))
+            for (slot, expert) in routing.experts.enumerated() { chosen[slot] = expert }
+            for row in 0..<rows { all[row] = Int32(row) }
+            let numbers = UnsafeBufferPointer(start: all, count: rows)
             try traffic.checkOthers()
             layersDone += 1
             let subject = Subject.sums(layersDone)
-            try routing.experts.withUnsafeBufferPointer { (experts) throws(LLaDAError) in
-                try numbers.withUnsafeBufferPointer { (numbers) throws(LLaDAError) in
-                    guard let chosen = experts.baseAddress else { return }
-                    let numbers = UnsafeBufferPointer(rebasing: numbers[..<rows])
-                    try sums.plan(numbers, chosen, k: k, chunk: chunk, room: room)
-                    try traffic.reserve(placement.size + sums.messages)
-                    try sums.receive(traffic, subject)
-                    try give(layer: layer, x, prepared, routing, chunk: chunk, room: room, traffic)
-                    compute(traffic)
-                    try sums.pass(numbers, chunk: chunk, traffic, subject, team, sums: out, add: add)
-                    meanwhile()
-                    try sums.collect(traffic, into: out)
-                    try traffic.finishAll()
-                }
-            }
+            try sums.plan(numbers, chosen, k: k, chunk: chunk, room: room)
+            try traffic.reserve(placement.size + sums.messages)
+            try sums.receive(traffic, subject)
+            try give(layer: layer, x, prepared, routing, chunk: chunk, room: room, traffic)
+            compute(traffic)
+            try sums.pass(numbers, chunk: chunk, traffic, subject, team, sums: out, add: add)
+            meanwhile()
+            try sums.collect(traffic, into: out)
+            try traffic.finishAll()
         }
     }
 

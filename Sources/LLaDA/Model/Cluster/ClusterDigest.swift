@@ -14,11 +14,8 @@ struct ClusterDigest {
         func note(_ value: Int) {
             withUnsafeBytes(of: UInt64(bitPattern: Int64(value)).littleEndian) { sum.update($0) }
         }
-        for size in [
-            config.hiddenSize, config.numHiddenLayers, config.firstKDenseReplace, config.vocabSize,
-            config.intermediateSize, config.numExperts, config.numExpertsPerTok, config.numSharedExperts,
-            config.moeIntermediateSize,
-        ] { note(size) }
+        // The shapes tell the other sizes.
+        note(config.numExpertsPerTok)
         for tensor in measured.tensors {
             Array(tensor.name.utf8).withUnsafeBytes { sum.update($0) }
             Array(tensor.type.rawValue.utf8).withUnsafeBytes { sum.update($0) }

@@ -10,10 +10,7 @@ struct ServedModel {
     init(
         _ path: String, _ order: OpenOrder, rank: Int, _ given: Model.Options, progress: @escaping Progress
     ) throws(LLaDAError) {
-        var options = Model.Options()
-        options.threads = given.threads
-        options.useMmap = given.useMmap
-        options.memoryLimit = given.memoryLimit
+        var options = given
         options.dtype = order.dtype
         options.blas = order.hasBLAS ? .on : .off
         try options.validate()
