@@ -60,6 +60,7 @@ package final class ExpertExchange: @unchecked Sendable {  // used in the cluste
             try traffic.reserve(placement.size + sums.messages)
             try sums.receive(traffic, subject)
             try give(layer: layer, x, prepared, routing, chunk: chunk, room: room, traffic)
+            traffic.push()
             compute(traffic)
             try sums.pass(numbers, chunk: chunk, traffic, subject, team, sums: out, add: add)
             meanwhile()

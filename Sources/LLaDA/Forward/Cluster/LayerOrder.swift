@@ -34,11 +34,15 @@ struct LayerOrder {
     }
 
     func write(to base: UnsafeMutableRawPointer) {
-        let words = [
-            Order.layer.rawValue, Int64(layer), Int64(rows), Int64(chunk), Int64(number), isPrepared ? 1 : 0,
-            Int64(rowBytes), 0,
-        ]
-        for (index, word) in words.enumerated() { base.storeBytes(of: word, toByteOffset: index * 8, as: Int64.self) }
+        let words = base.bindMemory(to: Int64.self, capacity: Self.headWords)
+        words[0] = Order.layer.rawValue
+        words[1] = Int64(layer)
+        words[2] = Int64(rows)
+        words[3] = Int64(chunk)
+        words[4] = Int64(number)
+        words[5] = isPrepared ? 1 : 0
+        words[6] = Int64(rowBytes)
+        words[7] = 0
     }
 
     /// Reads a message of `byteCount` bytes; nil if it is none for this config and these sizes of rows.

@@ -8,7 +8,7 @@ struct Patience {
 
     private static let spins = 500
     /// Nanoseconds after which the thread sleeps between two looks, and after which it sleeps longer.
-    private static let awake: UInt64 = 2_000_000
+    private static let awake: UInt64 = 20_000_000
     private static let attentive: UInt64 = 1_000_000_000
 
     static var now: UInt64 {

@@ -84,12 +84,31 @@ package final class Traffic {
 
     /// Lets messages go on while the caller computes. An error shows when the transfer is finished.
     package func poll() {
+        // Each call moves all of them a little.
+        var calls = 4
         for index in transfers.indices where transfers[index].request != MPILibrary.nullRequest {
-            // One call moves all of them.
             _ = try? isDone(index)
-            return
+            calls -= 1
+            if calls == 0 { return }
         }
     }
+
+    /// Gives what is being sent some milliseconds to leave: the receivers wait for it. Large messages move only while
+    /// both sides call MPI.
+    package func push() {
+        let start = Patience.now
+        while Patience.now - start < Self.mostPush {
+            var isLeft = false
+            for index in transfers.indices where transfers[index].byteCount < 0 {
+                let isDone = try? isDone(index)
+                if isDone == false { isLeft = true }
+            }
+            if !isLeft { return }
+        }
+    }
+
+    /// Nanoseconds.
+    private static let mostPush: UInt64 = 5_000_000
 
     /// Waits for a transfer.
     package func finish(_ index: Int) throws(LLaDAError) {
