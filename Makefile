@@ -25,8 +25,8 @@ VERSION := $(MAJOR).$(MINOR).$(call version_of,PATCH)
 .DELETE_ON_ERROR:
 .PHONY: build lib tools demo demo-packages lint lint-packages format test test-packages test-lint test-swift \
         test-aarch64 test-abi test-install test-python test-docs test-corpus test-faults test-oom test-asan test-tsan \
-        test-valgrind test-browser test-cluster test-reproducible soak soak-tsan coverage testing-figures fuzz fuzz-run \
-        fuzz-minimise fuzz-coverage gallery install bench docs dist clean help
+        test-valgrind test-browser test-cluster test-reproducible soak soak-tsan coverage testing-figures fuzz \
+        fuzz-run fuzz-minimise fuzz-coverage gallery install bench docs dist clean help
 
 help:
 	@echo 'build         libllada.so and the C examples (the default); lib, the library alone'
@@ -51,7 +51,7 @@ help:
 	@echo '              ThreadSanitizer'
 	@echo 'test-faults   saving and opening while the system fails, at every system call; kills, and 2,000 forks'
 	@echo 'test-oom      the library while allocations fail, the first, the second, and so on'
-	@echo 'test-cluster  one model over several processes, under mpiexec (of the package mpich): bits, bytes, ranks that die'
+	@echo 'test-cluster  one model over several processes, under mpiexec: the same bits, and ranks that die'
 	@echo 'test-valgrind  some of the C tests and the C examples under valgrind'
 	@echo 'test-reproducible  two clean builds in different folders are equal, byte for byte'
 	@echo 'soak          eight threads at random work for SECONDS=$(SECONDS); soak-tsan, under ThreadSanitizer'

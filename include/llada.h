@@ -426,15 +426,15 @@ typedef struct llada_cluster_options {
     uint32_t struct_size;
     /* After how many milliseconds a rank that does not answer counts as dead: 1 to 86400000. Default: 30000. */
     int32_t timeout_ms;
-    /* Initialise MPI, where your program has not, with MPI_THREAD_MULTIPLE, and finalise it in llada_cluster_free. Without
-     * it MPI has to be initialised, or else LLADA_ERROR_STATE. Default: false. */
+    /* Initialise MPI, where your program has not, with MPI_THREAD_MULTIPLE, and finalise it in llada_cluster_free.
+     * Without it MPI has to be initialised, or else LLADA_ERROR_STATE. Default: false. */
     bool initialise;
     /* The MPI_Comm whose processes are the cluster; it is duplicated. NULL: MPI_COMM_WORLD. Default: NULL. */
     void *communicator;
     /* The file of the MPI library. Default: NULL, see above. */
     const char *library;
-    /* [share_count], on rank 0: what part of the experts each rank holds, in any unit. Count 0: equal parts. For ranks of
-     * unequal memory or speed. Default: NULL, 0. */
+    /* [share_count], on rank 0: what part of the experts each rank holds, in any unit. Count 0: equal parts. For ranks
+     * of unequal memory or speed. Default: NULL, 0. */
     const double *shares;
     size_t share_count;
 } llada_cluster_options;
@@ -442,14 +442,14 @@ typedef struct llada_cluster_options {
 /* Sets the defaults. `size` is sizeof(llada_cluster_options). */
 LLADA_API llada_status llada_cluster_options_init(llada_cluster_options *options, size_t size, llada_error *error);
 
-/* Joins the cluster. All processes of the communicator call it, within timeout_ms of each other. LLADA_ERROR_UNSUPPORTED
- * if there is no MPI library; LLADA_ERROR_CLUSTER if a rank does not answer, or has another version of this library.
+/* Joins the cluster. All processes of the communicator call it, within timeout_ms of each other.
+ * LLADA_ERROR_UNSUPPORTED if there is no MPI library; LLADA_ERROR_CLUSTER if a rank does not answer, or has another version of this library.
  * `options` may be NULL: the defaults. */
 LLADA_API llada_status llada_cluster_create(const llada_cluster_options *options, llada_cluster **cluster,
                                             llada_error *error);
 
-/* Leaves the cluster, at once: models of the cluster that are still there return LLADA_ERROR_STATE from then on. On rank
- * 0 it ends llada_cluster_serve of the others. It waits for timeout_ms at most, beside MPI_Finalize, which is called if
+/* Leaves the cluster, at once: models of the cluster that are still there return LLADA_ERROR_STATE from then on. On
+ * rank 0 it ends llada_cluster_serve of the others. It waits for timeout_ms at most, beside MPI_Finalize, which is called if
  * MPI was initialised here and no rank has failed. */
 LLADA_API void llada_cluster_free(llada_cluster *cluster);
 

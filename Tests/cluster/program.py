@@ -12,7 +12,6 @@ from pathlib import Path
 import llada
 from conftest import NEAR_TIES, policy, runs
 
-
 TIMEOUT = float(os.environ.get("CLUSTER_TIMEOUT", "20"))
 SHARES = json.loads(os.environ.get("CLUSTER_SHARES", "null"))
 
@@ -36,7 +35,11 @@ def conformance(model: llada.Model, name: str) -> int:
     """Compares with what the reference implementation has decoded. Returns how many runs that were."""
     count = 0
     for run in runs(name)[::9]:
-        if run["algo"] in ("hf20", "hf21") and not run["tie_ambiguous"] and f"{run['algo']}-{run['id']}" not in NEAR_TIES:
+        if (
+            run["algo"] in ("hf20", "hf21")
+            and not run["tie_ambiguous"]
+            and f"{run['algo']}-{run['id']}" not in NEAR_TIES
+        ):
             options = {key: run[key] for key in ("block_length", "gen_length", "eos_early_stop")}
             with model.decoder(run["prompt"], policy=policy(run), **options) as decoder:
                 decoder.run()

@@ -5,6 +5,7 @@ would leave nothing to test; on other process managers rank 0 lives on."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -86,8 +87,18 @@ def mixed(name: str) -> Type:
     return Type.Q4_0 if "_exps" in name else Type.Q8_0 if "ffn_" in name else Type.F32
 
 
-@pytest.mark.parametrize("kind, dtype", [("packed", "auto"), ("gguf", "auto"), ("gguf", "int8"), ("stack", "auto"),
-                                         ("stack", "int4"), ("fp8", "auto"), ("fp8", "int8")])
+@pytest.mark.parametrize(
+    "kind, dtype",
+    [
+        ("packed", "auto"),
+        ("gguf", "auto"),
+        ("gguf", "int8"),
+        ("stack", "auto"),
+        ("stack", "int4"),
+        ("fp8", "auto"),
+        ("fp8", "int8"),
+    ],
+)
 def test_other_containers(kind, dtype, tmp_path):
     """Experts in stacks, in blocks, packed, and in float8, of which each rank reads a part."""
     folder = tmp_path / "model"
@@ -95,7 +106,9 @@ def test_other_containers(kind, dtype, tmp_path):
         with llada.Model.load(CONFORMANCE / "gqa_group", dtype="int4") as model:
             model.save(folder)
     elif kind == "fp8":
-        write_checkpoint(folder, test_fp8.CONFIG | {"quantization_config": test_fp8.QUANTIZATION}, test_fp8.checkpoint()[0])
+        write_checkpoint(
+            folder, test_fp8.CONFIG | {"quantization_config": test_fp8.QUANTIZATION}, test_fp8.checkpoint()[0]
+        )
     else:
         meaning = write_gguf(tmp_path / "model.gguf", kinds=mixed)
         folder = tmp_path / "model.gguf" if kind == "gguf" else write_meaning(folder, meaning)
@@ -132,7 +145,13 @@ def test_a_rank_that_dies_or_hangs(signal_, ranks, victim, tmp_path):
     ready, pids = tmp_path / "ready", tmp_path / "pids"
     worker = ["sh", "-c", 'echo "$PMI_RANK $$" >> "$CLUSTER_PIDS"; "$@" --timeout 2; echo "STATUS $?"; sleep 40', "w"]
     process = launch(
-        "faults", "mini_like", "int8", ranks, worker=worker + WORKER, CLUSTER_READY=str(ready), CLUSTER_PIDS=str(pids),
+        "faults",
+        "mini_like",
+        "int8",
+        ranks,
+        worker=worker + WORKER,
+        CLUSTER_READY=str(ready),
+        CLUSTER_PIDS=str(pids),
         CLUSTER_TIMEOUT="2",
     )
     hit = None
@@ -155,10 +174,8 @@ def test_a_rank_that_dies_or_hangs(signal_, ranks, victim, tmp_path):
         assert found["resumed"], "the snapshot goes on without the cluster, as if nothing had happened"
     finally:
         if hit:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(hit, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         process.kill()
 
 
@@ -169,8 +186,15 @@ def test_a_rank_that_fails_between_steps(signal_, stage, tmp_path):
     ready, pids, go = tmp_path / "ready", tmp_path / "pids", tmp_path / "go"
     worker = ["sh", "-c", 'echo "$PMI_RANK $$" >> "$CLUSTER_PIDS"; "$@" --timeout 2; sleep 40', "w"]
     process = launch(
-        stage, "mini_like", "int8", 3, worker=worker + WORKER, CLUSTER_READY=str(ready), CLUSTER_PIDS=str(pids),
-        CLUSTER_GO=str(go), CLUSTER_TIMEOUT="2",
+        stage,
+        "mini_like",
+        "int8",
+        3,
+        worker=worker + WORKER,
+        CLUSTER_READY=str(ready),
+        CLUSTER_PIDS=str(pids),
+        CLUSTER_GO=str(go),
+        CLUSTER_TIMEOUT="2",
     )
     hit = None
     try:
@@ -190,10 +214,8 @@ def test_a_rank_that_fails_between_steps(signal_, stage, tmp_path):
             assert found["error"] == "ClusterError" and "rank 2 " in found["message"], found
     finally:
         if hit:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(hit, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         process.kill()
 
 
@@ -207,9 +229,7 @@ def wait_for(condition, seconds: float = 30) -> None:
 def test_mpiexec_ends_all_when_one_dies(tmp_path):
     ready, pids = tmp_path / "ready", tmp_path / "pids"
     worker = ["sh", "-c", 'echo "$$" >> "$CLUSTER_PIDS"; exec "$@"', "w", *WORKER]
-    process = launch(
-        "faults", "mini_like", "int8", 3, worker=worker, CLUSTER_READY=str(ready), CLUSTER_PIDS=str(pids)
-    )
+    process = launch("faults", "mini_like", "int8", 3, worker=worker, CLUSTER_READY=str(ready), CLUSTER_PIDS=str(pids))
     wait_for(ready.exists)
     os.kill(int(pids.read_text().split()[0]), signal.SIGKILL)
     process.communicate(timeout=10)
@@ -246,7 +266,11 @@ def test_another_version():
 def test_a_rank_that_never_comes():
     """It joins, and then serves nothing."""
     found = run(
-        "answers", "mini_like", "int8", 2, worker=[sys.executable, str(HERE / "other_version.py"), "silent"],
+        "answers",
+        "mini_like",
+        "int8",
+        2,
+        worker=[sys.executable, str(HERE / "other_version.py"), "silent"],
         CLUSTER_TIMEOUT="1",
     )
     assert found["error"] == "ClusterError" and "rank 1" in found["message"], found

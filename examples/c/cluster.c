@@ -24,8 +24,7 @@ static llada_status ask(const char *path, llada_cluster *cluster, const char *te
     llada_status status = llada_model_options_init(&options, sizeof options, error);
     options.cluster = cluster;
     if (status == LLADA_OK) status = llada_model_open(path, &options, &model, error);
-    if (status == LLADA_OK)
-        status = llada_chat_tokenize(model, &question, 1, NULL, prompt, 1024, &prompt_count, error);
+    if (status == LLADA_OK) status = llada_chat_tokenize(model, &question, 1, NULL, prompt, 1024, &prompt_count, error);
     if (status == LLADA_OK) status = llada_decoder_create(model, prompt, prompt_count, NULL, &decoder, error);
     if (status == LLADA_OK) status = llada_decoder_run(decoder, NULL, NULL, error);
     if (status == LLADA_OK) status = llada_decoder_output(decoder, tokens, 1024, &count, error);
@@ -58,7 +57,8 @@ int main(int argc, char **argv) {
     if (status == LLADA_OK) status = llada_cluster_create(&options, &cluster, &error);
     if (status == LLADA_OK) status = llada_cluster_get_info(cluster, &info, &error);
     if (status == LLADA_OK)
-        status = info.rank > 0 ? llada_cluster_serve(cluster, NULL, NULL, &error) : ask(path, cluster, question, &error);
+        status =
+            info.rank > 0 ? llada_cluster_serve(cluster, NULL, NULL, &error) : ask(path, cluster, question, &error);
     if (status != LLADA_OK) fprintf(stderr, "cluster: %s: %s\n", llada_status_name(status), error.message);
     llada_cluster_free(cluster);
     return status != LLADA_OK;

@@ -46,8 +46,8 @@ public final class Model: Sendable {
         /// tables, workspaces, keys and values. Weights that are used in place in a mapped file are not counted: they
         /// are the system's cache. 0: no limit. What would go beyond throws `.outOfMemory` before it takes memory.
         public var memoryLimit = 0
-        /// The cluster that holds the routed experts; nil: this process holds all. On rank 0; the others serve. A cluster
-        /// has one model at a time.
+        /// The cluster that holds the routed experts; nil: this process holds all. On rank 0; the others serve. A
+        /// cluster has one model at a time.
         public var cluster: Cluster?
 
         public init() {}

@@ -7,7 +7,8 @@ package struct HeldTensor: @unchecked Sendable {  // the bytes are never written
     package let pieces: [UnsafeRawBufferPointer]
     /// The pieces whose bytes are held. Of the others, which other ranks of a cluster hold, only the sizes are known.
     package let present: Range<Int>
-    /// The expert whose matrix the first piece is; nil if the tensor is of no expert. Each further piece is of the next.
+    /// The expert whose matrix the first piece is; nil if the tensor is of no expert. Each further piece is of the
+    /// next.
     package let expert: ExpertID?
     /// The tensor as stored; nil unless weights were only measured.
     package let stored: Tensor?

@@ -80,8 +80,8 @@ package struct Weights: Sendable {
     /// the kernels read them: with `mapping` in mapped files, with nil in those of this machine. `packed` is what a
     /// packed source says of itself; its format is `dtype`. With `measuring`, all tensors are checked and counted but
     /// not read: only the counts may be used. `sizes` are those of such a reading before. `share` is what a rank of a
-    /// cluster holds: all else is checked, and must not be used. Memory counts towards `budget`. `progress` receives the
-    /// part done, from 0 to 1.
+    /// cluster holds: all else is checked, and must not be used. Memory counts towards `budget`. `progress` receives
+    /// the part done, from 0 to 1.
     ///
     /// Throws `.unsupported` for a tensor that has no place in the model, and `.io` if a file changes meanwhile.
     package init(

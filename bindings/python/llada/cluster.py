@@ -49,8 +49,8 @@ class Cluster(Held):
     `pip install mpich` brings one, with mpiexec.
 
     Args:
-        timeout: Seconds after which a rank that does not answer counts as dead. A call that needs it raises ClusterError
-            then, and names it; so does every later call, at once.
+        timeout: Seconds after which a rank that does not answer counts as dead. A call that needs it raises
+            ClusterError then, and names it; so does every later call, at once.
         initialise: Whether MPI is initialised, where the process has not done so (as mpi4py does), and finalised by
             `close`.
         library: The file of the MPI library. None: what the process has loaded, or what the environment variable

@@ -15,8 +15,8 @@ from . import _abi, branching, interfering, many
 from ._convert import NO_TOKENS, Path, Tokens, file_name, integer, pointer, token_pointer
 from ._convert import tokens as as_tokens
 from ._handle import Handle, Held
-from .cluster import Cluster
 from .cache import PrefixCache
+from .cluster import Cluster
 from .decoder import Decoder, OnStep, Rule
 from .describing import describe
 from .errors import CheckpointWarning, InvalidArgumentError, call

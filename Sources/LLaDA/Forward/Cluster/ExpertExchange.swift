@@ -36,9 +36,9 @@ package final class ExpertExchange: @unchecked Sendable {  // used in the cluste
     var own: Range<Int> { placement.experts(of: 0) }
 
     /// Computes the sums of a layer. `compute` computes the outputs of this rank's experts, and polls the traffic
-    /// between pieces of work; `add` adds those of a row to its sum; `meanwhile` is work for the time of waiting. None of
-    /// them throws: whatever can fail has been done before.
-    /// x: f32 [rows, hidden]; prepared: [rows] for packed weights; out: [rows, hidden]
+    /// between pieces of work; `add` adds those of a row to its sum; `meanwhile` is work for the time of waiting. None
+    /// of them throws: whatever can fail has been done before. x: f32 [rows, hidden]; prepared: [rows] for packed
+    /// weights; out: [rows, hidden]
     func run(
         layer: Int, _ x: UnsafePointer<Float>, prepared: Operand, _ routing: Routing, room: Int, _ team: ThreadTeam,
         out: UnsafeMutablePointer<Float>, compute: (Traffic) -> Void,

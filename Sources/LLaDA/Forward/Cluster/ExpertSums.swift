@@ -2,9 +2,9 @@ import Kernels
 
 /// The sums of the experts' outputs of a layer, as they go from rank to rank.
 ///
-/// Rank 0 begins the sum of each row with its own experts, which are the lowest. The sum then visits the ranks that have
-/// an expert of the row, by rank, and returns to rank 0: so it is the sum that one host makes, in the same order. The
-/// rows go in chunks, and all ranks are at work on different chunks.
+/// Rank 0 begins the sum of each row with its own experts, which are the lowest. The sum then visits the ranks that
+/// have an expert of the row, by rank, and returns to rank 0: so it is the sum that one host makes, in the same order.
+/// The rows go in chunks, and all ranks are at work on different chunks.
 struct ExpertSums {
     private let hidden: Int
     private let rank: Int
@@ -116,8 +116,9 @@ struct ExpertSums {
         }
     }
 
-    /// Adds this rank's outputs to the rows, chunk by chunk, and sends them on. `add` adds the outputs of a row's experts
-    /// here to its sum; on rank 0 the sum begins there. Rows that go nowhere stay in `sums`.  sums: [rows, hidden]
+    /// Adds this rank's outputs to the rows, chunk by chunk, and sends them on. `add` adds the outputs of a row's
+    /// experts here to its sum; on rank 0 the sum begins there. Rows that go nowhere stay in `sums`.  sums: [rows,
+    /// hidden]
     func pass(
         _ numbers: UnsafeBufferPointer<Int32>, chunk: Int, _ traffic: Traffic, _ subject: Int32, _ team: ThreadTeam,
         sums: UnsafeMutablePointer<Float>, add: (_ row: Int, _ sum: UnsafeMutablePointer<Float>) -> Void

@@ -1,7 +1,7 @@
 extension Cluster {
-    /// Serves the experts of this rank, which is not 0, until rank 0 closes the cluster. Rank 0 says which model to open:
-    /// its own `path`, or the one here. Of `options`, `threads`, `useMmap` and `memoryLimit` are used; the others are
-    /// those of rank 0.
+    /// Serves the experts of this rank, which is not 0, until rank 0 closes the cluster. Rank 0 says which model to
+    /// open: its own `path`, or the one here. Of `options`, `threads`, `useMmap` and `memoryLimit` are used; the others
+    /// are those of rank 0.
     ///
     /// Throws `.state` on rank 0, and `.cluster` if the cluster has failed. A model that cannot be opened here is an
     /// error on rank 0 alone.

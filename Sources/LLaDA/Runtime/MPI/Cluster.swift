@@ -54,9 +54,9 @@ public final class Cluster: @unchecked Sendable {
         var hasModel = false
     }
 
-    /// Joins the cluster: all its processes have to call this. Throws `.unsupported` without an MPI library, `.state` if
-    /// MPI is not initialised, or finalised, `.invalidArgument`, and `.cluster` for ranks that do not answer or are of
-    /// another version.
+    /// Joins the cluster: all its processes have to call this. Throws `.unsupported` without an MPI library, `.state`
+    /// if MPI is not initialised, or finalised, `.invalidArgument`, and `.cluster` for ranks that do not answer or are
+    /// of another version.
     public init(_ options: Options = Options()) throws(LLaDAError) {
         guard 1...86_400_000 ~= options.timeout else {
             throw LLaDAError(
@@ -124,8 +124,8 @@ public final class Cluster: @unchecked Sendable {
 
     // MARK: Turns
 
-    /// Lets the caller exchange messages: one thread at a time. An error `.cluster` of `body`, from wherever, is the end
-    /// of the cluster: the other ranks are told, and every later turn throws the same error.
+    /// Lets the caller exchange messages: one thread at a time. An error `.cluster` of `body`, from wherever, is the
+    /// end of the cluster: the other ranks are told, and every later turn throws the same error.
     package func withTurn<Result>(
         _ body: (Traffic) throws(LLaDAError) -> Result
     ) throws(LLaDAError) -> Result {

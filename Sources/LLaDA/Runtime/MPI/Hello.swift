@@ -1,8 +1,8 @@
 import CLLaDA
 import Glibc
 
-/// The first messages of a cluster: every rank says what it is, and rank 0 whether that goes together. Their form is the
-/// same in all versions.
+/// The first messages of a cluster: every rank says what it is, and rank 0 whether that goes together. Their form is
+/// the same in all versions.
 enum Hello {
     /// "LLADAMPI".
     private static let magic: UInt64 = 0x4C4C_4144_414D_5049

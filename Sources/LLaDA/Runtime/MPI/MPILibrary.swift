@@ -227,7 +227,8 @@ final class MPILibrary: Sendable {
         return request
     }
 
-    /// Returns whether a request is done: if so, it is none any more. `received` becomes the bytes of what was received.
+    /// Returns whether a request is done: if so, it is none any more. `received` becomes the bytes of what was
+    /// received.
     func isDone(_ request: inout Handle, received: inout Int) throws(LLaDAError) -> Bool {
         var (flag, count): (Int32, Int32) = (0, 0)
         var status = Self.noStatus
