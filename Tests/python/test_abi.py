@@ -135,6 +135,7 @@ def test_every_function_is_bound_as_declared():
         "llada_decoder *": ctypes.c_void_p,
         "llada_prefix_cache *": ctypes.c_void_p,
         "llada_text_stream *": ctypes.c_void_p,
+        "llada_cluster *": ctypes.c_void_p,
         "char *": None,
         "uint64_t": ctypes.c_uint64,
         "llada_progress_callback": _abi.ProgressCallback,
