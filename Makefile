@@ -25,8 +25,8 @@ VERSION := $(MAJOR).$(MINOR).$(call version_of,PATCH)
 .DELETE_ON_ERROR:
 .PHONY: build lib tools demo demo-packages lint lint-packages format test test-packages test-lint test-swift \
         test-aarch64 test-abi test-install test-python test-docs test-corpus test-faults test-oom test-asan test-tsan \
-        test-valgrind test-browser test-ray test-reproducible soak soak-tsan coverage testing-figures fuzz fuzz-run \
-        fuzz-minimise fuzz-coverage gallery install bench docs dist clean help
+        test-valgrind test-browser test-ray test-cluster test-reproducible soak soak-tsan coverage testing-figures fuzz \
+        fuzz-run fuzz-minimise fuzz-coverage gallery install bench docs dist clean help
 
 help:
 	@echo 'build         libllada.so and the C examples (the default); lib, the library alone'
@@ -51,6 +51,7 @@ help:
 	@echo '              ThreadSanitizer'
 	@echo 'test-faults   saving and opening while the system fails, at every system call; kills, and 2,000 forks'
 	@echo "test-oom      the library while allocations fail, the first, the second, and so on; SERIES='open GGUF' for one"
+	@echo 'test-cluster  one model over several processes, under mpiexec: the same bits, and ranks that die'
 	@echo 'test-valgrind  some of the C tests and the C examples under valgrind'
 	@echo 'test-reproducible  two clean builds in different folders are equal, byte for byte'
 	@echo 'soak          eight threads at random work for SECONDS=$(SECONDS); soak-tsan, under ThreadSanitizer'
@@ -196,6 +197,11 @@ RAY_VENV := $(BUILD)/ray-venv
 test-ray: lib $(RAY_VENV)/ready
 	@$(RAY_VENV)/bin/python -m pytest -q -p no:cacheprovider Tests/ray
 
+# Not part of `test`: it starts some two hundred processes.
+test-cluster: lib $(BUILD)/cluster-venv/ready
+	@PYTHONPATH=bindings/python:Tests/python $(BUILD)/cluster-venv/bin/python -m pytest -q -p no:cacheprovider \
+	    Tests/cluster
+
 gallery: lib $(VENV)/ready
 	@PYTHONPATH=bindings/python PYTHON=$(VENV)/bin/python examples/gallery/make.sh
 
@@ -228,7 +234,7 @@ testing-figures:
 
 test-valgrind: build
 	@.ci/packages 'valgrind: finds uses of bytes that nothing has set, and of memory that was given back'
-	@for example in $(C_EXAMPLES); do echo "$$example"; \
+	@for example in $(filter-out %/cluster %/worker,$(C_EXAMPLES)); do echo "$$example"; \
 	    valgrind --quiet --error-exitcode=99 $$example </dev/null >/dev/null || exit 1; done
 	@Tests/c/run.sh --valgrind
 

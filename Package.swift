@@ -8,9 +8,10 @@ let sanitizing = Context.environment["LLADA_SANITIZE"] != nil
 let library = "\(Context.packageDirectory)/Sources/LibLLaDA"
 /// Flags for the linker of libllada.so.
 func linker(_ flags: String...) -> [String] { flags.flatMap { ["-Xlinker", $0] } }
-// Hardened: addresses are read-only once they are known. Lean: no debug information, and functions of equal code once.
+// Hardened: addresses are read-only once they are known. Lean: no debug information, functions of equal code once, and
+// texts that end others (-O2) within them.
 let shipped = linker(
-    "-z", "defs", "-z", "relro", "-z", "now", "--strip-debug", "--icf=all", "-T", "\(library)/layout.ld",
+    "-O2", "-z", "defs", "-z", "relro", "-z", "now", "--strip-debug", "--icf=all", "-T", "\(library)/layout.ld",
     "--wrap=_swift_stdlib_getScalarName")
 // What Sources/Allocator stands in the place of, in libllada.so: C's functions, and C++'s new and delete.
 let wrapped = [
@@ -26,9 +27,9 @@ let package = Package(
     ],
     targets: [
         .target(name: "Kernels", exclude: ["templates"], cSettings: [.headerSearchPath(".")]),
-        .target(name: "LLaDA", dependencies: ["Kernels"]),
         // The contract: the hand-written C header, seen from Swift as a module.
         .target(name: "CLLaDA", path: "include", publicHeadersPath: "."),
+        .target(name: "LLaDA", dependencies: ["Kernels", "CLLaDA"]),
         .target(name: "CAPI", dependencies: ["LLaDA", "CLLaDA"]),
         // What libllada.so has in place of some of Swift's static library.
         .target(name: "StandIns"),

@@ -179,7 +179,8 @@ enum {
     LLADA_ERROR_SPECIAL_TOKEN = -16,    /* the mask id is unknown, or stands where it must not */
     LLADA_ERROR_SNAPSHOT = -17,         /* a snapshot is damaged, of another version, or of another model */
     LLADA_ERROR_NUMERIC = -18,          /* weights are NaN or infinite, or what the model computes from them is */
-    LLADA_ERROR_GGUF = -19              /* a file breaks the GGUF format */
+    LLADA_ERROR_GGUF = -19,             /* a file breaks the GGUF format */
+    LLADA_ERROR_CLUSTER = -20           /* another rank of a cluster is dead, silent, or of another version or model */
 };
 
 /* What went wrong. The message is always NUL-terminated UTF-8; it names what was found and what was expected. */
@@ -293,6 +294,10 @@ typedef struct llada_model_options {
      * keys and values (some dozen bytes for each position), and arrays of yours. While small files and headers are
      * read, 3 times their bytes count. llada_model_describe tells what opening takes. 0: no limit. Default: 0. */
     uint64_t memory_limit;
+    /* Of rank 0: the cluster whose other ranks hold a part of the routed experts. It has one model at a time:
+     * LLADA_ERROR_BUSY for a second one, until the first one is freed with its decoders. See llada_cluster. Default:
+     * NULL, none. */
+    struct llada_cluster *cluster;
 } llada_model_options;
 
 /* Sets the defaults. `size` is sizeof(llada_model_options). */
@@ -404,6 +409,82 @@ LLADA_API llada_status llada_model_notes(const llada_model *model, char *text, s
 LLADA_API llada_status llada_model_logits(const llada_model *model, const int32_t *tokens, size_t token_count,
                                           int32_t block_length, llada_progress_callback progress, void *progress_user,
                                           float *logits, size_t capacity, size_t *count, llada_error *error);
+
+/* ---- Cluster ---------------------------------------------------------------------------------------------------- */
+
+/* One model over several processes, of one or of many machines: the routed experts, which are most of its bytes, are
+ * spread over the ranks of an MPI communicator. Rank 0 opens the model with llada_model_options.cluster, and all
+ * functions are there as ever, with the same results, bit for bit, on any number of ranks; the others are in
+ * llada_cluster_serve. Each rank opens the same checkpoint, by its own path, and reads its own experts of it.
+ *
+ *     mpiexec -n 1 ./your-program : -n 3 llada-worker
+ *
+ * MPI is not linked: the library is found at run time. It has to have the standard ABI of MPI 5.0 (libmpi_abi.so.1 of
+ * MPICH 5 or Open MPI 6): the one that your program has loaded, or `library`, or what the environment variable
+ * LLADA_MPI_LIBRARY names, or what the loader finds. What the library says of stacks, of allocations and of signal
+ * handlers is not true of MPI.
+ *
+ * Faults. No call waits for another rank longer than timeout_ms. A rank that has died, hangs, or ends is
+ * LLADA_ERROR_CLUSTER in the call that needs it, with a message that names it, and every later call that needs the
+ * cluster returns the same at once. Decoders can then be saved (llada_decoder_save), and go on with another cluster, or
+ * without one. mpiexec, as it is by default, ends all ranks when one of them dies.
+ *
+ * Threads. Any thread may use a cluster, if MPI was initialised with MPI_THREAD_SERIALIZED or more; else the one that
+ * initialised it. Forwards of several threads take turns, layer by layer. */
+typedef struct llada_cluster llada_cluster;
+
+typedef struct llada_cluster_options {
+    uint32_t struct_size;
+    /* After how many milliseconds a rank that does not answer counts as dead: 1 to 86400000. Default: 30000. */
+    int32_t timeout_ms;
+    /* Initialise MPI, where your program has not, with MPI_THREAD_MULTIPLE, and finalise it in llada_cluster_free.
+     * Without it MPI has to be initialised, or else LLADA_ERROR_STATE. Default: false. */
+    bool initialise;
+    /* The MPI_Comm whose processes are the cluster; it is duplicated. NULL: MPI_COMM_WORLD. Default: NULL. */
+    void *communicator;
+    /* The file of the MPI library. Default: NULL, see above. */
+    const char *library;
+    /* [share_count], on rank 0: what part of the experts each rank holds, in any unit. Count 0: equal parts. For ranks
+     * of unequal memory or speed. Default: NULL, 0. */
+    const double *shares;
+    size_t share_count;
+} llada_cluster_options;
+
+/* Sets the defaults. `size` is sizeof(llada_cluster_options). */
+LLADA_API llada_status llada_cluster_options_init(llada_cluster_options *options, size_t size, llada_error *error);
+
+/* Joins the cluster. All processes of the communicator call it, within timeout_ms of each other.
+ * LLADA_ERROR_UNSUPPORTED if there is no MPI library; LLADA_ERROR_CLUSTER if a rank does not answer, or has another version of this library.
+ * `options` may be NULL: the defaults. */
+LLADA_API llada_status llada_cluster_create(const llada_cluster_options *options, llada_cluster **cluster,
+                                            llada_error *error);
+
+/* Leaves the cluster, at once: models of the cluster that are still there return LLADA_ERROR_STATE from then on. On
+ * rank 0 it ends llada_cluster_serve of the others. It waits for timeout_ms at most, beside MPI_Finalize, which is called if
+ * MPI was initialised here and no rank has failed. */
+LLADA_API void llada_cluster_free(llada_cluster *cluster);
+
+/* On every rank but 0: computes the experts of this rank for rank 0, until that frees the cluster (LLADA_OK), or the
+ * cluster fails (LLADA_ERROR_CLUSTER). Rank 0 decides which model: `path` is where it lies here, or NULL for the path
+ * that rank 0 has. Of `options`, threads, use_mmap and memory_limit count; the rest is as on rank 0. It may be NULL. A
+ * model that cannot be opened here is an error of llada_model_open on rank 0, and this call goes on. */
+LLADA_API llada_status llada_cluster_serve(llada_cluster *cluster, const char *path, const llada_model_options *options,
+                                           llada_error *error);
+
+typedef struct llada_cluster_info {
+    uint32_t struct_size;
+    int32_t rank;
+    int32_t size;
+    /* What this rank has sent to and received from the others since it joined. */
+    uint64_t bytes_sent;
+    uint64_t bytes_received;
+    uint64_t messages_sent;
+    uint64_t messages_received;
+} llada_cluster_info;
+#define LLADA_CLUSTER_INFO_INIT {sizeof(llada_cluster_info), 0, 0, 0, 0, 0, 0}
+
+LLADA_API llada_status llada_cluster_get_info(const llada_cluster *cluster, llada_cluster_info *info,
+                                              llada_error *error);
 
 /* ---- Text ------------------------------------------------------------------------------------------------------- */
 

@@ -24,6 +24,7 @@ public func llada_status_name(_ status: llada_status) -> UnsafePointer<CChar>? {
     case .snapshot: cString("LLADA_ERROR_SNAPSHOT")
     case .numeric: cString("LLADA_ERROR_NUMERIC")
     case .gguf: cString("LLADA_ERROR_GGUF")
+    case .cluster: cString("LLADA_ERROR_CLUSTER")
     case nil: cString("unknown status")
     }
 }

@@ -70,7 +70,7 @@ private func endCount(_ options: UnsafePointer<llada_model_options>?) throws(LLa
     return 0...Int(Int32.max) ~= count ? count : 0
 }
 
-private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LLaDAError) -> Model.Options {
+func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LLaDAError) -> Model.Options {
     var options = Model.Options()
     if let dtype = fields[\.dtype] {
         options.dtype = try numberFormat(dtype, "dtype", expected: "a LLADA_DTYPE, 0 to 6")
@@ -103,6 +103,7 @@ private func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LL
         default: throw .argument("use_mmap", found: mmap, expected: "a LLADA_MMAP, 0 to 2")
         }
     }
+    if let cluster = fields[\.cluster] ?? nil { options.cluster = try CAPI.cluster(cluster) }
     if let limit = fields[\.memory_limit] { options.memoryLimit = Int(clamping: limit) }
     return options
 }

@@ -26,7 +26,8 @@ static void status_names(void) {
         CHECK(llada_status_name(-i) == llada_status_name(-i));
     }
     CHECK(!strcmp(llada_status_name(-19), "LLADA_ERROR_GGUF"));
-    static const int32_t strange[] = {1, -20, 4711, INT32_MAX, INT32_MIN};
+    CHECK(!strcmp(llada_status_name(-20), "LLADA_ERROR_CLUSTER"));
+    static const int32_t strange[] = {1, -21, 4711, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < sizeof strange / sizeof *strange; i++)
         CHECK(!strcmp(llada_status_name(strange[i]), "unknown status"));
 }
@@ -81,6 +82,10 @@ static void null_everywhere(void) {
     REFUSES(llada_model_open, NULL, NULL, NULL);
     REFUSES(llada_model_save, NULL, NULL, NULL, NULL);
     REFUSES(llada_model_get_info, NULL, NULL);
+    REFUSES(llada_cluster_options_init, NULL, sizeof(llada_cluster_options));
+    REFUSES(llada_cluster_create, NULL, NULL);
+    REFUSES(llada_cluster_serve, NULL, NULL, NULL);
+    REFUSES(llada_cluster_get_info, NULL, NULL);
     REFUSES(llada_model_eos_token_ids, NULL, NULL, 0, NULL);
     REFUSES(llada_model_notes, NULL, NULL, 0, NULL);
     REFUSES(llada_model_describe, NULL, NULL, 0, NULL);

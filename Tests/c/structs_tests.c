@@ -11,7 +11,7 @@ AT(llada_error, struct_size, 0);
 AT(llada_error, status, 4);
 AT(llada_error, message, 8);
 
-SIZE(llada_model_options, 80);
+SIZE(llada_model_options, 88);
 AT(llada_model_options, struct_size, 0);
 AT(llada_model_options, dtype, 4);
 AT(llada_model_options, kv_dtype, 8);
@@ -27,6 +27,25 @@ AT(llada_model_options, progress_user, 56);
 AT(llada_model_options, delete_token_id, 64);
 AT(llada_model_options, split_token_id, 68);
 AT(llada_model_options, memory_limit, 72);
+AT(llada_model_options, cluster, 80);
+
+SIZE(llada_cluster_options, 48);
+AT(llada_cluster_options, struct_size, 0);
+AT(llada_cluster_options, timeout_ms, 4);
+AT(llada_cluster_options, initialise, 8);
+AT(llada_cluster_options, communicator, 16);
+AT(llada_cluster_options, library, 24);
+AT(llada_cluster_options, shares, 32);
+AT(llada_cluster_options, share_count, 40);
+
+SIZE(llada_cluster_info, 48);
+AT(llada_cluster_info, struct_size, 0);
+AT(llada_cluster_info, rank, 4);
+AT(llada_cluster_info, size, 8);
+AT(llada_cluster_info, bytes_sent, 16);
+AT(llada_cluster_info, bytes_received, 24);
+AT(llada_cluster_info, messages_sent, 32);
+AT(llada_cluster_info, messages_received, 40);
 
 SIZE(llada_model_info, 112);
 AT(llada_model_info, struct_size, 0);

@@ -18,6 +18,8 @@ CODE = re.sub(r"/\*.*?\*/", "", HEADER, flags=re.S)
 STRUCTS = {
     "llada_error": _abi.Error,
     "llada_model_options": _abi.ModelOptions,
+    "llada_cluster_options": _abi.ClusterOptions,
+    "llada_cluster_info": _abi.ClusterInfo,
     "llada_model_info": _abi.ModelInfo,
     "llada_noised_sequence": _abi.NoisedSequence,
     "llada_score_options": _abi.ScoreOptions,
@@ -133,6 +135,7 @@ def test_every_function_is_bound_as_declared():
         "llada_decoder *": ctypes.c_void_p,
         "llada_prefix_cache *": ctypes.c_void_p,
         "llada_text_stream *": ctypes.c_void_p,
+        "llada_cluster *": ctypes.c_void_p,
         "char *": None,
         "uint64_t": ctypes.c_uint64,
         "llada_progress_callback": _abi.ProgressCallback,

@@ -58,6 +58,24 @@ package struct Tensor: Sendable {
         return byteCount / max(rows, 1)
     }
 
+    /// Returns some of the matrices of a stack, which the first dimension counts.
+    package func matrices(_ range: Range<Int>) -> Tensor {
+        guard let count = shape.first, range != 0..<count else { return self }
+        let size = byteCount / count
+        let bytes = range.lowerBound * size..<range.upperBound * size
+        var cut: [Place] = []
+        var start = 0  // of the place, in the tensor
+        for place in places {
+            let end = start + place.bytes.count
+            let here = bytes.clamped(to: start..<end)
+            let first = place.bytes.lowerBound + here.lowerBound - start
+            if !here.isEmpty { cut.append(Place(place.file, first..<first + here.count)) }
+            start = end
+        }
+        return Tensor(
+            name: name, dtype: dtype, encoding: encoding, shape: [range.count] + shape.dropFirst(), places: cut)
+    }
+
     /// Reads some of the bytes.
     package func read(_ offset: Int, into out: UnsafeMutableRawBufferPointer) throws(LLaDAError) {
         var start = 0  // of the place, in the tensor

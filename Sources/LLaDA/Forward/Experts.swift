@@ -5,6 +5,8 @@ import Kernels
 struct Experts {
     let config: ModelConfig
     let compute: Compute
+    /// Who computes the experts of other ranks of a cluster; nil if all are here.
+    let exchange: ExpertExchange?
 
     /// Computes out = sum of weight * expert(x) + shared(x).  x, out: [rows, hidden]
     func callAsFunction(
@@ -21,7 +23,10 @@ struct Experts {
         observer?.routing?(layer, batch.rows, routing)
         observer?.finished?(.router)
 
-        try work.plan.make(routing, experts: config.numExperts, room: work.mostRows * routing.k)
+        try routing.experts.withUnsafeBufferPointer { (experts) throws(LLaDAError) in
+            try work.plan.make(
+                experts, k: routing.k, exchange?.own ?? 0..<config.numExperts, room: work.mostRows * routing.k)
+        }
         let plan = work.plan
         if weights.readsAhead {
             // The largest first, as they will be run. Meanwhile the shared expert is computed.
@@ -30,12 +35,17 @@ struct Experts {
             }
         }
         let kernels = compute.kernels
-        let common = try shared(x, rows: rows, weights, work)
+        let common = try exchange == nil ? shared(x, rows: rows, weights, work) : nil  // a cluster's, while others work
         if common != nil { observer?.finished?(.shared) }
         let operand = try compute.operand(x, stride: hidden, rows: rows, for: weights.experts[0].gate, work)
         // [rows * k, hidden], by expert
         let results = try work.expertResults.reserve(work.mostRows * routing.k * hidden)
-        try run(operand, weights, plan, work, results)
+        if let exchange {
+            try run(exchange, x, operand, layer: layer, routing, weights, plan, work, results, out: out)
+            observer?.finished?(.experts)
+            return
+        }
+        try run(operand, weights, plan, work, results, during: nil)
 
         compute.team.forEach(rows) { row, _ in
             let y = out + row * hidden
@@ -58,6 +68,44 @@ struct Experts {
         return UnsafePointer(y)
     }
 
+    /// Does the same with a cluster. Nothing stops it on the way, as other ranks have been given their rows.
+    private func run(
+        _ exchange: ExpertExchange, _ x: UnsafePointer<Float>, _ operand: Operand, layer: Int, _ routing: Routing,
+        _ weights: MixtureWeights, _ plan: Plan, _ work: Workspace, _ results: UnsafeMutablePointer<Float>,
+        out: UnsafeMutablePointer<Float>
+    ) throws(LLaDAError) {
+        let rows = routing.experts.count / routing.k
+        let hidden = config.hiddenSize
+        let kernels = compute.kernels
+        let y = try work.shared.reserve(work.mostRows * hidden)  // [rows, hidden]
+        var failure: LLaDAError?
+        func note(_ part: () throws(LLaDAError) -> Void) {
+            do throws(LLaDAError) { try part() } catch { failure = failure ?? error }
+        }
+        work.isStoppable = false
+        defer { work.isStoppable = true }
+        let own = exchange.own
+        try exchange.run(
+            layer: layer, x, prepared: operand, routing, room: work.mostRows, compute.team, out: out
+        ) { traffic in
+            note { () throws(LLaDAError) in try run(operand, weights, plan, work, results, during: traffic) }
+        } add: { row, sum in
+            for slot in row * routing.k..<(row + 1) * routing.k where own.contains(Int(routing.experts[slot])) {
+                kernels.axpy(routing.weights[slot], results + plan.place[slot] * hidden, hidden, sum)
+            }
+        } meanwhile: {
+            if let shared = weights.shared {
+                note { () throws(LLaDAError) in
+                    try DenseFeedForward(compute: compute)(x, rows: rows, shared, work, share: 0.4...0.5, out: y)
+                }
+            }
+        }
+        if let failure { throw failure }
+        if weights.shared != nil {
+            compute.team.forEach(rows) { row, _ in kernels.axpy(1, y + row * hidden, hidden, out + row * hidden) }
+        }
+    }
+
     /// The number of rows of an expert that pass together: their activations stay in the cache from gate to down.
     static let piece = 64
 
@@ -69,17 +117,22 @@ struct Experts {
         fileprivate private(set) var tasks: [(expert: Int, places: Range<Int>)] = []
         private var next: [Int] = []  // [experts]
 
-        /// Becomes the order for a routing of at most `room` pairs.
-        mutating func make(_ routing: Routing, experts: Int, room: Int) throws(LLaDAError) {
-            let pairs = routing.experts.count
-            try next.refill(experts, with: 0, room: experts)
+        func place(of slot: Int) -> Int { place[slot] }
+
+        /// Becomes the order for the experts of rows, of those in `own`; there will be at most `room` pairs.
+        /// experts: [rows, k]
+        mutating func make(
+            _ experts: UnsafeBufferPointer<Int32>, k: Int, _ own: Range<Int>, room: Int
+        ) throws(LLaDAError) {
+            let pairs = experts.count
+            try next.refill(own.upperBound, with: 0, room: own.upperBound)
             try place.refill(pairs, with: 0, room: room)
             try rows.refill(pairs, with: 0, room: room)
             tasks.removeAll(keepingCapacity: true)
             try tasks.reserve(room)
-            for expert in routing.experts { next[Int(expert)] += 1 }
+            for expert in experts where own.contains(Int(expert)) { next[Int(expert)] += 1 }
             var start = 0
-            for expert in 0..<experts {
+            for expert in own {
                 let end = start + next[expert]
                 for first in stride(from: start, to: end, by: Experts.piece) {
                     tasks.append((expert, first..<min(first + Experts.piece, end)))
@@ -87,9 +140,9 @@ struct Experts {
                 next[expert] = start
                 start = end
             }
-            for (slot, expert) in routing.experts.enumerated() {
+            for (slot, expert) in experts.enumerated() where own.contains(Int(expert)) {
                 place[slot] = next[Int(expert)]
-                rows[place[slot]] = slot / routing.k
+                rows[place[slot]] = slot / k
                 next[Int(expert)] += 1
             }
             // The team takes the last task first. So the largest task begins first, and a small one ends last.
@@ -97,10 +150,11 @@ struct Experts {
         }
     }
 
-    /// Runs each active expert over its rows.  results: [rows * k, hidden], by place
-    private func run(
+    /// Runs each active expert over its rows, and lets messages go on between pieces of work of the calling thread.
+    /// results: [rows * k, hidden], by place
+    func run(
         _ x: Operand, _ weights: MixtureWeights, _ plan: Plan, _ work: Workspace,
-        _ results: UnsafeMutablePointer<Float>
+        _ results: UnsafeMutablePointer<Float>, during traffic: Traffic?
     ) throws(LLaDAError) {
         let hidden = config.hiddenSize
         let width = config.moeIntermediateSize
@@ -124,6 +178,7 @@ struct Experts {
             compute.kernels.silu_mul(gate, up, places.count * width)
             let h = compute.operand(gate, rows: places.count, for: weights.down, into: input + piece * x.stride)
             compute.tile(h, weights.down, 0..<hidden, results + places.lowerBound * hidden, stride: hidden)
+            if worker == 0 { traffic?.poll() }
         }
     }
 }

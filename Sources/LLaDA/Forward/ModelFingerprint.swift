@@ -6,13 +6,8 @@ package struct ModelFingerprint: Sendable, Equatable {
 
     package init(words: SIMD2<UInt64>) { self.words = words }
 
-    /// The bytes of a stretch. Small tensors and routers are read whole, and other tensors in some stretches: a large
-    /// model has tens of thousands of tensors, and each stretch may be a page to fetch from the disk.
-    private static let stretch = 256
-    private static let mostStretches = 16  // of a tensor
-    private static let usualStretches = 8192  // of all
-
-    init(_ transformer: Transformer) {
+    /// `absent` has the bytes that are not held here.
+    init(_ transformer: Transformer, absent: AbsentStretches? = nil) {
         var sum = Checksum()
         func note(_ value: UInt64) { withUnsafeBytes(of: value.littleEndian) { sum.update($0) } }
         func note(_ value: Int) { note(UInt64(bitPattern: Int64(value))) }
@@ -47,42 +42,20 @@ package struct ModelFingerprint: Sendable, Equatable {
         note(transformer.kvDType.name)
 
         let tensors = transformer.weights.tensors
-        let stretches = max(1, min(Self.mostStretches, Self.usualStretches / max(tensors.count, 1)))
-        var contents = Checksum()
-        for (index, tensor) in tensors.enumerated() {
+        for tensor in tensors {
             note(tensor.name)
             note(tensor.type.rawValue)
             tensor.shape.forEach { note($0) }
-            let isWhole =
-                tensor.shape.count == 1 || tensor.name.hasSuffix(".gate.weight")
-                || tensor.byteCount <= stretches * Self.stretch
-            if isWhole {
-                for piece in tensor.pieces { contents.update(piece) }
-                continue
+        }
+        var contents = Checksum()
+        var stretches = FingerprintStretches(tensors)
+        while let part = stretches.next() {
+            if part.isHeld {
+                contents.update(part.bytes)
+            } else if let absent {
+                contents.update(absent.next(part))
             }
-            // The stretches are evenly spread, and lie elsewhere in each tensor.
-            let room = (tensor.byteCount - Self.stretch) / stretches
-            let shift = index * 7919 * 64 % max(room, 1)
-            for number in 0..<stretches { tensor.read(number * room + shift, Self.stretch) { contents.update($0) } }
         }
         words = [sum.value, contents.value]
-    }
-}
-
-extension HeldTensor {
-    /// Calls `body` with the `count` bytes from `start` on, piece by piece.
-    fileprivate func read(_ start: Int, _ count: Int, _ body: (UnsafeRawBufferPointer) -> Void) {
-        var (start, count) = (start, count)
-        for piece in pieces {
-            if count == 0 { return }
-            if start < piece.count {
-                let end = min(start + count, piece.count)
-                body(UnsafeRawBufferPointer(rebasing: piece[start..<end]))
-                count -= end - start
-                start = 0
-            } else {
-                start -= piece.count
-            }
-        }
     }
 }

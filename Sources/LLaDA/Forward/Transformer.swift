@@ -9,10 +9,15 @@ package final class Transformer: Denoiser {
     package let weights: Weights
     package let compute: Compute
     package let kvDType: NumberFormat
+    package let exchange: ExpertExchange?
     let rotary: Rotary
     private let knownFingerprint = Once<ModelFingerprint>()
 
-    package init(config: ModelConfig, weights: Weights, compute: Compute, kvDType: NumberFormat) {
+    /// `exchange` is there if some experts are on other ranks of a cluster.
+    package init(
+        config: ModelConfig, weights: Weights, compute: Compute, kvDType: NumberFormat, exchange: ExpertExchange? = nil
+    ) {
+        self.exchange = exchange
         self.config = config
         self.weights = weights
         self.compute = compute
@@ -22,6 +27,11 @@ package final class Transformer: Denoiser {
 
     /// The fingerprint, computed at the first use.
     package var fingerprint: ModelFingerprint { knownFingerprint.get { ModelFingerprint(self) } }
+
+    /// Computes the fingerprint of a model of which other ranks hold a part; see `ModelFingerprint.init`.
+    package func takeFingerprint(absent: AbsentStretches) {
+        _ = knownFingerprint.get { ModelFingerprint(self, absent: absent) }
+    }
 
     package func forward(
         _ work: Workspace, observer: Observer?, into memory: StateMemory
@@ -61,7 +71,7 @@ package final class Transformer: Denoiser {
                     normed, rows: rows, weights, work, share: 0.4...1, out: delta)
                 observer?.finished?(.dense)
             case .mixture(let weights):
-                try Experts(config: config, compute: compute)(
+                try Experts(config: config, compute: compute, exchange: exchange)(
                     normed, layer: index, weights, batch, work, out: delta, observer: observer)
             }
             observer?.output?(index, batch.rows, x, delta)

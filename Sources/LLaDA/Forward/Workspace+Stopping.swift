@@ -16,6 +16,7 @@ extension Workspace {
     /// Throws `.cancelled` if one of the cancellations was requested, and what `progress` throws. `share` of the layer
     /// is done, 0 to 1.
     package func checkStop(_ share: Double = 0) throws(LLaDAError) {
+        if !isStoppable { return }
         try Cancellation.check(cancellations)
         guard let progress else { return }
         let now = Self.now

@@ -14,6 +14,7 @@ package final class Workspace: @unchecked Sendable {  // one thread at a time ha
     var rowsToDo = 0  // in all forwards
     package var rowsDone = 0  // in those before this one
     var layer = (index: 0, count: 1)  // that this forward has come to
+    var isStoppable = true
     /// The final states of several sequences together.
     package let states: StateMemory
     var wanted: [Int] = []  // the rows of the batch that want logits
@@ -89,6 +90,9 @@ package final class Workspace: @unchecked Sendable {  // one thread at a time ha
         try wanted.reserve(mostRows)
         try wantedBatch.expect(as: batch)
     }
+
+    /// Makes room for some rows that come from elsewhere.
+    func makeRoom(for rows: Int) { mostRows = max(mostRows, rows) }
 
     /// Forgets the rows, and with them the pages of their sequences.
     package func clear() {

@@ -11,6 +11,10 @@ extension Model {
     }
 
     package func save(to path: UnsafePointer<CChar>, progress: Progress?) throws(LLaDAError) {
+        if transformer.exchange != nil {
+            throw LLaDAError(
+                .unsupported, "other ranks of the cluster hold a part of the model; open it without one to save it")
+        }
         guard let dtype, let sideFiles else {
             throw LLaDAError(
                 .invalidArgument,

@@ -48,6 +48,9 @@ public final class Model: Sendable {
         /// tables, workspaces, keys and values. Weights that are used in place in a mapped file are not counted: they
         /// are the system's cache. 0: no limit. What would go beyond throws `.outOfMemory` before it takes memory.
         public var memoryLimit = 0
+        /// The cluster that holds the routed experts; nil: this process holds all. On rank 0; the others serve. A
+        /// cluster has one model at a time.
+        public var cluster: Cluster?
 
         public init() {}
     }
@@ -121,29 +124,26 @@ public final class Model: Sendable {
         // Lists of the tensors, of layers and of experts.
         let room = try Reserve.Room(source.listSize)
         defer { room.close() }
-        let path = source.directory
         try options.validate()
         config = try source.config.withExpertCapacity(options.expertCapacity)
-        let team = ThreadTeam(threads: options.teamSize)
-        let file = Checkpoint.singleFileName.string
-        let packed = try PackedFile(source.metadata, file: file)
-        let format = try options.dtype(of: packed, in: path)
-        let sizes = try Weights(
-            source, format, packed, team: team, mapping: options.useMmap, measuring: true
-        ).sizes
-        // Headers and small files tell what opening takes, before weights are read.
-        try budget.check(OpeningMemory(source, sizes).peak - budget.used)
-        let weights = try Weights(
-            source, format, packed, team: team, mapping: options.useMmap, sizes: sizes, budget: budget
-        ) { (part) throws(LLaDAError) in try progress?(0.05 + 0.85 * part) }
+        let blas = try options.blas.library()
+        let cluster = try ClusterOpening(source, options, hasBLAS: blas != nil)
+        let opening = try WeightOpening(source, options, share: cluster?.placement.share(of: 0))
+        try cluster?.begin(opening, source)
+        let weights = try opening.read(source, budget) { (part) throws(LLaDAError) in
+            try progress?(0.05 + 0.85 * part)
+        }
+        let answers = try cluster?.finish { () throws(LLaDAError) in try progress?(0.9) }
+        let team = opening.team
+        let compute = Compute(team: team, blas: blas, budget: budget)
         dtype = weights.dtype
-        try packed?.check(weights, file: file)
         numParameters = weights.parameters
         weightBytes = weights.byteCount
         transformer = Transformer(
-            config: config, weights: weights,
-            compute: Compute(team: team, blas: try options.blas.library(), budget: budget),
-            kvDType: options.kvDType ?? (dtype?.packed == nil ? .f32 : .bf16))
+            config: config, weights: weights, compute: compute,
+            kvDType: options.kvDType ?? (dtype?.packed == nil ? .f32 : .bf16),
+            exchange: try answers?.exchange(config, prepared: compute.preparedDigest(weights), in: budget))
+        answers?.completeFingerprint(of: transformer)
 
         let files = source.sideFiles
         tokenizer = try Tokenizer(files, modelVocabularySize: config.vocabSize, budget: budget)
@@ -161,13 +161,13 @@ public final class Model: Sendable {
 }
 
 extension Model.Options {
-    fileprivate var teamSize: Int { threads == 0 ? ThreadTeam.availableThreads : threads }
+    var teamSize: Int { threads == 0 ? ThreadTeam.availableThreads : threads }
 
     private static let formats = "auto, f32, bf16, int8 or int4"
 
     private static let mostThreads = 1024
 
-    fileprivate func validate() throws(LLaDAError) {
+    func validate() throws(LLaDAError) {
         guard 0...Self.mostThreads ~= threads else {
             throw LLaDAError(.invalidArgument, "threads is \(threads); expected 0 to \(Self.mostThreads)")
         }
@@ -183,7 +183,7 @@ extension Model.Options {
     }
 
     /// Returns the format of the matrices in a folder whose weights may be packed already.
-    fileprivate func dtype(of packed: PackedFile?, in folder: String) throws(LLaDAError) -> NumberFormat? {
+    func dtype(of packed: PackedFile?, in folder: String) throws(LLaDAError) -> NumberFormat? {
         guard let packed else {
             // Nothing is converted to the formats of other files.
             if dtype == .q8_0 || dtype == .q4_0 { throw refusal("dtype", dtype, expected: Self.formats) }
@@ -203,7 +203,7 @@ extension Model.Options {
 }
 
 extension Model.BLAS {
-    fileprivate func library() throws(LLaDAError) -> OpenBLAS? {
+    func library() throws(LLaDAError) -> OpenBLAS? {
         switch self {
         case .off: nil
         case .on: try OpenBLAS.shared.get()

@@ -42,6 +42,8 @@ public enum Status: Int32, Sendable {
     case numeric = -18
     /// A file breaks the GGUF format.
     case gguf = -19
+    /// Another rank of a cluster has died, hangs, or is of another version or another model; or MPI reports an error.
+    case cluster = -20
 }
 
 /// An error of the library: a status, and a message that names the file, the key, what was found and what was expected.

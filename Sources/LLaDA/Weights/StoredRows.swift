@@ -7,9 +7,16 @@ struct StoredRows {
     private let outputs: Int
     private let inputs: Int
     private let fp8: (layout: BlockFP8, scales: Buffer<Float>)?
+    private let firstMatrix: Int
+    private let matrices: Int
 
-    /// `scales` are those of a float8 tensor.
-    init(_ tensor: Tensor, inputs: Int, outputs: Int, scales: (BlockFP8, Buffer<Float>)?) {
+    /// `scales` are those of a float8 tensor, of all `matrices` of a stack, of which `tensor` has some, from
+    /// `firstMatrix` on.
+    init(
+        _ tensor: Tensor, inputs: Int, outputs: Int, scales: (BlockFP8, Buffer<Float>)?, firstMatrix: Int, matrices: Int
+    ) {
+        self.firstMatrix = firstMatrix
+        self.matrices = matrices
         self.tensor = tensor
         self.outputs = outputs
         self.inputs = inputs
@@ -70,8 +77,9 @@ struct StoredRows {
             kernels.to_f32(stored, type, rows.count * inputs, out)
         } else if let fp8 {
             try read(rows, of: matrix, into: stored)
-            let blocks = fp8.scales.count / (tensor.shape.dropLast(2).reduce(1, *))
-            fp8.layout.decode(stored, fp8.scales.pointer + matrix * blocks, rows, inputs: inputs, into: out)
+            let blocks = fp8.scales.count / matrices
+            fp8.layout.decode(
+                stored, fp8.scales.pointer + (firstMatrix + matrix) * blocks, rows, inputs: inputs, into: out)
         } else {
             let first = matrix * outputs
             try tensor.decode(first + rows.lowerBound..<first + rows.upperBound, stored: stored, into: out)

@@ -9,6 +9,10 @@ struct WeightReader {
     /// Whether tensors are checked and counted, and none of their numbers read. What the reader returns must not be
     /// used then.
     private let measuring: Bool
+    /// What is read; nil for all.
+    private let share: WeightShare?
+    /// The expert that the next matrix, or the first of the next stack, is of.
+    var expert: ExpertID?
     private let progress: Progress?
     private(set) var inPlace: StoredInPlace
     /// The bytes of the source, and those of them that have been read.
@@ -61,13 +65,14 @@ struct WeightReader {
     /// receives the part of the source that has been read. An error that it throws ends the call that is reading, and
     /// is rethrown. What is held counts towards `budget`, in stretches by `plan`.
     init(
-        _ source: any TensorSource, _ packed: PackedFile?, team: ThreadTeam, mapping: Bool?, plan: Arena.Plan,
-        budget: MemoryBudget?, measuring: Bool, progress: Progress?
+        _ source: any TensorSource, _ packed: PackedFile?, team: ThreadTeam, mapping: Bool?, share: WeightShare?,
+        plan: Arena.Plan, budget: MemoryBudget?, measuring: Bool, progress: Progress?
     ) {
         self.source = source
         self.team = team
         self.packed = packed
         self.measuring = measuring
+        self.share = share
         self.progress = progress
         inPlace = StoredInPlace(mapping: mapping)
         total = max(1, source.byteCount)
@@ -101,7 +106,7 @@ struct WeightReader {
         let shape = [outputs, inputs]
         let matrix = try matrices(
             name, from: name, shape: shape, outputs: outputs, inputs: inputs, .f32, inMemory: true)[0]
-        if !measuring { try FiniteCheck(source.directory, team).check(matrix, name) }
+        if !measuring, !present(1).isEmpty { try FiniteCheck(source.directory, team).check(matrix, name) }
         return matrix
     }
 
@@ -114,20 +119,27 @@ struct WeightReader {
     }
 
     mutating func vector(_ name: String, count: Int) throws(LLaDAError) -> Vector {
-        let vector = try floats(name, shape: [count])
-        if !measuring { try FiniteCheck(source.directory, team).check(vector, name) }
+        let tensor = try source.tensor(name, shape: [count])
+        let isPresent = !present(1).isEmpty
+        let vector = isPresent ? try floats(name, shape: [count]) : try Buffer<Float>(count: count)
+        if !measuring, isPresent { try FiniteCheck(source.directory, team).check(vector, name) }
         parameters += count
-        try hold(name, .f32, [count], [UnsafeRawBufferPointer(start: vector.pointer, count: count * 4)])
+        try hold(name, .f32, [count], [UnsafeRawBufferPointer(start: vector.pointer, count: count * 4)], tensor)
         return Vector(vector)
     }
 
+    /// Returns which of `count` matrices are read: the first is of `expert`.
+    private func present(_ count: Int) -> Range<Int> { share?.present(count, from: expert) ?? 0..<count }
+
     private mutating func hold(
-        _ name: String, _ type: SafetensorsType, _ shape: [Int], _ pieces: [UnsafeRawBufferPointer],
+        _ name: String, _ type: SafetensorsType, _ shape: [Int], _ pieces: [UnsafeRawBufferPointer], _ stored: Tensor,
         format: String? = nil
     ) throws(LLaDAError) {
         try Reserve.check()
-        let tensor = HeldTensor(name: name, type: type, shape: shape, pieces: pieces, format: format)
-        bytes += tensor.byteCount
+        let tensor = HeldTensor(
+            name: name, type: type, shape: shape, pieces: pieces, present: present(pieces.count), expert: expert,
+            stored: measuring ? stored : nil, format: format)
+        bytes += tensor.presentByteCount
         held.append(tensor)
     }
 
@@ -165,23 +177,24 @@ struct WeightReader {
     /// Reads a table in place, whatever its type; one in float8 is decoded to bf16.
     mutating func table(_ name: String, count: Int, width: Int) throws(LLaDAError) -> Table {
         let tensor = try tableTensor(name, count: count, width: width)
+        let isAbsent = present(1).isEmpty
         if tensor.dtype == .f8E4M3 {
-            let matrix = try made(name, [count, width], count, width, nil)[0]
+            let matrix = try made(name, [count, width], count, width, nil).matrices[0]
             parameters += count * width
-            try hold(name, .bf16, [count, width], [matrix.bytes])
+            try hold(name, .bf16, [count, width], [matrix.bytes], tensor)
             return Table(base: matrix.base, type: LLK_BF16, width: width, owner: matrix.owner)
         }
         parameters += count * width
         if case .blocks(let type) = tensor.encoding {
-            let (base, owner) = try asStored(tensor)
+            let (base, owner) = try isAbsent ? nowhere : asStored(tensor)
             let bytes = UnsafeRawBufferPointer(start: base, count: tensor.byteCount)
-            try hold(name, .u8, [count, type.rowBytes(width)], [bytes], format: type.name)
+            try hold(name, .u8, [count, type.rowBytes(width)], [bytes], tensor, format: type.name)
             return Table(base: base, blocks: type, width: width, owner: owner)
         }
         let type = try storedType(tensor)
-        let (base, owner) = try asStored(tensor)
+        let (base, owner) = try isAbsent ? nowhere : asStored(tensor)
         let bytes = UnsafeRawBufferPointer(start: base, count: tensor.byteCount)
-        try hold(name, SafetensorsType(type), [count, width], [bytes])
+        try hold(name, SafetensorsType(type), [count, width], [bytes], tensor)
         return Table(base: base, type: type, width: width, owner: owner)
     }
 
@@ -205,14 +218,15 @@ struct WeightReader {
         inMemory: Bool = false, isRouted: Bool = false
     ) throws(LLaDAError) -> [Matrix] {
         let named = try packed?.layout(of: name)
-        let matrices: [Matrix]
+        let (matrices, tensor): ([Matrix], Tensor)
         if let packed, case .packed(let format) = named ?? packed.layout(dtype) {
-            matrices = try asPacked(stored, shape.dropLast(2), outputs, inputs, format, isRouted: isRouted)
+            (matrices, tensor) = try asPacked(stored, shape.dropLast(2), outputs, inputs, format, isRouted: isRouted)
         } else {
-            matrices = try made(stored, shape, outputs, inputs, named == nil ? dtype : nil, inMemory: inMemory)
+            (matrices, tensor) = try made(
+                stored, shape, outputs, inputs, named == nil ? dtype : nil, inMemory: inMemory)
         }
-        if isRouted, readsAhead, let file = matrices[0].owner as? FileMapping {
-            for matrix in matrices { file.expectRandom(matrix.bytes) }
+        if isRouted, readsAhead {
+            for matrix in matrices { (matrix.owner as? FileMapping)?.expectRandom(matrix.bytes) }
         }
         let layout = matrices[0].layout
         parameters += matrices.count * outputs * inputs
@@ -228,7 +242,7 @@ struct WeightReader {
                 (.u8, shape.dropLast(2) + PackedFile.shape(format, outputs: outputs, inputs: inputs))
             }
         let isByRule = dtype != nil && named == nil
-        try hold(name, type, shape, matrices.map(\.bytes), format: isByRule ? nil : layout.name)
+        try hold(name, type, shape, matrices.map(\.bytes), tensor, format: isByRule ? nil : layout.name)
         return matrices
     }
 
@@ -239,13 +253,37 @@ struct WeightReader {
     /// Reads matrices of a packed file, or finds them in it.  stack: [count], or [] for one matrix
     private mutating func asPacked(
         _ name: String, _ stack: ArraySlice<Int>, _ outputs: Int, _ inputs: Int, _ format: llk_format, isRouted: Bool
-    ) throws(LLaDAError) -> [Matrix] {
+    ) throws(LLaDAError) -> (matrices: [Matrix], Tensor) {
         let shape = stack + PackedFile.shape(format, outputs: outputs, inputs: inputs)
         let tensor = try source.bytes(name, shape: Array(shape))
-        let (base, owner) = try isRouted && readsAhead ? asStored(tensor) : copied(tensor)
+        let count = stack.reduce(1, *)
+        let present = present(count)
+        let (base, owner): (UnsafeRawPointer, AnyObject)
+        if present.isEmpty {
+            (base, owner) = nowhere
+        } else {
+            let read = part(present, of: count, in: tensor)
+            (base, owner) = try isRouted && readsAhead ? asStored(read) : copied(read)
+        }
         let width = llk_packed_size(format, outputs, inputs)  // its tiles, blocks and bytes of a block, multiplied
-        return (0..<stack.reduce(1, *)).map {
-            Matrix(base: base + $0 * width, layout: .packed(format), outputs: outputs, inputs: inputs, owner: owner)
+        let places = present.map { (base: base + ($0 - present.lowerBound) * width, owner: owner) }
+        return (matrices(count, at: places, .packed(format), outputs: outputs, inputs: inputs), tensor)
+    }
+
+    /// Returns some of the `count` matrices that a tensor has.
+    private func part(_ present: Range<Int>, of count: Int, in tensor: Tensor) -> Tensor {
+        present == 0..<count ? tensor : tensor.matrices(present)
+    }
+
+    /// Returns matrices of which those that are read lie at `places`.
+    private func matrices(
+        _ count: Int, at places: [(base: UnsafeRawPointer, owner: AnyObject)], _ layout: Matrix.Layout, outputs: Int,
+        inputs: Int
+    ) -> [Matrix] {
+        let present = present(count)
+        return (0..<count).map {
+            let (base, owner) = present.contains($0) ? places[$0 - present.lowerBound] : nowhere
+            return Matrix(base: base, layout: layout, outputs: outputs, inputs: inputs, owner: owner)
         }
     }
 
@@ -297,53 +335,70 @@ struct WeightReader {
         (UnsafeRawPointer(Unmanaged.passUnretained(source as AnyObject).toOpaque()), source)
     }
 
+    /// Returns matrices that are not read. What is held as it is stored has one address, anything else another: as in a
+    /// reading that measures.
+    private func absent(
+        _ count: Int, _ layout: Matrix.Layout, outputs: Int, inputs: Int, isAsStored: Bool
+    ) -> [Matrix] {
+        let (base, owner) = nowhere
+        return (0..<count).map { _ in
+            Matrix(
+                base: isAsStored ? base : base + 1, layout: layout, outputs: outputs, inputs: inputs, owner: owner)
+        }
+    }
+
     private mutating func made(
         _ name: String, _ shape: [Int], _ outputs: Int, _ inputs: Int, _ dtype: NumberFormat?, inMemory: Bool = false
-    ) throws(LLaDAError) -> [Matrix] {
-        let tensor = try source.tensor(name, shape: shape)
+    ) throws(LLaDAError) -> (matrices: [Matrix], Tensor) {
+        let whole = try source.tensor(name, shape: shape)
         let count = shape.dropLast(2).reduce(1, *)
-        let layout = Matrix.Layout(dtype, stored: tensor)
+        let present = present(count)
+        let tensor = part(present, of: count, in: whole)
+        let layout = Matrix.Layout(dtype, stored: whole)
         let width = Matrix.byteCount(layout, outputs: outputs, inputs: inputs)
+        func all(_ places: [(base: UnsafeRawPointer, owner: AnyObject)]) -> ([Matrix], Tensor) {
+            (matrices(count, at: places, layout, outputs: outputs, inputs: inputs), whole)
+        }
+        if present.isEmpty {
+            if whole.dtype == .f8E4M3 { try checkScales(of: whole) }
+            let isAsStored = whole.dtype?.rows.map { layout == .rows($0) } ?? false
+            return (absent(count, layout, outputs: outputs, inputs: inputs, isAsStored: isAsStored), whole)
+        }
         if let type = tensor.dtype?.rows, layout == .rows(type) {
             let (base, owner) = try asStored(tensor, inMemory: inMemory)
-            return (0..<count).map {
-                Matrix(base: base + $0 * width, layout: layout, outputs: outputs, inputs: inputs, owner: owner)
-            }
+            return all((0..<present.count).map { (base + $0 * width, owner) })
         }
         if measuring {
-            _ = try scales(of: tensor)
-            measured.matrices += repeatElement(width, count: count)
+            _ = try scales(of: whole)
+            measured.matrices += repeatElement(width, count: present.count)
             let row = measured.mostRow
             measured.mostRow = (max(row.inputs, inputs), max(row.bytes, tensor.rowBytes))
             let (base, owner) = nowhere
-            return (0..<count).map { _ in
-                // Not in the tensor's own place: this would be memory of its own.
-                Matrix(base: base + 1, layout: layout, outputs: outputs, inputs: inputs, owner: owner)
-            }
+            // Not in the tensor's own place: this would be memory of its own.
+            return all(present.map { _ in (base + 1, owner) })
         }
-        let rows = try StoredRows(tensor, inputs: inputs, outputs: outputs, scales: scales(of: tensor))
+        let rows = try StoredRows(
+            tensor, inputs: inputs, outputs: outputs, scales: scales(of: whole),
+            firstMatrix: shape.count == 3 ? present.lowerBound : 0, matrices: count)
         var places: [(base: UnsafeMutableRawPointer, owner: AnyObject)] = []
-        for _ in 0..<count { places.append(try arena.take(width)) }
+        for _ in present { places.append(try arena.take(width)) }
         let bases = places.map(\.base)
         let floats = try tileFloats.reserve(team.size * tile * inputs)  // [threads, tile, inputs]
         let bytes = try tileBytes.reserve(team.size * tile * rows.rowBytes)  // [threads, tile, bytes of a row]
         let tiles = (outputs + tile - 1) / tile
         let (tile, kernels) = (tile, Self.kernels)
-        try forEach(count * tiles, of: tensor) { (index, worker) throws(LLaDAError) in
+        try forEach(present.count * tiles, of: tensor) { (index, worker) throws(LLaDAError) in
             let (matrix, first) = (index / tiles, index % tiles * tile)
             let outputs = first..<min(first + tile, outputs)
             try rows.hold(
                 outputs, of: matrix, as: layout, bytes + worker * tile * rows.rowBytes,
                 floats + worker * tile * inputs, kernels, at: bases[matrix])
         }
-        let matrices = places.map {
-            Matrix(
-                base: UnsafeRawPointer($0.base), layout: layout, outputs: outputs, inputs: inputs, owner: $0.owner)
+        let made = all(places.map { (UnsafeRawPointer($0.base), $0.owner) })
+        for index in present {
+            try FiniteCheck(source.directory, team).check(made.0[index], count > 1 ? "\(name)[\(index)]" : name)
         }
-        for (index, matrix) in matrices.enumerated() {
-            try FiniteCheck(source.directory, team).check(matrix, count > 1 ? "\(name)[\(index)]" : name)
-        }
-        return matrices
+        return made
     }
 
     /// Runs `body` for each of `count` equal parts of a tensor on all threads, and reports progress on the way. The
@@ -371,10 +426,14 @@ struct WeightReader {
 
     // MARK: Float8
 
-    /// Returns the scales of a float8 tensor; nil for any other. Throws `.numeric` unless each is a positive finite
-    /// number.
-    private mutating func scales(of tensor: Tensor) throws(LLaDAError) -> (BlockFP8, Buffer<Float>)? {
-        if tensor.dtype != .f8E4M3 { return nil }
+    /// Asks for the scales of a float8 tensor that is not read: they belong to the model.
+    private func checkScales(of tensor: Tensor) throws(LLaDAError) {
+        let (name, shape, _) = try scaleTensor(of: tensor)
+        if try source.exponents(name, shape: shape) == nil { _ = try source.tensor(name, shape: shape) }
+    }
+
+    /// Returns the name and the shape of the scales of a float8 tensor.
+    private func scaleTensor(of tensor: Tensor) throws(LLaDAError) -> (name: String, shape: [Int], BlockFP8) {
         guard let fp8 = source.config.blockFP8, let shape = fp8.scales(of: tensor.shape) else {
             throw LLaDAError(
                 .unsupported, "\(source.directory): tensor \"\(tensor.name)\" is F8_E4M3, without a quantization_config"
@@ -382,7 +441,14 @@ struct WeightReader {
         }
         // DeepSeek calls them `_scale_inv`, compressed-tensors `_scale`; both are factors.
         let usual = "\(tensor.name)_scale_inv"
-        let name = !source.has(usual) && source.has("\(tensor.name)_scale") ? "\(tensor.name)_scale" : usual
+        return (!source.has(usual) && source.has("\(tensor.name)_scale") ? "\(tensor.name)_scale" : usual, shape, fp8)
+    }
+
+    /// Returns the scales of a float8 tensor; nil for any other. Throws `.numeric` unless each is a positive finite
+    /// number.
+    private mutating func scales(of tensor: Tensor) throws(LLaDAError) -> (BlockFP8, Buffer<Float>)? {
+        if tensor.dtype != .f8E4M3 { return nil }
+        let (name, shape, fp8) = try scaleTensor(of: tensor)
         let scales: Buffer<Float>
         if let exponents = try source.exponents(name, shape: shape) {
             scales = try Buffer<Float>(count: exponents.byteCount, in: budget)

@@ -92,18 +92,19 @@ package struct Weights: Sendable {
     /// the kernels read them: with `mapping` in mapped files, with nil in those of this machine. `packed` is what a
     /// packed source says of itself; its format is `dtype`, and with `mapping` its routed experts are used in place.
     /// With `measuring`, all tensors are checked and counted but not read: only the counts may be used. `sizes` are
-    /// those of such a reading before. Memory counts towards `budget`. `progress` receives the part done, from 0 to 1.
+    /// those of such a reading before. `share` is what a rank of a cluster holds: all else is checked, and must not be
+    /// used. Memory counts towards `budget`. `progress` receives the part done, from 0 to 1.
     ///
     /// Throws `.unsupported` for a tensor that has no place in the model, and `.io` if a file changes meanwhile.
     package init(
         _ source: any TensorSource, _ dtype: NumberFormat?, _ packed: PackedFile? = nil, team: ThreadTeam,
-        mapping: Bool? = nil, sizes: Sizes? = nil, budget: MemoryBudget? = nil, measuring: Bool = false,
-        progress: Progress? = nil
+        mapping: Bool? = nil, share: WeightShare? = nil, sizes: Sizes? = nil, budget: MemoryBudget? = nil,
+        measuring: Bool = false, progress: Progress? = nil
     ) throws(LLaDAError) {
         let config = source.config
         var reader = WeightReader(
-            source, packed, team: team, mapping: mapping, plan: sizes?.plan ?? Arena.Plan(), budget: budget,
-            measuring: measuring, progress: progress)
+            source, packed, team: team, mapping: mapping, share: share, plan: sizes?.plan ?? Arena.Plan(),
+            budget: budget, measuring: measuring, progress: progress)
         embedding = try reader.table(Self.embeddingName, count: config.vocabSize, width: config.hiddenSize)
         var layers: [LayerWeights] = []
         for index in 0..<config.numHiddenLayers {
@@ -191,7 +192,7 @@ package struct Weights: Sendable {
             feedForward: index < config.firstKDenseReplace
                 ? .dense(
                     try feedForward("\(prefix).mlp", config.intermediateSize, config, dtype?.ofAllTokens, &reader))
-                : .mixture(try mixture("\(prefix).mlp", config, dtype, &reader)))
+                : .mixture(try mixture("\(prefix).mlp", layer: index, config, dtype, &reader)))
     }
 
     private static func feedForward(
@@ -211,12 +212,13 @@ package struct Weights: Sendable {
     }
 
     private static func mixture(
-        _ prefix: String, _ config: ModelConfig, _ dtype: NumberFormat?, _ reader: inout WeightReader
+        _ prefix: String, layer: Int, _ config: ModelConfig, _ dtype: NumberFormat?, _ reader: inout WeightReader
     ) throws(LLaDAError) -> MixtureWeights {
         let intermediate = config.moeIntermediateSize
         var experts: [FeedForwardWeights] = []
         if reader.source.has("\(prefix).experts.gate_proj") {
             let count = config.numExperts
+            reader.expert = ExpertID(layer: layer, index: 0)
             let gate = try reader.stack(
                 "\(prefix).experts.gate_proj", count: count, outputs: intermediate, inputs: config.hiddenSize, dtype
             )
@@ -230,11 +232,13 @@ package struct Weights: Sendable {
             }
         } else {
             for index in 0..<config.numExperts {
+                reader.expert = ExpertID(layer: layer, index: index)
                 experts.append(
                     try feedForward(
                         "\(prefix).experts.\(index)", intermediate, config, dtype, &reader, isRouted: true))
             }
         }
+        reader.expert = nil
         return MixtureWeights(
             router: try reader.router("\(prefix).gate.weight", outputs: config.numExperts, inputs: config.hiddenSize),
             expertBias: config.moeRouterEnableExpertBias

@@ -13,6 +13,7 @@ rollouts, and cap_loss, ebpo, dpo_margins ... say how likely tokens are, for eva
 
 from ._abi import lib as _lib
 from .cache import CacheInfo, PrefixCache
+from .cluster import Cluster, ClusterInfo
 from .decoder import Decoder, Rule
 from .errors import (
     BusyError,
@@ -20,6 +21,7 @@ from .errors import (
     CheckpointError,
     CheckpointWarning,
     ClosedError,
+    ClusterError,
     Error,
     FileError,
     FileMissingError,
@@ -81,6 +83,9 @@ __all__ = [
     "CheckpointWarning",
     "Choice",
     "ClosedError",
+    "Cluster",
+    "ClusterError",
+    "ClusterInfo",
     "Decoder",
     "Dpo",
     "Ebpo",

@@ -49,6 +49,7 @@ ERROR_SPECIAL_TOKEN = -16
 ERROR_SNAPSHOT = -17
 ERROR_NUMERIC = -18
 ERROR_GGUF = -19
+ERROR_CLUSTER = -20
 
 # The enums of the header by value; a name here is the header's in lower case.
 DTYPES = ("auto", "f32", "bf16", "int8", "int4", "q8_0", "q4_0")
@@ -104,6 +105,7 @@ class ModelOptions(_Sized):
         ("delete_token_id", c_int32),
         ("split_token_id", c_int32),
         ("memory_limit", c_uint64),
+        ("cluster", c_void_p),
     ]
 
 
@@ -135,6 +137,30 @@ class ModelInfo(_Sized):
         ("delete_token_id", c_int32),
         ("split_token_id", c_int32),
         ("memory_used", c_uint64),
+    ]
+
+
+class ClusterOptions(_Sized):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("timeout_ms", c_int32),
+        ("initialise", c_bool),
+        ("communicator", c_void_p),
+        ("library", c_char_p),
+        ("shares", POINTER(c_double)),
+        ("share_count", c_size_t),
+    ]
+
+
+class ClusterInfo(_Sized):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("rank", c_int32),
+        ("size", c_int32),
+        ("bytes_sent", c_uint64),
+        ("bytes_received", c_uint64),
+        ("messages_sent", c_uint64),
+        ("messages_received", c_uint64),
     ]
 
 
@@ -330,6 +356,11 @@ PROTOTYPES = {
         c_int32,
         [_handle, _tokens, c_size_t, c_int32, ProgressCallback, c_void_p, POINTER(c_float), c_size_t, _count, _error],
     ),
+    "llada_cluster_options_init": (c_int32, [POINTER(ClusterOptions), c_size_t, _error]),
+    "llada_cluster_create": (c_int32, [POINTER(ClusterOptions), POINTER(_handle), _error]),
+    "llada_cluster_free": (None, [_handle]),
+    "llada_cluster_serve": (c_int32, [_handle, c_char_p, POINTER(ModelOptions), _error]),
+    "llada_cluster_get_info": (c_int32, [_handle, POINTER(ClusterInfo), _error]),
     "llada_tokenize": (c_int32, [_handle, c_char_p, c_size_t, c_uint32, _tokens, c_size_t, _count, _error]),
     "llada_detokenize": (c_int32, [_handle, _tokens, c_size_t, c_uint32, POINTER(c_char), c_size_t, _count, _error]),
     "llada_tokenize_parts": (c_int32, [_handle, POINTER(TextPart), c_size_t, _tokens, c_size_t, _count, _error]),

@@ -122,6 +122,12 @@ class NumericError(Error, ArithmeticError):
     status = _abi.ERROR_NUMERIC
 
 
+class ClusterError(Error, ConnectionError):
+    """Another rank of a cluster has died, hangs, or is of another version or another model."""
+
+    status = _abi.ERROR_CLUSTER
+
+
 class CheckpointWarning(UserWarning):
     """Something that loading a checkpoint left out or assumed: `Model.notes`."""
 
@@ -141,6 +147,7 @@ _classes: dict[int, type[Error]] = {
         SpecialTokenError,
         SnapshotError,
         NumericError,
+        ClusterError,
     )
 }
 for _status in (

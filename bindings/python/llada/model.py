@@ -16,6 +16,7 @@ from ._convert import NO_TOKENS, Path, Tokens, file_name, integer, pointer, toke
 from ._convert import tokens as as_tokens
 from ._handle import Handle, Held
 from .cache import PrefixCache
+from .cluster import Cluster
 from .decoder import Decoder, OnStep, Rule
 from .describing import describe
 from .errors import CheckpointWarning, InvalidArgumentError, call
@@ -71,6 +72,7 @@ class Model(Held):
         delete_token_id: int | None = None,
         split_token_id: int | None = None,
         memory_limit: int | None = None,
+        cluster: Cluster | None = None,
     ) -> Model:
         """Opens the Hugging Face folder of a `llada2_moe` checkpoint, or a GGUF file of one (architecture `llada2`).
 
@@ -103,8 +105,11 @@ class Model(Held):
             memory_limit: The most bytes of memory for weights as held, tables, workspaces, keys and values, those of
                 decoders and prefix caches among them. Weights used in place in a mapped file do not count. None: no
                 limit. `describe` tells what opening takes, and `memory_used` what is taken.
+            cluster: The Cluster whose other ranks hold a part of the experts; None: this process holds all. A cluster
+                has one model at a time.
 
         Raises:
+            ClusterError: A rank of the cluster does not answer, or has opened another model.
             OutOfMemoryError: There is no memory, or `memory_limit` leaves none; a MemoryError. Nothing was taken.
             FileError: A file cannot be read; an OSError. It, and the next three, say which file, key, expected and
                 found.
@@ -132,6 +137,7 @@ class Model(Held):
             delete_token_id,
             split_token_id,
             memory_limit,
+            cluster,
         )
         model = cls(handle, path)
         for note in model.notes:

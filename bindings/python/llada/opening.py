@@ -9,6 +9,7 @@ from ctypes import byref, c_int32, c_void_p, sizeof
 from . import _abi
 from ._convert import Path, choice, file_name, integer
 from ._handle import Handle
+from .cluster import Cluster
 from .errors import InvalidArgumentError, call, missing
 from .progress import Progress, Reporting
 
@@ -32,6 +33,7 @@ def open_model(
     delete_token_id: int | None,
     split_token_id: int | None,
     memory_limit: int | None,
+    cluster: Cluster | None,
 ) -> Handle:
     """See `Model.load`."""
     folder = file_name(path)
@@ -44,6 +46,9 @@ def open_model(
     options.expert_capacity = integer(expert_capacity, "expert_capacity", low=0)
     if memory_limit is not None:
         options.memory_limit = integer(memory_limit, "memory_limit", low=1, high=(1 << 63) - 1)
+    handle = None if cluster is None else cluster._live()
+    if handle is not None:
+        options.cluster = handle._as_parameter_
     if threads is not None:
         options.threads = integer(threads, "threads", low=1)
     if mask_token_id is not None:

@@ -1,0 +1,90 @@
+/// The message by which rank 0 has another rank open a model.
+struct OpenOrder {
+    var number: Int
+    var dtype: NumberFormat?
+    var hasBLAS: Bool
+    var common: UInt64
+    var experts: UInt64
+    var starts: [Int]
+    var path: String
+
+    private static let headWords = 7
+
+    var bytes: [UInt8] {
+        let format = dtype.flatMap { NumberFormat.allCases.firstIndex(of: $0) } ?? -1
+        var words = [
+            Order.open.rawValue, Int64(number), Int64(format), hasBLAS ? 1 : 0, Int64(bitPattern: common),
+            Int64(bitPattern: experts), Int64(starts.count),
+        ]
+        for start in starts { words.append(Int64(start)) }
+        var bytes = words.withUnsafeBytes { [UInt8]($0) }
+        bytes += path.utf8
+        return bytes
+    }
+
+    /// Reads a message; nil if it is none.
+    init?(_ bytes: UnsafeRawBufferPointer, size: Int) {
+        let head = Self.headWords + size + 1
+        guard bytes.count >= head * 8 else { return nil }
+        func word(_ index: Int) -> Int64 { bytes.loadUnaligned(fromByteOffset: index * 8, as: Int64.self) }
+        guard word(6) == size + 1, -1..<Int64(NumberFormat.allCases.count) ~= word(2) else { return nil }
+        number = Int(word(1))
+        dtype = word(2) < 0 ? nil : NumberFormat.allCases[Int(word(2))]
+        hasBLAS = word(3) != 0
+        common = UInt64(bitPattern: word(4))
+        experts = UInt64(bitPattern: word(5))
+        starts = []
+        for rank in 0...size { starts.append(Int(word(Self.headWords + rank))) }
+        path = String(decoding: bytes[(head * 8)...], as: UTF8.self)
+    }
+
+    init(
+        number: Int, dtype: NumberFormat?, hasBLAS: Bool, common: UInt64, experts: UInt64, starts: [Int], path: String
+    ) {
+        self.number = number
+        self.dtype = dtype
+        self.hasBLAS = hasBLAS
+        self.common = common
+        self.experts = experts
+        self.starts = starts
+        self.path = path
+    }
+}
+
+/// The head of what a rank answers to `OpenOrder`.
+struct OpenAnswer {
+    enum State: Int64 {
+        /// Its experts are read. What follows are the bytes that the fingerprint reads of them.
+        case done = 0
+        /// It is still reading.
+        case reading = 1
+        /// It cannot. What follows is why.
+        case failed = 2
+    }
+
+    let number: Int
+    let state: State
+    /// See `Compute.preparedDigest`.
+    let prepared: UInt64
+
+    static let headBytes = 24
+
+    var bytes: [UInt8] {
+        [Int64(number), state.rawValue, Int64(bitPattern: prepared)].withUnsafeBytes { Array($0) }
+    }
+
+    init(_ number: Int, _ state: State, prepared: UInt64 = 0) {
+        self.number = number
+        self.state = state
+        self.prepared = prepared
+    }
+
+    init?(_ bytes: UnsafeRawBufferPointer) {
+        guard bytes.count >= Self.headBytes,
+            let state = State(rawValue: bytes.loadUnaligned(fromByteOffset: 8, as: Int64.self))
+        else { return nil }
+        number = Int(bytes.loadUnaligned(as: Int64.self))
+        self.state = state
+        prepared = bytes.loadUnaligned(fromByteOffset: 16, as: UInt64.self)
+    }
+}

@@ -1,0 +1,41 @@
+/// What another rank than 0 holds of a model.
+struct ServedModel {
+    let service: ExpertService
+    /// See `Compute.preparedDigest`.
+    let prepared: UInt64
+    /// The bytes of its experts that the fingerprint reads, in order.
+    private(set) var stretches: [UInt8] = []
+
+    /// Opens the model of an order. `progress` receives the part done.
+    init(
+        _ path: String, _ order: OpenOrder, rank: Int, _ given: Model.Options, progress: @escaping Progress
+    ) throws(LLaDAError) {
+        var options = given
+        options.dtype = order.dtype
+        options.blas = order.hasBLAS ? .on : .off
+        try options.validate()
+        let budget = MemoryBudget(limit: options.memoryLimit == 0 ? .max : options.memoryLimit)
+        let source = try openCheckpoint(path, budget: budget, progress: progress)
+        let room = try Reserve.Room(source.listSize)
+        defer { room.close() }
+        guard let placement = ExpertPlacement(checking: order.starts, source.config), rank < placement.size else {
+            throw LLaDAError(
+                .tensor, "\(path) has \(source.config.numExperts) experts in a layer; rank 0 has others")
+        }
+        let opening = try WeightOpening(source, options, share: placement.share(of: rank))
+        let digest = try ClusterDigest(opening.measured, source.config)
+        guard digest.common == order.common, try digest.experts(placement.experts(of: rank)) == order.experts else {
+            throw LLaDAError(.tensor, "\(path) is another model than that of rank 0, or in another file format")
+        }
+        let weights = try opening.read(source, budget, progress: progress)
+        let compute = Compute(team: opening.team, blas: try options.blas.library(), budget: budget)
+        prepared = try compute.preparedDigest(weights)
+        service = try ExpertService(source.config, weights, compute, placement, rank: rank)
+        var parts = FingerprintStretches(weights.tensors)
+        while let part = parts.next() {
+            if !part.isHeld { continue }
+            try stretches.makeRoom(for: part.bytes.count)
+            stretches += part.bytes
+        }
+    }
+}

@@ -1,0 +1,153 @@
+"""What rank 0 does in the tests: `program.py TASK FOLDER NAME DTYPE`. It ends with a line of JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import llada
+from conftest import NEAR_TIES, policy, runs
+
+TIMEOUT = float(os.environ.get("CLUSTER_TIMEOUT", "20"))
+SHARES = json.loads(os.environ.get("CLUSTER_SHARES", "null"))
+
+
+def answers(model: llada.Model, name: str) -> dict:
+    """What has to be the same on any number of ranks."""
+    vocab = model.vocab_size
+    ids = [(7 * i * i + 3) % (vocab - 8) for i in range(77)]
+    ids = [1 if each in (model.mask_token_id, *model.eos_token_ids) else each for each in ids]
+    found: dict = {"logits": hashlib.sha256(model.logits(ids, block_length=32).tobytes()).hexdigest()}
+    with model.decoder(ids[:21], gen_length=64, eos_early_stop=False) as decoder:
+        for _ in range(3):
+            decoder.step()
+        found["snapshot"] = hashlib.sha256(decoder.to_bytes(True)).hexdigest()
+        decoder.run()
+        found["tokens"] = decoder.tokens.tolist()
+    return found
+
+
+def conformance(model: llada.Model, name: str) -> int:
+    """Compares with what the reference implementation has decoded. Returns how many runs that were."""
+    count = 0
+    for run in runs(name)[::9]:
+        if (
+            run["algo"] in ("hf20", "hf21")
+            and not run["tie_ambiguous"]
+            and f"{run['algo']}-{run['id']}" not in NEAR_TIES
+        ):
+            options = {key: run[key] for key in ("block_length", "gen_length", "eos_early_stop")}
+            with model.decoder(run["prompt"], policy=policy(run), **options) as decoder:
+                decoder.run()
+                assert decoder.tokens.tolist() == run["output"], run["id"]
+                assert decoder.forwards == run["forwards"], run["id"]
+            count += 1
+    return count
+
+
+def formula(cluster: llada.Cluster, model: llada.Model) -> dict:
+    """A step of 32 positions: what was sent and received, and the experts that each row had in each layer."""
+    decoder = model.decoder(list(range(1, 33)), gen_length=32, eos_early_stop=False)
+    decoder.watch(routing=True)
+    decoder.forward()
+    decoder.propose()
+    decoder.apply()
+    before = cluster.info
+    decoder.forward()
+    after = cluster.info
+    layers = range(model.info.first_k_dense_replace, model.info.num_hidden_layers)
+    return {
+        "sent": after.bytes_sent - before.bytes_sent,
+        "received": after.bytes_received - before.bytes_received,
+        "experts": [decoder.routing(layer).experts.tolist() for layer in layers],
+    }
+
+
+def main() -> None:
+    task, folder, name, dtype = sys.argv[1:5]
+    run = runs(name)[0]
+    options = {"dtype": dtype, "threads": 1, "mask_token_id": run["mask_id"]}
+    if "eos_id" in run:
+        options["eos_token_id"] = run["eos_id"]
+    result: dict = {}
+    if task == "alone":
+        with llada.Model.load(folder, **options) as model:
+            result = answers(model, name)
+    else:
+        started = time.monotonic()
+        try:
+            with llada.Cluster(timeout=TIMEOUT, shares=SHARES) as cluster:
+                if task == "opening":
+                    hand_over()
+                started = time.monotonic()
+                with llada.Model.load(folder, cluster=cluster, **options) as model:
+                    if task in ("answers", "formula"):
+                        result = answers(model, name)
+                        if os.environ.get("CLUSTER_CONFORMANCE"):
+                            result["runs"] = conformance(model, name)
+                    if task == "formula":
+                        result["formula"] = formula(cluster, model)
+                    if task in ("idle", "closing"):
+                        model.logits([1, 2, 3])
+                        hand_over()
+                        started = time.monotonic()
+                    if task == "idle":
+                        model.logits([1, 2, 3])
+                    if task == "faults":
+                        result = faults(model, options, folder)
+                result["info"] = cluster.info._asdict()
+        except llada.Error as problem:
+            result |= {"error": type(problem).__name__, "message": str(problem)}
+        result["seconds"] = time.monotonic() - started
+    print("\nRESULT " + json.dumps(result), flush=True)
+
+
+def hand_over() -> None:
+    """Lets the test do something to a rank, and waits until it has."""
+    Path(os.environ["CLUSTER_READY"]).touch()
+    while not Path(os.environ["CLUSTER_GO"]).exists():
+        time.sleep(0.01)
+
+
+def faults(model: llada.Model, options: dict, folder: str) -> dict:
+    """Decodes until a rank fails; then again, at once; then goes on from a snapshot without the cluster."""
+    ids = list(range(1, 40))
+    ready = Path(os.environ["CLUSTER_READY"])
+    decoder = model.decoder(ids, gen_length=64, eos_early_stop=False)
+    decoder.step()
+    ready.touch()
+    started = time.monotonic()
+    found: dict = {"steps": 0}
+    while True:
+        try:
+            if decoder.finished:
+                decoder = model.decoder(ids, gen_length=64, eos_early_stop=False)
+            decoder.step()
+            started = time.monotonic()
+            found["steps"] += 1
+        except llada.ClusterError as problem:
+            found |= {"error": type(problem).__name__, "message": str(problem)}
+            found["waited"] = time.monotonic() - started
+            break
+    started = time.monotonic()
+    try:
+        decoder.step()
+    except llada.ClusterError as problem:
+        found["again"] = str(problem)
+    found["again_after"] = time.monotonic() - started
+    snapshot = decoder.to_bytes()
+    with llada.Model.load(folder, **options) as alone:
+        resumed = alone.restore(snapshot)
+        resumed.run()
+        with alone.decoder(ids, gen_length=64, eos_early_stop=False) as fresh:
+            fresh.run()
+            found["resumed"] = resumed.tokens.tolist() == fresh.tokens.tolist()
+    return found
+
+
+if __name__ == "__main__":
+    main()
