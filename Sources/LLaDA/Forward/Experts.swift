@@ -16,7 +16,7 @@ struct Experts {
         let scores = try work.router.reserve(work.mostRows * config.numExperts)  // [rows, experts]
         let exact = try compute.operand(x, stride: hidden, rows: rows, for: weights.router, work)
         compute.product(exact, weights.router, scores, stride: config.numExperts)
-        let routing = try Router(config: config, team: compute.team).route(
+        let routing = try Router(config: config, compute: compute).route(
             scores, weights.expertBias, batch, layer: layer, work)
         observer?.routing?(layer, batch.rows, routing)
         observer?.finished?(.router)
@@ -40,7 +40,12 @@ struct Experts {
         if let shared = weights.shared {
             try work.checkStop(0.7)
             let y = try work.shared.reserve(work.mostRows * hidden)  // [rows, hidden]
-            try DenseFeedForward(compute: compute)(x, rows: rows, shared, work, out: y)
+            let feedForward = DenseFeedForward(compute: compute)
+            if shared.gate.activations == weights.experts[0].gate.activations {
+                try feedForward(operand, shared, work, out: y)
+            } else {
+                try feedForward(x, rows: rows, shared, work, out: y)
+            }
             compute.team.forEach(rows) { row, _ in kernels.axpy(1, y + row * hidden, hidden, out + row * hidden) }
             observer?.finished?(.shared)
         }
