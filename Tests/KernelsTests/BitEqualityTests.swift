@@ -153,6 +153,7 @@ struct BitEqualityTests {
                 y.start.copyMemory(from: out.start, byteCount: 4 * n)
             }
             compare("silu_mul") { $0.silu_mul($1.floats, $2.floats, n) }
+            compare("sigmoid") { k, x, _ in k.sigmoid(x.floats, n) }
             compare("axpy") { $0.axpy(factor, $1.floats, n, $2.floats) }
             if n > 0 {
                 compare("softmax") { k, x, y in

@@ -99,6 +99,21 @@ struct JudgeTests {
     }
 
     @Test(arguments: Implementation.all)
+    func sigmoid(_ implementation: Implementation) {
+        var g = Generator(17)
+        let x = (0..<999).map { _ in Float.random(in: -60...60, using: &g) }
+        var y = x
+        implementation.k.sigmoid(&y, y.count)
+        for i in x.indices {
+            let exact = 1 / (1 + exp(-Double(x[i])))
+            #expect(abs(Double(y[i]) - exact) <= 4 * unit * exact)
+        }
+        var ends: [Float] = [-100, 100, 0, .infinity, -.infinity, .nan]
+        implementation.k.sigmoid(&ends, ends.count)
+        #expect(ends[..<5] == [0, 1, 0.5, 1, 0] && ends[5].isNaN)
+    }
+
+    @Test(arguments: Implementation.all)
     func softmax(_ implementation: Implementation) {
         var g = Generator(16)
         let x = (0..<1234).map { _ in Float.random(in: -200...200, using: &g) }

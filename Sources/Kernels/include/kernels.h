@@ -59,6 +59,9 @@ typedef struct {
     /* gate[i] = silu(gate[i]) * up[i],  silu(z) = z / (1 + exp(-z)). So silu is -0 for z < -88.72, and NaN for -inf. */
     void (*silu_mul)(float *gate, const float *up, size_t n);
 
+    /* x[i] = 1 / (1 + exp(-x[i])).  So it is +0 for x < -88.72. */
+    void (*sigmoid)(float *x, size_t n);
+
     /* In place over n >= 1 elements: z = x[i] * scale; e = exp(z - max z); x[i] = e * (1 / lane-sum of e). Every result
      * is NaN if a z is NaN or +inf, or if all are -inf. *max is max z (-inf if all are NaN), and *sum is the lane-sum:
      * a softmax over more elements needs no more of these. */

@@ -49,6 +49,10 @@ static void silu_mul(float *gate, const float *up, size_t n) {
     }
 }
 
+static void sigmoid(float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) llk_store(x, i, 1 / (1 + llk_expf(-llk_load(x, i))));
+}
+
 static void softmax(float *x, size_t n, float scale, float *max, float *sum) {
     float largest = -INFINITY;
     for (size_t i = 0; i < n; i++) {
@@ -95,7 +99,7 @@ static void to_f32(const void *in, llk_dtype dtype, size_t n, float *out) {
 }
 
 const llk_kernels llk_table_portable = {
-    matmul, weighted_sum, rms_norm, silu_mul, softmax, argmax_sum_exp, axpy, to_f32,
+    matmul, weighted_sum, rms_norm, silu_mul, sigmoid, softmax, argmax_sum_exp, axpy, to_f32,
 };
 
 float llk_expf(float x) {

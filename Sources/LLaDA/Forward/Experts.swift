@@ -18,7 +18,7 @@ struct Experts {
         let scores = try work.router.reserve(work.mostRows * config.numExperts)  // [rows, experts]
         let exact = try compute.operand(x, stride: hidden, rows: rows, for: weights.router, work)
         compute.product(exact, weights.router, scores, stride: config.numExperts)
-        let routing = try Router(config: config, team: compute.team).route(
+        let routing = try Router(config: config, compute: compute).route(
             scores, weights.expertBias, batch, layer: layer, work)
         observer?.routing?(layer, batch.rows, routing)
         observer?.finished?(.router)
@@ -34,9 +34,10 @@ struct Experts {
                 weights.experts[plan.tasks[index].expert].readAhead()
             }
         }
-        let kernels = compute.kernels
-        let common = try exchange == nil ? shared(x, rows: rows, weights, work) : nil  // a cluster's, while others work
-        if common != nil { observer?.finished?(.shared) }
+        // Experts are read ahead while the shared one is computed; else it takes their operand.
+        let isSharedFirst = weights.readsAhead && exchange == nil
+        var common = try isSharedFirst ? shared(x, nil, rows: rows, weights, work, share: 0.4...0.5) : nil
+        if isSharedFirst { observer?.finished?(.shared) }
         let operand = try compute.operand(x, stride: hidden, rows: rows, for: weights.experts[0].gate, work)
         // [rows * k, hidden], by expert
         let results = try work.expertResults.reserve(work.mostRows * routing.k * hidden)
@@ -46,25 +47,36 @@ struct Experts {
             return
         }
         try run(operand, weights, plan, work, results, during: nil)
-
+        if !isSharedFirst {
+            observer?.finished?(.experts)
+            common = try shared(x, operand, rows: rows, weights, work, share: 0.95...1)
+        }
+        let (kernels, addend) = (compute.kernels, common)
         compute.team.forEach(rows) { row, _ in
             let y = out + row * hidden
             y.update(repeating: 0, count: hidden)
             for slot in row * routing.k..<(row + 1) * routing.k {
                 kernels.axpy(routing.weights[slot], results + plan.place[slot] * hidden, hidden, y)
             }
-            if let common { kernels.axpy(1, common + row * hidden, hidden, y) }
+            if let addend { kernels.axpy(1, addend + row * hidden, hidden, y) }
         }
-        observer?.finished?(.experts)
+        observer?.finished?(isSharedFirst || common == nil ? .experts : .shared)
     }
 
-    /// Computes the shared expert; nil without one.  x, result: [rows, hidden]
+    /// Computes the shared expert, which is the part `share` of the layer; nil without one. `operand` is x in the form
+    /// that the other experts take.  x, result: [rows, hidden]
     private func shared(
-        _ x: UnsafePointer<Float>, rows: Int, _ weights: MixtureWeights, _ work: Workspace
+        _ x: UnsafePointer<Float>, _ operand: Operand?, rows: Int, _ weights: MixtureWeights, _ work: Workspace,
+        share: ClosedRange<Double>
     ) throws(LLaDAError) -> UnsafePointer<Float>? {
         guard let shared = weights.shared else { return nil }
         let y = try work.shared.reserve(work.mostRows * config.hiddenSize)
-        try DenseFeedForward(compute: compute)(x, rows: rows, shared, work, share: 0.4...0.5, out: y)
+        let feedForward = DenseFeedForward(compute: compute)
+        if let operand, shared.gate.activations == weights.experts[0].gate.activations {
+            try feedForward(operand, shared, work, share: share, out: y)
+        } else {
+            try feedForward(x, rows: rows, shared, work, share: share, out: y)
+        }
         return UnsafePointer(y)
     }
 
@@ -166,7 +178,7 @@ struct Experts {
         // [threads, piece] of both strides
         let operands = try work.expertOperands.reserve(compute.team.size * operandBytes)
         let operations = plan.rows.count * 3 * hidden * width
-        try work.forEach(plan.tasks.count, operations: operations, share: 0.5...1, compute.team) { index, worker in
+        try work.forEach(plan.tasks.count, operations: operations, share: 0.5...0.95, compute.team) { index, worker in
             let (expert, places) = plan.tasks[index]
             let weights = weights.experts[expert]
             let gate = gates + worker * piece * width * 2

@@ -12,7 +12,7 @@ package struct Routing: Equatable, Sendable {
 /// (spec: model.md, sections 1 and 1.1). Ties go to the lower id.
 struct Router {
     let config: ModelConfig
-    let team: ThreadTeam
+    let compute: Compute
 
     /// Routes the rows of a batch.  logits: [rows, experts], the products of the gate; they become scores
     func route(
@@ -27,9 +27,8 @@ struct Router {
         routing.k = k
         try routing.experts.refill(slots, with: 0, room: work.mostRows * k)
         try routing.weights.refill(slots, with: 0, room: work.mostRows * k)
-        team.forEach(rows.count) { row, _ in
-            for index in row * experts..<(row + 1) * experts { logits[index] = 1 / (1 + llk_expf(-logits[index])) }
-        }
+        let (team, kernels) = (compute.team, compute.kernels)
+        team.forEach(rows.count) { row, _ in kernels.sigmoid(logits + row * experts, experts) }
         let pools = config.expertCapacity > 0 ? try pools(logits, bias, batch, layer, work) : nil
         let ranks = max(k, config.topkGroup)
         let allChoices = try work.choices.reserve(team.size * (experts + config.nGroup))

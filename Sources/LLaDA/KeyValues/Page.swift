@@ -94,7 +94,12 @@ package final class Page: @unchecked Sendable {
             withUnsafeTemporaryAllocation(of: UInt16.self, capacity: headDim) { halves in
                 guard let base = halves.baseAddress else { return }
                 llk_f32_to_bf16(key, headDim, base)
-                for index in 0..<headDim { column[index / 2 * 2 * blockLength + index % 2] = base[index] }
+                var place = column
+                for first in stride(from: 0, to: headDim - 1, by: 2) {
+                    (place[0], place[1]) = (base[first], base[first + 1])
+                    place += 2 * blockLength
+                }
+                if headDim % 2 == 1 { place[0] = base[headDim - 1] }
                 llk_f32_to_bf16(value, headDim, base)
                 for index in 0..<headDim { row[2 * index] = base[index] }
             }

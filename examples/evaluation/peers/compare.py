@@ -39,6 +39,7 @@ class Timed:
     prefill_ms: list[float]
     experts_used: float | None  # by a step, a layer; None: unknown
     bandwidth: float | None = None  # GB/s, probed beside
+    token_ms: list[float] | None = None  # of one token alone, where that is timed
 
 
 @dataclass

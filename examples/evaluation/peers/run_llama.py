@@ -1,6 +1,7 @@
 """Times llama.cpp, by the low-level interface of llama-cpp-python, on a GGUF file of write_gguf.py.
 
-A step decodes a block on a prefix that is in the cache, not causally, with the logits of all its rows. Weights are in
+A step decodes a block on a prefix that is in the cache, not causally, with the logits of all its rows; a token is
+decoded alone on the same prefix, as autoregressive decoding does. Weights are in
 memory and repacked where llama.cpp knows how to, attention is flash attention: its fastest ways.
 """
 
@@ -85,7 +86,13 @@ def main() -> None:
     for _ in range(1 + choice.timings):
         context.forget(choice.prefix)
         step.append(context.decode(block))
-    shape.report(step[1:], prefill[1:])
+    ll.llama_set_causal_attn(context.context, True)
+    one = batch(drawn[choice.prefix : choice.prefix + 1], choice.prefix, all_logits=True)
+    token = []
+    for _ in range(1 + 4 * choice.timings):
+        context.forget(choice.prefix)
+        token.append(context.decode(one))
+    shape.report(step[1:], prefill[1:], token=token[1:])
 
 
 if __name__ == "__main__":

@@ -36,9 +36,13 @@ def arguments(description: str) -> argparse.ArgumentParser:
     return options
 
 
-def report(step: list[float], prefill: list[float], experts_used: float | None = None) -> None:
+def report(
+    step: list[float], prefill: list[float], experts_used: float | None = None, token: list[float] | None = None
+) -> None:
     """Seconds of each timing, for compare.py to read."""
     timed = {"step_ms": [1e3 * t for t in step], "prefill_ms": [1e3 * t for t in prefill]}
+    if token:
+        timed["token_ms"] = [1e3 * t for t in token]
     print(json.dumps({**timed, "experts_used": experts_used}))
 
 
