@@ -12,7 +12,6 @@ FOLDER takes the GGUF file, 9.2 GB at 20 layers. llada takes 11 GB of memory, ll
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from statistics import median
