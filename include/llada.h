@@ -454,14 +454,14 @@ typedef struct llada_cluster_options {
 LLADA_API llada_status llada_cluster_options_init(llada_cluster_options *options, size_t size, llada_error *error);
 
 /* Joins the cluster. All processes of the communicator call it, within timeout_ms of each other.
- * LLADA_ERROR_UNSUPPORTED if there is no MPI library; LLADA_ERROR_CLUSTER if a rank does not answer, or has another version of this library.
- * `options` may be NULL: the defaults. */
+ * LLADA_ERROR_UNSUPPORTED if there is no MPI library; LLADA_ERROR_CLUSTER if a rank does not answer, or has another
+ * version of this library. `options` may be NULL: the defaults. */
 LLADA_API llada_status llada_cluster_create(const llada_cluster_options *options, llada_cluster **cluster,
                                             llada_error *error);
 
 /* Leaves the cluster, at once: models of the cluster that are still there return LLADA_ERROR_STATE from then on. On
- * rank 0 it ends llada_cluster_serve of the others. It waits for timeout_ms at most, beside MPI_Finalize, which is called if
- * MPI was initialised here and no rank has failed. */
+ * rank 0 it ends llada_cluster_serve of the others. It waits for timeout_ms at most, beside MPI_Finalize, which is
+ * called if MPI was initialised here and no rank has failed. */
 LLADA_API void llada_cluster_free(llada_cluster *cluster);
 
 /* On every rank but 0: computes the experts of this rank for rank 0, until that frees the cluster (LLADA_OK), or the

@@ -15,6 +15,9 @@ question='Hana has 3 cards. She buys 3 bags of 2 cards. She loses 5. Hana finds 
 "$python" -m llada.trace experts "$out/run.jsonl" "$out/experts.png"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+"$python" -m llada.trace record examples/models/tiny-2.2 'What is the sum of 9086 and 9112?' --policy levenshtein \
+    --gen-length 64 -o "$scratch/insertion.jsonl"
+"$python" -m llada.trace svg "$scratch/insertion.jsonl" "$out/insertion.svg"
 "$python" examples/python/tutorial.py "$scratch" >/dev/null
 cp "$scratch/tutorial.png" "$out/tutorial.png"
 

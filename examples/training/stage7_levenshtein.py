@@ -65,7 +65,7 @@ def split(model, slices, taken, capacity, ids):
 
 class Levenshtein(training.Stage):
     title = "Stage 7: insertions, deletions, shared experts"
-    steps, lr, decay = 3600, 3e-3, 0.6
+    steps, lr, decay = 4800, 3e-3, 0.6
     rows = 8
 
     def model(self, start):
