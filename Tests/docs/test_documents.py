@@ -131,7 +131,7 @@ def test_swift(block, folder):
     objects = [path.strip("'\"") for path in linked if re.search(r"/(?:LLaDA|Kernels)\.build/", path)]
     source, program = folder / "main.swift", folder / "block"
     source.write_text("\n".join(block.code) + "\n", encoding="utf-8")
-    modules = [f"-I{RELEASE}/Modules", f"-I{ROOT}/Sources/Kernels/include"]
+    modules = [f"-I{RELEASE}/Modules", f"-I{ROOT}/Sources/Kernels/include", f"-I{ROOT}/include"]
     run([f"{os.environ.get('SWIFT', 'swift')}c", *modules, str(source), *objects, "-o", str(program)], folder)
     assert run([str(program)], folder).strip(), "the program has printed nothing"
 
