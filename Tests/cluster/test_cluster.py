@@ -36,7 +36,8 @@ def environment(**more: str) -> dict[str, str]:
 def result(output: str) -> dict:
     lines = [line for line in output.splitlines() if line.startswith("RESULT ")]
     assert lines, output
-    return json.loads(lines[-1][len("RESULT ") :])
+    # mpiexec may put another rank's words behind it.
+    return json.JSONDecoder().raw_decode(lines[-1][len("RESULT ") :])[0]
 
 
 def launch(task: str, name: str, dtype: str, ranks: int, folder=None, worker=None, **more: str) -> subprocess.Popen:
