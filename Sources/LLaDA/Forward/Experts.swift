@@ -89,7 +89,7 @@ struct Experts {
         let rows = routing.experts.count / routing.k
         let hidden = config.hiddenSize
         let kernels = compute.kernels
-        let y = try work.shared.reserve(work.mostRows * hidden)  // [rows, hidden]
+        var common: UnsafePointer<Float>?
         var failure: LLaDAError?
         func note(_ part: () throws(LLaDAError) -> Void) {
             do throws(LLaDAError) { try part() } catch { failure = failure ?? error }
@@ -106,15 +106,13 @@ struct Experts {
                 kernels.axpy(routing.weights[slot], results + plan.place[slot] * hidden, hidden, sum)
             }
         } meanwhile: {
-            if let shared = weights.shared {
-                note { () throws(LLaDAError) in
-                    try DenseFeedForward(compute: compute)(x, rows: rows, shared, work, share: 0.4...0.5, out: y)
-                }
+            note { () throws(LLaDAError) in
+                common = try shared(x, nil, rows: rows, weights, work, share: 0.4...0.5)
             }
         }
         if let failure { throw failure }
-        if weights.shared != nil {
-            compute.team.forEach(rows) { row, _ in kernels.axpy(1, y + row * hidden, hidden, out + row * hidden) }
+        if let addend = common {
+            compute.team.forEach(rows) { row, _ in kernels.axpy(1, addend + row * hidden, hidden, out + row * hidden) }
         }
     }
 

@@ -89,15 +89,11 @@ struct WeightReader {
         return most.flatMap { parametersOf[$0, default: 0] > rows ? $0 : nil }
     }
 
-    /// Reads a matrix. If it is held under a name of its own, `stored` is the tensor to read it from. `isRouted` says
-    /// that it is one of an expert, of which a forward needs some.
+    /// Reads a matrix. If it is held under a name of its own, `stored` is the tensor to read it from.
     mutating func matrix(
-        _ name: String, from stored: String? = nil, outputs: Int, inputs: Int, _ dtype: NumberFormat?,
-        isRouted: Bool = false
+        _ name: String, from stored: String? = nil, outputs: Int, inputs: Int, _ dtype: NumberFormat?
     ) throws(LLaDAError) -> Matrix {
-        try matrices(
-            name, from: stored ?? name, shape: [outputs, inputs], outputs: outputs, inputs: inputs, dtype,
-            isRouted: isRouted)[0]
+        try matrices(name, from: stored ?? name, shape: [outputs, inputs], outputs: outputs, inputs: inputs, dtype)[0]
     }
 
     /// Reads the matrix of a router, in f32, into memory. A number in it that is not finite would change the choice of
@@ -114,8 +110,7 @@ struct WeightReader {
     mutating func stack(
         _ name: String, count: Int, outputs: Int, inputs: Int, _ dtype: NumberFormat?
     ) throws(LLaDAError) -> [Matrix] {
-        try matrices(
-            name, from: name, shape: [count, outputs, inputs], outputs: outputs, inputs: inputs, dtype, isRouted: true)
+        try matrices(name, from: name, shape: [count, outputs, inputs], outputs: outputs, inputs: inputs, dtype)
     }
 
     mutating func vector(_ name: String, count: Int) throws(LLaDAError) -> Vector {
@@ -215,17 +210,17 @@ struct WeightReader {
     /// Reads one matrix or a stack.  shape: [outputs, inputs] or [count, outputs, inputs]
     private mutating func matrices(
         _ name: String, from stored: String, shape: [Int], outputs: Int, inputs: Int, _ dtype: NumberFormat?,
-        inMemory: Bool = false, isRouted: Bool = false
+        inMemory: Bool = false
     ) throws(LLaDAError) -> [Matrix] {
         let named = try packed?.layout(of: name)
         let (matrices, tensor): ([Matrix], Tensor)
         if let packed, case .packed(let format) = named ?? packed.layout(dtype) {
-            (matrices, tensor) = try asPacked(stored, shape.dropLast(2), outputs, inputs, format, isRouted: isRouted)
+            (matrices, tensor) = try asPacked(stored, shape.dropLast(2), outputs, inputs, format)
         } else {
             (matrices, tensor) = try made(
                 stored, shape, outputs, inputs, named == nil ? dtype : nil, inMemory: inMemory)
         }
-        if isRouted, readsAhead {
+        if isInPlace {
             for matrix in matrices { (matrix.owner as? FileMapping)?.expectRandom(matrix.bytes) }
         }
         let layout = matrices[0].layout
@@ -250,9 +245,12 @@ struct WeightReader {
     /// in place, and those that a router chooses are read ahead.
     var readsAhead: Bool { inPlace.isAskedFor }
 
+    /// Whether the next matrix is one of those experts, if the source is packed.
+    private var isInPlace: Bool { expert != nil && readsAhead }
+
     /// Reads matrices of a packed file, or finds them in it.  stack: [count], or [] for one matrix
     private mutating func asPacked(
-        _ name: String, _ stack: ArraySlice<Int>, _ outputs: Int, _ inputs: Int, _ format: llk_format, isRouted: Bool
+        _ name: String, _ stack: ArraySlice<Int>, _ outputs: Int, _ inputs: Int, _ format: llk_format
     ) throws(LLaDAError) -> (matrices: [Matrix], Tensor) {
         let shape = stack + PackedFile.shape(format, outputs: outputs, inputs: inputs)
         let tensor = try source.bytes(name, shape: Array(shape))
@@ -263,7 +261,7 @@ struct WeightReader {
             (base, owner) = nowhere
         } else {
             let read = part(present, of: count, in: tensor)
-            (base, owner) = try isRouted && readsAhead ? asStored(read) : copied(read)
+            (base, owner) = try isInPlace ? asStored(read) : copied(read)
         }
         let width = llk_packed_size(format, outputs, inputs)  // its tiles, blocks and bytes of a block, multiplied
         let places = present.map { (base: base + ($0 - present.lowerBound) * width, owner: owner) }

@@ -197,18 +197,15 @@ package struct Weights: Sendable {
 
     private static func feedForward(
         _ prefix: String, _ intermediate: Int, _ config: ModelConfig, _ dtype: NumberFormat?,
-        _ reader: inout WeightReader, isRouted: Bool = false
+        _ reader: inout WeightReader
     ) throws(LLaDAError) -> FeedForwardWeights {
         FeedForwardWeights(
             gate: try reader.matrix(
-                "\(prefix).gate_proj.weight", outputs: intermediate, inputs: config.hiddenSize, dtype,
-                isRouted: isRouted),
+                "\(prefix).gate_proj.weight", outputs: intermediate, inputs: config.hiddenSize, dtype),
             up: try reader.matrix(
-                "\(prefix).up_proj.weight", outputs: intermediate, inputs: config.hiddenSize, dtype,
-                isRouted: isRouted),
+                "\(prefix).up_proj.weight", outputs: intermediate, inputs: config.hiddenSize, dtype),
             down: try reader.matrix(
-                "\(prefix).down_proj.weight", outputs: config.hiddenSize, inputs: intermediate, dtype,
-                isRouted: isRouted))
+                "\(prefix).down_proj.weight", outputs: config.hiddenSize, inputs: intermediate, dtype))
     }
 
     private static func mixture(
@@ -233,9 +230,7 @@ package struct Weights: Sendable {
         } else {
             for index in 0..<config.numExperts {
                 reader.expert = ExpertID(layer: layer, index: index)
-                experts.append(
-                    try feedForward(
-                        "\(prefix).experts.\(index)", intermediate, config, dtype, &reader, isRouted: true))
+                experts.append(try feedForward("\(prefix).experts.\(index)", intermediate, config, dtype, &reader))
             }
         }
         reader.expert = nil
