@@ -1,4 +1,3 @@
-import Foundation
 import LLaDA
 import TestSupport
 import Testing
@@ -7,12 +6,7 @@ import Testing
 @Suite struct MemorySizeTests {
     private func bytes(_ files: [String: String]) throws -> Int? {
         let root = try TemporaryFolder()
-        for (name, text) in files {
-            let path = root.path + "/" + name
-            let folder = (path as NSString).deletingLastPathComponent
-            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-            try Data(text.utf8).write(to: URL(fileURLWithPath: path))
-        }
+        for (name, text) in files { try root.write(name, text) }
         return MemorySize(root: root.path).bytes
     }
 

@@ -40,6 +40,16 @@ def result(output: str) -> dict:
     return json.JSONDecoder().raw_decode(lines[-1][len("RESULT ") :])[0]
 
 
+def first_result(process: subprocess.Popen) -> dict:
+    """What rank 0 says, while other ranks still run."""
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("RESULT "):
+            break
+    return result("".join(lines))
+
+
 def launch(task: str, name: str, dtype: str, ranks: int, folder=None, worker=None, **more: str) -> subprocess.Popen:
     program = [sys.executable, str(HERE / "program.py"), task, str(folder or CONFORMANCE / name), name, dtype]
     command = [MPIEXEC, "-n", "1", *program]
@@ -159,16 +169,9 @@ def test_a_rank_that_dies_or_hangs(signal_, ranks, victim, tmp_path):
     try:
         wait_for(ready.exists)
         time.sleep(0.2)
-        shell = dict(line.split() for line in pids.read_text().splitlines())[str(victim)]
-        children = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
-        hit = int(children[0])
+        hit = process_of(victim, pids)
         os.kill(hit, signal_)
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if line.startswith("RESULT "):
-                break
-        found = result("".join(lines))
+        found = first_result(process)
         assert found["error"] == "ClusterError"
         assert f"rank {victim} " in found["message"] and "has not answered for 2.0 s" in found["message"], found
         assert found["waited"] < 4 and found["again"] == found["message"] and found["again_after"] < 0.5
@@ -200,16 +203,10 @@ def test_a_rank_that_fails_between_steps(signal_, stage, tmp_path):
     hit = None
     try:
         wait_for(ready.exists)
-        shell = dict(line.split() for line in pids.read_text().splitlines())["2"]
-        hit = int(Path(f"/proc/{shell}/task/{shell}/children").read_text().split()[0])
+        hit = process_of(2, pids)
         os.kill(hit, signal_)
         go.touch()
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if line.startswith("RESULT "):
-                break
-        found = result("".join(lines))
+        found = first_result(process)
         assert found["seconds"] < 6, found
         if stage != "closing":
             assert found["error"] == "ClusterError" and "rank 2 " in found["message"], found
@@ -218,6 +215,12 @@ def test_a_rank_that_fails_between_steps(signal_, stage, tmp_path):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(hit, signal.SIGKILL)
         process.kill()
+
+
+def process_of(rank: int, pids: Path) -> int:
+    """The process of a rank that runs inside a shell, which has noted its own number."""
+    shell = dict(line.split() for line in pids.read_text().splitlines())[str(rank)]
+    return int(Path(f"/proc/{shell}/task/{shell}/children").read_text().split()[0])
 
 
 def wait_for(condition, seconds: float = 30) -> None:

@@ -122,3 +122,23 @@ def cases(*algorithms: str) -> list:
         for run in runs(name)
         if run["algo"] in algorithms
     ]
+
+
+def ids(name: str) -> dict:
+    run = runs(name)[0] if name != "block_route" else {"mask_id": 127, "eos_id": 126}
+    return {"mask_token_id": run["mask_id"], "eos_token_id": run["eos_id"], "threads": 2}
+
+
+def write_merged(folder: Path, name: str) -> None:
+    """A conformance model with the experts of a layer in stacks, as dFactory merges them."""
+    tensors, stacks = {}, {}
+    for key, array in safetensors(CONFORMANCE / name / "model.safetensors").items():
+        before, experts, rest = key.partition(".mlp.experts.")
+        if experts:
+            expert, kind, _ = rest.split(".")
+            stacks.setdefault(f"{before}.mlp.experts.{kind}", {})[int(expert)] = array
+        else:
+            tensors[key] = ("F32", array)
+    for key, arrays in stacks.items():
+        tensors[key] = ("F32", np.stack([arrays[index] for index in range(len(arrays))]))
+    write_checkpoint(folder, json.loads((CONFORMANCE / name / "config.json").read_text()), tensors)

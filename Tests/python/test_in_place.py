@@ -11,16 +11,11 @@ import numpy as np
 import pytest
 
 import llada
-from conftest import CONFORMANCE, ROOT, load, runs, safetensors, write_checkpoint
+from conftest import CONFORMANCE, ROOT, ids, load, safetensors, write_checkpoint, write_merged
 from gguf_files import Type, write_gguf
 
 PACKED = ("bf16", "int8", "int4")
 TINY = ROOT / "examples" / "models" / "tiny-2.1"
-
-
-def ids(name: str) -> dict:
-    run = runs(name)[0] if name != "block_route" else {"mask_id": 127, "eos_id": 126}
-    return {"mask_token_id": run["mask_id"], "eos_token_id": run["eos_id"], "threads": 2}
 
 
 def bits(model: llada.Model) -> bytes:
@@ -73,17 +68,7 @@ def test_the_same_bits_with_less_memory(tmp_path, name, dtype):
 
 
 def test_experts_in_stacks(tmp_path):
-    tensors, stacks = {}, {}
-    for name, array in safetensors(CONFORMANCE / "gqa_group" / "model.safetensors").items():
-        before, experts, rest = name.partition(".mlp.experts.")
-        if experts:
-            expert, kind, _ = rest.split(".")
-            stacks.setdefault(f"{before}.mlp.experts.{kind}", {})[int(expert)] = array
-        else:
-            tensors[name] = ("F32", array)
-    for name, arrays in stacks.items():
-        tensors[name] = ("F32", np.stack([arrays[index] for index in range(len(arrays))]))
-    write_checkpoint(tmp_path / "merged", json.loads((CONFORMANCE / "gqa_group" / "config.json").read_text()), tensors)
+    write_merged(tmp_path / "merged", "gqa_group")
     with llada.Model.load(tmp_path / "merged", dtype="int4", **ids("gqa_group")) as model:
         model.save(tmp_path / "saved")
         expected = bits(model)
