@@ -38,6 +38,19 @@ package final class Page: @unchecked Sendable {
 
     deinit { budget?.giveBack(storage.byteCount) }
 
+    /// Whether this is the only reference to the page, so that its holder may write to it.
+    package static func isUnshared(_ page: inout Page) -> Bool {
+        guard isKnownUniquelyReferenced(&page) else { return false }
+        llk_is_alone_with(page.storage.pointer)
+        return true
+    }
+
+    /// Lends all bytes of the page to `take`, whoever else holds the page and may soon be its only holder.
+    package func read(_ take: (UnsafeRawBufferPointer) throws(LLaDAError) -> Void) throws(LLaDAError) {
+        defer { llk_has_read(storage.pointer) }
+        try take(UnsafeRawBufferPointer(bytes))
+    }
+
     package static func byteCount(blockLength: Int, config: ModelConfig, dtype: NumberFormat) -> Int {
         let (keys, values) = sizes(blockLength, config.headDim, dtype)
         return config.numHiddenLayers * config.numKeyValueHeads * (keys + values)

@@ -187,7 +187,7 @@ package final class CachedSequence {
     /// Shared pages are released before new ones are made: a full prefix cache may have no other room.
     private func makeWritable(_ positions: Range<Int>) throws(LLaDAError) {
         let stale = pages.indices.dropFirst(positions.lowerBound / blockLength)
-        if let shared = stale.first(where: { !isKnownUniquelyReferenced(&pages[$0]) }) {
+        if let shared = stale.first(where: { !Page.isUnshared(&pages[$0]) }) {
             while pages.count > shared { putBack(pages.removeLast()) }
         }
         while pages.count * blockLength < positions.upperBound {
@@ -231,7 +231,7 @@ package final class CachedSequence {
         try windowPages.reserve(windowBlocks)
         // Pages of blocks that may still be edited are replaced once if a fork shares them.
         let open = pages.indices.suffix(most.window / blockLength + 1)
-        let shared = open.count { !isKnownUniquelyReferenced(&pages[$0]) }
+        let shared = open.count { !Page.isUnshared(&pages[$0]) }
         try reserve.reserve(blocks + windowBlocks)
         while pages.count - shared + windowPages.count + reserve.count < blocks + windowBlocks {
             reserve.append(try denoiser.makePage(blockLength))
@@ -240,7 +240,7 @@ package final class CachedSequence {
 
     /// Keeps a page that is no longer valid, if nothing else uses it.
     private func putBack(_ page: consuming Page) {
-        if cache == nil, isKnownUniquelyReferenced(&page) { reserve.append(page) }
+        if cache == nil, Page.isUnshared(&page) { reserve.append(page) }
     }
 
     /// Returns how many leading positions, in whole blocks, have keys and values computed from these tokens.

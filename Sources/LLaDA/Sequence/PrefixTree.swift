@@ -97,7 +97,7 @@ struct PrefixTree {
     mutating func evict() -> Bool {
         var candidate = oldest
         while let node = candidate {
-            if node.children.isEmpty, node.pins == 0, isKnownUniquelyReferenced(&node.page) {
+            if node.children.isEmpty, node.pins == 0, Page.isUnshared(&node.page) {
                 remove(node)
                 return true
             }

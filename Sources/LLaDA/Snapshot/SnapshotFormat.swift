@@ -84,8 +84,7 @@ struct SnapshotWriter {
         }
         try head.withUnsafeBufferPointer { (head) throws(LLaDAError) in try pass(UnsafeRawBufferPointer(head)) }
         for page in pages {
-            try pass(UnsafeRawBufferPointer(page.bytes))
-            withExtendedLifetime(page) {}
+            try page.read(pass)
         }
         let end = withUnsafeBytes(of: checksum.value.littleEndian) { Array($0) }
         try end.withUnsafeBufferPointer { (end) throws(LLaDAError) in try take(UnsafeRawBufferPointer(end)) }
