@@ -78,7 +78,8 @@ struct Bench {
                     // The end of an answer means nothing with random weights.
                     let ends = arguments.shape == nil ? model.eosTokenIDs : []
                     return GenerationTiming(
-                        policy: name, prompt: prompt, maskID: tokens.maskID, eosIDs: ends, options: options)
+                        policy: name, prompt: prompt, maskID: tokens.maskID, eosIDs: ends,
+                        editTokens: tokens.editTokens, options: options)
                 }
             }
         }
@@ -126,11 +127,14 @@ struct Bench {
 /// Tokens that spread over the vocabulary, without the mask.
 struct RandomTokens {
     let maskID: Int32
+    let editTokens: EditTokens?
     private let vocabulary: Int
 
     init(_ model: Model) {
         vocabulary = model.config.vocabSize
         maskID = model.maskTokenID ?? Int32(vocabulary - 1)
+        // A shape has no config that names them.
+        editTokens = model.specialTokens.editTokens ?? EditTokens(delete: maskID - 2, split: maskID - 1)
     }
 
     func first(_ count: Int) -> [Int32] {

@@ -7,6 +7,7 @@ struct GenerationTiming {
     let prompt: [Int32]
     let maskID: Int32
     let eosIDs: [Int32]
+    let editTokens: EditTokens?
     let options: Decoder.Options
     private(set) var seconds: [Double] = []
     // These are the same in each round.
@@ -14,11 +15,15 @@ struct GenerationTiming {
     private(set) var forwards = 0
     private(set) var edits = 0
 
-    init(policy: String, prompt: [Int32], maskID: Int32, eosIDs: [Int32], options: Decoder.Options) {
+    init(
+        policy: String, prompt: [Int32], maskID: Int32, eosIDs: [Int32], editTokens: EditTokens?,
+        options: Decoder.Options
+    ) {
         self.policy = policy
         self.prompt = prompt
         self.maskID = maskID
         self.eosIDs = eosIDs
+        self.editTokens = editTokens
         self.options = options
     }
 
@@ -28,7 +33,7 @@ struct GenerationTiming {
     mutating func round(_ transformer: Transformer) throws {
         let sequence = CachedSequence(transformer, blockLength: options.blockLength)
         let decoder = try Decoder(
-            sequence, maskID: maskID, eosIDs: eosIDs, prompt: prompt, options: options)
+            sequence, maskID: maskID, eosIDs: eosIDs, editTokens: editTokens, prompt: prompt, options: options)
         let whole = prompt.count / options.blockLength * options.blockLength
         if whole > 0 {
             try prompt.withUnsafeBufferPointer {

@@ -5,7 +5,7 @@
 //         [--dtype auto|f32|bf16|int8|int4] [--kv-dtype auto|f32|bf16] [--blas on|off] [--rounds 9] [--block 32]
 //         [--threads 0] [--expert-capacity 0] [--prefix 512]          take lists: --threads 1,2 --prefix 512,2048,8192
 //         [--batch 1,2,4,8,16]                                        sequences of a forward, each on the first prefix
-//         [--generate TOKENS [--policy Q] [--prompt TEXT]]            --policy S,Q,2.0 takes a list
+//         [--generate TOKENS [--policy Q] [--prompt TEXT]]            --policy S,Q,2.0,2.2 takes a list
 //         [--token-ms MS] [--json FILE] [--plot FILE.svg]             --token-ms 20,40: other engines' time for a token
 //     swift run -c release llada-bench --open FOLDER [--dtype int8|int4] [--rounds 9] [--threads 0]
 //     swift run -c release llada-bench --expect [--over-limits 1] [--prefix 512] [--block 32]
