@@ -16,7 +16,7 @@ import pytest
 from conftest import ROOT
 
 MODEL = ROOT / "examples" / "models" / "tiny-2.0"
-SIZE = 4_000_000
+SIZE = int(os.environ.get("FOOTPRINT_BYTES", "4_000_000"))  # up to the 100 MB that a header may have
 MULTIPLE = 4
 SPARE = 4_000_000  # of a process: threads, tables of Unicode, the weights of the model
 
