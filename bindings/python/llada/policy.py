@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from ctypes import c_float
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from . import _abi
 from ._convert import choice, integer, number
 
 _SAMPLING = ("temperature", "top_k", "top_p", "seed")
-_FIELDS = {
+FIELDS = {
     "low_confidence": ("threshold", "steps", "minimal_topk", *_SAMPLING),
     "joint_threshold": (
         "threshold",
@@ -211,7 +212,7 @@ class Policy:
         return dataclasses.replace(self, **changes)
 
     def __repr__(self) -> str:
-        fields = (f"{name}={getattr(self, name)!r}" for name in _FIELDS.get(self.kind, ()))
+        fields = (f"{name}={getattr(self, name)!r}" for name in FIELDS.get(self.kind, ()))
         return f"Policy.{self.kind}({', '.join(fields)})"
 
     @classmethod
@@ -247,6 +248,15 @@ class Policy:
                 value = integer(value, f"Policy.{name}")
             setattr(struct, name, value)
         return struct
+
+
+PRESETS: Mapping[str, Callable[..., Policy]] = {
+    "speedy": Policy.speedy,
+    "quality": Policy.quality,
+    "low_confidence": Policy.low_confidence,
+    "levenshtein": Policy.levenshtein,
+}
+"""The presets, by the names that commands and servers have for them."""
 
 
 def checked_policy(policy: Policy | None) -> Policy | None:

@@ -15,15 +15,8 @@ from typing import Any, Callable
 
 from ..errors import Error
 from ..model import Model
-from ..policy import Policy
+from ..policy import PRESETS
 from . import Trace
-
-POLICIES: dict[str, Callable[..., Policy]] = {
-    "speedy": Policy.speedy,
-    "quality": Policy.quality,
-    "low_confidence": Policy.low_confidence,
-    "levenshtein": Policy.levenshtein,
-}
 
 
 def record(options: argparse.Namespace) -> int:
@@ -34,7 +27,7 @@ def record(options: argparse.Namespace) -> int:
         if getattr(options, name) is not None
     }
     with Model.load(options.model, options.dtype) as model:
-        policy = POLICIES[options.policy](**given) if options.policy else model.default_policy.replace(**given)
+        policy = PRESETS[options.policy](**given) if options.policy else model.default_policy.replace(**given)
         with model.decoder(
             options.prompt, policy, block_length=options.block_length, gen_length=options.gen_length
         ) as decoder:
@@ -86,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("model", help="the folder of a llada2_moe checkpoint")
     options.add_argument("prompt")
     options.add_argument("-o", "--out", default="run.jsonl", help="%(default)s")
-    options.add_argument("--policy", choices=POLICIES, help="default: the model's own")
+    options.add_argument("--policy", choices=PRESETS, help="default: the model's own")
     options.add_argument("--threshold", type=float)
     options.add_argument("--mbe-window", type=int)
     options.add_argument("--temperature", type=float)
