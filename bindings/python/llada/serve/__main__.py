@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 
-from ..errors import Error
+from ..commands.shell import exit_status
 from ..model import Model
 from ..policy import PRESETS
 from .limits import Limits
@@ -48,13 +48,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None, prog: str = "python -m llada.serve") -> int:
     """The command; returns its exit status."""
     options = parser(prog).parse_args(arguments)
-    try:
-        return serve(options)
-    except (Error, ValueError, OSError, ImportError) as problem:
-        print(f"{prog}: {problem}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_status(prog, lambda: serve(options))
 
 
 def serve(options: argparse.Namespace) -> int:

@@ -9,11 +9,10 @@ python -m llada.trace html run.jsonl run.html       # svg, png and experts likew
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from typing import Any, Callable
 
-from ..errors import Error
+from ..commands.shell import exit_status
 from ..model import Model
 from ..policy import PRESETS
 from . import Trace
@@ -63,10 +62,10 @@ def draw(options: argparse.Namespace) -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(prog: str) -> argparse.ArgumentParser:
     """Of the command line."""
     whole = argparse.ArgumentParser(
-        prog="python -m llada.trace", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = whole.add_subparsers(dest="command", required=True)
 
@@ -109,19 +108,11 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m llada.trace") -> int:
     """The command line; returns the status of the process."""
-    options = parser().parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # an answer may have any character
-    try:
-        run: Callable[[argparse.Namespace], int] = options.run
-        return run(options)
-    except (Error, ValueError, OSError, ImportError) as problem:
-        print(f"llada.trace: {problem}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    options = parser(prog).parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    return exit_status(prog, lambda: run(options))
 
 
 if __name__ == "__main__":
