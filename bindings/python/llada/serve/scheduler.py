@@ -39,7 +39,7 @@ class Scheduler:
         self._running: list[Answering] = []  # this, and what follows, is the thread's alone; in the order of joining
         self._aside: list[Answering] = []
         self._is_full = False
-        self._pace, self._left = 1.0, time.monotonic()  # seconds between two ends, on average; the last of them
+        self._pace, self._left = 0.1, time.monotonic()  # seconds between two ends, on average; the last of them
         self._thread = threading.Thread(target=self._work, name="llada.serve", daemon=True)
 
     def start(self) -> None:
