@@ -155,7 +155,7 @@ def main():
             for question in QUESTIONS
         }
     # The cache is too small for all, so that some are put aside, and there are more clients than requests may be.
-    with served(path, "--requests", 56, "--cache", 3 << 20, "--seconds", PATIENCE) as server:
+    with served(path, "--requests", 56, "--cache", 3 << 19, "--seconds", PATIENCE) as server:
         load = Load(server, path.name, answers, seconds)
         memory = asyncio.run(load.run())
         meters = server.until(lambda meters: meters["llada_requests_open"] == meters["llada_answers_running"] == 0)
