@@ -38,7 +38,7 @@ class Load:
         self.end = time.monotonic() + seconds
         self.counts = Counter()
         self.waits = []
-        self.client = openai.AsyncOpenAI(base_url=server.url, api_key="none", max_retries=8, timeout=PATIENCE)
+        self.client = openai.AsyncOpenAI(base_url=server.url, api_key="none", max_retries=1000, timeout=PATIENCE)
 
     async def one(self, number):
         """A client, until the end."""
