@@ -436,7 +436,9 @@ def test_bodies_that_are_none(server, body, status):
 def test_texts_of_halves_of_characters(server):
     body = {"model": "tiny-2.1", "prompt": "\ud800 \udfff", "echo": True, "max_tokens": 2, "user": "\ud800"}
     code, _, answer = server.post(json.dumps(body).encode(), "/v1/completions")
-    assert code == 200 and answer["choices"][0]["text"].startswith("? ?")
+    assert code == 200 and answer["choices"][0]["text"].startswith("\ud800 \udfff")
+    status, _, answer = server.post(b'{"model": "\\u2028\\u0085", "prompt": "x"}', "/v1/completions")
+    assert status == 404 and "\\u2028" in answer["error"]["message"]
 
 
 def test_other_places(server):

@@ -89,19 +89,19 @@ def test_clients_that_wait_and_go_away_leave_no_trace():
 
 
 def test_a_client_of_many_requests_does_not_keep_another_waiting():
-    """One has twelve requests in line; who comes after them is served second."""
+    """One has seven requests in line; who comes after them is served second."""
     with served(TINY, "--running", 1) as server:
         done = []
 
         def ask(key, number):
-            server.client(key).chat.completions.create(**endless(max_tokens=96))
+            server.client(key).chat.completions.create(**endless(max_tokens=64))
             done.append(key)
 
-        greedy = [threading.Thread(target=ask, args=("greedy", number)) for number in range(12)]
+        greedy = [threading.Thread(target=ask, args=("greedy", number)) for number in range(7)]
         server.client("late"), server.client("greedy")
         for thread in greedy:
             thread.start()
-        server.until(lambda meters: meters["llada_requests_open"] == 12)
+        server.until(lambda meters: meters["llada_requests_open"] == 7)
         ask("late", 0)
         for thread in greedy:
             thread.join()
@@ -195,13 +195,13 @@ def test_bodies_that_break_off():
 
 def test_sigterm_lets_what_runs_finish():
     with served(TINY, "--running", 1) as server:
-        running = [server.open(endless(max_tokens=400)) for _ in range(2)]  # one runs, one waits
+        running = [server.open(endless(max_tokens=200)) for _ in range(2)]  # one runs, one waits
         idle = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
         server.until(lambda meters: meters["llada_requests_open"] == 2 and meters["llada_answers_running"] == 1)
         server.process.send_signal(signal.SIGTERM)
         for connection in running:
             head, _, body = read(connection).partition(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200") and json.loads(body)["usage"]["completion_tokens"] == 400
+            assert head.startswith(b"HTTP/1.1 200") and json.loads(body)["usage"]["completion_tokens"] == 200
         assert server.end() == (0, "")
         idle.close()
         with pytest.raises(OSError):

@@ -28,7 +28,7 @@ class Order:
 
     Attributes:
         prompt: Token ids.
-        policy: None: the model's own.
+        policy: Which edits a step proposes.
         block_length: Tokens that are denoised together.
         max_tokens: At most.
         stop: Words that end it.
@@ -39,7 +39,7 @@ class Order:
     """
 
     prompt: Tokens
-    policy: Policy | None
+    policy: Policy
     block_length: int = 32
     max_tokens: int = 256
     stop: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -290,14 +291,18 @@ class Generating:
                 yield index, piece
 
 
+_NOT_PLAIN = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
+
+
 def _path(scope: Scope) -> str:
     """For a counter: what nobody knows counts together."""
     return scope["path"] if scope["path"] in ("/v1/chat/completions", "/v1/completions") else "other"
 
 
 def _text(value: Any) -> str:
-    # Halves of surrogate pairs, of a text that a client sent, are no UTF-8.
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
+    text = json.dumps(value, ensure_ascii=False)
+    # Halves of surrogate pairs, of a text that a client sent, are no UTF-8, and some clients end lines at these.
+    return _NOT_PLAIN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -15,7 +15,7 @@ from .answering import Order
 from .fields import Fields
 from .limits import Limits
 from .refusal import Refusal
-from .structured import rule_for
+from .structured import check_rule, rule_for
 
 _SAMPLING = ("temperature", "top_p", "seed")
 _WITHOUT_EFFECT = (
@@ -142,7 +142,7 @@ class Reader:
         stop = _stop(fields)
         bias = self._bias(fields)
         user = fields.text("user") or fields.text("safety_identifier") or ""
-        rule = rule_for(fields, self._model)
+        rule = rule_for(fields)
         fields.ignore(*_WITHOUT_EFFECT)
         ours.end()
         fields.end()
@@ -161,6 +161,9 @@ class Reader:
             for ids in prompts
             for index in range(n)
         ]
+        if rule is not None:
+            for order in orders[::n]:
+                check_rule(self._model, order)
         return Asked(prompts, orders, n, stream, usage, drafts, top, tools, echo, user)
 
     def _longest(self, fields: Fields, *names: str) -> int | None:

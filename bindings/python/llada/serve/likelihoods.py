@@ -53,8 +53,8 @@ class Likelihoods:
         except InvalidArgumentError:
             return None  # somebody wrote it elsewhere
         total = best[0].logit - math.log(best[0].probability)
-        top = [(each.token, each.logit - total) for each in best[: self._top]]
-        return _Written(min(logit - total, 0.0), top)
+        top = [(each.token, min(each.logit - total, 0.0)) for each in best[: self._top]]
+        return _Written(max(min(logit - total, 0.0), NEVER), top)
 
     def settled(self, decoder: Decoder, length: int, whole: bool) -> list[Likelihood]:
         """Those of the tokens that have settled and that were not told before.

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
+from ..decoder import Rule
+from ..errors import Error
 from ..model import Model
+from .answering import Order
 from .fields import Fields
+from .refusal import Refusal
+
+_FIELD = "response_format"
 
 
-def rule_for(fields: Fields, model: Model) -> Any:
+def rule_for(fields: Fields) -> Rule | None:
     """The decoding rule that keeps to `response_format`; None if any text will do. Raises Refusal."""
-    form = fields.object("response_format")
+    form = fields.object(_FIELD)
     kind = form.text("type")
     if kind in (None, "text"):
         form.end()
@@ -26,10 +31,19 @@ def rule_for(fields: Fields, model: Model) -> Any:
     wanted.end()
     form.end()
     try:
-        grammar = import_module("llada.grammar")
-    except ImportError as problem:
-        fields.refuse("response_format", f"needs another package on this server: {problem}", "unsupported")
+        rule: Rule = import_module("llada.grammar").json_schema(schema)
+    except (Error, TypeError, ValueError, RecursionError, ImportError) as problem:
+        raise Refusal(str(problem), param=_FIELD) from None
+    return rule
+
+
+def check_rule(model: Model, order: Order) -> None:
+    """Makes what a rule needs, which may take a second and is kept; and finds out whether an answer fits.
+
+    Raises:
+        Refusal: It does not; or this server cannot keep to any form.
+    """
     try:
-        return grammar.json_schema(schema)
-    except ValueError as problem:
-        fields.refuse("response_format", f"cannot be kept to: {problem}")
+        model.decoder(order.prompt, order.policy, gen_length=order.max_tokens, rule=order.rule).close()
+    except (Error, ValueError, ImportError) as problem:
+        raise Refusal(str(problem), param=_FIELD) from None
