@@ -25,8 +25,8 @@ VERSION := $(MAJOR).$(MINOR).$(call version_of,PATCH)
 .DELETE_ON_ERROR:
 .PHONY: build lib tools demo demo-packages lint lint-packages format test test-packages test-lint test-swift \
         test-aarch64 test-abi test-install test-python test-docs test-corpus test-faults test-oom test-asan test-tsan \
-        test-valgrind test-browser test-serve test-ray test-cluster test-reproducible soak soak-tsan coverage testing-figures \
-        fuzz fuzz-run fuzz-minimise fuzz-coverage gallery install bench docs dist clean help
+        test-valgrind test-browser test-serve test-ray test-cluster test-reproducible soak soak-tsan coverage \
+        testing-figures fuzz fuzz-run fuzz-minimise fuzz-coverage gallery install bench docs dist clean help
 
 help:
 	@echo 'build         libllada.so and the C examples (the default); lib, the library alone'

@@ -6,12 +6,14 @@ import json
 import random
 import threading
 import time
+from importlib.util import find_spec
 
 import numpy as np
 import openai
 import pytest
 
 import llada
+from conftest import ROOT
 from llada.serve.fair import FairQueue
 from llada.serve.stops import Stops
 from llada.serve.tool_calls import ToolCalls
@@ -507,6 +509,44 @@ def test_clients_take_turns():
     assert [queue.take(lambda client: at_work.get(client, 0)) for _ in range(2)] == ["busy 0", "greedy 3"]
     with pytest.raises(IndexError):
         queue.take(lambda client: 0)
+
+
+PETS = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "maxLength": 12}, "age": {"type": "integer"}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.skipif(find_spec("llada.grammar") is None, reason="there is no llada.grammar")
+def test_a_form_is_kept_to(server):
+    question = "Ned has a goat and is 34 years old. Write that as JSON with the keys name and age."
+    form = {"type": "json_schema", "json_schema": {"name": "pets", "strict": True, "schema": PETS}}
+    for choice in server.chat(question, response_format=form, n=4, temperature=1.8, seed=2, max_tokens=100).choices:
+        value = json.loads(choice.message.content)
+        assert set(value) == {"name", "age"} and isinstance(value["age"], int) and isinstance(value["name"], str)
+    text = "".join(
+        chunk.choices[0].delta.content or ""
+        for chunk in server.chat(question, response_format={"type": "json_object"}, max_tokens=100, stream=True)
+    )
+    assert isinstance(json.loads(text), dict)
+    with pytest.raises(openai.BadRequestError, match="at least"):
+        server.chat(question, response_format=form, max_tokens=3)
+    form["json_schema"]["schema"] = {"type": "wizard"}
+    with pytest.raises(openai.BadRequestError, match="wizard"):
+        server.chat(question, response_format=form)
+
+
+def test_a_form_without_the_package_for_it(tmp_path):
+    (tmp_path / "outlines_core.py").write_text("raise ImportError('it is not here')")
+    package = ROOT / "bindings" / "python"
+    with (
+        served(TINY, PYTHONPATH=f"{tmp_path}:{package}") as server,
+        pytest.raises(openai.BadRequestError, match="grammar") as refused,
+    ):
+        server.chat(response_format={"type": "json_object"})
+    assert refused.value.param == "response_format"
 
 
 def test_endless_is_what_it_says(server):
