@@ -14,7 +14,7 @@ from . import _abi
 from ._convert import choice, integer, number
 
 _SAMPLING = ("temperature", "top_k", "top_p", "seed")
-FIELDS = {
+_FIELDS = {
     "low_confidence": ("threshold", "steps", "minimal_topk", *_SAMPLING),
     "joint_threshold": (
         "threshold",
@@ -212,7 +212,7 @@ class Policy:
         return dataclasses.replace(self, **changes)
 
     def __repr__(self) -> str:
-        fields = (f"{name}={getattr(self, name)!r}" for name in FIELDS.get(self.kind, ()))
+        fields = (f"{name}={getattr(self, name)!r}" for name in _FIELDS.get(self.kind, ()))
         return f"Policy.{self.kind}({', '.join(fields)})"
 
     @classmethod

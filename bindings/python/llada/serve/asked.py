@@ -10,7 +10,7 @@ from typing import Any
 from .._convert import Tokens
 from ..errors import Error
 from ..model import Model
-from ..policy import FIELDS, PRESETS, Policy
+from ..policy import _FIELDS, PRESETS, Policy
 from .answering import Order
 from .fields import Fields
 from .limits import Limits
@@ -195,7 +195,7 @@ class Reader:
         }
         seed = fields.integer("seed", -(2**63), 2**64 - 1)
         changes["seed"] = secrets.randbits(64) if seed is None else seed % 2**64
-        for each in FIELDS[policy.kind]:
+        for each in _FIELDS[policy.kind]:
             if each not in _SAMPLING:
                 changes[each] = ours.any(each)
         try:
