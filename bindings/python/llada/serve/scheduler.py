@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from traceback import clear_frames
 
-from ..errors import Cancelled, Error, InvalidArgumentError, OutOfMemoryError
+from ..errors import Error, InvalidArgumentError, OutOfMemoryError
 from ..many import step_each
 from ..model import Model
 from .answering import Answering
@@ -34,8 +34,8 @@ class Scheduler:
         self._model, self._limits, self._meters = model, limits, meters
         self._cache = model.prefix_cache(limits.cache_bytes)
         self._changed = threading.Condition()
-        self._queue: FairQueue[Answering] = FairQueue()  # held under `_changed`, and so are the next two
-        self._stopping = self._at_once = False
+        self._queue: FairQueue[Answering] = FairQueue()  # held under `_changed`, and so is the next
+        self._stopping = False
         self._running: list[Answering] = []  # this, and what follows, is the thread's alone; in the order of joining
         self._aside: list[Answering] = []
         self._is_full = False
@@ -69,28 +69,20 @@ class Scheduler:
 
     def retry_after(self) -> int:
         """In how many seconds there may be room for another one."""
-        return max(1, min(60, math.ceil(self._pace * (len(self._queue) + 1) / 2)))
+        with self._changed:
+            waiting = len(self._queue)
+        return max(1, min(60, math.ceil(self._pace * (waiting + 1) / 2)))
 
     @property
     def is_well(self) -> bool:
         """Whether the thread is at work, or waits for some."""
         return self._thread.is_alive()
 
-    def close(self, at_once: bool = False) -> None:
-        """Takes no more, and waits until all have ended.
-
-        Args:
-            at_once: They are given up.
-        """
+    def close(self) -> None:
+        """Takes no more, and waits until all have ended or were dropped."""
         with self._changed:
             self._stopping = True
-            self._at_once = self._at_once or at_once
-            running = list(self._running) if at_once else []
             self._changed.notify()
-        for answer in running:
-            decoder = answer.decoder
-            if decoder is not None:
-                decoder.cancel()
         if self._thread.is_alive():
             self._thread.join()
 
@@ -103,8 +95,6 @@ class Scheduler:
                 self._leave()
                 self._join()
                 self._step()
-        except Cancelled:
-            pass
         except BaseException:
             problem = Refusal("the server has failed", 500)
             raise
@@ -124,7 +114,8 @@ class Scheduler:
                 self._meters.running.set(0)
                 self._meters.waiting.set(0)
                 self._changed.wait()
-            return not self._at_once and bool(self._queue or self._running or self._aside)
+                self._left = time.monotonic()  # the time without work says nothing about the pace
+            return bool(self._queue or self._running or self._aside)
 
     def _leave(self) -> None:
         """Those whom nobody wants go, and those whose time is over."""
@@ -161,10 +152,11 @@ class Scheduler:
             if joining is None:
                 break
             if self._start(joining):
-                with self._changed:
-                    self._running.append(joining)
+                self._running.append(joining)
+        with self._changed:
+            waiting = len(self._queue)
         self._meters.running.set(len(self._running))
-        self._meters.waiting.set(len(self._queue) + len(self._aside))
+        self._meters.waiting.set(waiting + len(self._aside))
 
     def _start(self, answer: Answering) -> bool:
         """Whether it could be. Else it is put aside until there is room, or refused."""
