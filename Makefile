@@ -25,8 +25,8 @@ VERSION := $(MAJOR).$(MINOR).$(call version_of,PATCH)
 .DELETE_ON_ERROR:
 .PHONY: build lib tools demo demo-packages lint lint-packages format test test-packages test-lint test-swift \
         test-aarch64 test-abi test-install test-python test-docs test-corpus test-faults test-oom test-asan test-tsan \
-        test-valgrind test-browser test-ray test-cluster test-reproducible soak soak-tsan coverage testing-figures \
-        fuzz fuzz-run fuzz-minimise fuzz-coverage gallery install bench docs dist clean help
+        test-valgrind test-browser test-serve test-ray test-cluster test-reproducible soak soak-tsan coverage \
+        testing-figures fuzz fuzz-run fuzz-minimise fuzz-coverage gallery install bench docs dist clean help
 
 help:
 	@echo 'build         libllada.so and the C examples (the default); lib, the library alone'
@@ -59,6 +59,7 @@ help:
 	@echo 'fuzz          builds the fuzz targets; fuzz-run SECONDS=600 [TARGET=gguf] runs them, fuzz-minimise keeps what'
 	@echo '              they found to reach more, fuzz-coverage says which lines of its loader each of them reaches'
 	@echo 'test-browser  the page of a trace in a real browser, without a screen (installs chromium)'
+	@echo 'test-serve    the server under load for SECONDS=$(SECONDS): 64 clients that read slowly, go away, send nonsense'
 	@echo 'test-ray      many prompts over a Ray cluster of two nodes on this machine'
 	@echo
 	@echo 'clean         forgets everything built'
@@ -191,6 +192,10 @@ test-oom: lib $(VENV)/ready
 test-browser: lib $(VENV)/ready
 	@.ci/packages 'chromium: shows the page'
 	@PYTHONPATH=bindings/python $(VENV)/bin/python -m pytest -q Tests/browser
+
+# Not part of `test`: it takes minutes.
+test-serve: lib $(VENV)/ready
+	@$(VENV)/bin/python Tests/serve/load.py $(SECONDS)
 
 # Not part of `test`: so is Ray.
 RAY_VENV := $(BUILD)/ray-venv

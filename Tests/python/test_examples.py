@@ -54,14 +54,6 @@ def test_best_of_n():
     assert forked < apart
 
 
-def test_chat():
-    done = example("chat.py", input="What is 17 plus 25?\nWhat is 38 plus 46?\n")
-    reused = [int(n) for n in re.findall(r"\[(\d+) of \d+ tokens read before\]", done.stdout)]
-    assert "Answer: 42" in done.stdout and len(reused) == 2 and reused[0] == 0 and reused[1] >= 32
-    anew = example("chat.py", input="What is 17 plus 25?\n\nWhat is 17 plus 25?\n").stdout
-    assert anew.count("Answer: 42") == 2
-
-
 def in_terminal(command, columns=24, rows=8):
     """What a terminal of that size gets to see of a program, frame by frame as it moves the cursor up."""
     process, terminal = pty.fork()
@@ -135,7 +127,8 @@ def test_a_draft_is_redrawn_in_its_place(language, tmp_path):
         assert done.stdout == settled + "\n"
     else:
         (tmp_path / "questions").write_text(question + "\n")
-        command = f"{sys.executable} {ROOT}/examples/python/chat.py <{tmp_path}/questions"
+        package = ROOT / "bindings" / "python"
+        command = f"PYTHONPATH={package} {sys.executable} -m llada chat {model} --policy speedy <{tmp_path}/questions"
         before, first, rest = in_terminal(["sh", "-c", command]).partition("\x1b[J")
         drawn, _, behind = (first + rest).rpartition("\r\n  [")
         assert question in before and "tokens read before" in behind

@@ -11,12 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-from .errors import Error
+from .commands.shell import exit_status
 from .model import Model
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m llada.convert", description=(__doc__ or "").partition("\n")[0])
+def main(arguments: list[str] | None = None, prog: str = "python -m llada.convert") -> int:
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(prog=prog, description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", help="the folder of a llada2_moe checkpoint, or a GGUF file")
     parser.add_argument("out", help="the folder to write: a new one, or an empty one")
     parser.add_argument(
@@ -24,17 +25,18 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--threads", type=int, help="as many as the process may use")
     options = parser.parse_args(arguments)
+    return exit_status(prog, lambda: convert(options))
+
+
+def convert(options: argparse.Namespace) -> int:
+    """Packs it, and says what came of it."""
     started = time.monotonic()
-    try:
-        with Model.load(options.model, dtype=options.dtype, threads=options.threads) as model:
-            model.save(options.out)
-            dtype = model.info.dtype
-        packed, peak = time.monotonic(), peak_memory()
-        # Opened once, so that what was written is known to be good.
-        Model.load(options.out, threads=options.threads).close()
-    except (Error, ValueError) as problem:
-        print(f"llada.convert: {problem}", file=sys.stderr)
-        return 1
+    with Model.load(options.model, dtype=options.dtype, threads=options.threads) as model:
+        model.save(options.out)
+        dtype = model.info.dtype
+    packed, peak = time.monotonic(), peak_memory()
+    # Opened once, so that what was written is known to be good.
+    Model.load(options.out, threads=options.threads).close()
     opened = time.monotonic()
     size = sum(file.stat().st_size for file in Path(options.out).iterdir())
     print(

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import build_info
+from .commands.shell import exit_status
 from .describing import describe
 
 
@@ -219,9 +220,9 @@ def _bytes(count: int) -> str:
     return f"{count} bytes"
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m llada.inspect") -> int:
     """The command; returns its exit status."""
-    options = argparse.ArgumentParser(prog="python -m llada.inspect", description=(__doc__ or "").split("\n")[0])
+    options = argparse.ArgumentParser(prog=prog, description=(__doc__ or "").split("\n")[0])
     options.add_argument("path", help="a checkpoint: a folder, or a GGUF file")
     options.add_argument(
         "--json", action="store_true", help="what llada.h says of llada_model_describe, and the machine"
@@ -233,6 +234,11 @@ def main(arguments: list[str] | None = None) -> int:
         help="how fast memory is read, in place of measuring it; 0: not said",
     )
     choice = options.parse_args(arguments)
+    return exit_status(prog, lambda: inspect(choice))
+
+
+def inspect(choice: argparse.Namespace) -> int:
+    """Prints it."""
     description = describe(choice.path)
     here = machine(choice.bandwidth)
     if choice.json:

@@ -225,7 +225,7 @@ class _Answering:
 
     def _step(self) -> None:
         """One step of each, and what is to happen after it."""
-        problems = _step_each(self._working)
+        problems = step_each(self._working)
         for number, decoder in list(self._working.items()):
             if number not in self._working:  # given up: one before it has failed
                 continue
@@ -264,7 +264,7 @@ class _Answering:
                 self._working.pop(later).close()
 
 
-def _step_each(working: Mapping[int, Decoder]) -> dict[int, Exception]:
+def step_each(working: Mapping[int, Decoder]) -> dict[int, Exception]:
     """`step_many`, of which each takes part even if others fail. Returns what went wrong.
 
     Raises:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from ctypes import c_float
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 
@@ -247,6 +248,15 @@ class Policy:
                 value = integer(value, f"Policy.{name}")
             setattr(struct, name, value)
         return struct
+
+
+PRESETS: Mapping[str, Callable[..., Policy]] = {
+    "speedy": Policy.speedy,
+    "quality": Policy.quality,
+    "low_confidence": Policy.low_confidence,
+    "levenshtein": Policy.levenshtein,
+}
+"""The presets, by the names that commands and servers have for them."""
 
 
 def checked_policy(policy: Policy | None) -> Policy | None:

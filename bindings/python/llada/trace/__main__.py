@@ -9,21 +9,13 @@ python -m llada.trace html run.jsonl run.html       # svg, png and experts likew
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from typing import Any, Callable
 
-from ..errors import Error
+from ..commands.shell import exit_status
 from ..model import Model
-from ..policy import Policy
+from ..policy import PRESETS
 from . import Trace
-
-POLICIES: dict[str, Callable[..., Policy]] = {
-    "speedy": Policy.speedy,
-    "quality": Policy.quality,
-    "low_confidence": Policy.low_confidence,
-    "levenshtein": Policy.levenshtein,
-}
 
 
 def record(options: argparse.Namespace) -> int:
@@ -34,7 +26,7 @@ def record(options: argparse.Namespace) -> int:
         if getattr(options, name) is not None
     }
     with Model.load(options.model, options.dtype) as model:
-        policy = POLICIES[options.policy](**given) if options.policy else model.default_policy.replace(**given)
+        policy = PRESETS[options.policy](**given) if options.policy else model.default_policy.replace(**given)
         with model.decoder(
             options.prompt, policy, block_length=options.block_length, gen_length=options.gen_length
         ) as decoder:
@@ -70,10 +62,10 @@ def draw(options: argparse.Namespace) -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(prog: str) -> argparse.ArgumentParser:
     """Of the command line."""
     whole = argparse.ArgumentParser(
-        prog="python -m llada.trace", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = whole.add_subparsers(dest="command", required=True)
 
@@ -86,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("model", help="the folder of a llada2_moe checkpoint")
     options.add_argument("prompt")
     options.add_argument("-o", "--out", default="run.jsonl", help="%(default)s")
-    options.add_argument("--policy", choices=POLICIES, help="default: the model's own")
+    options.add_argument("--policy", choices=PRESETS, help="default: the model's own")
     options.add_argument("--threshold", type=float)
     options.add_argument("--mbe-window", type=int)
     options.add_argument("--temperature", type=float)
@@ -116,19 +108,11 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m llada.trace") -> int:
     """The command line; returns the status of the process."""
-    options = parser().parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # an answer may have any character
-    try:
-        run: Callable[[argparse.Namespace], int] = options.run
-        return run(options)
-    except (Error, ValueError, OSError, ImportError) as problem:
-        print(f"llada.trace: {problem}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    options = parser(prog).parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    return exit_status(prog, lambda: run(options))
 
 
 if __name__ == "__main__":
