@@ -7,6 +7,7 @@ import itertools
 import json
 import random
 import re
+import subprocess
 import sys
 import threading
 
@@ -431,14 +432,24 @@ def test_bans_and_biases_are_kept(models):
     assert other != wanted and other in first
 
 
-def test_what_is_no_grammar_is_refused(models, monkeypatch):
-    model = models["tiny-2.1"]
-    for regex, words_of_it in [
+@pytest.mark.parametrize(
+    ("regex", "words_of_it"),
+    [
         ("(", "has no automaton"),
         ("(?=a)b", "without anchors or look-around"),
-    ]:
-        with pytest.raises(llada.InvalidArgumentError, match=words_of_it):
-            model.decoder(JSON_QUESTION, rule=llada.grammar.regex(regex))
+        ("^a", "without anchors or look-around"),
+        ("a)|(?:b", "closes a group that is not open"),
+        ("(?:[^a]{1000}){1000}", "has about 8000000 characters"),
+        ("[^\\s\\S]", "has no automaton"),
+    ],
+)
+def test_what_is_no_regular_expression_is_refused(models, regex, words_of_it):
+    with pytest.raises(llada.InvalidArgumentError, match=words_of_it):
+        models["tiny-2.1"].decoder(JSON_QUESTION, rule=llada.grammar.regex(regex))
+
+
+def test_what_is_no_grammar_is_refused(models, monkeypatch):
+    model = models["tiny-2.1"]
     for texts, problem in [
         ([], llada.InvalidArgumentError),
         ([""], llada.InvalidArgumentError),
@@ -468,3 +479,17 @@ def test_a_rule_begins_before_anything_is_computed(models):
     dec.step()
     dec.rule = Beginning()
     assert seen[0] == 0 and len(seen) == 2
+
+
+def test_the_script_that_counts_valid_answers(tmp_path):
+    """examples/evaluation/structured.py, on few answers."""
+    questions = tmp_path / "questions.jsonl"
+    lines = (MODELS / "held_out.jsonl").read_text().splitlines()
+    questions.write_text("\n".join(line for line in lines if '"family": "json"' in line))
+    script = [sys.executable, ROOT / "examples" / "evaluation" / "structured.py", MODELS, "--answers", "1"]
+    done = subprocess.run(
+        [*script, "--questions", questions, "--per-family", "2"], capture_output=True, text=True, check=True
+    )
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if ", " in line]
+    assert len(rows) == 15 - 4 and "NOT VALID" not in done.stderr
+    assert all(row[1] == row[2] for row in rows if "free" not in row[0])

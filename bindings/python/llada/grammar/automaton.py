@@ -18,6 +18,9 @@ from .vocabulary import Vocabulary
 MOST_STATES = 8192
 """Of an expression; a step's cost and the time to build grow with them."""
 
+MOST_SIZE = 50_000
+"""Of an expression whose repetitions are written out, about: so much time and memory an automaton may take at most."""
+
 _AT_ONCE = 64
 _DEAD = -1
 
@@ -93,8 +96,12 @@ def _bytes_table(regex: str) -> tuple[NDArray[np.int32], int, NDArray[np.bool_]]
         from outlines_core import Vocabulary as Letters
     except ImportError:
         raise ImportError("a grammar needs outlines-core: pip install 'llada[grammar]'") from None
-    if not _is_balanced(regex):
-        raise InvalidArgumentError("the regular expression is not balanced: a group is closed that is not open")
+    size = _size(regex)
+    if size > MOST_SIZE:
+        raise InvalidArgumentError(
+            f"the regular expression has about {size} characters, repetitions written out; at most {MOST_SIZE} are "
+            "supported: shorter bounds and less depth need fewer"
+        )
     letters = Letters(256, {bytes([byte]): [byte] for byte in range(256)})
     # It makes an automaton that may begin anywhere in a text, which with counted repetitions grows without bound, and
     # of alternatives it takes the first that matches. So the text begins with a line feed, at which alone it can
@@ -114,11 +121,6 @@ def _bytes_table(regex: str) -> tuple[NDArray[np.int32], int, NDArray[np.bool_]]
         if state != index.get_initial_state():
             for each in (state, *moves.values()):
                 numbers.setdefault(each, len(numbers))
-    if len(numbers) > MOST_STATES:
-        raise InvalidArgumentError(
-            f"the regular expression needs {len(numbers)} states; at most {MOST_STATES} are supported: shorter bounds "
-            "and less depth need fewer"
-        )
     table = np.full((len(numbers), 256), _DEAD, np.int32)
     for state, moves in edges.items():
         for byte, target in moves.items():
@@ -126,22 +128,37 @@ def _bytes_table(regex: str) -> tuple[NDArray[np.int32], int, NDArray[np.bool_]]
                 table[numbers[state], byte] = numbers[target]
     accepts = np.zeros(len(numbers), bool)
     accepts[[numbers[state] for state in finals if state in numbers]] = True
-    return _smallest(table, 0, accepts)
+    small = _smallest(table, 0, accepts)
+    if len(small[0]) > MOST_STATES:
+        raise InvalidArgumentError(
+            f"the regular expression needs {len(small[0])} states; at most {MOST_STATES} are supported: shorter bounds "
+            "and less depth need fewer"
+        )
+    return small
 
 
-def _is_balanced(regex: str) -> bool:
-    """Whether no group is closed that was not opened: so that what stands around an expression stays around it."""
-    groups = brackets = 0
-    for piece in re.findall(r"\\.|\[\^?\]?|.", regex, re.S):
-        if piece[0] == "[":
-            brackets += 1
-        elif brackets:
-            brackets -= piece == "]"
-        else:
-            groups += (piece == "(") - (piece == ")")
-        if groups < 0:
-            return False
-    return True
+def _size(regex: str) -> int:
+    """About how many characters an expression has with its repetitions written out, which bounds what is made of it; a
+    class of more than ASCII counts as 8.
+
+    Raises:
+        InvalidArgumentError: A group is closed that was not opened: what stands around it would not stay around it.
+    """
+    sizes, last = [0], 0
+    for piece in re.findall(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\d+(?:,\d*)?\}|.", regex, re.S):
+        if piece == "(":
+            sizes.append(0)
+        elif piece == ")":
+            last = sizes.pop()
+            if not sizes:
+                raise InvalidArgumentError("the regular expression closes a group that is not open")
+            sizes[-1] += last
+        elif piece[0] == "{" and len(piece) > 1:
+            sizes[-1] += last * max(0, max(map(int, re.findall(r"\d+", piece))) - 1)
+        elif piece not in "*+?|":
+            last = 8 if piece == "." or piece.startswith(("[^", r"\p", r"\w", r"\s", r"\d")) else 1
+            sizes[-1] += last
+    return sum(sizes)
 
 
 def _smallest(

@@ -43,6 +43,8 @@ def _naturals(low: int, high: int, above: bool, below: bool) -> str:
     low += above  # so that there is no -0
     high -= below
     parts = []
+    if high == MOST and low in (0, 1):
+        return ("0|" if low == 0 else "") + f"[1-9][0-9]{{0,{DIGITS - 1}}}"
     for length in range(len(str(low)), len(str(high)) + 1):
         least, most = max(low, 10 ** (length - 1) if length > 1 else 0), min(high, 10**length - 1)
         if least <= most:

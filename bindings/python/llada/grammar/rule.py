@@ -35,7 +35,7 @@ class Grammar:
 
     - what the policy would write, where the way has it, up to the first mask that the policy was sure of otherwise;
     - at that mask, and where nothing else is possible, the token that the way has. What is to the right waits for what
-      the model thinks of that.
+      the model thinks of that, and so does what would move.
 
     What is deleted and filled again would go on for ever, so of the steps of a block only the first `block_length`
     delete and insert.
@@ -199,7 +199,8 @@ class _Answer:
         return self._finished([*self.others, *kept.values(), *moves])
 
     def _searched(self, worth: NDArray[np.float64]) -> dict[int, Edit]:
-        """By the logits of all masks: see Grammar."""
+        """By the logits of all masks: see Grammar. Nothing moves in such a step."""
+        self.moves = []
         automaton, class_of, decoder = self.automaton, self.automaton.class_of, self.decoder
         rows = decoder.rows
         offset = self.first - int(rows.positions[0])
