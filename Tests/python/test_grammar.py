@@ -439,7 +439,7 @@ def test_bans_and_biases_are_kept(models):
         ("(?=a)b", "without anchors or look-around"),
         ("^a", "without anchors or look-around"),
         ("a)|(?:b", "closes a group that is not open"),
-        ("(?:[^a]{1000}){1000}", "has about 8000000 characters"),
+        ("(?:[^a]{1000}){1000}", r"has about 8\d{6} characters"),
         ("[^\\s\\S]", "has no automaton"),
     ],
 )

@@ -90,7 +90,7 @@ def jobs_of_schemas(folder: Path, questions: list[tasks.Question], answers: int)
     for place, (name, schema) in enumerate(SCHEMAS.items()):
         for number in range(answers):
             question = questions[(place * answers + number * 7) % len(questions)].text
-            yield Job(name, folder, names[number % len(names)], question, schema, "", number)
+            yield Job(name, folder, names[(place + number) % len(names)], question, schema, "", number)
 
 
 def jobs_of_family(folder: Path, questions: list[tasks.Question]) -> Iterable[Job]:

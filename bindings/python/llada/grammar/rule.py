@@ -177,7 +177,8 @@ class _Answer:
         """The edits to be made."""
         automaton, class_of = self.automaton, self.automaton.class_of
         if self.start == automaton.ended:
-            return self._finished([*self.others])
+            end, masks = int(automaton.members[-1][0]), np.flatnonzero(self.is_mask[: self.active_end - self.first])
+            return sorted([*self.others, *(Edit(self.first + index, end) for index in masks.tolist())], key=_place)
         worth = self.worth_of_canvas()
         for index, edit in self.writes.items():
             letter = class_of[edit.token]
