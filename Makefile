@@ -25,8 +25,9 @@ VERSION := $(MAJOR).$(MINOR).$(call version_of,PATCH)
 .DELETE_ON_ERROR:
 .PHONY: build lib tools demo demo-packages lint lint-packages format test test-packages test-lint test-swift \
         test-aarch64 test-abi test-install test-python test-docs test-corpus test-faults test-oom test-asan test-tsan \
-        test-valgrind test-browser test-serve test-ray test-cluster test-reproducible soak soak-tsan coverage \
-        testing-figures fuzz fuzz-run fuzz-minimise fuzz-coverage gallery install bench docs dist clean help
+        test-valgrind test-browser test-serve test-ray test-lm-eval test-notebook test-cluster test-reproducible \
+        soak soak-tsan coverage testing-figures fuzz fuzz-run fuzz-minimise fuzz-coverage gallery install bench docs \
+        dist clean help
 
 help:
 	@echo 'build         libllada.so and the C examples (the default); lib, the library alone'
@@ -61,6 +62,8 @@ help:
 	@echo 'test-browser  the page of a trace in a real browser, without a screen (installs chromium)'
 	@echo 'test-serve    the server under load for SECONDS=$(SECONDS): 64 clients that read slowly, go away, send nonsense'
 	@echo 'test-ray      many prompts over a Ray cluster of two nodes on this machine'
+	@echo 'test-lm-eval  benchmarks by lm-evaluation-harness, with tasks of our own and no network; test-notebook, the'
+	@echo '              notebooks of examples/'
 	@echo
 	@echo 'clean         forgets everything built'
 
@@ -201,6 +204,14 @@ test-serve: lib $(VENV)/ready
 RAY_VENV := $(BUILD)/ray-venv
 test-ray: lib $(RAY_VENV)/ready
 	@$(RAY_VENV)/bin/python -m pytest -q -p no:cacheprovider Tests/ray
+
+# Nor this: the harness and what it needs are 200 MB.
+test-lm-eval: lib $(BUILD)/lm-eval-venv/ready
+	@HF_HOME=$(CURDIR)/$(BUILD)/lm-eval-cache \
+	    $(BUILD)/lm-eval-venv/bin/python -m pytest -q -p no:cacheprovider Tests/harness
+
+test-notebook: lib $(BUILD)/notebook-venv/ready
+	@$(BUILD)/notebook-venv/bin/python -m pytest -q -p no:cacheprovider Tests/notebook
 
 # Not part of `test`: it starts some two hundred processes.
 test-cluster: lib $(BUILD)/cluster-venv/ready

@@ -59,6 +59,8 @@ docs/stepping
 docs/traces
 docs/many
 docs/scoring
+docs/structured
+docs/benchmarks
 docs/checkpoints
 docs/gguf
 docs/precision

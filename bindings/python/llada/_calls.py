@@ -33,6 +33,7 @@ class Calls:
     Attributes:
         recorder: Who is told of what changes something.
         untouched: Whether the decoder is as it was made, so that it can be made again without a snapshot.
+        biased: Whether logits may have biases or bans.
     """
 
     def __init__(self, handle: Handle, untouched: bool) -> None:
@@ -40,6 +41,7 @@ class Calls:
         self._lock = threading.RLock()
         self.recorder: Watcher | None = None
         self.untouched = untouched
+        self.biased = not untouched
         # Called in forwards that take long: it is there that Ctrl-C gets its chance.
         self._interrupts = CCallback(_abi.ProgressCallback, lambda fraction: None, "progress")
         call(_abi.lib.llada_decoder_set_progress, handle, self._interrupts.callback, None)

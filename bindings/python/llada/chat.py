@@ -47,8 +47,8 @@ def chat_tokenize(
             refusal = problem
     else:
         refusal = UnsupportedError(f"variables of a chat template need Jinja: {_EXTRA}")
-    template = _template(model, "tool_use") if offered is not None else ""
-    template = template or _template(model, "default")
+    template = checkpoint_template(model, "tool_use") if offered is not None else ""
+    template = template or checkpoint_template(model, "default")
     if not template:
         raise refusal
     try:
@@ -223,7 +223,8 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     return dict(tool)
 
 
-def _template(model: Handle, name: str) -> str:
+def checkpoint_template(model: Handle, name: str) -> str:
+    """The one of that name that the checkpoint has; "" if it has none."""
     return collect_text(_abi.lib.llada_chat_template, model, name.encode(), guess=8192)
 
 

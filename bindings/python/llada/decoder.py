@@ -16,7 +16,7 @@ from .generation import Generation, so_far
 from .info import OpenedModel
 from .policy import Policy, checked_policy
 from .progress import Reporting
-from .proposing import Proposing, own_rule
+from .proposing import Proposing, begin, own_rule
 from .records import Edit, Event, Step
 from .stopping import Stop, stops
 from .trace.trace import Trace
@@ -93,13 +93,16 @@ class Decoder(DecoderView):
 
         An object that is called, and may keep what it likes between steps, is copied (copy.deepcopy) for each decoder
         it is given to, and with its state for each fork: decoders share nothing by it. Functions and methods are not
-        copied.
+        copied. If it has a method `begin`, that is called with the decoder when a decoder is made with the rule, or is
+        given it, before anything is computed. What it raises is raised there.
         """
         return self._proposing.rule
 
     @rule.setter
     def rule(self, rule: Rule | None) -> None:
-        self._proposing.rule = own_rule(rule)
+        own = own_rule(rule)
+        begin(own, self)
+        self._proposing.rule = own
 
     @property
     def proposal(self) -> list[Edit]:
@@ -343,6 +346,7 @@ class Decoder(DecoderView):
         policy = policy if seed is None else policy.replace(seed=seed)
         fork = type(self)(branching.fork(self._calls, policy), self._model, self.rule, self._options)
         fork._proposing.awaits_rule = self._proposing.awaits_rule
+        fork._calls.biased = self._calls.biased
         return fork
 
     def to_bytes(self, pages: bool = False) -> bytes:

@@ -24,6 +24,7 @@ def propose(calls: Calls, edits: Any) -> None:
 def ban(calls: Calls, token: int, position: int | None, banned: bool) -> None:
     """At one position, or everywhere."""
     place = -1 if position is None else as_position(position)
+    calls.biased = True
     calls.change(_abi.lib.llada_decoder_ban, integer(token, "token"), place, banned)
 
 
@@ -31,6 +32,7 @@ def set_logit_bias(calls: Calls, token: int, bias: float, position: int | None) 
     """At one position, or everywhere."""
     place = -1 if position is None else as_position(position)
     bias = number(bias, "logit_bias")
+    calls.biased = True
     calls.change(_abi.lib.llada_decoder_set_logit_bias, integer(token, "token"), place, bias)
 
 

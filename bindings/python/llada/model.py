@@ -27,6 +27,7 @@ from .opening import folder_name, open_model
 from .options import AnswerOptions, GenerationOptions, check_names
 from .policy import Policy, checked_policy
 from .progress import Progress, Reporting
+from .proposing import begin
 from .rollouts import Rollouts, roll_out
 from .scoring import Noised, Scores, score_many
 from .text import Tokenizer, encode_prompt
@@ -627,12 +628,13 @@ class Model(Held):
         biases = given.pop("logit_bias", None)
         handle, untold = branching.create(model, ids, policy, **given)
         decoder = Decoder(handle, model, rule, untold, untouched=True)
-        if biases:
-            try:
+        try:
+            if biases:
                 interfering.set_logit_biases(decoder._calls, biases)
-            except BaseException:
-                decoder.close()
-                raise
+            begin(decoder.rule, decoder)
+        except BaseException:
+            decoder.close()
+            raise
         return decoder
 
     def restore(
@@ -651,7 +653,13 @@ class Model(Held):
             FileError: It cannot be read; FileMissingError for a path where there is nothing.
         """
         model = self._opened()
-        return Decoder(branching.restore(model, snapshot, prefix_cache), model, rule, {})
+        decoder = Decoder(branching.restore(model, snapshot, prefix_cache), model, rule, {})
+        try:
+            begin(decoder.rule, decoder)
+        except BaseException:
+            decoder.close()
+            raise
+        return decoder
 
     def prefix_cache(self, bytes: int) -> PrefixCache:
         """Where decoders of this model share what they have computed.

@@ -57,3 +57,10 @@ def own_rule(rule: AnyRule) -> AnyRule:
         raise TypeError(
             f"rule {rule!r} cannot be copied for the decoder ({problem}); functions and methods are not copied"
         ) from problem
+
+
+def begin(rule: AnyRule, decoder: Any) -> None:
+    """Lets a rule that has a method `begin` look at a decoder before anything is computed."""
+    method = getattr(rule, "begin", None)
+    if callable(method):
+        method(decoder)
