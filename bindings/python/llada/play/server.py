@@ -11,7 +11,6 @@ import json
 import logging
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from importlib.resources import files
 from typing import Any
 
 from starlette.applications import Starlette
@@ -23,6 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import Cancelled, Error
+from .parts import MODULES, part
 from .session import Session
 
 MOST_BYTES = 64 << 20
@@ -32,10 +32,8 @@ MOST_BYTES = 64 << 20
 ASSETS: Mapping[str, str] = {
     "": "text/html",
     "style.css": "text/css",
-    **dict.fromkeys(
-        ("main.js", "app.js", "dom.js", "canvas.js", "position.js", "policy.js", "branches.js", "keys.js"),
-        "text/javascript",
-    ),
+    "main.js": "text/javascript",
+    **dict.fromkeys(MODULES, "text/javascript"),
 }
 
 _HEADERS = {
@@ -52,11 +50,6 @@ _HEADERS = {
 def new_token() -> str:
     """What nobody can guess."""
     return secrets.token_urlsafe(24)
-
-
-def asset(name: str) -> bytes:
-    """A file of the page. Not a file where the package is in an archive."""
-    return (files(__package__) / "page" / (name or "index.html")).read_bytes()
 
 
 class Guard:
@@ -105,7 +98,7 @@ def application(session: Session, token: str, hosts: frozenset[str]) -> Starlett
         token: The first part of every path.
         hosts: What the Host header may be: names with ports.
     """
-    assets = {name: (asset(name), kind) for name, kind in ASSETS.items()}
+    assets = {name: (part(name or "index.html"), kind) for name, kind in ASSETS.items()}
 
     async def get(request: Request) -> Response:
         content, kind = assets[request.url.path.rpartition("/")[2]]
