@@ -83,7 +83,8 @@ def _serve(options: argparse.Namespace) -> int:
         print(f"The playground is at {address}\nCtrl-C ends it.", flush=True)
         if not options.no_browser and (sys.platform != "linux" or os.environ.get("DISPLAY")):
             webbrowser.open(address)
-        config = uvicorn.Config(app, log_level="warning", server_header=False, ws="none", timeout_graceful_shutdown=2)
+        quiet = {"log_level": "error", "access_log": False, "server_header": False}
+        config = uvicorn.Config(app, ws="none", timeout_graceful_shutdown=2, **quiet)
         uvicorn.Server(config).run(sockets=[listening])
     return 0
 
@@ -94,6 +95,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
+        listening.listen()  # before the address is told
     except OSError as problem:
         listening.close()
         raise OSError(f"cannot listen at {host}:{port}: {problem.strerror}") from None

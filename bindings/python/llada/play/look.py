@@ -58,8 +58,12 @@ class Look:
     @property
     def bytes(self) -> int:
         """So many are taken by its arrays."""
-        arrays = [self.canvas, self.states, self.locked, self.thoughts, self.sure, self.standing.sure]
-        arrays += [self.standing.written, *(array for routing in self.routing.values() for array in routing)]
+        arrays: list[NDArray[Any]] = [self.canvas, self.states, self.locked, self.thoughts, self.sure]
+        arrays += [
+            self.standing.sure,
+            self.standing.written,
+            *(array for routing in self.routing.values() for array in routing),
+        ]
         return sum(array.nbytes for array in arrays) + 100 * len(self.events) + 2000
 
 

@@ -32,8 +32,8 @@ def beginning(name: str, prompt: Any, policy: Policy, options: Mapping[str, Any]
     """The code that makes a decoder."""
     text = json.dumps(prompt, ensure_ascii=False) if isinstance(prompt, str) else repr([int(each) for each in prompt])
     given = {**options, **({} if chat is None else {"chat": chat})}
-    rest = "".join(f", {key}={value!r}" for key, value in given.items())
-    return f"dec = model.decoder({text}, llada.Policy.{policy_code(policy)}{rest})"
+    rest = "".join(f"        {key}={value!r},\n" for key, value in given.items())
+    return f"dec = model.decoder(\n        {text},\n        llada.Policy.{policy_code(policy)},\n{rest}    )"
 
 
 def script(node: Node) -> str:

@@ -11,7 +11,6 @@ import json
 import logging
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -125,7 +124,7 @@ async def _answer(session: Session, request: Request) -> Response:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MOST_BYTES:
-            return _refused(413, f"a call may have {MOST_BYTES} bytes")
+            return _refused(413, f"a call may have {MOST_BYTES} bytes", Connection="close")
     try:
         call = json.loads(bytes(body))
         name, arguments = call["call"], call["arguments"]
@@ -140,5 +139,5 @@ async def _answer(session: Session, request: Request) -> Response:
         return _refused(500, "the playground failed; what happened stands where it was started")
 
 
-def _refused(status: int, message: str) -> Response:
-    return JSONResponse({"error": message}, status)
+def _refused(status: int, message: str, **headers: str) -> Response:
+    return JSONResponse({"error": message}, status, headers)

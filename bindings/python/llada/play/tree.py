@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -146,7 +147,7 @@ class Tree:
             if step_many is None or len(group) < 2:
                 continue
             forks = [self._fork(node) for node in group]
-            self._work(forks, lambda forks=forks: step_many(forks))
+            self._work(forks, partial(step_many, forks))
             for node, fork in zip(group, forks):
                 self._add(node.source, node, STEP, node, fork, node.code)
 
@@ -291,9 +292,9 @@ class Tree:
             node.snapshot = None
 
     def _forget(self, node: Node) -> None:
-        """With what was tried from there; nobody stands on it, or behind it."""
+        """With what was tried from there, if nobody stands on it, or behind it."""
         stood = {each.number for pinned in self.pinned for each in pinned.path}
-        if node.number not in self.nodes or node.number in stood or any(child.number in stood for child in _below(node)):
+        if node.number not in self.nodes or node.number in stood:
             return
         if node.parent is not None:
             node.parent.children.remove(node)

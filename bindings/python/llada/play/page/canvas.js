@@ -66,7 +66,7 @@ export class Canvas {
       const look = this.look(place, moved[place], edits.get(place) ?? null, certain);
       if (locked.has(place)) look.classes.push("locked");
       if (place === selected) look.classes.push("chosen");
-      if (place >= state.prompt && other && other.canvas[place] !== token) look.classes.push("differs");
+      if (other && differs(state, other, place)) look.classes.push("differs");
       const key = JSON.stringify(look);
       if (key !== this.keys[place]) paint(cell, place, look);
       this.keys[place] = key;
@@ -154,6 +154,12 @@ export class Canvas {
     });
     return best;
   }
+}
+
+// Both have written there, and not the same.
+function differs(state, other, place) {
+  const written = [state, other].every(each => "23".includes(each.states[place] ?? "1"));
+  return written && state.canvas[place] !== other.canvas[place];
 }
 
 function paint(cell, place, { classes, sure, before, shown, after }) {

@@ -12,4 +12,5 @@ async function call(name, args) {
   return told;
 }
 
-mount(document.getElementById("playground"), call, document);
+// The browser's console, and tests, can look at it.
+window.playground = mount(document.getElementById("playground"), call, document);
