@@ -12,11 +12,12 @@ const ENDS = { eos: "ended", length: "full" };
 // Calls that change nothing, and are told nothing of the tree.
 const LOOKS = ["hello", "would", "cell", "tokens", "save"];
 
-// Builds the playground inside an element. `call(name, arguments)` asks the session; `keys` is where keys are heard.
-export function mount(root, call, keys) {
+// Builds the playground inside an element. `call(name, arguments)` asks the session; `keys` is where keys are heard;
+// `hash` may name a position.
+export function mount(root, call, keys, hash = "") {
   const app = new App(root, call);
   listen(keys, (name, event) => app.key(name, event));
-  app.begin();
+  app.begin(/^#\d+$/.test(hash) ? Number(hash.slice(1)) : null);
   return app;
 }
 
@@ -42,7 +43,7 @@ class App {
     this.commands[name](event);
   }
 
-  async begin() {
+  async begin(place) {
     await this.send("hello", {}, ({ models, question, lanes }) => {
       this.models = models;
       this.choices.forEach((choice, lane) => {
@@ -60,6 +61,7 @@ class App {
     });
     this.grow();
     if (!this.lanes.length) this.prompt.focus();
+    else if (place !== null) this.select(place);
   }
 
   // -- Asking the session

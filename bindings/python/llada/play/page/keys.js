@@ -42,7 +42,8 @@ export function listen(target, does) {
     const typing = tag === "TEXTAREA" || tag === "SELECT" || (tag === "INPUT" && !slides);
     if (typing && event.key === "Escape") event.target.blur();
     if (!name || typing || event.target.closest?.("dialog")) return;
-    if (["BUTTON", "SUMMARY", "INPUT"].includes(tag) && [" ", "Enter"].includes(event.key)) return;
+    const pressed = ["BUTTON", "SUMMARY"].includes(tag) || event.target.type === "checkbox";
+    if (pressed && [" ", "Enter"].includes(event.key)) return;
     if (tag === "INPUT" && event.key.startsWith("Arrow")) return;
     does(name, event);
     event.preventDefault();

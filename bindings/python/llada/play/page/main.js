@@ -12,5 +12,5 @@ async function call(name, args) {
   return told;
 }
 
-// The browser's console, and tests, can look at it.
-window.playground = mount(document.getElementById("playground"), call, document);
+// The browser's console, and tests, can look at it. An address that ends with #50 points at position 50.
+window.playground = mount(document.getElementById("playground"), call, document, location.hash);
