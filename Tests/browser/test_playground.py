@@ -415,7 +415,7 @@ def test_branches(browser, serve):
     assert branch != trunk and user.page.locator(".mark").count() == marks + 3
     user.press("[")
     assert user.texts() == trunk
-    user.press("]", ".")
+    user.press("]", ";", ";")  # what was written, locked, and the step after it
     assert user.texts() == branch
     user.page.locator(".mark").nth(marks - 1).click()
     user.settled()

@@ -35,8 +35,8 @@ with llada.Model.load("examples/models/tiny-2.1") as model:
     serving = threading.Thread(target=server.run)
     serving.start()
     picture = Path(sys.argv[1]).resolve() / "playground.png"
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1280,920"]
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1240,800"]
     flags += ["--virtual-time-budget=4000", f"--screenshot={picture}"]
-    subprocess.run(["chromium", *flags, f"http://127.0.0.1:{PORT}/{TOKEN}/#70"], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(["chromium", *flags, f"http://127.0.0.1:{PORT}/{TOKEN}/#84"], check=True, stderr=subprocess.DEVNULL)
     server.should_exit = True
     serving.join()
