@@ -27,10 +27,10 @@ def source(model: Model) -> Source:
     return Source(model._opened(), model.decoder, model.restore, step_many)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
+def parser(prog: str) -> argparse.ArgumentParser:
+    """The command line, under a name."""
     whole = argparse.ArgumentParser(
-        prog="python -m llada.play", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     whole.add_argument("model", help="a llada2_moe checkpoint: a folder, or a GGUF file")
     whole.add_argument("model2", nargs="?", help="another one, to be compared")
@@ -50,9 +50,9 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m llada.play") -> int:
     """The command line; returns the status of the process."""
-    options = parser().parse_args(arguments)
+    options = parser(prog).parse_args(arguments)
     try:
         return _serve(options)
     except (Error, ValueError, OSError, ImportError) as problem:
