@@ -92,8 +92,8 @@ class User:
     def settled(self):
         """Waits until nothing more is asked of the session."""
         self.page.wait_for_function(
-            "async () => { const app = window.playground; let last; do { last = app.queue; await last; } "
-            "while (last !== app.queue); return true; }"
+            "async () => { const app = window.playground; let last;"
+            "do { last = app.queue; await app.steps.last; await last; } while (last !== app.queue); return true; }"
         )
 
     def board(self, lane: int = 0):
@@ -436,8 +436,11 @@ def test_a_narrow_window_in_light_and_dark(browser, serve, scheme):
         assert user.page.evaluate("document.documentElement.scrollWidth") <= 400
         user.cell(40).click()
         user.settled()
+        user.cell(41).click()
+        user.settled()
     panel = user.page.locator(".position").bounding_box()
     assert panel["y"] + panel["height"] == 800 and panel["width"] == 400
+    assert user.cell(41).bounding_box()["y"] < panel["y"]  # what is looked at is not hidden by it
     user.press("?")
     assert user.page.evaluate("document.documentElement.scrollWidth") <= 400
     user.press("Escape")

@@ -199,6 +199,7 @@ class App {
     this.lane = lane;
     this.selected = place;
     this.draw();
+    if (place !== null) this.canvases[lane].cells[place]?.scrollIntoView({ block: "nearest" });
   }
 
   choose(lane) {
@@ -214,7 +215,6 @@ class App {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[key];
     const to = by ? here + by : canvas.beside(Math.max(here, 0), key === "ArrowUp" ? -1 : 1);
     this.select(Math.max(0, Math.min(state.canvas.length - 1, to)));
-    canvas.cells[this.selected].scrollIntoView({ block: "nearest" });
   }
 
   // -- Out and in

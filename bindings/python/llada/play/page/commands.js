@@ -4,7 +4,9 @@ import { help } from "./keys.js";
 export function commands(app) {
   const { steps, edits } = app;
   const node = () => app.lanes[app.lane]?.node;
-  const still = what => () => {
+  // A key that is held down waits for what it has asked.
+  const still = what => event => {
+    if (event?.repeat && app.waiting) return null;
     steps.play(false);
     return what();
   };

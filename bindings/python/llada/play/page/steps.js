@@ -8,6 +8,8 @@ export class Steps {
     this.app = app;
     this.playing = false;
     this.running = false;
+    this.turn = 0;
+    this.last = Promise.resolve();
   }
 
   // What was changed of policies takes effect.
@@ -26,18 +28,24 @@ export class Steps {
     return lanes.filter(lane => this.app.lanes[lane] && this.app.lanes[lane].phase !== "finished");
   }
 
-  async step(lanes = this.app.moving()) {
-    const going = this.able(lanes);
-    if (!going.length) return null;
-    await this.usePolicies(going);
-    return this.app.send("do", { lanes: going, action: ["step"] });
+  step(lanes = this.app.moving()) {
+    return this.inTurn(lanes, going => this.app.send("do", { lanes: going, action: ["step"] }));
   }
 
-  async half(lanes = this.app.moving()) {
-    const going = this.able(lanes);
-    if (!going.length) return null;
-    await this.usePolicies(going);
-    return this.app.send("half", { lanes: going });
+  half(lanes = this.app.moving()) {
+    return this.inTurn(lanes, going => this.app.send("half", { lanes: going }));
+  }
+
+  // Which lanes can still move shows when the steps before are done.
+  inTurn(lanes, move) {
+    const done = this.last.then(async () => {
+      const going = this.able(lanes);
+      if (!going.length) return null;
+      await this.usePolicies(going);
+      return move(going);
+    });
+    this.last = done.catch(() => {});
+    return done;
   }
 
   async play(on) {
@@ -45,7 +53,9 @@ export class Steps {
     this.halt();
     this.playing = on;
     this.app.draw();
-    const left = () => (this.playing ? this.able(this.app.moving()) : []);
+    if (!on) return;
+    const turn = this.turn; // one that waited while playing began anew has ended
+    const left = () => (this.playing && turn === this.turn ? this.able(this.app.moving()) : []);
     while (left().length) {
       const time = Number(this.app.speed.value), halves = this.app.thinking.checked;
       if (halves) {
@@ -56,6 +66,7 @@ export class Steps {
       if (left().length) await this.step(left());
       await pause(halves ? time / 2 : time);
     }
+    if (turn !== this.turn) return;
     this.playing = false;
     this.app.draw();
   }
@@ -66,8 +77,10 @@ export class Steps {
     this.running = true;
     const ends = this.app.lanes.map(state => state.active[1]);
     const before = lane => whole || this.app.lanes[lane].active[1] <= ends[lane];
-    const left = () => (this.running ? this.able(this.app.moving()).filter(before) : []);
+    const turn = this.turn;
+    const left = () => (this.running && turn === this.turn ? this.able(this.app.moving()).filter(before) : []);
     while (left().length) if (!(await this.step(left()))) break;
+    if (turn !== this.turn) return;
     this.running = false;
     this.app.draw();
   }
@@ -96,6 +109,7 @@ export class Steps {
   halt() {
     this.playing = false;
     this.running = false;
+    this.turn += 1;
   }
 
   // So does this, and a forward that takes long.
