@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import llada
 from conftest import ROOT
 from llada.errors import InvalidArgumentError, StateError
+from llada.play import parts
 from llada.play.__main__ import source
 from llada.play.actions import action_of, policy_code
 from llada.play.session import Session
@@ -164,8 +166,16 @@ def test_half_steps_are_no_forwards_more(tiny):
     assert page.session.lanes[0].look.routing is half.look.routing
 
 
-def test_it_keeps_to_its_memory(tiny):
-    free = Page(tiny)
+@pytest.fixture
+def alone():
+    """A model that nobody else has decoders of, with the workspaces that forwards need."""
+    with llada.Model.load(MODELS / "tiny-2.1", threads=1) as model:
+        model.generate(QUESTION, S, gen_length=64)
+        yield model
+
+
+def test_it_keeps_to_its_memory(alone):
+    free = Page(alone)
     free.ask()
     free.do("step")
     least = free.session.tree.bytes
@@ -173,7 +183,7 @@ def test_it_keeps_to_its_memory(tiny):
         free("half", lanes=[0])
     memory = (least + free.session.tree.bytes) // 2
     free.session.close()
-    page = Page(tiny, memory=memory)
+    page = Page(alone, memory=memory)
     page.ask()
     states = [page.lanes[0]]
     while page.lanes[0]["phase"] != "finished":
@@ -193,7 +203,7 @@ def test_it_keeps_to_its_memory(tiny):
         assert page.lanes[0] == state
         if state["rows"][0] <= 50 < state["rows"][1]:
             assert [c[0] for c in told["candidates"]] == [c.token for c in page.decoder().candidates(50, 12)]
-    small = Page(tiny, memory=60_000)
+    small = Page(alone, memory=60_000)
     small.ask()
     for token in range(20, 60):
         small("go", lane=0, node=1)
@@ -510,12 +520,30 @@ def test_nothing_can_be_done_before_something_was_asked(tiny):
     assert action_of(["set_logit_bias", 3, -1, None]) == ("set_logit_bias", 3, -1, -np.inf)
 
 
-def test_everything_is_given_back(tiny):
-    used = tiny.memory_used
-    page = Page(tiny)
+def test_everything_is_given_back(alone):
+    used = alone.memory_used
+    page = Page(alone)
     page.ask()
     page.end()
     page("save", lane=0, form="trace")
-    assert tiny.memory_used > used
+    assert alone.memory_used > used
     page.session.close()
-    assert tiny.memory_used == used
+    assert alone.memory_used == used
+
+
+def test_a_notebook_needs_anywidget(tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    monkeypatch.delitem(sys.modules, "llada.play.widget", raising=False)
+    with tiny.decoder(QUESTION, S) as decoder, pytest.raises(ImportError, match=r"pip install 'llada\[notebook\]'"):
+        decoder.play()
+
+
+def test_the_page_as_one_module_imports_nothing():
+    whole = parts.whole("widget.js")
+    assert not re.search(r"^import |^export (?!default)", whole, re.M) and whole.count("export default") == 1
+    names = re.findall(r"^(?:async )?(?:function|class|const|let) (\w+)", whole, re.M)
+    assert len(names) == len(set(names)) > 40
+    folder = Path(parts.__file__).parent / "page"
+    assert {file.name for file in folder.glob("*.js")} == {*parts.MODULES, "main.js", "widget.js"}
+    for index, name in enumerate(parts.MODULES):  # from the ground up
+        assert set(re.findall(r'from "\./([\w.]+)"', parts.part(name))) <= set(parts.MODULES[:index])
