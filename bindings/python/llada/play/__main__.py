@@ -12,6 +12,7 @@ import socket
 import sys
 import webbrowser
 from contextlib import ExitStack
+from typing import Any
 
 from ..errors import Error
 from ..many import step_many
@@ -83,7 +84,7 @@ def _serve(options: argparse.Namespace) -> int:
         print(f"The playground is at {address}\nCtrl-C ends it.", flush=True)
         if not options.no_browser and (sys.platform != "linux" or os.environ.get("DISPLAY")):
             webbrowser.open(address)
-        quiet = {"log_level": "error", "access_log": False, "server_header": False}
+        quiet: dict[str, Any] = {"log_level": "error", "access_log": False, "server_header": False}
         config = uvicorn.Config(app, ws="none", timeout_graceful_shutdown=2, **quiet)
         uvicorn.Server(config).run(sockets=[listening])
     return 0

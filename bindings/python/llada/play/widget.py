@@ -14,7 +14,7 @@ except ImportError as problem:
     raise ImportError(f"{problem}: the playground in a notebook needs pip install 'llada[notebook]'") from None
 
 
-class Playground(anywidget.AnyWidget):  # type: ignore[misc]  # it is not typed
+class Playground(anywidget.AnyWidget):
     """What `Decoder.play` shows. Its end is that of the notebook's output, or `close()`."""
 
     _esm = parts.whole("widget.js")
