@@ -59,7 +59,7 @@ help:
 	@echo 'coverage      lines and branches of the library that tests reach; testing-figures, docs/testing.md anew'
 	@echo 'fuzz          builds the fuzz targets; fuzz-run SECONDS=600 [TARGET=gguf] runs them, fuzz-minimise keeps what'
 	@echo '              they found to reach more, fuzz-coverage says which lines of its loader each of them reaches'
-	@echo 'test-browser  the page of a trace in a real browser, without a screen (installs chromium)'
+	@echo 'test-browser  the playground, and the page of a trace, in a real browser without a screen (installs chromium)'
 	@echo 'test-serve    the server under load for SECONDS=$(SECONDS): 64 clients that read slowly, go away, send nonsense'
 	@echo 'test-ray      many prompts over a Ray cluster of two nodes on this machine'
 	@echo 'test-lm-eval  benchmarks by lm-evaluation-harness, with tasks of our own and no network; test-notebook, the'
@@ -192,9 +192,9 @@ test-oom: lib $(VENV)/ready
 	@OOM_GGUF=$(OOM)/model.gguf OOM_WIDE=$(OOM)/wide $(OOM)/oom $(if $(SERIES),'$(SERIES)')
 
 # Not part of `test`: a browser is a large thing to install.
-test-browser: lib $(VENV)/ready
-	@.ci/packages 'chromium: shows the page'
-	@PYTHONPATH=bindings/python $(VENV)/bin/python -m pytest -q Tests/browser
+test-browser: lib $(BUILD)/browser-venv/ready
+	@.ci/packages 'chromium: shows the pages'
+	@PYTHONPATH=bindings/python $(BUILD)/browser-venv/bin/python -m pytest -q -p no:cacheprovider Tests/browser
 
 # Not part of `test`: it takes minutes.
 test-serve: lib $(VENV)/ready

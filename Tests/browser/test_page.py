@@ -33,6 +33,8 @@ const look = what => notes.push({ what, slider: Number(at("slider").value), text
   counters: at("counters").textContent, facts: at("facts").textContent,
   chosen: document.querySelectorAll(".chosen").length, row: document.querySelectorAll("tr.now").length,
   edited: [...document.querySelectorAll("#canvas .replace")].map(cell => Number(cell.dataset.position)),
+  inserted: [...document.querySelectorAll("#canvas .insert")].map(cell => Number(cell.dataset.position)),
+  deleted: [...document.querySelectorAll("#canvas .delete")].map(cell => Number(cell.dataset.position)),
   host: [...document.querySelectorAll("#canvas .host")].map(cell => Number(cell.dataset.position)),
   backgrounds: new Set(places.map((_, index) => cells[index].style.background)).size });
 look("end");
@@ -148,6 +150,25 @@ def test_it_shows_what_happened(trace, tmp_path):
         assert what in at["hover"]["facts"]
     assert at["chosen"]["chosen"] == 1 and at["let go"]["chosen"] == 0
     assert at["played"]["slider"] == last
+
+
+def test_it_shows_insertions_and_deletions(tmp_path):
+    with llada.Model.load(ROOT / "examples" / "models" / "tiny-2.2") as model:
+        trace = model.generate("What's 2159 plus 840?", llada.Policy.levenshtein(), gen_length=64, record=True).trace
+    trace.html(tmp_path / "page.html")
+    seen = driven(tmp_path / "page.html")
+    assert seen["errors"] == []
+    frames, places, text = list(film.frames(trace)), film.shown(trace), film.reader(trace)
+    sliders = [note for note in seen["notes"] if note["what"] == "slider"]
+    assert len(sliders) == len(frames)
+    for note, frame in zip(sliders, frames):
+        assert note["text"] == "".join(text(frame.canvas[place]) for place in places)
+        for kind, word in (("insert", "inserted"), ("delete", "deleted")):
+            changed = {place for place, event in frame.changes.items() if event.kind == kind}
+            assert set(note[word]) == changed & set(places)
+            count = sum(event.kind == kind for event in frame.events)
+            assert f"{count} {word}" in note["counters"]
+    assert any(note["inserted"] for note in sliders) and any(note["deleted"] for note in sliders)
 
 
 def test_tokens_are_text_whatever_they_hold(trace, tmp_path):

@@ -6,7 +6,6 @@ import json
 import random
 import threading
 import time
-from importlib.util import find_spec
 
 import numpy as np
 import openai
@@ -519,7 +518,6 @@ PETS = {
 }
 
 
-@pytest.mark.skipif(find_spec("llada.grammar") is None, reason="there is no llada.grammar")
 def test_a_form_is_kept_to(server):
     question = "Ned has a goat and is 34 years old. Write that as JSON with the keys name and age."
     form = {"type": "json_schema", "json_schema": {"name": "pets", "strict": True, "schema": PETS}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -440,6 +441,41 @@ def refused(tmp_path, text, partial=False):
     assert isinstance(refusal.value, ValueError) and f"{tmp_path / 'bad.jsonl'}, line " in str(refusal.value)
     assert "found " in str(refusal.value) and "expected " in str(refusal.value)
     return str(refusal.value)
+
+
+def test_another_policy_is_a_fork_that_replays(gqa):
+    """A recording that goes on with a fork of another policy, as the playground's do: read, written, done again."""
+    with gqa.decoder([1, 2, 3], Policy.speedy(), gen_length=32) as first:
+        trace = first.record()
+        first.step()
+        with first.fork(Policy.quality(temperature=0.8, seed=3)) as fork:
+            both = Trace(trace.start)
+            first._calls.recorder.branch(fork, both, fork.policy)
+            fork.run()
+            assert both.result.tokens.tolist() == fork.tokens.tolist() and len(both.steps) > len(trace.steps) == 1
+    assert both.steps[1].before == [("fork", Policy.quality(temperature=0.8, seed=3))]
+    file = io.BytesIO()
+    both.save(file)
+    lines = file.getvalue()
+    file.seek(0)
+    read = Trace.load(file)
+    assert read.replay(gqa) is None and [step.before for step in read.steps] == [step.before for step in both.steps]
+    # Without the fork the next steps are the first policy's.
+    del read.steps[1].before[:]
+    assert read.replay(gqa).step == 2
+    for found, wrong in (
+        ("threshold", '"threshold":"high"'),
+        ("joint_threshold", '"kind":"wild"'),
+        ("fork", '"fork2"'),
+    ):
+        at = lines.index(b'"fork"')
+        broken = {
+            "threshold": lines[at:].replace(b'"threshold":0.7', wrong.encode(), 1),
+            "joint_threshold": lines[at:].replace(b'"kind":"joint_threshold"', wrong.encode(), 1),
+            "fork": lines[at:].replace(b'"fork"', wrong.encode(), 1),
+        }[found]
+        with pytest.raises(TraceError, match="the file, line 3: found"):
+            Trace.load(io.BytesIO(lines[:at] + broken))
 
 
 def test_damaged_files(tmp_path):

@@ -56,6 +56,7 @@ SIDEBAR = """
 :hidden:
 :caption: To use it
 docs/stepping
+docs/playground
 docs/traces
 docs/many
 docs/scoring

@@ -26,4 +26,5 @@ if command -v chromium >/dev/null; then
     "$python" -m llada.trace html "$out/run.jsonl" "$scratch/run.html"
     chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1040,720 --virtual-time-budget=2000 \
         --screenshot="$(realpath "$out")/page.png" "file://$scratch/run.html#4" 2>/dev/null
+    "$python" examples/gallery/playground.py "$out"
 fi

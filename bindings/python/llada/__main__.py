@@ -39,8 +39,6 @@ def main(arguments: list[str] | None = None) -> int:
     except ImportError as problem:
         print(f"llada {given.command}: {problem}", file=sys.stderr)
         return 1
-    if given.command == "play":
-        return int(module.main(given.arguments))
     return int(module.main(given.arguments, f"llada {given.command}"))
 
 

@@ -37,13 +37,17 @@ class Calls:
     """
 
     def __init__(self, handle: Handle, untouched: bool) -> None:
-        self._handle: Handle | None = handle
         self._lock = threading.RLock()
         self.recorder: Watcher | None = None
         self.untouched = untouched
         self.biased = not untouched
         # Called in forwards that take long: it is there that Ctrl-C gets its chance.
         self._interrupts = CCallback(_abi.ProgressCallback, lambda fraction: None, "progress")
+        self.become(handle)
+
+    def become(self, handle: Handle) -> None:
+        """Calls go to this decoder from now on: the first one, or a fork that goes on in its place."""
+        self._handle: Handle | None = handle
         call(_abi.lib.llada_decoder_set_progress, handle, self._interrupts.callback, None)
 
     @contextmanager

@@ -433,6 +433,34 @@ class Decoder(DecoderView):
     def _repr_html_(self) -> str:
         return drawing.html([] if self.closed else portrait.spans(self, sure=True), repr(self))
 
+    def play(self, memory: int = 1_000_000_000) -> Any:
+        """In a notebook: a playground on which this decoder is stepped, forked and changed by hand, as
+        ``python -m llada.play`` has it for a page. It begins with a fork: the decoder itself stays where it is.
+
+        Args:
+            memory: The bytes for the states that are kept.
+
+        Returns:
+            A widget. `widget.session.lanes` are the states that are shown, each with its `decoder`.
+
+        Raises:
+            ImportError: There is no anywidget: pip install 'llada[notebook]'.
+        """
+        from .play.session import Session
+        from .play.tree import Source
+        from .play.widget import Playground
+
+        def begin(prompt: Any, policy: Policy, **options: Any) -> Decoder:
+            handle, untold = branching.create(self._model, prompt, policy, **options)
+            return type(self)(handle, self._model, self.rule, untold, untouched=True)
+
+        def restore(snapshot: bytes) -> Decoder:
+            return type(self)(branching.restore(self._model, snapshot, None), self._model, self.rule, {})
+
+        session = Session([Source(self._model, begin, restore)], memory)
+        session.begin(self.fork())
+        return Playground(session)
+
     def __repr__(self) -> str:
         try:
             return portrait.line(self)

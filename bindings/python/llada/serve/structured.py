@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
+from .. import grammar
 from ..decoder import Rule
 from ..errors import Error
 from ..model import Model
@@ -31,7 +30,7 @@ def rule_for(fields: Fields) -> Rule | None:
     wanted.end()
     form.end()
     try:
-        rule: Rule = import_module("llada.grammar").json_schema(schema)
+        rule: Rule = grammar.json_schema(schema)
     except (Error, TypeError, ValueError, RecursionError, ImportError) as problem:
         raise Refusal(str(problem), param=_FIELD) from None
     return rule

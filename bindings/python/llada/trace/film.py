@@ -77,14 +77,53 @@ class Frame:
         )
 
 
+class Standing:
+    """Of each position of the canvas: how sure the model is of what stands there, who wrote it, and when. Arrays are
+    those of Frame."""
+
+    def __init__(self, step_map: NDArray[np.int32], mask: int) -> None:
+        self.mask, self.written = mask, step_map.copy()
+        self.sure = np.full(len(step_map), np.nan, np.float32)
+        self.reasons = [""] * len(step_map)
+
+    def copy(self) -> Standing:
+        """To go on with, when this one is kept."""
+        other = Standing(self.written, self.mask)
+        other.sure, other.reasons = self.sure.copy(), list(self.reasons)
+        return other
+
+    def change(self, before: Tokens, canvas: Tokens, events: list[Event], forwards: int) -> None:
+        """Events, after so many forwards, led from one canvas to another; where they tell nothing, a host did."""
+        before = before.copy()
+        for event in events:
+            masked = event.new == self.mask
+            if event.moves:
+                event.move(before, event.new)
+                event.move(self.sure, np.nan)
+                event.move(self.reasons, "" if masked else event.reason)
+                event.move(self.written, 0 if masked else forwards)
+            else:
+                self.reasons[event.position] = "" if masked else event.reason
+                self.written[event.position] = 0 if masked else forwards
+        for place in np.flatnonzero((canvas == self.mask) | (canvas != before)):
+            self.sure[place] = np.nan
+            if canvas[place] == self.mask:  # a truncation has no events
+                self.written[place], self.reasons[place] = 0, ""
+
+    def judge(self, canvas: Tokens, positions: slice, predictions: Tokens, confidences: NDArray[np.float32]) -> None:
+        """A forward predicted this there."""
+        there = canvas[positions]
+        agreed = (predictions == there) & (there != self.mask)
+        self.sure[positions] = np.where(agreed, confidences, self.sure[positions])
+
+
 def frames(trace: Recording) -> Iterator[Frame]:
     """Before the first step, and after each."""
     start = trace.start
     length = len(start.canvas)
     mask, end = start.mask_token_id, start.model.get("eos_token_id")
     first, last = len(start.prompt), min(length, len(start.prompt) + start.options.get("gen_length", length))
-    sure = np.full(length, np.nan, np.float32)
-    written, reasons, edits = start.step_map.copy(), [""] * length, 0
+    now, edits = Standing(start.step_map, mask), 0
 
     def frame(step: TraceStep | None, canvas: Tokens, events: list[Event]) -> Frame:
         answer = canvas[first:last]
@@ -93,31 +132,17 @@ def frames(trace: Recording) -> Iterator[Frame]:
         masks = int(np.count_nonzero(answer == mask))
         tokens = len(answer) - masks
         changes = drawing.changes(events, length, mask)
-        return Frame(step, canvas, sure.copy(), written.copy(), list(reasons), events, masks, tokens, edits, changes)
+        here = now.copy()
+        return Frame(step, canvas, here.sure, here.written, here.reasons, events, masks, tokens, edits, changes)
 
     yield frame(None, start.canvas, [])
     before = start.canvas
     for step, (_, canvas) in zip(trace.steps, trace._canvases()):
-        before = before.copy()
-        for event in step.events or ():
-            edits += event.kind == "replace"
-            masked = event.new == mask
-            if event.moves:
-                event.move(before, event.new)
-                event.move(sure, np.nan)
-                event.move(reasons, "" if masked else event.reason)
-                event.move(written, 0 if masked else step.forwards)
-            else:
-                reasons[event.position] = "" if masked else event.reason
-                written[event.position] = 0 if masked else step.forwards
-        for place in np.flatnonzero((canvas == mask) | (canvas != before)):
-            sure[place] = np.nan
-            if canvas[place] == mask:  # a truncation has no events
-                written[place], reasons[place] = 0, ""
-        there = slice(step.active.start, step.active.stop)
-        agreed = (step.predictions == canvas[there]) & (canvas[there] != mask)
-        sure[there] = np.where(agreed, step.confidences, sure[there])
-        yield frame(step, canvas, list(step.events or ()))
+        events = list(step.events or ())
+        edits += sum(event.kind == "replace" for event in events)
+        now.change(before, canvas, events, step.forwards)
+        now.judge(canvas, slice(step.active.start, step.active.stop), step.predictions, step.confidences)
+        yield frame(step, canvas, events)
         before = canvas
 
 

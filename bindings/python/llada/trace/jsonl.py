@@ -7,9 +7,10 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
@@ -145,6 +146,8 @@ def _call(name: str, *arguments: Any) -> list[Any]:
         return [name, [[position, token, number(sure), kind] for position, token, sure, kind in arguments[0]]]
     if name == "set_logit_bias":
         return [name, *arguments[:2], None if arguments[2] == -math.inf else arguments[2]]
+    if name == "fork":
+        return [name, asdict(arguments[0])]
     return [name, *arguments]
 
 
@@ -161,15 +164,16 @@ AnyRow = TypeVar("AnyRow", Edit, Event)
 class Reader:
     """The lines of one file. A refusal says which file and line, what was found, and what was expected."""
 
-    def __init__(self, path: Path, partial: bool) -> None:
-        self.path, self.partial = path, partial
+    def __init__(self, source: Path | IO[bytes], partial: bool) -> None:
+        self.source, self.partial = source, partial
         self.number, self.version = 1, VERSION
 
     def refuse(self, found: str, expected: str) -> TraceError:
-        return TraceError(f"{self.path}, line {self.number}: found {found}, expected {expected}")
+        name = self.source if isinstance(self.source, Path) else getattr(self.source, "name", "the file")
+        return TraceError(f"{name}, line {self.number}: found {found}, expected {expected}")
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        with open(self.path, "rb") as file:
+        with open(self.source, "rb") if isinstance(self.source, Path) else nullcontext(self.source) as file:
             for self.number, raw in enumerate(file, 1):
                 if not raw.endswith(b"\n"):
                     if self.partial:
@@ -223,6 +227,8 @@ class Reader:
             for row in rows:
                 self._known("kind", row[3], _abi.EDIT_KINDS)
             return ("set_proposal", tuple((row[0], row[1], _float(row[2]), row[3]) for row in rows))
+        if call[0] == "fork" and len(call) == 2 and isinstance(call[1], dict):
+            return ("fork", self._policy(call[1]))
         if call[0] == "set_logit_bias" and call[-1] is None:
             call = [*call[:-1], -math.inf]
         if call[0] == "set_proposal" or [type(value) for value in call[1:]] != list(CALLS[call[0]]):
@@ -281,17 +287,7 @@ class Reader:
         options = self.get(value, "options", "an object")
         for key in ("block_length", "gen_length"):
             self.get(options, key, "an integer")
-        given = self.get(value, "policy", "an object")
-        known = [field.name for field in fields(Policy)]
-        if self.version == 1:  # which had no other policies than those without these
-            known = [name for name in known if name not in ("max_steps_per_block", "variant")]
-        if sorted(given) != sorted(known):
-            raise self.refuse(f"a policy of {', '.join(sorted(given))}", ", ".join(sorted(known)))
-        policy = Policy(**given)
-        try:
-            policy._as_struct()
-        except (TypeError, ValueError, OverflowError) as problem:
-            raise self.refuse(f"a policy that is none ({problem})", "numbers that a policy can have") from None
+        policy = self._policy(self.get(value, "policy", "an object"))
         return Start(
             self.get(value, "library", "a text"),
             model,
@@ -303,6 +299,19 @@ class Reader:
             canvas,
             self.tokens(value, "step_map", len(canvas)),
         )
+
+    def _policy(self, given: dict[str, Any]) -> Policy:
+        known = [field.name for field in fields(Policy)]
+        if self.version == 1:  # which had no other policies than those without these
+            known = [name for name in known if name not in ("max_steps_per_block", "variant")]
+        if sorted(given) != sorted(known):
+            raise self.refuse(f"a policy of {', '.join(sorted(given))}", ", ".join(sorted(known)))
+        policy = Policy(**given)
+        try:
+            policy._as_struct()
+        except (TypeError, ValueError, OverflowError) as problem:
+            raise self.refuse(f"a policy that is none ({problem})", "numbers that a policy can have") from None
+        return policy
 
     def _snapshot(self, value: dict[str, Any]) -> bytes | None:
         text = self.get(value, "snapshot", "a text", optional=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from .. import _abi, branching
 from .._calls import Calls
 from .._convert import Tokens
 from ..errors import StateError
+from ..policy import Policy
 from ..text import detokenize
 from ..view import DecoderView
 from . import jsonl
@@ -101,6 +103,26 @@ class Recorder:
         self._close()
         self.recording._set_result(self._result(DecoderView(calls, self.model)))
         self.recording._end()
+
+    def branch(self, view: DecoderView, recording: Recording, policy: Policy | None = None) -> None:
+        """Goes on with a fork in a recording of its own, which begins with what has been recorded here.
+
+        Args:
+            view: Of the fork, which nothing has been done to.
+            recording: A new one, of the same start.
+            policy: The fork's, if it is another.
+        """
+        other = copy(self)
+        other.recording, other.noted = recording, list(self.noted)
+        if policy is not None:
+            other.noted.append(("fork", policy))
+        recording.steps, recording.result, recording.texts = (
+            list(self.recording.steps),
+            self.recording.result,
+            self.recording.texts,
+        )
+        recording._begin(view, None)
+        view._calls.recorder = other
 
     def _judge(self, view: DecoderView) -> None:
         """A decoder that has finished has a result. More may follow: it can be truncated and go on."""

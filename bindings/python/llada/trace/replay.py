@@ -12,6 +12,7 @@ from .. import _abi, branching
 from .._calls import Calls
 from ..errors import Error
 from ..info import AnyModel, OpenedModel
+from ..policy import Policy
 from ..view import DecoderView
 from .recorder import MODEL_FACTS, Recorder, start
 from .recording import Recording
@@ -94,8 +95,7 @@ def _follow(calls: Calls, here: Recorder, step: TraceStep, ahead: bool) -> Diffe
     if refused is None and not ahead:
         refused = _try("forward", calls.change, _abi.lib.llada_decoder_forward)
     if refused is None:
-        difference = _compare(step, here.step, ("forwards", "block", "block_step", "active", "editing_blocks", "again"))
-        difference = difference or _compare_arrays(step, here.step, ("canvas",))
+        difference = _compare_before(step, here.step)
         if difference is not None:
             return difference
         refused = _do(calls, step.after)
@@ -120,11 +120,18 @@ def _do(calls: Calls, recorded: list[Call]) -> _Refusal | None:
                 for place, token, sure, kind in arguments[0]
             ]
             arguments = [(_abi.Edit * len(edits))(*edits), len(edits)]
-        function = getattr(_abi.lib, f"llada_decoder_{name}")
-        refused = _try(name, calls.change, function, *reordered(name, tuple(arguments)))
+        if name == "fork":
+            refused = _try(name, _fork, calls, *arguments)
+        else:
+            function = getattr(_abi.lib, f"llada_decoder_{name}")
+            refused = _try(name, calls.change, function, *reordered(name, tuple(arguments)))
         if refused is not None:
             return refused
     return None
+
+
+def _fork(calls: Calls, policy: Policy) -> None:
+    calls.become(branching.fork(calls, policy))
 
 
 def _try(name: str, function: Callable[..., None], *arguments: Any) -> _Refusal | None:
@@ -133,6 +140,27 @@ def _try(name: str, function: Callable[..., None], *arguments: Any) -> _Refusal 
     except Error as problem:
         return name, None, "done", str(problem)
     return None
+
+
+def compare(expected: Recording, found: Recording) -> Difference | None:
+    """What differs first between two recordings of the same, bit for bit."""
+    for step, here in zip(expected.steps, found.steps):
+        difference = _compare_before(step, here) or _compare_arrays(step, here, ("predictions", "confidences"))
+        if difference is not None:
+            return difference
+        if step.events is not None:
+            difference = _compare_rows(step, here, "proposal") or _compare_rows(step, here, "events")
+            if difference is not None:
+                return difference
+    if len(expected.steps) != len(found.steps):
+        return Difference(None, "number of steps", None, len(expected.steps), len(found.steps))
+    return None if expected.result is None else _compare_results(expected.result, found.result)
+
+
+def _compare_before(step: TraceStep, here: TraceStep | None) -> Difference | None:
+    """What is known before the predictions are."""
+    facts = ("forwards", "block", "block_step", "active", "editing_blocks", "again")
+    return _compare(step, here, facts) or _compare_arrays(step, here, ("canvas",))
 
 
 def _compare(step: TraceStep, here: TraceStep | None, names: tuple[str, ...]) -> Difference | None:
@@ -163,7 +191,7 @@ def _first(step: int | None, name: str, expected: NDArray[Any], found: NDArray[A
 
 
 def _compare_rows(step: TraceStep, here: TraceStep, name: str) -> Difference | None:
-    expected, found = getattr(step, name), getattr(here, name)
+    expected, found = getattr(step, name), getattr(here, name) or []
     for there, now in zip(expected, found):
         if [*map(_plain, there)] != [*map(_plain, now)]:
             return Difference(step.number, name, there.position, tuple(there), tuple(now))

@@ -16,7 +16,7 @@ Call = tuple[Any, ...]
 """Something the host did, by the name of llada.h without its llada_decoder_: ("set_token", position, token)."""
 
 # What changes what a decoder will do, and the kinds of its arguments. A proposal's edits are (position, token,
-# confidence, kind).
+# confidence, kind). "fork": what follows is done by a fork, with this policy.
 CALLS: dict[str, tuple[type, ...]] = {
     "propose": (),
     "set_proposal": (tuple,),
@@ -28,6 +28,7 @@ CALLS: dict[str, tuple[type, ...]] = {
     "truncate": (int,),
     "end_block": (int,),
     "disable_expert": (int, int, bool),
+    "fork": (Policy,),
 }
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,34 +59,34 @@ class Trace(Recording):
 
     # -- Files
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str] | IO[bytes]) -> None:
         """Writes JSON Lines: the start, a line for each forward, the result. Floats read back bit for bit.
 
         Args:
-            path: The file, which is written over.
+            path: The file, which is written over; or one that is open for writing bytes.
 
         Raises:
             OSError: It cannot be written.
         """
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(jsonl.start_line(self.start, self.texts))
-            file.writelines(jsonl.step_line(step, {}) for step in self.steps)
+        with open(path, "wb") if isinstance(path, (str, os.PathLike)) else nullcontext(path) as file:
+            file.write(jsonl.start_line(self.start, self.texts).encode())
+            file.writelines(jsonl.step_line(step, {}).encode() for step in self.steps)
             if self.result is not None:
-                file.write(jsonl.result_line(self.result, {}))
+                file.write(jsonl.result_line(self.result, {}).encode())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], partial: bool = False) -> Trace:
+    def load(cls, path: str | os.PathLike[str] | IO[bytes], partial: bool = False) -> Trace:
         """Reads what `save` or a recording wrote.
 
         Args:
-            path: The file.
+            path: The file; or one that is open for reading bytes.
             partial: Whether a file that ends before the result is read as far as it is whole.
 
         Raises:
             TraceError: The file is damaged, of another version, or ends before the result. It says the line.
             OSError: It cannot be read.
         """
-        reader = jsonl.Reader(Path(path), partial)
+        reader = jsonl.Reader(Path(path) if isinstance(path, (str, os.PathLike)) else path, partial)
         trace: Trace | None = None
         for value in reader.lines():
             if trace is None:
