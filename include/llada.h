@@ -298,6 +298,13 @@ typedef struct llada_model_options {
      * LLADA_ERROR_BUSY for a second one, until the first one is freed with its decoders. See llada_cluster. Default:
      * NULL, none. */
     struct llada_cluster *cluster;
+    /* [expert_usage_count], with a cluster: how many positions each expert has had in prompts like yours, as
+     * llada_decoder_expert_usage counts it, [num_hidden_layers, num_experts]. Each rank then gets experts of which a
+     * step of 32 positions is expected to read equal parts, or parts in proportion to the cluster's shares, in place
+     * of equal numbers of experts. It may be of another model, and results are the same. Count 0: all experts are
+     * equally likely. Default: NULL, 0. */
+    const uint64_t *expert_usage;
+    size_t expert_usage_count;
 } llada_model_options;
 
 /* Sets the defaults. `size` is sizeof(llada_model_options). */

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def conformance(model: llada.Model, name: str) -> int:
     return count
 
 
-def formula(cluster: llada.Cluster, model: llada.Model) -> dict:
+def formula(cluster: llada.Cluster, model: llada.Model, found: dict) -> None:
     """A step of 32 positions: what was sent and received, and the experts that each row had in each layer."""
     decoder = model.decoder(list(range(1, 33)), gen_length=32, eos_early_stop=False)
     decoder.watch(routing=True)
@@ -60,11 +61,50 @@ def formula(cluster: llada.Cluster, model: llada.Model) -> dict:
     decoder.forward()
     after = cluster.info
     layers = range(model.info.first_k_dense_replace, model.info.num_hidden_layers)
-    return {
-        "sent": after.bytes_sent - before.bytes_sent,
-        "received": after.bytes_received - before.bytes_received,
-        "experts": [decoder.routing(layer).experts.tolist() for layer in layers],
-    }
+    found["sent"] = after.bytes_sent - before.bytes_sent
+    found["received"] = after.bytes_received - before.bytes_received
+    found["experts"] = [decoder.routing(layer).experts.tolist() for layer in layers]
+
+
+def usage(model: llada.Model) -> list[list[int]]:
+    """How often each expert is chosen: what a placement by usage goes by."""
+    with model.decoder(list(range(1, 60)), gen_length=64, eos_early_stop=False) as decoder:
+        decoder.watch(routing=True)
+        return decoder.run().expert_usage.tolist()
+
+
+def stages(model: llada.Model, load, found: dict) -> None:
+    """Decodes, and if a rank fails, goes on without the others."""
+    with model.decoder(list(range(1, 40)), gen_length=32, eos_early_stop=False) as decoder:
+        try:
+            decoder.run()
+        except llada.ClusterError as problem:
+            found |= {"error": type(problem).__name__, "message": str(problem)}
+            snapshot = decoder.to_bytes()
+            if "CLUSTER_SNAPSHOT" in os.environ:
+                Path(os.environ["CLUSTER_SNAPSHOT"]).write_bytes(snapshot)
+            with load() as alone, alone.restore(snapshot) as resumed:
+                resumed.run()
+                found["tokens"] = resumed.tokens.tolist()
+        else:
+            found["tokens"] = decoder.tokens.tolist()
+
+
+def at_once(model: llada.Model) -> list[list[int]]:
+    """Answers of several threads that use one model."""
+    found: dict[int, list[int]] = {}
+
+    def answer(number: int) -> None:
+        with model.decoder(list(range(1 + number, 30 + number)), gen_length=64, eos_early_stop=False) as decoder:
+            decoder.run()
+            found[number] = decoder.tokens.tolist()
+
+    threads = [threading.Thread(target=answer, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [found[number] for number in sorted(found)]
 
 
 def main() -> None:
@@ -73,10 +113,24 @@ def main() -> None:
     options = {"dtype": dtype, "threads": 1, "mask_token_id": run["mask_id"]}
     if "eos_id" in run:
         options["eos_token_id"] = run["eos_id"]
+    if "CLUSTER_USAGE" in os.environ:
+        options["expert_usage"] = json.loads(os.environ["CLUSTER_USAGE"])
+    if os.environ.get("CLUSTER_MMAP"):
+        options["use_mmap"] = True
     result: dict = {}
+
+    def load() -> llada.Model:
+        return llada.Model.load(folder, **options)
+
     if task == "alone":
-        with llada.Model.load(folder, **options) as model:
+        with load() as model:
             result = answers(model, name)
+    elif task == "stages alone":
+        with load() as model:
+            stages(model, load, result)
+    elif task == "threads alone":
+        with load() as model:
+            result["threads"] = at_once(model)
     else:
         started = time.monotonic()
         try:
@@ -84,13 +138,27 @@ def main() -> None:
                 if task == "opening":
                     hand_over()
                 started = time.monotonic()
+                if task == "usage":
+                    with llada.Model.load(folder, cluster=cluster, **options) as model:
+                        options["expert_usage"] = result["usage"] = usage(model)
                 with llada.Model.load(folder, cluster=cluster, **options) as model:
-                    if task in ("answers", "formula"):
-                        result = answers(model, name)
+                    if task in ("answers", "formula", "usage"):
+                        result |= answers(model, name)
                         if os.environ.get("CLUSTER_CONFORMANCE"):
                             result["runs"] = conformance(model, name)
-                    if task == "formula":
-                        result["formula"] = formula(cluster, model)
+                    if task in ("formula", "usage"):
+                        formula(cluster, model, result)
+                    if task == "stages":
+                        stages(model, load, result)
+                    if task == "threads":
+                        result["threads"] = at_once(model)
+                    if task == "resume":
+                        with model.restore(Path(os.environ["CLUSTER_SNAPSHOT"]).read_bytes()) as decoder:
+                            decoder.run()
+                            result["tokens"] = decoder.tokens.tolist()
+                    if task == "patience":
+                        time.sleep(3 * TIMEOUT)
+                        result |= answers(model, name)
                     if task in ("idle", "closing"):
                         model.logits([1, 2, 3])
                         hand_over()

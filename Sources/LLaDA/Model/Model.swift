@@ -51,6 +51,10 @@ public final class Model: Sendable {
         /// The cluster that holds the routed experts; nil: this process holds all. On rank 0; the others serve. A
         /// cluster has one model at a time.
         public var cluster: Cluster?
+        /// With a cluster, how many positions each expert has had, as a decoder counts it: [numHiddenLayers,
+        /// numExperts]. Each rank then gets experts of which a step is expected to read equal parts, or parts in
+        /// proportion to the cluster's shares. Empty: all experts are equally likely.
+        public var expertUsage: [UInt64] = []
 
         public init() {}
     }

@@ -32,8 +32,8 @@ package final class ExpertExchange: @unchecked Sendable {  // used in the cluste
 
     deinit { cluster.release() }
 
-    /// The experts of this rank.
-    var own: Range<Int> { placement.experts(of: 0) }
+    /// The experts of a layer that this rank has.
+    func own(_ layer: Int) -> Range<Int> { placement.experts(of: 0, layer: layer) }
 
     /// Computes the sums of a layer. `compute` computes the outputs of this rank's experts, and polls the traffic
     /// between pieces of work; `add` adds those of a row to its sum; `meanwhile` is work for the time of waiting. None
@@ -56,7 +56,7 @@ package final class ExpertExchange: @unchecked Sendable {  // used in the cluste
             try traffic.checkOthers()
             layersDone += 1
             let subject = Subject.sums(layersDone)
-            try sums.plan(numbers, chosen, k: k, chunk: chunk, room: room)
+            try sums.plan(numbers, chosen, layer: layer, k: k, chunk: chunk, room: room)
             try traffic.reserve(placement.size + sums.messages)
             try sums.receive(traffic, subject)
             try give(layer: layer, x, prepared, routing, chunk: chunk, room: room, traffic)
@@ -78,7 +78,7 @@ package final class ExpertExchange: @unchecked Sendable {  // used in the cluste
         let rows = routing.experts.count / k
         let floatBytes = config.hiddenSize * MemoryLayout<Float>.size
         func has(_ row: Int, _ rank: Int) -> Bool {
-            for slot in row * k..<(row + 1) * k where placement.rank(of: Int(routing.experts[slot])) == rank {
+            for slot in row * k..<(row + 1) * k where placement.rank(of: Int(routing.experts[slot]), layer: layer) == rank {
                 return true
             }
             return false

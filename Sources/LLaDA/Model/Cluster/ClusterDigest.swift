@@ -30,17 +30,18 @@ struct ClusterDigest {
         common = sum.value
     }
 
-    /// Returns the checksum of some bytes, as stored, of the experts that are in `experts` of each layer.
-    func experts(_ experts: Range<Int>) throws(LLaDAError) -> UInt64 {
+    /// Returns the checksum of some bytes, as stored, of the experts of a rank.
+    func experts(of rank: Int, _ placement: ExpertPlacement) throws(LLaDAError) -> UInt64 {
         var sum = Checksum()
         for tensor in measured.tensors {
-            guard let stored = tensor.stored, let first = tensor.expert?.index,
+            guard let stored = tensor.stored, let first = tensor.expert,
                 tensor.name.hasSuffix("gate_proj.weight") || tensor.name.hasSuffix("gate_proj")
             else {
                 continue
             }
             let size = stored.byteCount / tensor.pieces.count
-            for number in tensor.pieces.indices where experts.contains(first + number) {
+            let experts = placement.experts(of: rank, layer: first.layer)
+            for number in tensor.pieces.indices where experts.contains(first.index + number) {
                 // Not the beginning alone: a matrix in blocks may begin with zeros.
                 try Self.add(stored, number * size + size / 2, min(Self.expertBytes, size - size / 2), to: &sum)
             }

@@ -25,7 +25,8 @@ struct ClusterOpening {
     init?(_ source: any TensorSource, _ options: Model.Options, hasBLAS: Bool) throws(LLaDAError) {
         guard let cluster = options.cluster else { return nil }
         claim = try Claim(cluster)
-        placement = try ExpertPlacement(source.config, size: cluster.size, shares: cluster.shares)
+        placement = try ExpertPlacement(
+            source.config, size: cluster.size, shares: cluster.shares, usage: options.expertUsage)
         self.options = options
         self.hasBLAS = hasBLAS
         number = Self.numbers.add(1, ordering: .relaxed).newValue
@@ -37,8 +38,8 @@ struct ClusterOpening {
         let digest = try ClusterDigest(opening.measured, source.config)
         for rank in 1..<placement.size {
             let order = OpenOrder(
-                number: number, dtype: options.dtype, hasBLAS: hasBLAS, common: digest.common,
-                experts: try digest.experts(placement.experts(of: rank)), starts: placement.starts,
+                number: number, size: placement.size, dtype: options.dtype, hasBLAS: hasBLAS, common: digest.common,
+                experts: try digest.experts(of: rank, placement), starts: placement.starts,
                 path: source.directory)
             let bytes = order.bytes
             try claim.cluster.withTurn { (traffic) throws(LLaDAError) in

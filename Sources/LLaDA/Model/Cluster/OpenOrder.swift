@@ -1,11 +1,13 @@
 /// The message by which rank 0 has another rank open a model.
 struct OpenOrder {
     var number: Int
+    /// Of the cluster.
+    let size: Int
     var dtype: NumberFormat?
     var hasBLAS: Bool
     var common: UInt64
     var experts: UInt64
-    var starts: [Int]
+    var starts: [Int]  // [layers, size + 1]
     var path: String
 
     private static let headWords = 7
@@ -24,23 +26,28 @@ struct OpenOrder {
 
     /// Reads a message; nil if it is none.
     init?(_ bytes: UnsafeRawBufferPointer, size: Int) {
-        let head = Self.headWords + size + 1
-        guard bytes.count >= head * 8 else { return nil }
+        guard bytes.count >= Self.headWords * 8 else { return nil }
         func word(_ index: Int) -> Int64 { bytes.loadUnaligned(fromByteOffset: index * 8, as: Int64.self) }
-        guard word(6) == size + 1, -1..<Int64(NumberFormat.allCases.count) ~= word(2) else { return nil }
+        let most = Int64(bytes.count / 8 - Self.headWords)
+        guard 0...most ~= word(6), Int(word(6)) % (size + 1) == 0 else { return nil }
+        let head = Self.headWords + Int(word(6))
+        guard -1..<Int64(NumberFormat.allCases.count) ~= word(2) else { return nil }
+        self.size = size
         number = Int(word(1))
         dtype = word(2) < 0 ? nil : NumberFormat.allCases[Int(word(2))]
         hasBLAS = word(3) != 0
         common = UInt64(bitPattern: word(4))
         experts = UInt64(bitPattern: word(5))
         starts = []
-        for rank in 0...size { starts.append(Int(word(Self.headWords + rank))) }
+        for index in Self.headWords..<head { starts.append(Int(word(index))) }
         path = String(decoding: bytes[(head * 8)...], as: UTF8.self)
     }
 
     init(
-        number: Int, dtype: NumberFormat?, hasBLAS: Bool, common: UInt64, experts: UInt64, starts: [Int], path: String
+        number: Int, size: Int, dtype: NumberFormat?, hasBLAS: Bool, common: UInt64, experts: UInt64, starts: [Int],
+        path: String
     ) {
+        self.size = size
         self.number = number
         self.dtype = dtype
         self.hasBLAS = hasBLAS

@@ -8,23 +8,24 @@ struct ServedModel {
 
     /// Opens the model of an order. `progress` receives the part done.
     init(
-        _ path: String, _ order: OpenOrder, rank: Int, _ given: Model.Options, progress: @escaping Progress
+        _ order: OpenOrder, rank: Int, _ given: Model.Options, _ opener: Cluster.Opener, progress: @escaping Progress
     ) throws(LLaDAError) {
         var options = given
         options.dtype = order.dtype
         options.blas = order.hasBLAS ? .on : .off
         try options.validate()
         let budget = MemoryBudget(limit: options.memoryLimit == 0 ? .max : options.memoryLimit)
-        let source = try openCheckpoint(path, budget: budget, progress: progress)
+        let source = try opener(order.path, budget, progress)
+        let path = source.directory
         let room = try Reserve.Room(source.listSize)
         defer { room.close() }
-        guard let placement = ExpertPlacement(checking: order.starts, source.config), rank < placement.size else {
+        guard let placement = ExpertPlacement(checking: order.starts, size: order.size, source.config) else {
             throw LLaDAError(
-                .tensor, "\(path) has \(source.config.numExperts) experts in a layer; rank 0 has others")
+                .tensor, "\(path) has \(source.config.numHiddenLayers) layers of \(source.config.numExperts) experts; rank 0 has others")
         }
         let opening = try WeightOpening(source, options, share: placement.share(of: rank))
         let digest = try ClusterDigest(opening.measured, source.config)
-        guard digest.common == order.common, try digest.experts(placement.experts(of: rank)) == order.experts else {
+        guard digest.common == order.common, try digest.experts(of: rank, placement) == order.experts else {
             throw LLaDAError(.tensor, "\(path) is another model than that of rank 0, or in another file format")
         }
         let weights = try opening.read(source, budget, progress: progress)
