@@ -54,23 +54,33 @@ struct ClusterExpectation {
         // The sums go round in chunks, both ways at once.
         let time = given / network.bandwidth + sums / network.bandwidth * (1 + visits / Self.chunks)
         result.seconds = layers * (time + (visits + 2) * network.latency)
+        // The head: states to each other rank, and a peak of each tile and row back.
+        let states = others * (64 + rows * prepared)
+        let tiles = Double((config.vocabSize + 511) / 512) * others / Double(machines)
+        let peaks = tiles * rows * Double(MemoryLayout<Peak>.stride)
+        result.sent += states
+        result.received += peaks
+        result.seconds += (states + peaks) / network.bandwidth + 2 * network.latency
         return result
     }
 
     var text: String {
         get throws {
             var machines = [1]
-            while machines[machines.count - 1] * 2 <= arguments.ranks { machines.append(machines[machines.count - 1] * 2) }
+            while machines[machines.count - 1] * 2 <= arguments.ranks {
+                machines.append(machines[machines.count - 1] * 2)
+            }
             var lines = [
-                "| ms a step | rank 0 sends, receives, MiB | " + Self.networks.map(\.name).joined(separator: " | ") + " |",
+                "| ms a step | rank 0 sends, receives, MiB | " + Self.networks.map(\.name).joined(separator: " | ")
+                    + " |",
                 "|---|---|" + String(repeating: "---|", count: Self.networks.count),
             ]
             for shape in Shape.allCases {
                 let config = try shape.config(layers: nil)
                 let cost = StepCost(config, Self.dtype, .bf16, rows: arguments.block, prefix: arguments.prefixes[0])
-                let experts = cost.parts[.experts]?.bytes ?? 0
+                let shared = (cost.parts[.experts]?.bytes ?? 0) + (cost.parts[.head]?.bytes ?? 0)
                 for count in machines {
-                    let read = (cost.bytes - experts + experts / Double(count)) / Self.machineBandwidth
+                    let read = (cost.bytes - shared + shared / Double(count)) / Self.machineBandwidth
                     let cells = Self.networks.map { network in
                         let exchange = exchange(config, machines: count, network)
                         return String(format: "%.0f", 1e3 * (arguments.overLimits * read + exchange.seconds))

@@ -239,7 +239,8 @@ struct Report {
                 let cost = cost(of: timing)
                 return [
                     "bytes_sent": timing.traffic?.sent ?? 0, "bytes_received": timing.traffic?.received ?? 0,
-                    "messages": timing.traffic?.messages ?? 0, "prefix": timing.prefix, "step_bytes": cost.bytes, "step_operations": cost.operations,
+                    "messages": timing.traffic?.messages ?? 0, "prefix": timing.prefix, "step_bytes": cost.bytes,
+                    "step_operations": cost.operations,
                     "step_at_limits_ms": milliseconds(run.limits.map { cost.seconds($0) }),
                     "step_ms": milliseconds(timing.step), "prefill_ms": milliseconds(timing.prefill),
                     "parts_ms": Dictionary(

@@ -1,5 +1,6 @@
-"""A program that has MPI by itself, and two clusters of its processes: `host.py FOLDER FUNNELED|MULTIPLE`. It speaks MPI
-by its standard ABI."""
+"""A program that has MPI by itself, and two clusters of its processes: `host.py FOLDER FUNNELED|MULTIPLE`.
+
+It speaks MPI by its standard ABI."""
 
 import ctypes
 import json
@@ -8,9 +9,10 @@ import sys
 import threading
 from pathlib import Path
 
+from program import answers
+
 import llada
 from conftest import runs
-from program import answers
 
 folder, level = sys.argv[1:]
 found = os.environ.get("LLADA_MPI_LIBRARY") or str(Path(sys.prefix) / "lib" / "libmpi_abi.so.1")

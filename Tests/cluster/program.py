@@ -32,6 +32,44 @@ def answers(model: llada.Model, name: str) -> dict:
     return found
 
 
+def judged(model: llada.Model) -> dict:
+    """Everything that asks something of the head, each in its way: what has to be the same wherever it lies."""
+    vocab = model.vocab_size
+    ids = [(11 * i * i + 5) % (vocab - 8) for i in range(40)]
+    ids = [1 if each in (model.mask_token_id, *model.eos_token_ids) else each for each in ids]
+    bias = dict.fromkeys(range(7, vocab, 1111), 2.0)
+    found: dict = {"logits": hashlib.sha256(model.logits(ids, block_length=32).tobytes()).hexdigest()}
+    ways = {
+        "greedy": {},
+        "quality": {"policy": llada.Policy.quality()},
+        "sampled": {"policy": llada.Policy.low_confidence(temperature=0.9, seed=5)},
+        "top": {"policy": llada.Policy.low_confidence(temperature=0.9, top_k=9, top_p=0.8, seed=5)},
+        "biased": {"logit_bias": bias},
+        "biased everywhere": {"logit_bias": dict.fromkeys(range(0, vocab, 100), 1.0)},
+    }
+    for name, way in ways.items():
+        with model.decoder(ids, gen_length=32, eos_early_stop=False, **way) as decoder:
+            decoder.forward()
+            found[f"{name}, first"] = [decoder.predictions.tolist(), decoder.confidences.tolist()]
+            decoder.propose()
+            decoder.apply()
+            found[name] = decoder.run().tokens.tolist()
+    with model.decoder(ids, gen_length=32, eos_early_stop=False) as decoder:
+        decoder.ban(700)
+        decoder.forward()
+        position = decoder.active[3]
+        found["candidates"] = [list(each) for each in decoder.candidates(position, 9)]
+        found["row"] = hashlib.sha256(decoder.logits(position).tobytes()).hexdigest()
+        restored = model.restore(decoder.to_bytes(True))
+        found["after"] = [restored.run().tokens.tolist(), decoder.run().tokens.tolist()]
+    noisy = [model.mask_token_id if i % 3 else each for i, each in enumerate(ids)]
+    scores = model.score(ids, [noisy], entropies=True)
+    found["scores"] = hashlib.sha256(scores.log_probs.tobytes()).hexdigest()
+    prompts = [ids[:n] for n in (9, 20, 33)]
+    found["many"] = [answer.tokens.tolist() for answer in model.generate_many(prompts, gen_length=32)]
+    return found
+
+
 def conformance(model: llada.Model, name: str) -> int:
     """Compares with what the reference implementation has decoded. Returns how many runs that were."""
     count = 0
@@ -125,6 +163,9 @@ def main() -> None:
     if task == "alone":
         with load() as model:
             result = answers(model, name)
+    elif task == "judged alone":
+        with load() as model:
+            result = judged(model)
     elif task == "stages alone":
         with load() as model:
             stages(model, load, result)
@@ -146,6 +187,8 @@ def main() -> None:
                         result |= answers(model, name)
                         if os.environ.get("CLUSTER_CONFORMANCE"):
                             result["runs"] = conformance(model, name)
+                    if task == "judged":
+                        result["judged"] = judged(model)
                     if task in ("formula", "usage"):
                         formula(cluster, model, result)
                     if task == "stages":

@@ -68,3 +68,26 @@ def wait_for(condition, seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def equal_starts(experts: int, ranks: int) -> list[int]:
+    return [rank + round((experts - ranks) * rank / ranks) for rank in range(ranks)] + [experts]
+
+
+def bytes_of(found: dict, starts_of, ranks: int) -> tuple[int, int]:
+    """What rank 0 sends and receives, by the formula of docs/cluster.md. `starts_of` has the placement of a layer."""
+    config = json.loads((CONFORMANCE / "mini_like" / "config.json").read_text())
+    k, hidden, first = config["num_experts_per_tok"], config["hidden_size"], config["first_k_dense_replace"]
+    sent = received = 0
+    for number, layer in enumerate(found["experts"], first):
+        starts = starts_of(number)
+        owner = [next(r for r in range(ranks) if starts[r] <= e < starts[r + 1]) for e in range(starts[-1])]
+        for rank in range(1, ranks):
+            rows = sum(any(owner[e] == rank for e in row) for row in layer)
+            if rows:
+                head = -(-(64 + 4 * rows + 8 * k * rows) // 64) * 64
+                sent += head + rows * 4 * hidden
+        away = sum(any(owner[e] > 0 for e in row) for row in layer)
+        sent += away * 4 * hidden
+        received += away * 4 * hidden
+    return sent, received

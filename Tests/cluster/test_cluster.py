@@ -8,12 +8,12 @@ import sys
 
 import numpy as np
 import pytest
+from ranks import HERE, MPIEXEC, WORKER, alone, bytes_of, environment, equal_starts, run
 
 import llada
 import test_fp8
 from conftest import CONFORMANCE, write_checkpoint
 from gguf_files import Type, write_gguf, write_meaning
-from ranks import HERE, MPIEXEC, WORKER, alone, environment, launch, result, run
 
 MODELS = ("mini_like", "gqa_group", "mha_nogroup", "block_route")
 SAME = ("logits", "snapshot", "tokens")
@@ -75,7 +75,6 @@ def test_other_containers(kind, dtype, tmp_path):
         assert {key: found.get(key) for key in SAME} == {key: expected[key] for key in SAME}, found
 
 
-
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_experts_that_stay_in_their_file(ranks, tmp_path):
     """On all ranks."""
@@ -116,10 +115,6 @@ def test_communicators_of_the_host(level):
         assert ("initialised for one thread" in each["thread"]) == (level == "FUNNELED"), each["thread"]
 
 
-def equal_starts(experts: int, ranks: int) -> list[int]:
-    return [rank + round((experts - ranks) * rank / ranks) for rank in range(ranks)] + [experts]
-
-
 def starts_by_usage(counts: list[int], k: int, shares: list[float]) -> list[int]:
     """Each cut is where the experts before it cost what is nearest to their ranks' part of all; a rank has one at
     least. An expert costs the probability that a step of 32 positions reads it."""
@@ -131,25 +126,6 @@ def starts_by_usage(counts: list[int], k: int, shares: list[float]) -> list[int]
         possible = range(starts[-1] + 1, len(counts) - (len(shares) - rank) + 1)
         starts.append(min(possible, key=lambda cut: abs(before[cut] - wanted)))
     return [*starts, len(counts)]
-
-
-def bytes_of(found: dict, starts_of, ranks: int) -> tuple[int, int]:
-    """What rank 0 sends and receives, by the formula of docs/cluster.md. `starts_of` has the placement of a layer."""
-    config = json.loads((CONFORMANCE / "mini_like" / "config.json").read_text())
-    k, hidden, first = config["num_experts_per_tok"], config["hidden_size"], config["first_k_dense_replace"]
-    sent = received = 0
-    for number, layer in enumerate(found["experts"], first):
-        starts = starts_of(number)
-        owner = [next(r for r in range(ranks) if starts[r] <= e < starts[r + 1]) for e in range(starts[-1])]
-        for rank in range(1, ranks):
-            rows = sum(any(owner[e] == rank for e in row) for row in layer)
-            if rows:
-                head = -(-(64 + 4 * rows + 8 * k * rows) // 64) * 64
-                sent += head + rows * 4 * hidden
-        away = sum(any(owner[e] > 0 for e in row) for row in layer)
-        sent += away * 4 * hidden
-        received += away * 4 * hidden
-    return sent, received
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 4, 8])
@@ -173,7 +149,6 @@ def test_a_placement_by_usage(shares):
 
 
 def test_usage_of_another_model():
-    process = launch("answers", "mini_like", "auto", 2, CLUSTER_USAGE="[[1, 2, 3]]")
-    found = result(process.communicate(timeout=100)[0])
+    found = run("answers", "mini_like", "auto", 2, CLUSTER_USAGE="[[1, 2, 3]]")
     assert found["error"] == "InvalidArgumentError", found
     assert "expert_usage has 3 counts; expected 128, for 32 experts of 4 layers" in found["message"]

@@ -132,7 +132,7 @@ public final class Model: Sendable {
         config = try source.config.withExpertCapacity(options.expertCapacity)
         let blas = try options.blas.library()
         let cluster = try ClusterOpening(source, options, hasBLAS: blas != nil)
-        let opening = try WeightOpening(source, options, share: cluster?.placement.share(of: 0))
+        let opening = try WeightOpening(source, options, share: cluster?.share)
         try cluster?.begin(opening, source)
         let weights = try opening.read(source, budget) { (part) throws(LLaDAError) in
             try progress?(0.05 + 0.85 * part)

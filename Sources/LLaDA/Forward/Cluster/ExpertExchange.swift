@@ -1,13 +1,14 @@
 import Kernels
 
 /// Rank 0's part in the experts of a layer that are spread over a cluster: it gives rows away, computes its own experts
-/// meanwhile, and collects the sums.
+/// meanwhile, and collects the sums. The other part is `findPeaks`.
 package final class ExpertExchange: @unchecked Sendable {  // used in the cluster's turns
     package let cluster: Cluster
     package let placement: ExpertPlacement
     /// Whether a rank takes rows as this machine's kernels prepare them.
-    private let takesPrepared: [Bool]  // [ranks]
-    private let config: ModelConfig
+    let takesPrepared: [Bool]  // [ranks]
+    let config: ModelConfig
+    var head: HeadSharing
     private var sums: ExpertSums
     private var message: Scratch<UInt8>
     private var counts: [Int]  // [ranks]: the rows of each
@@ -16,8 +17,8 @@ package final class ExpertExchange: @unchecked Sendable {  // used in the cluste
     private var layersDone = 0
 
     package init(
-        _ cluster: Cluster, _ placement: ExpertPlacement, takesPrepared: [Bool], _ config: ModelConfig,
-        in budget: MemoryBudget?
+        _ cluster: Cluster, _ placement: ExpertPlacement, _ head: HeadPlacement, takesPrepared: [Bool],
+        _ config: ModelConfig, in budget: MemoryBudget?
     ) throws(LLaDAError) {
         self.cluster = cluster
         self.placement = placement
@@ -27,6 +28,7 @@ package final class ExpertExchange: @unchecked Sendable {  // used in the cluste
         message = Scratch(in: budget)
         numbers = Scratch(in: budget)
         experts = Scratch(in: budget)
+        self.head = HeadSharing(head, in: budget)
         counts = Array(repeating: 0, count: placement.size)
     }
 

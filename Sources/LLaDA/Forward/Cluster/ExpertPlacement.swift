@@ -116,8 +116,10 @@ package struct ExpertPlacement: Sendable {
         return starts[place]..<starts[place + 1]
     }
 
-    /// What a rank holds of the weights.
-    package func share(of rank: Int) -> WeightShare {
-        WeightShare(hasCommon: rank == 0, experts: (0..<layers).map { experts(of: rank, layer: $0) })
+    /// What a rank holds of the weights. Rank 0 has the whole head.
+    package func share(of rank: Int, _ head: HeadPlacement) -> WeightShare {
+        WeightShare(
+            hasCommon: rank == 0, experts: (0..<layers).map { experts(of: rank, layer: $0) },
+            head: rank == 0 ? 0..<0 : head.vocabulary(of: rank))
     }
 }

@@ -48,6 +48,7 @@ extension Cluster {
 
     private struct Serving {
         var service: ExpertService?
+        var head: HeadService?
         var inbox = Scratch<UInt8>()
     }
 
@@ -71,11 +72,15 @@ extension Cluster {
             guard let service = state.service else { throw LLaDAError(.cluster, "rank 0 sent rows before a model") }
             try service.run(base, byteCount: arrival.byteCount, traffic)
             return .layer
+        case .head:
+            guard let head = state.head else { throw LLaDAError(.cluster, "rank 0 sent states for a part of the head") }
+            try head.run(base, byteCount: arrival.byteCount, traffic)
+            return .head
         case .open:
             guard let order = OpenOrder(bytes, size: size) else {
                 throw LLaDAError(.cluster, "rank 0 sent \(arrival.byteCount) bytes that open no model")
             }
-            state.service = nil  // the old model goes first
+            (state.service, state.head) = (nil, nil)  // the old model goes first
             try open(order, traffic, &state, options, opener)
             return .open
         case .beat: return .beat
@@ -116,7 +121,7 @@ extension Cluster {
         guard let opened else {
             return try answer(OpenAnswer(order.number, .failed), Array((failure?.message ?? "").utf8))
         }
-        state.service = opened.service
+        (state.service, state.head) = (opened.service, opened.head)
         try answer(OpenAnswer(order.number, .done, prepared: opened.prepared), opened.stretches)
     }
 }

@@ -1,6 +1,8 @@
 /// What another rank than 0 holds of a model.
 struct ServedModel {
     let service: ExpertService
+    /// Nil if it has no part of the head.
+    let head: HeadService?
     /// See `Compute.preparedDigest`.
     let prepared: UInt64
     /// The bytes of its experts that the fingerprint reads, in order.
@@ -23,15 +25,20 @@ struct ServedModel {
             throw LLaDAError(
                 .tensor, "\(path) has \(source.config.numHiddenLayers) layers of \(source.config.numExperts) experts; rank 0 has others")
         }
-        let opening = try WeightOpening(source, options, share: placement.share(of: rank))
+        guard let head = HeadPlacement(checking: order.headStarts, vocabSize: source.config.vocabSize) else {
+            throw LLaDAError(
+                .tensor, "\(path) has a vocabulary of \(source.config.vocabSize); rank 0 has another one")
+        }
+        let opening = try WeightOpening(source, options, share: placement.share(of: rank, head))
         let digest = try ClusterDigest(opening.measured, source.config)
-        guard digest.common == order.common, try digest.experts(of: rank, placement) == order.experts else {
+        guard digest.common == order.common, try digest.parts(of: rank, placement, head) == order.parts else {
             throw LLaDAError(.tensor, "\(path) is another model than that of rank 0, or in another file format")
         }
         let weights = try opening.read(source, budget, progress: progress)
         let compute = Compute(team: opening.team, blas: try options.blas.library(), budget: budget)
         prepared = try compute.preparedDigest(weights)
         service = try ExpertService(source.config, weights, compute, placement, rank: rank)
+        self.head = weights.headSlice.map { HeadService($0, head, rank: rank, compute) }
         var parts = FingerprintStretches(weights.tensors)
         while let part = parts.next() {
             if !part.isHeld { continue }

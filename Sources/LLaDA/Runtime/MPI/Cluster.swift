@@ -277,4 +277,5 @@ package enum Order: Int64 {
     case beat = 4
     /// All ranks have answered `close`, and may finalise MPI.
     case leave = 5
+    case head = 6
 }
