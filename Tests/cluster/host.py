@@ -28,8 +28,8 @@ with llada.Cluster(initialise=False, communicator=half.value, library=found, tim
         cluster.serve(threads=1)
     else:
         mpi.MPI_Comm_size(half, ctypes.byref(size))
-        mask = runs("mini_like")[0]["mask_id"]
-        with llada.Model.load(folder, dtype="int8", threads=1, mask_token_id=mask, cluster=cluster) as model:
+        ids = {f"{kind}_token_id": runs("mini_like")[0][f"{kind}_id"] for kind in ("mask", "eos")}
+        with llada.Model.load(folder, dtype="int8", threads=1, cluster=cluster, **ids) as model:
             result = answers(model, "mini_like") | {"size": size.value, "thread": ""}
 
             def ask() -> None:

@@ -179,7 +179,8 @@ def test_a_rank_that_fails_at_any_message(victim, signal_, failing_mpi, tmp_path
     more = {"LLADA_MPI_LIBRARY": failing_mpi, "FAIL_RANK": str(victim), "FAIL_SIGNAL": str(int(signal_))}
     run("stages", "mini_like", "int8", 3, FAIL_TRACE=str(trace), **more)
     calls = [(int(n), f, int(tag), int(peer)) for n, f, tag, peer in map(str.split, trace.read_text().splitlines())]
-    points = stages(calls)
+    # At last rank 0 tells each that all are ready to leave. Who has heard it goes to MPI_Finalize.
+    points = stages(calls[: -2 if victim == 0 else -1])
     assert len(points) > 8, points
     for stage, number in points.items():
         folder = tmp_path / stage

@@ -59,7 +59,7 @@ def test_the_bytes_of_a_step_and_its_head(ranks, large):
     found = run("formula", "mini_like", "auto", ranks, large["rows"])
     config = json.loads((large["rows"] / "config.json").read_text())
     hidden, tiles = config["hidden_size"], 9
-    starts = [round(tiles * rank / ranks) for rank in range(ranks)] + [tiles]
+    starts = [(2 * tiles * rank + ranks) // (2 * ranks) for rank in range(ranks)] + [tiles]
     sent, received = bytes_of(found, lambda layer: equal_starts(32, ranks), ranks)
     for rank in range(1, ranks):
         sent += 64 + 32 * 4 * hidden

@@ -9,9 +9,11 @@ package struct HeadPlacement: Sendable {
     /// depend on it.
     package static let tile = 512
 
-    /// Places tiles in shares, by rank; equal ones if there are none. Unless `isShared`, all are rank 0's.
+    /// Places tiles in shares, by rank; equal ones if there are none. All are rank 0's if there are fewer than ranks, or
+    /// unless `isShared`.
     package init(vocabSize: Int, size: Int, shares: [Double], isShared: Bool) {
         let tiles = (vocabSize + Self.tile - 1) / Self.tile
+        let isShared = isShared && tiles >= size
         var (before, total) = (0.0, 0.0)
         for rank in 0..<size { total += shares.isEmpty ? 1 : shares[rank] }
         var starts = [0]
