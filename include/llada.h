@@ -420,9 +420,10 @@ LLADA_API llada_status llada_model_logits(const llada_model *model, const int32_
 /* ---- Cluster ---------------------------------------------------------------------------------------------------- */
 
 /* One model over several processes, of one or of many machines: the routed experts, which are most of its bytes, are
- * spread over the ranks of an MPI communicator, which also share the reading of the head. Rank 0 opens the model with llada_model_options.cluster, and all
- * functions are there as ever, with the same results, bit for bit, on any number of ranks; the others are in
- * llada_cluster_serve. Each rank opens the same checkpoint, by its own path, and reads its own experts of it.
+ * spread over the ranks of an MPI communicator, which also share the reading of the head. Rank 0 opens the model with
+ * llada_model_options.cluster, and all functions are there as ever, with the same results, bit for bit, on any number
+ * of ranks; the others are in llada_cluster_serve. Each rank opens the same checkpoint, by its own path, and reads its
+ * own experts of it.
  *
  *     mpiexec -n 1 ./your-program : -n 3 llada-worker
  *
@@ -455,8 +456,8 @@ typedef struct llada_cluster_options {
     void *communicator;
     /* The file of the MPI library. Default: NULL, see above. */
     const char *library;
-    /* [share_count], on rank 0: what part of the experts and of the head each rank has, in any unit. Count 0: equal parts. For ranks
-     * of unequal memory or speed. Default: NULL, 0. */
+    /* [share_count], on rank 0: what part of the experts and of the head each rank has, in any unit. Count 0: equal
+     * parts. For ranks of unequal memory or speed. Default: NULL, 0. */
     const double *shares;
     size_t share_count;
 } llada_cluster_options;

@@ -80,7 +80,8 @@ package final class ExpertExchange: @unchecked Sendable {  // used in the cluste
         let rows = routing.experts.count / k
         let floatBytes = config.hiddenSize * MemoryLayout<Float>.size
         func has(_ row: Int, _ rank: Int) -> Bool {
-            for slot in row * k..<(row + 1) * k where placement.rank(of: Int(routing.experts[slot]), layer: layer) == rank {
+            for slot in row * k..<(row + 1) * k
+            where placement.rank(of: Int(routing.experts[slot]), layer: layer) == rank {
                 return true
             }
             return false

@@ -1,5 +1,5 @@
-/// Which rank of a cluster finds the peaks of which tiles of the vocabulary: consecutive ones, by rank. Rank 0 holds the
-/// whole head nevertheless: what asks for logits themselves, or for adjusted ones, is judged there.
+/// Which rank of a cluster finds the peaks of which tiles of the vocabulary: consecutive ones, by rank. Rank 0 holds
+/// the whole head nevertheless: what asks for logits themselves, or for adjusted ones, is judged there.
 package struct HeadPlacement: Sendable {
     private let vocabSize: Int
     /// The first tile of each rank, and the number of tiles.
@@ -9,8 +9,8 @@ package struct HeadPlacement: Sendable {
     /// depend on it.
     package static let tile = 512
 
-    /// Places tiles in shares, by rank; equal ones if there are none. All are rank 0's if there are fewer than ranks, or
-    /// unless `isShared`.
+    /// Places tiles in shares, by rank; equal ones if there are none. All are rank 0's if there are fewer than ranks,
+    /// or unless `isShared`.
     package init(vocabSize: Int, size: Int, shares: [Double], isShared: Bool) {
         let tiles = (vocabSize + Self.tile - 1) / Self.tile
         let isShared = isShared && tiles >= size

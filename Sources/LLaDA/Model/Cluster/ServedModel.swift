@@ -22,8 +22,10 @@ struct ServedModel {
         let room = try Reserve.Room(source.listSize)
         defer { room.close() }
         guard let placement = ExpertPlacement(checking: order.starts, size: order.size, source.config) else {
+            let found = source.config
             throw LLaDAError(
-                .tensor, "\(path) has \(source.config.numHiddenLayers) layers of \(source.config.numExperts) experts; rank 0 has others")
+                .tensor,
+                "\(path) has \(found.numHiddenLayers) layers of \(found.numExperts) experts; rank 0 has others")
         }
         guard let head = HeadPlacement(checking: order.headStarts, vocabSize: source.config.vocabSize) else {
             throw LLaDAError(
