@@ -3,8 +3,8 @@
 
     .ci/arrows.py [folder of the rooms]
 
-Nothing in them imports what is built on the engine. A room is a folder. It names another one by a type that is declared there (nested types aside), or by the `+Topic` file
-of such a type. docs/architecture.md says what lives on which floor.
+Nothing in them imports what is built on the engine. A room is a folder. It names another one by a type that is declared
+there (nested types aside), or by the `+Topic` file of such a type. docs/architecture.md says what lives on which floor.
 """
 
 import re

@@ -35,7 +35,9 @@ struct Arguments {
     private static let formats = Dictionary(
         uniqueKeysWithValues: [("auto", NumberFormat?.none)]
             + [NumberFormat.f32, .bf16, .int8, .int4].map { ($0.name, $0) })
-    private static let presets: [String: Policy] = ["S": .speedy, "Q": .quality, "2.0": .lowConfidence, "2.2": .levenshtein]
+    private static let presets: [String: Policy] = [
+        "S": .speedy, "Q": .quality, "2.0": .lowConfidence, "2.2": .levenshtein,
+    ]
 
     init(_ arguments: [String]) throws {
         var rest = arguments[...]

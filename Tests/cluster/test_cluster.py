@@ -152,3 +152,6 @@ def test_usage_of_another_model():
     found = run("answers", "mini_like", "auto", 2, CLUSTER_USAGE="[[1, 2, 3]]")
     assert found["error"] == "InvalidArgumentError", found
     assert "expert_usage has 3 counts; expected 128, for 32 experts of 4 layers" in found["message"]
+    for none in ([[0.5]], [-1]):
+        with pytest.raises(llada.InvalidArgumentError, match="integers from 0 on"):
+            llada.Model.load(CONFORMANCE / "mini_like", expert_usage=none)

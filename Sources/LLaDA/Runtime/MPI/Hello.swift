@@ -69,10 +69,8 @@ struct Hello {
                 if place(other).load(as: UInt64.self) != Self.magic {
                     problem = "rank \(other) is no llada of this byte order"
                 } else if theirs != version {
-                    problem = """
-                        rank \(other) has llada \(Self.name(theirs)); expected \(Self.name(UInt64(version))), as rank 0 \
-                        has
-                        """
+                    let (found, own) = (Self.name(theirs), Self.name(UInt64(version)))
+                    problem = "rank \(other) has llada \(found); expected \(own), as rank 0 has"
                 }
                 result.hosts.append(host(other))
                 let patience = place(other).load(fromByteOffset: 16 + Self.hostBytes, as: UInt64.self)
