@@ -29,7 +29,7 @@ let package = Package(
         .target(name: "Kernels", exclude: ["templates"], cSettings: [.headerSearchPath(".")]),
         // The contract: the hand-written C header, seen from Swift as a module.
         .target(name: "CLLaDA", path: "include", publicHeadersPath: "."),
-        .target(name: "LLaDA", dependencies: ["Kernels", "CLLaDA"]),
+        .target(name: "LLaDA", dependencies: ["Kernels"]),
         .target(name: "CAPI", dependencies: ["LLaDA", "CLLaDA"]),
         // What libllada.so has in place of some of Swift's static library.
         .target(name: "StandIns"),

@@ -3,8 +3,8 @@
 
     .ci/arrows.py [folder of the rooms]
 
-A room is a folder. It names another one by a type that is declared there (nested types aside), or by the `+Topic` file
-of such a type. docs/architecture.md says what lives on which floor.
+Nothing in them imports what is built on the engine. A room is a folder. It names another one by a type that is declared
+there (nested types aside), or by the `+Topic` file of such a type. docs/architecture.md says what lives on which floor.
 """
 
 import re
@@ -22,6 +22,7 @@ FLOORS = [
     {"Model"},
 ]
 DECLARATION = re.compile(r"^(?:\w+(?:\([^)]*\))? )*?(?:class|struct|enum|protocol|typealias|actor) (\w+)", re.M)
+ABOVE = re.compile(r"^import (CAPI|CLLaDA|LLaDA)\b", re.M)
 # What is written about, not used: comments, and the contents of strings (interpolations are lost with them).
 NO_CODE = re.compile(r'""".*?"""|#"(?:.*?)"#|"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?\*/', re.S)
 
@@ -37,6 +38,7 @@ def main(folder: Path) -> int:
         home |= dict.fromkeys(DECLARATION.findall(code), room)
     for path, code in files.items():
         room = path.relative_to(folder).parts[0]
+        problems += [f"{path}: imports {name}, which stands above it" for name in ABOVE.findall(code)]
         for number, line in enumerate(code.splitlines(), 1):
             for name in re.findall(r"(?<![.\w])[A-Z]\w*", line):
                 other = home.get(name, room)

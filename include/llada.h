@@ -298,6 +298,13 @@ typedef struct llada_model_options {
      * LLADA_ERROR_BUSY for a second one, until the first one is freed with its decoders. See llada_cluster. Default:
      * NULL, none. */
     struct llada_cluster *cluster;
+    /* [expert_usage_count], with a cluster: how many positions each expert has had in prompts like yours, as
+     * llada_decoder_expert_usage counts it, [num_hidden_layers, num_experts]. Each rank then gets experts of which a
+     * step of 32 positions is expected to read equal parts, or parts in proportion to the cluster's shares, in place
+     * of equal numbers of experts. It may be of another model, and results are the same. Count 0: all experts are
+     * equally likely. Default: NULL, 0. */
+    const uint64_t *expert_usage;
+    size_t expert_usage_count;
 } llada_model_options;
 
 /* Sets the defaults. `size` is sizeof(llada_model_options). */
@@ -413,9 +420,10 @@ LLADA_API llada_status llada_model_logits(const llada_model *model, const int32_
 /* ---- Cluster ---------------------------------------------------------------------------------------------------- */
 
 /* One model over several processes, of one or of many machines: the routed experts, which are most of its bytes, are
- * spread over the ranks of an MPI communicator. Rank 0 opens the model with llada_model_options.cluster, and all
- * functions are there as ever, with the same results, bit for bit, on any number of ranks; the others are in
- * llada_cluster_serve. Each rank opens the same checkpoint, by its own path, and reads its own experts of it.
+ * spread over the ranks of an MPI communicator, which also share the reading of the head. Rank 0 opens the model with
+ * llada_model_options.cluster, and all functions are there as ever, with the same results, bit for bit, on any number
+ * of ranks; the others are in llada_cluster_serve. Each rank opens the same checkpoint, by its own path, and reads its
+ * own experts of it.
  *
  *     mpiexec -n 1 ./your-program : -n 3 llada-worker
  *
@@ -427,7 +435,10 @@ LLADA_API llada_status llada_model_logits(const llada_model *model, const int32_
  * Faults. No call waits for another rank longer than timeout_ms. A rank that has died, hangs, or ends is
  * LLADA_ERROR_CLUSTER in the call that needs it, with a message that names it, and every later call that needs the
  * cluster returns the same at once. Decoders can then be saved (llada_decoder_save), and go on with another cluster, or
- * without one. mpiexec, as it is by default, ends all ranks when one of them dies.
+ * without one. A rank that is in llada_cluster_serve and hears nothing of rank 0 for its timeout_ms ends, with the same
+ * error: rank 0 has a thread that tells the others that it is there, where MPI was initialised with
+ * MPI_THREAD_MULTIPLE; where not, they wait for rank 0 without end. mpiexec, as it is by default, ends all ranks when
+ * one of them dies.
  *
  * Threads. Any thread may use a cluster, if MPI was initialised with MPI_THREAD_SERIALIZED or more; else the one that
  * initialised it. Forwards of several threads take turns, layer by layer. */
@@ -435,7 +446,8 @@ typedef struct llada_cluster llada_cluster;
 
 typedef struct llada_cluster_options {
     uint32_t struct_size;
-    /* After how many milliseconds a rank that does not answer counts as dead: 1 to 86400000. Default: 30000. */
+    /* After how many milliseconds a rank that does not answer, or rank 0 if it is not heard of, counts as dead: 1 to
+     * 86400000. Default: 30000. */
     int32_t timeout_ms;
     /* Initialise MPI, where your program has not, with MPI_THREAD_MULTIPLE, and finalise it in llada_cluster_free.
      * Without it MPI has to be initialised, or else LLADA_ERROR_STATE. Default: false. */
@@ -444,8 +456,8 @@ typedef struct llada_cluster_options {
     void *communicator;
     /* The file of the MPI library. Default: NULL, see above. */
     const char *library;
-    /* [share_count], on rank 0: what part of the experts each rank holds, in any unit. Count 0: equal parts. For ranks
-     * of unequal memory or speed. Default: NULL, 0. */
+    /* [share_count], on rank 0: what part of the experts and of the head each rank has, in any unit. Count 0: equal
+     * parts. For ranks of unequal memory or speed. Default: NULL, 0. */
     const double *shares;
     size_t share_count;
 } llada_cluster_options;

@@ -31,6 +31,7 @@ public func llada_cluster_create(
 
 private func clusterOptions(_ pointer: UnsafePointer<llada_cluster_options>?) throws(LLaDAError) -> Cluster.Options {
     var options = Cluster.Options()
+    options.version = Int(llada_version())
     guard let pointer else { return options }
     let fields = try CallerStruct(pointer, "llada_cluster_options")
     if let value = fields[\.timeout_ms] { options.timeout = Int(value) }

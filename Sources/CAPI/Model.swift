@@ -104,6 +104,10 @@ func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LLaDAError
         }
     }
     if let cluster = fields[\.cluster] ?? nil { options.cluster = try CAPI.cluster(cluster) }
+    if let usage = fields[\.expert_usage], let count = fields[\.expert_usage_count] {
+        let counts = try elements(usage, count, "expert_usage", "expert_usage_count")
+        options.expertUsage = try Reserve.withRoom(64 + counts.count * 8) { Array(counts) }
+    }
     if let limit = fields[\.memory_limit] { options.memoryLimit = Int(clamping: limit) }
     return options
 }

@@ -27,6 +27,8 @@ struct Arguments {
     var open = false
     /// The expected time of a step, as a multiple of its time at the machine's limits.
     var overLimits = 1.0
+    /// The processes that the program was started as, by mpiexec; with `expect`, the most machines; 0: one.
+    var ranks = 0
     var options = Model.Options()
 
     /// The formats by name; auto is nil.
@@ -87,6 +89,7 @@ struct Arguments {
             case "--plot": plot = try text()
             case "--expect": expect = true
             case "--open": open = true
+            case "--ranks": ranks = try number(text(), 1)
             case "--over-limits": overLimits = try positive(text())
             default:
                 if word.hasPrefix("-") {
@@ -107,5 +110,24 @@ struct Arguments {
             return try Model(try SyntheticTensors(shape, layers: layers), options: options)
         }
         return try Model(path: path ?? "", options: options)
+    }
+
+    /// Joins the other ranks; on another rank than 0, returns nil once rank 0 has closed the cluster.
+    func cluster() throws -> Cluster? {
+        var joining = Cluster.Options()
+        joining.initialise = true
+        let cluster = try Cluster(joining)
+        guard cluster.size == ranks else {
+            throw LLaDAError(.invalidArgument, "there are \(cluster.size) ranks: start \(ranks) by mpiexec -n \(ranks)")
+        }
+        if cluster.rank == 0 { return cluster }
+        if let shape {
+            let source = try SyntheticTensors(shape, layers: layers)
+            try cluster.serve(options: options) { (_, _, _) throws(LLaDAError) in source }
+        } else {
+            try cluster.serve(path: path, options: options)
+        }
+        cluster.close()
+        return nil
     }
 }

@@ -60,7 +60,7 @@ struct Bench {
             for capacity in arguments.capacities {
                 let transformer = Transformer(
                     config: try model.config.withExpertCapacity(capacity), weights: own.weights, compute: compute,
-                    kvDType: own.kvDType)
+                    kvDType: own.kvDType, exchange: own.exchange)
                 runs.append(
                     Run(
                         transformer: transformer, steps: prefixes.map { StepTiming(prefix: $0, block: block) },

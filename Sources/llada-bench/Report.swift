@@ -8,6 +8,7 @@ struct Report {
     private let config: ModelConfig
     private let dtype: NumberFormat?
     private let tokenTimes: [Double]
+    private let ranks: Int
     private let facts: [String: Any]
 
     init(_ bench: Bench, load: Double, _ arguments: Arguments) {
@@ -16,6 +17,7 @@ struct Report {
         config = model.config
         dtype = model.dtype
         tokenTimes = arguments.tokenTimes
+        ranks = max(arguments.ranks, 1)
         head = String(
             format:
                 "%@, %d layers, %@, K/V %@, %@: %.1f M parameters, weights %.1f MiB, peak memory %.1f MiB, load %.1f s",
@@ -28,7 +30,7 @@ struct Report {
             "model": arguments.path ?? "\(arguments.shape!)", "layers": config.numHiddenLayers,
             "block": arguments.block,
             "dtype": model.dtype?.name ?? "auto", "kv_dtype": model.kvDType.name, "kernels": Model.kernelsName,
-            "parameters": model.numParameters,
+            "parameters": model.numParameters, "ranks": ranks,
             "weight_bytes": model.weightBytes, "peak_memory_bytes": Machine.peakMemory, "load_ms": 1e3 * load,
         ]
     }
@@ -36,7 +38,7 @@ struct Report {
     // MARK: Text
 
     var text: String {
-        ([head] + runs.map(machineText) + ["", table(stepRows)] + expectations + breakEven + speedups
+        ([head] + runs.map(machineText) + ["", table(stepRows)] + exchanges + expectations + breakEven + speedups
             + (runs[0].batches.isEmpty ? [] : ["", table(batchRows)])
             + (runs[0].generations.isEmpty ? [] : ["", table(generationRows)])).joined(separator: "\n")
     }
@@ -64,6 +66,20 @@ struct Report {
             }
         }
         return rows
+    }
+
+    /// What rank 0 of a cluster exchanges in a step.
+    private var exchanges: [String] {
+        runs.flatMap { run in
+            run.steps.compactMap { timing in
+                timing.traffic.map {
+                    String(
+                        format: "%@ on %d: rank 0 of %d sends %.3f MiB and receives %.3f MiB a step, in %d messages",
+                        run.name, timing.prefix, ranks, Double($0.sent) / 0x1p20, Double($0.received) / 0x1p20,
+                        $0.messages)
+                }
+            }
+        }
     }
 
     /// A line for each number of sequences, with the steps per second of all of them, and the ratio to the first line.
@@ -222,7 +238,9 @@ struct Report {
             "steps": run.steps.map { timing -> [String: Any] in
                 let cost = cost(of: timing)
                 return [
-                    "prefix": timing.prefix, "step_bytes": cost.bytes, "step_operations": cost.operations,
+                    "bytes_sent": timing.traffic?.sent ?? 0, "bytes_received": timing.traffic?.received ?? 0,
+                    "messages": timing.traffic?.messages ?? 0, "prefix": timing.prefix, "step_bytes": cost.bytes,
+                    "step_operations": cost.operations,
                     "step_at_limits_ms": milliseconds(run.limits.map { cost.seconds($0) }),
                     "step_ms": milliseconds(timing.step), "prefill_ms": milliseconds(timing.prefill),
                     "parts_ms": Dictionary(

@@ -12,6 +12,8 @@ struct StepTiming {
     private(set) var expertsUsed = 0.0
     /// The bytes of the experts that a step reads.
     private(set) var expertBytes = 0.0
+    /// What rank 0 of a cluster exchanges in a step; nil without one.
+    private(set) var traffic: (sent: Int, received: Int, messages: Int)?
 
     init(prefix: Int, block: Int) {
         self.prefix = prefix
@@ -59,7 +61,15 @@ struct StepTiming {
             sequence.observer = Observer(
                 routing: { _, _, routing in used.append(Set(routing.experts).count) },
                 finished: { watch.pointee.finished($0) })
+            let before = transformer.exchange?.cluster.info
             step.append(try seconds { try decoder.forward() })
+            if let before, let after = transformer.exchange?.cluster.info {
+                let messages = after.messagesSent + after.messagesReceived
+                traffic = (
+                    after.bytesSent - before.bytesSent, after.bytesReceived - before.bytesReceived,
+                    messages - before.messagesSent - before.messagesReceived
+                )
+            }
             watch.pointee.finished(.head)
         }
         sequence.observer = nil

@@ -8,7 +8,8 @@
 //         [--generate TOKENS [--policy Q] [--prompt TEXT]]            --policy S,Q,2.0,2.2 takes a list
 //         [--token-ms MS] [--json FILE] [--plot FILE.svg]             --token-ms 20,40: other engines' time for a token
 //     swift run -c release llada-bench --open FOLDER [--dtype int8|int4] [--rounds 9] [--threads 0]
-//     swift run -c release llada-bench --expect [--over-limits 1] [--prefix 512] [--block 32]
+//     mpiexec -n 2 llada-bench --ranks 2 …                        the same over a cluster
+//     swift run -c release llada-bench --expect [--over-limits 1] [--prefix 512] [--block 32] [--ranks 8]
 //
 // A step denoises one block on a prefix of random tokens. --generate denoises an answer of TOKENS tokens: to --prompt,
 // if the model has a tokenizer, else on each prefix. An answer of random weights has no end, and takes a forward or
@@ -22,6 +23,10 @@
 // machines of several bandwidths, if a step takes --over-limits times as long as at their limits. Timings are printed
 // beside the same calculation.
 //
+// --ranks RANKS spreads the experts over as many processes, which mpiexec has started, and prints what a step sends and
+// receives. All of them want --threads, if they share a machine; rank 0 prints. With --expect, it prints what a step
+// takes on several numbers of machines, over several networks.
+//
 // Results are medians over rounds, and their range. A round goes through all numbers of threads and all pools of
 // experts, so that they meet the same machine, and probes its bandwidth and arithmetic at each. Prefill of 32768 takes
 // minutes: use fewer rounds for it.
@@ -29,10 +34,16 @@ import Foundation
 import LLaDA
 
 do {
-    let arguments = try Arguments(Array(CommandLine.arguments.dropFirst()))
+    var arguments = try Arguments(Array(CommandLine.arguments.dropFirst()))
     if arguments.expect {
-        print(try Expectation(arguments).text)
+        print(try arguments.ranks > 0 ? ClusterExpectation(arguments).text : Expectation(arguments).text)
         exit(0)
+    }
+    var cluster: Cluster?
+    if arguments.ranks > 0 {
+        cluster = try arguments.cluster()
+        if cluster == nil { exit(0) }
+        arguments.options.cluster = cluster
     }
     if arguments.open, let path = arguments.path {
         let opening = Opening(path, arguments)
@@ -47,6 +58,7 @@ do {
     try bench.run()
     let report = Report(bench, load: load, arguments)
     print(report.text)
+    cluster?.close()
     if let file = arguments.json { try report.json.write(to: URL(fileURLWithPath: file)) }
     if let file = arguments.plot { try Data(report.plot.utf8).write(to: URL(fileURLWithPath: file)) }
 } catch {

@@ -60,11 +60,30 @@ static void options_out_of_range(void) {
     llada_cluster_free(NULL);
 }
 
+static void usage_that_is_none(void) {
+    llada_error error = LLADA_ERROR_INIT;
+    llada_model *model = NULL;
+    const uint64_t counts[2] = {1, 2};
+    llada_model_options options = usual_options();
+    CHECK(!options.expert_usage && !options.expert_usage_count);
+    options.expert_usage_count = 2;
+    CHECK_REFUSED(llada_model_open(checkpoint(), &options, &model, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    options.expert_usage = counts;
+    options.expert_usage_count = SIZE_MAX;
+    CHECK_REFUSED(llada_model_open(checkpoint(), &options, &model, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK(!model);
+    /* It says where experts go, and without a cluster they go nowhere. */
+    options.expert_usage_count = 2;
+    CHECK_OK(llada_model_open(checkpoint(), &options, &model, &error));
+    llada_model_free(model);
+}
+
 int main(void) {
     static const test tests[] = {
         {"the defaults", default_options},
         {"no MPI library", no_library},
         {"options out of range", options_out_of_range},
+        {"usage of experts that is none", usage_that_is_none},
     };
     return run_tests(tests, sizeof tests / sizeof *tests);
 }

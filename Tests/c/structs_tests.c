@@ -11,7 +11,7 @@ AT(llada_error, struct_size, 0);
 AT(llada_error, status, 4);
 AT(llada_error, message, 8);
 
-SIZE(llada_model_options, 88);
+SIZE(llada_model_options, 104);
 AT(llada_model_options, struct_size, 0);
 AT(llada_model_options, dtype, 4);
 AT(llada_model_options, kv_dtype, 8);
@@ -28,6 +28,8 @@ AT(llada_model_options, delete_token_id, 64);
 AT(llada_model_options, split_token_id, 68);
 AT(llada_model_options, memory_limit, 72);
 AT(llada_model_options, cluster, 80);
+AT(llada_model_options, expert_usage, 88);
+AT(llada_model_options, expert_usage_count, 96);
 
 SIZE(llada_cluster_options, 48);
 AT(llada_cluster_options, struct_size, 0);

@@ -16,7 +16,7 @@ mpi.MPI_Comm_idup(WORLD, ctypes.byref(comm), ctypes.byref(request))
 while not flag.value:
     mpi.MPI_Test(ctypes.byref(request), ctypes.byref(flag), None)
 if "silent" not in sys.argv:
-    hello = struct.pack("<QQ64s", 0x4C4C4144414D5049, 90807, b"elsewhere")
+    hello = struct.pack("<QQ64sQ", 0x4C4C4144414D5049, 90807, b"elsewhere", 10**9)
     mpi.MPI_Send(hello, len(hello), BYTE, 0, 1, comm)
 time.sleep(3)
 os._exit(0)

@@ -1,76 +1,21 @@
-"""Several ranks under mpiexec: the same bits as one process, the bytes of a step, and ranks that die, hang or differ.
-
-Workers run in a shell that outlives them: mpiexec ends all ranks as soon as one that it has started is gone, which
-would leave nothing to test; on other process managers rank 0 lives on."""
+"""Several ranks under mpiexec: the same bits as one process, and the bytes of a step."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import shutil
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
+import numpy as np
 import pytest
+from ranks import HERE, MPIEXEC, WORKER, alone, bytes_of, environment, equal_starts, run
 
 import llada
 import test_fp8
-from conftest import CONFORMANCE, ROOT, write_checkpoint
+from conftest import CONFORMANCE, write_checkpoint
 from gguf_files import Type, write_gguf, write_meaning
 
 MODELS = ("mini_like", "gqa_group", "mha_nogroup", "block_route")
-HERE = Path(__file__).parent
-MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-WORKER = [sys.executable, "-m", "llada.worker", "--threads", "1"]
-
-
-def environment(**more: str) -> dict[str, str]:
-    path = f"{ROOT / 'bindings' / 'python'}:{ROOT / 'Tests' / 'python'}"
-    return os.environ | {"PYTHONPATH": path} | more
-
-
-def result(output: str) -> dict:
-    lines = [line for line in output.splitlines() if line.startswith("RESULT ")]
-    assert lines, output
-    # mpiexec may put another rank's words behind it.
-    return json.JSONDecoder().raw_decode(lines[-1][len("RESULT ") :])[0]
-
-
-def first_result(process: subprocess.Popen) -> dict:
-    """What rank 0 says, while other ranks still run."""
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if line.startswith("RESULT "):
-            break
-    return result("".join(lines))
-
-
-def launch(task: str, name: str, dtype: str, ranks: int, folder=None, worker=None, **more: str) -> subprocess.Popen:
-    program = [sys.executable, str(HERE / "program.py"), task, str(folder or CONFORMANCE / name), name, dtype]
-    command = [MPIEXEC, "-n", "1", *program]
-    if ranks > 1:
-        command += [":", "-n", str(ranks - 1), *(worker or WORKER)]
-    return subprocess.Popen(
-        command, env=environment(**more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def run(*arguments, **more) -> dict:
-    process = launch(*arguments, **more)
-    output, _ = process.communicate(timeout=100)
-    return result(output)
-
-
-def alone(name: str, dtype: str, folder=None) -> dict:
-    program = [sys.executable, str(HERE / "program.py"), "alone", str(folder or CONFORMANCE / name), name, dtype]
-    return result(subprocess.run(program, env=environment(), capture_output=True, text=True, check=True).stdout)
-
-
 SAME = ("logits", "snapshot", "tokens")
 
 
@@ -78,11 +23,12 @@ SAME = ("logits", "snapshot", "tokens")
 @pytest.mark.parametrize("name", MODELS)
 def test_the_same_bits_on_any_number_of_ranks(name, dtype):
     expected = alone(name, dtype)
-    for ranks in (1, 2, 3, 4):
-        found = run("answers", name, dtype, ranks, **({} if dtype != "auto" else {"CLUSTER_CONFORMANCE": "1"}))
+    for ranks in (1, 2, 3, 4, 8) if dtype in ("auto", "int4") else (1, 2, 3, 4):
+        more = {"CLUSTER_CONFORMANCE": "1"} if dtype == "auto" and ranks < 8 else {}
+        found = run("answers", name, dtype, ranks, **more)
         assert found["info"]["size"] == ranks
         assert {key: found[key] for key in SAME} == {key: expected[key] for key in SAME}, ranks
-        if dtype == "auto" and name != "block_route":
+        if more and name != "block_route":
             assert found["runs"] > 10  # of the reference implementation
 
 
@@ -129,153 +75,83 @@ def test_other_containers(kind, dtype, tmp_path):
         assert {key: found.get(key) for key in SAME} == {key: expected[key] for key in SAME}, found
 
 
-@pytest.mark.parametrize("ranks", [2, 3, 4])
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_experts_that_stay_in_their_file(ranks, tmp_path):
+    """On all ranks."""
+    folder = tmp_path / "model"
+    with llada.Model.load(CONFORMANCE / "gqa_group", dtype="int4") as model:
+        model.save(folder)
+    expected = alone("gqa_group", "auto", folder)
+    found = run("answers", "gqa_group", "auto", ranks, folder, [*WORKER, "--use-mmap"], CLUSTER_MMAP="1")
+    assert {key: found.get(key) for key in SAME} == {key: expected[key] for key in SAME}, found
+
+
+def test_threads_take_turns():
+    """Four threads decode with one model over one cluster."""
+    expected = alone("mini_like", "int8", task="threads alone")["threads"]
+    found = run("threads", "mini_like", "int8", 3)
+    assert len(expected) == 4 and found["threads"] == expected, found
+
+
+def test_rank_0_may_have_nothing_to_do():
+    """The other ranks know that it is there, and wait for longer than their timeout."""
+    expected = alone("mini_like", "int8")
+    found = run("patience", "mini_like", "int8", 3, None, [*WORKER, "--timeout", "1"], CLUSTER_TIMEOUT="1")
+    assert {key: found.get(key) for key in SAME} == {key: expected[key] for key in SAME}, found
+
+
+@pytest.mark.parametrize("level", ["FUNNELED", "MULTIPLE"])
+def test_communicators_of_the_host(level):
+    """A program that has initialised MPI makes two clusters of its processes, with their ranks turned round."""
+    expected = alone("mini_like", "int8")
+    program = [sys.executable, str(HERE / "host.py"), str(CONFORMANCE / "mini_like"), level]
+    output = subprocess.run(
+        [MPIEXEC, "-n", "5", *program], env=environment(), capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    found = [json.loads(line[len("FOUND ") :]) for line in output.splitlines() if line.startswith("FOUND ")]
+    assert [each["size"] for each in sorted(found, key=lambda each: each["size"])] == [2, 3], output
+    for each in found:
+        assert {key: each[key] for key in SAME} == {key: expected[key] for key in SAME}
+        assert ("initialised for one thread" in each["thread"]) == (level == "FUNNELED"), each["thread"]
+
+
+def starts_by_usage(counts: list[int], k: int, shares: list[float]) -> list[int]:
+    """Each cut is where the experts before it cost what is nearest to their ranks' part of all; a rank has one at
+    least. An expert costs the probability that a step of 32 positions reads it."""
+    p = np.minimum(np.array(counts) / sum(counts) * k, 1)
+    before = np.concatenate([[0], np.cumsum(1 - (1 - p) ** 32)])
+    starts = [0]
+    for rank in range(1, len(shares)):
+        wanted = before[-1] * sum(shares[:rank]) / sum(shares)
+        possible = range(starts[-1] + 1, len(counts) - (len(shares) - rank) + 1)
+        starts.append(min(possible, key=lambda cut: abs(before[cut] - wanted)))
+    return [*starts, len(counts)]
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4, 8])
 def test_the_bytes_of_a_step(ranks):
-    """docs/cluster.md has the formula."""
-    found = run("formula", "mini_like", "auto", ranks)["formula"]
-    config = json.loads((CONFORMANCE / "mini_like" / "config.json").read_text())
-    experts, k, hidden = config["num_experts"], config["num_experts_per_tok"], config["hidden_size"]
-    starts = [rank + round((experts - ranks) * rank / ranks) for rank in range(ranks)] + [experts]
-    owner = [next(r for r in range(ranks) if starts[r] <= e < starts[r + 1]) for e in range(experts)]
-    sent = received = 0
-    for layer in found["experts"]:
-        for rank in range(1, ranks):
-            rows = sum(any(owner[e] == rank for e in row) for row in layer)
-            if rows:
-                head = -(-(64 + 4 * rows + 8 * k * rows) // 64) * 64
-                sent += head + rows * 4 * hidden
-        away = sum(any(owner[e] > 0 for e in row) for row in layer)
-        sent += away * 4 * hidden
-        received += away * 4 * hidden
-    assert (found["sent"], found["received"]) == (sent, received)
+    found = run("formula", "mini_like", "auto", ranks)
+    assert (found["sent"], found["received"]) == bytes_of(found, lambda layer: equal_starts(32, ranks), ranks)
 
 
-@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGSTOP])
-@pytest.mark.parametrize("ranks, victim", [(2, 1), (4, 1), (4, 2), (4, 3)])
-def test_a_rank_that_dies_or_hangs(signal_, ranks, victim, tmp_path):
-    ready, pids = tmp_path / "ready", tmp_path / "pids"
-    worker = ["sh", "-c", 'echo "$PMI_RANK $$" >> "$CLUSTER_PIDS"; "$@" --timeout 2; echo "STATUS $?"; sleep 40', "w"]
-    process = launch(
-        "faults",
-        "mini_like",
-        "int8",
-        ranks,
-        worker=worker + WORKER,
-        CLUSTER_READY=str(ready),
-        CLUSTER_PIDS=str(pids),
-        CLUSTER_TIMEOUT="2",
-    )
-    hit = None
-    try:
-        wait_for(ready.exists)
-        time.sleep(0.2)
-        hit = process_of(victim, pids)
-        os.kill(hit, signal_)
-        found = first_result(process)
-        assert found["error"] == "ClusterError"
-        assert f"rank {victim} " in found["message"] and "has not answered for 2.0 s" in found["message"], found
-        assert found["waited"] < 4 and found["again"] == found["message"] and found["again_after"] < 0.5
-        assert found["resumed"], "the snapshot goes on without the cluster, as if nothing had happened"
-    finally:
-        if hit:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(hit, signal.SIGKILL)
-        process.kill()
+@pytest.mark.parametrize("shares", [[1, 1], [1, 1, 1], [1, 4, 2], [20, 1, 1, 1]])
+def test_a_placement_by_usage(shares):
+    """What is sent shows which rank has which experts; results are those of any other placement."""
+    expected = alone("mini_like", "auto")
+    found = run("usage", "mini_like", "auto", len(shares), CLUSTER_SHARES=json.dumps(shares))
+    assert {key: found.get(key) for key in SAME} == {key: expected[key] for key in SAME}, found
+
+    def starts(layer: int) -> list[int]:
+        return starts_by_usage(found["usage"][layer], 8, shares)
+
+    assert starts(2) != starts(3) or starts(2) != equal_starts(32, len(shares)), "usage changes the placement"
+    assert (found["sent"], found["received"]) == bytes_of(found, starts, len(shares))
 
 
-@pytest.mark.parametrize("stage", ["opening", "idle", "closing"])
-@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_rank_that_fails_between_steps(signal_, stage, tmp_path):
-    """While rank 0 waits for it to open the model; while nothing is asked of it; and before it is told to end."""
-    ready, pids, go = tmp_path / "ready", tmp_path / "pids", tmp_path / "go"
-    worker = ["sh", "-c", 'echo "$PMI_RANK $$" >> "$CLUSTER_PIDS"; "$@" --timeout 2; sleep 40', "w"]
-    process = launch(
-        stage,
-        "mini_like",
-        "int8",
-        3,
-        worker=worker + WORKER,
-        CLUSTER_READY=str(ready),
-        CLUSTER_PIDS=str(pids),
-        CLUSTER_GO=str(go),
-        CLUSTER_TIMEOUT="2",
-    )
-    hit = None
-    try:
-        wait_for(ready.exists)
-        hit = process_of(2, pids)
-        os.kill(hit, signal_)
-        go.touch()
-        found = first_result(process)
-        assert found["seconds"] < 6, found
-        if stage != "closing":
-            assert found["error"] == "ClusterError" and "rank 2 " in found["message"], found
-    finally:
-        if hit:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(hit, signal.SIGKILL)
-        process.kill()
-
-
-def process_of(rank: int, pids: Path) -> int:
-    """The process of a rank that runs inside a shell, which has noted its own number."""
-    shell = dict(line.split() for line in pids.read_text().splitlines())[str(rank)]
-    return int(Path(f"/proc/{shell}/task/{shell}/children").read_text().split()[0])
-
-
-def wait_for(condition, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def test_mpiexec_ends_all_when_one_dies(tmp_path):
-    ready, pids = tmp_path / "ready", tmp_path / "pids"
-    worker = ["sh", "-c", 'echo "$$" >> "$CLUSTER_PIDS"; exec "$@"', "w", *WORKER]
-    process = launch("faults", "mini_like", "int8", 3, worker=worker, CLUSTER_READY=str(ready), CLUSTER_PIDS=str(pids))
-    wait_for(ready.exists)
-    os.kill(int(pids.read_text().split()[0]), signal.SIGKILL)
-    process.communicate(timeout=10)
-    assert process.returncode != 0
-
-
-def test_another_model(tmp_path):
-    """The same config and shapes, another expert: rank 0 says which rank has it, and the others end."""
-    other = tmp_path / "other"
-    shutil.copytree(CONFORMANCE / "mini_like", other)
-    weights = bytearray((other / "model.safetensors").read_bytes())
-    header = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])
-    name = next(name for name in header if ".experts.31.gate_proj" in name)
-    first, last = header[name]["data_offsets"]
-    middle = 8 + int.from_bytes(weights[:8], "little") + (first + last) // 2
-    weights[middle] ^= 1
-    (other / "model.safetensors").write_bytes(weights)
-    found = run("answers", "mini_like", "int8", 2, worker=[*WORKER, str(other)])
-    assert found["error"] == "ClusterError" and "rank 1 " in found["message"], found
-    assert "is another model than that of rank 0" in found["message"]
-    found = run("answers", "mini_like", "int8", 2, worker=[*WORKER, str(CONFORMANCE / "gqa_group")])
-    assert found["error"] == "ClusterError" and "rank 1 " in found["message"], found
-    found = run("answers", "mini_like", "int8", 2, worker=[*WORKER, str(tmp_path / "none")])
-    assert found["error"] == "ClusterError" and str(tmp_path / "none") in found["message"], found
-
-
-def test_another_version():
-    """A rank whose first message says another version."""
-    found = run("answers", "mini_like", "int8", 2, worker=[sys.executable, str(HERE / "other_version.py")])
-    assert found["error"] == "ClusterError"
-    assert "rank 1 has llada 9.8.7; expected 0." in found["message"], found
-
-
-def test_a_rank_that_never_comes():
-    """It joins, and then serves nothing."""
-    found = run(
-        "answers",
-        "mini_like",
-        "int8",
-        2,
-        worker=[sys.executable, str(HERE / "other_version.py"), "silent"],
-        CLUSTER_TIMEOUT="1",
-    )
-    assert found["error"] == "ClusterError" and "rank 1" in found["message"], found
-    assert found["seconds"] < 5
+def test_usage_of_another_model():
+    found = run("answers", "mini_like", "auto", 2, CLUSTER_USAGE="[[1, 2, 3]]")
+    assert found["error"] == "InvalidArgumentError", found
+    assert "expert_usage has 3 counts; expected 128, for 32 experts of 4 layers" in found["message"]
+    for none in ([[0.5]], [-1]):
+        with pytest.raises(llada.InvalidArgumentError, match="integers from 0 on"):
+            llada.Model.load(CONFORMANCE / "mini_like", expert_usage=none)

@@ -24,13 +24,15 @@ package struct Confidence {
         let rows = adjust.count
         let peaks = try work.peaks.reserve(2 * source.tiles * max(rows, room))  // `alternatives` needs twice as many
         let kernels = compute.kernels
-        try source.forEachTile(
-            rows: rows, room: room, compute.team, &work.logits,
-            isStopped: { cancellations.contains(where: \.isRequested) }
-        ) { tile, row, logits, _ in
-            let vocabulary = source.vocabulary(ofTile: tile)
-            adjust[row].apply(to: logits, vocabulary)
-            peaks[tile * rows + row] = Peak(logits, vocabulary, kernels)
+        try source.findPeaks(adjust, room: room, into: peaks) { (tiles) throws(LLaDAError) in
+            try source.forEachTile(
+                rows: rows, room: room, of: tiles, compute.team, &work.logits,
+                isStopped: { cancellations.contains(where: \.isRequested) }
+            ) { tile, row, logits, _ in
+                let vocabulary = source.vocabulary(ofTile: tile)
+                adjust[row].apply(to: logits, vocabulary)
+                peaks[tile * rows + row] = Peak(logits, vocabulary, kernels)
+            }
         }
         try Cancellation.check(cancellations)
         for row in 0..<rows {

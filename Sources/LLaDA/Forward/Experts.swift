@@ -25,7 +25,7 @@ struct Experts {
 
         try routing.experts.withUnsafeBufferPointer { (experts) throws(LLaDAError) in
             try work.plan.make(
-                experts, k: routing.k, exchange?.own ?? 0..<config.numExperts, room: work.mostRows * routing.k)
+                experts, k: routing.k, exchange?.own(layer) ?? 0..<config.numExperts, room: work.mostRows * routing.k)
         }
         let plan = work.plan
         if weights.readsAhead {
@@ -96,7 +96,7 @@ struct Experts {
         }
         work.isStoppable = false
         defer { work.isStoppable = true }
-        let own = exchange.own
+        let own = exchange.own(layer)
         try exchange.run(
             layer: layer, x, prepared: operand, routing, room: work.mostRows, compute.team, out: out
         ) { traffic in

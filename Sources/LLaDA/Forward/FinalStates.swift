@@ -24,17 +24,24 @@ package struct FinalStates: LogitSource, @unchecked Sendable {  // read only
     private let rows: Range<Int>
     private let head: Matrix  // [vocab, hidden]
     private let compute: Compute
+    /// Other ranks with parts of the head; nil: there are none.
+    private let exchange: ExpertExchange?
 
     /// Makes states of their values.  states: [rows, hidden]
-    package init(_ states: Buffer<Float>, rows: Int, head: Matrix, _ compute: Compute) throws(LLaDAError) {
+    package init(
+        _ states: Buffer<Float>, rows: Int, head: Matrix, _ compute: Compute, exchange: ExpertExchange? = nil
+    ) throws(LLaDAError) {
         let memory = StateMemory(in: compute.budget)
         let own = try memory.reserve(rows: rows, hidden: head.inputs)
         own.update(from: states.pointer, count: rows * head.inputs)
-        try self.init(in: memory, rows: rows, room: rows, head: head, compute)
+        try self.init(in: memory, rows: rows, room: rows, head: head, compute, exchange)
     }
 
     /// Makes states of the values in `memory`, which has room for `room` rows.
-    init(in memory: StateMemory, rows: Int, room: Int, head: Matrix, _ compute: Compute) throws(LLaDAError) {
+    init(
+        in memory: StateMemory, rows: Int, room: Int, head: Matrix, _ compute: Compute, _ exchange: ExpertExchange?
+    ) throws(LLaDAError) {
+        self.exchange = exchange
         self.memory = memory
         states = UnsafePointer(try memory.reserve(rows: rows, hidden: head.inputs))
         self.rows = 0..<rows
@@ -46,7 +53,7 @@ package struct FinalStates: LogitSource, @unchecked Sendable {  // read only
 
     private init(_ other: FinalStates, _ rows: Range<Int>) {
         (memory, states, all) = (other.memory, other.states, other.all)
-        (head, compute) = (other.head, other.compute)
+        (head, compute, exchange) = (other.head, other.compute, other.exchange)
         self.rows = rows
     }
 
@@ -54,7 +61,7 @@ package struct FinalStates: LogitSource, @unchecked Sendable {  // read only
     package func copy(to memory: StateMemory, room: Int) throws(LLaDAError) -> FinalStates {
         let own = try memory.reserve(rows: max(room, count), hidden: head.inputs)
         if let base = values.baseAddress { own.update(from: base, count: values.count) }
-        return try FinalStates(in: memory, rows: count, room: room, head: head, compute)
+        return try FinalStates(in: memory, rows: count, room: room, head: head, compute, exchange)
     }
 
     package var count: Int { rows.count }
@@ -72,6 +79,15 @@ package struct FinalStates: LogitSource, @unchecked Sendable {  // read only
         _ rows: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int
     ) {
         compute.tile(all.rows(absolute(rows)), head, vocabulary, out - vocabulary.lowerBound, stride: stride)
+    }
+
+    package func findPeaks(
+        _ adjust: [LogitAdjustment], room: Int, into peaks: UnsafeMutablePointer<Peak>,
+        here: (UnsafeBufferPointer<Int>?) throws(LLaDAError) -> Void
+    ) throws(LLaDAError) {
+        guard let exchange, let x = values.baseAddress else { return try here(nil) }
+        try exchange.findPeaks(
+            x, prepared: all.rows(rows), adjust, room: room, into: peaks, here: here)
     }
 
     private func absolute(_ range: Range<Int>) -> Range<Int> {

@@ -14,7 +14,7 @@ package struct FingerprintStretches {
 
         package var isHeld: Bool { tensor.present.contains(piece) }
         /// The expert that the piece is of; nil if it is of none.
-        package var expert: Int? { tensor.expert.map { $0.index + piece } }
+        package var expert: ExpertID? { tensor.expert.map { ExpertID(layer: $0.layer, index: $0.index + piece) } }
     }
 
     private let tensors: [HeldTensor]
@@ -85,7 +85,7 @@ package final class AbsentStretches {
 
     /// Returns the bytes of a part: fewer, if the rank has sent fewer.
     func next(_ part: FingerprintStretches.Part) -> UnsafeRawBufferPointer {
-        let rank = part.expert.map { placement.rank(of: $0) } ?? 0
+        let rank = part.expert.map { placement.rank(of: $0.index, layer: $0.layer) } ?? 0
         let start = places[rank]
         let end = min(start + part.bytes.count, bytes[rank].count)
         places[rank] = end

@@ -34,6 +34,14 @@ package struct LogitAdjustment {
     package var allBanned: [Int32] { bannedToo.map { banned + [$0] } ?? banned }
     package var isEmpty: Bool { banned.isEmpty && biases.isEmpty && bannedToo == nil && penalty == nil }
 
+    /// Calls `body` with each token whose logit changes, some perhaps more than once.
+    func eachToken(_ body: (Int) -> Void) {
+        for bias in biases { body(Int(bias.token)) }
+        for token in banned { body(Int(token)) }
+        if let penalty { body(Int(penalty.token)) }
+        if let bannedToo { body(Int(bannedToo)) }
+    }
+
     /// Adjusts the logits of `vocabulary`.  row: [vocabulary.count]
     package func apply(to row: UnsafeMutablePointer<Float>, _ vocabulary: Range<Int>) {
         for bias in biases where vocabulary.contains(Int(bias.token)) {

@@ -5,11 +5,27 @@ package protocol LogitSource {
     /// Computes a range of the logits of some of the rows. Several threads may call it at once.
     /// out: [rows.count, stride >= vocabulary.count]
     func logits(_ rows: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int)
+
+    /// Calls `here` to judge the tiles that it is given, or all if that is nil. Other ranks of a cluster find the peaks
+    /// of the rest meanwhile: tiles without an adjusted token.  adjust: [rows]; peaks: [tiles, rows]
+    func findPeaks(
+        _ adjust: [LogitAdjustment], room: Int, into peaks: UnsafeMutablePointer<Peak>,
+        here: (UnsafeBufferPointer<Int>?) throws(LLaDAError) -> Void
+    ) throws(LLaDAError)
+}
+
+extension LogitSource {
+    package func findPeaks(
+        _ adjust: [LogitAdjustment], room: Int, into peaks: UnsafeMutablePointer<Peak>,
+        here: (UnsafeBufferPointer<Int>?) throws(LLaDAError) -> Void
+    ) throws(LLaDAError) {
+        try here(nil)
+    }
 }
 
 extension LogitSource {
     /// The numbers of tokens and rows whose logits are computed and judged together: they fit the cache of a core.
-    private static var tile: Int { 512 }
+    private static var tile: Int { HeadPlacement.tile }
     private static var rowsAtATime: Int { 64 }
 
     package var tiles: Int { (vocabSize + Self.tile - 1) / Self.tile }
@@ -37,10 +53,11 @@ extension LogitSource {
 
     /// Calls `judge` with every tile of every row on the thread that computed it, so that no whole row is ever held.
     /// `judge` receives the tile, the row, the tile's logits, [vocabulary(ofTile:).count], which it may change, and
-    /// `spare` times as much free memory. The scratch gets room for `room` rows. Once `isStopped` returns true, the
-    /// remaining tiles are left out.
+    /// `spare` times as much free memory. `chosen` are the tiles; nil: all. The scratch gets room for `room` rows. Once
+    /// `isStopped` returns true, the remaining tiles are left out.
     func forEachTile(
-        rows: Int, room: Int = 0, _ team: ThreadTeam, _ scratch: inout Scratch<Float>, spare: Int = 0,
+        rows: Int, room: Int = 0, of chosen: UnsafeBufferPointer<Int>? = nil, _ team: ThreadTeam,
+        _ scratch: inout Scratch<Float>, spare: Int = 0,
         isStopped: () -> Bool = { false },
         _ judge: (_ tile: Int, _ row: Int, _ logits: UnsafeMutablePointer<Float>, _ spare: UnsafeMutablePointer<Float>)
             -> Void
@@ -51,8 +68,9 @@ extension LogitSource {
         let mostPiece = min(max(rows, room), Self.rowsAtATime)
         let scratch = try scratch.reserve(team.size * (mostPiece + spare) * width)
         if rows == 0 { return }
-        team.forEach(tiles) { tile, worker in
+        team.forEach(chosen?.count ?? tiles) { index, worker in
             if isStopped() { return }
+            let tile = chosen?[index] ?? index
             let logits = scratch + worker * (piece + spare) * width
             for first in stride(from: 0, to: rows, by: piece) {
                 let range = first..<min(first + piece, rows)

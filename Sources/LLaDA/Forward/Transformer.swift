@@ -96,7 +96,7 @@ package final class Transformer: Denoiser {
     }
 
     package func finalStates(_ values: Buffer<Float>, rows: Int) throws(LLaDAError) -> FinalStates {
-        try FinalStates(values, rows: rows, head: weights.head, compute)
+        try FinalStates(values, rows: rows, head: weights.head, compute, exchange: exchange)
     }
 
     /// Looks up x[r] = embedding[token of r].  x: [rows, hidden]
@@ -121,7 +121,7 @@ package final class Transformer: Denoiser {
             compute.kernels.rms_norm(row, weights.norm.base, hidden, Float(config.rmsNormEps), normed + index * hidden)
         }
         try checkFinite(x, normed, rows, at: wanted, after: .feedForward(weights.layers.count - 1))
-        return try FinalStates(in: memory, rows: wanted.count, room: room, head: weights.head, compute)
+        return try FinalStates(in: memory, rows: wanted.count, room: room, head: weights.head, compute, exchange)
     }
 
     /// A part of the model that writes to the residual.

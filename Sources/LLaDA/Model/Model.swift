@@ -51,6 +51,10 @@ public final class Model: Sendable {
         /// The cluster that holds the routed experts; nil: this process holds all. On rank 0; the others serve. A
         /// cluster has one model at a time.
         public var cluster: Cluster?
+        /// With a cluster, how many positions each expert has had, as a decoder counts it: [numHiddenLayers,
+        /// numExperts]. Each rank then gets experts of which a step is expected to read equal parts, or parts in
+        /// proportion to the cluster's shares. Empty: all experts are equally likely.
+        public var expertUsage: [UInt64] = []
 
         public init() {}
     }
@@ -128,7 +132,7 @@ public final class Model: Sendable {
         config = try source.config.withExpertCapacity(options.expertCapacity)
         let blas = try options.blas.library()
         let cluster = try ClusterOpening(source, options, hasBLAS: blas != nil)
-        let opening = try WeightOpening(source, options, share: cluster?.placement.share(of: 0))
+        let opening = try WeightOpening(source, options, share: cluster?.share)
         try cluster?.begin(opening, source)
         let weights = try opening.read(source, budget) { (part) throws(LLaDAError) in
             try progress?(0.05 + 0.85 * part)

@@ -31,10 +31,13 @@ package struct WeightShare: Sendable {
     package let hasCommon: Bool
     /// The experts that it holds of each layer.
     package let experts: [Range<Int>]
+    /// The tokens whose rows of the head it holds, besides what is common.
+    package let head: Range<Int>
 
-    package init(hasCommon: Bool, experts: [Range<Int>]) {
+    package init(hasCommon: Bool, experts: [Range<Int>], head: Range<Int> = 0..<0) {
         self.hasCommon = hasCommon
         self.experts = experts
+        self.head = head
     }
 
     /// Returns which of `count` matrices it holds; the first is of `expert`, and of none if that is nil.

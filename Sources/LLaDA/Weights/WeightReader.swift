@@ -13,6 +13,8 @@ struct WeightReader {
     private let share: WeightShare?
     /// The expert that the next matrix, or the first of the next stack, is of.
     var expert: ExpertID?
+    /// The rows of the next matrix that are read, whatever the share is; nil for all. They begin with a tile.
+    private var sliced: Range<Int>?
     private let progress: Progress?
     private(set) var inPlace: StoredInPlace
     /// The bytes of the source, and those of them that have been read.
@@ -96,6 +98,18 @@ struct WeightReader {
         try matrices(name, from: stored ?? name, shape: [outputs, inputs], outputs: outputs, inputs: inputs, dtype)[0]
     }
 
+    /// Reads some rows of a matrix that is another rank's, from the beginning of a tile on.
+    mutating func slice(
+        _ rows: Range<Int>, of name: String, from stored: String, outputs: Int, inputs: Int, _ dtype: NumberFormat?
+    ) throws(LLaDAError) -> Matrix {
+        sliced = rows
+        defer { sliced = nil }
+        let matrix = try unheld(name, from: stored, shape: [outputs, inputs], outputs: outputs, inputs: inputs, dtype)
+            .matrices[0]
+        bytes += matrix.bytes.count
+        return matrix
+    }
+
     /// Reads the matrix of a router, in f32, into memory. A number in it that is not finite would change the choice of
     /// experts, and nothing else would show it.
     mutating func router(_ name: String, outputs: Int, inputs: Int) throws(LLaDAError) -> Matrix {
@@ -124,7 +138,9 @@ struct WeightReader {
     }
 
     /// Returns which of `count` matrices are read: the first is of `expert`.
-    private func present(_ count: Int) -> Range<Int> { share?.present(count, from: expert) ?? 0..<count }
+    private func present(_ count: Int) -> Range<Int> {
+        sliced == nil ? share?.present(count, from: expert) ?? 0..<count : 0..<count
+    }
 
     private mutating func hold(
         _ name: String, _ type: SafetensorsType, _ shape: [Int], _ pieces: [UnsafeRawBufferPointer], _ stored: Tensor,
@@ -212,14 +228,8 @@ struct WeightReader {
         _ name: String, from stored: String, shape: [Int], outputs: Int, inputs: Int, _ dtype: NumberFormat?,
         inMemory: Bool = false
     ) throws(LLaDAError) -> [Matrix] {
-        let named = try packed?.layout(of: name)
-        let (matrices, tensor): ([Matrix], Tensor)
-        if let packed, case .packed(let format) = named ?? packed.layout(dtype) {
-            (matrices, tensor) = try asPacked(stored, shape.dropLast(2), outputs, inputs, format)
-        } else {
-            (matrices, tensor) = try made(
-                stored, shape, outputs, inputs, named == nil ? dtype : nil, inMemory: inMemory)
-        }
+        let (matrices, tensor, isNamed) = try unheld(
+            name, from: stored, shape: shape, outputs: outputs, inputs: inputs, dtype, inMemory: inMemory)
         if isInPlace {
             for matrix in matrices { (matrix.owner as? FileMapping)?.expectRandom(matrix.bytes) }
         }
@@ -236,9 +246,24 @@ struct WeightReader {
             case .packed(let format):
                 (.u8, shape.dropLast(2) + PackedFile.shape(format, outputs: outputs, inputs: inputs))
             }
-        let isByRule = dtype != nil && named == nil
+        let isByRule = dtype != nil && !isNamed
         try hold(name, type, shape, matrices.map(\.bytes), tensor, format: isByRule ? nil : layout.name)
         return matrices
+    }
+
+    /// Reads one matrix or a stack, and notes nothing of it. Returns also whether a packed source names the layout.
+    private mutating func unheld(
+        _ name: String, from stored: String, shape: [Int], outputs: Int, inputs: Int, _ dtype: NumberFormat?,
+        inMemory: Bool = false
+    ) throws(LLaDAError) -> (matrices: [Matrix], Tensor, isNamed: Bool) {
+        let named = try packed?.layout(of: name)
+        if let packed, case .packed(let format) = named ?? packed.layout(dtype) {
+            let (matrices, tensor) = try asPacked(stored, shape.dropLast(2), outputs, inputs, format)
+            return (matrices, tensor, named != nil)
+        }
+        let (matrices, tensor) = try made(
+            stored, shape, outputs, inputs, named == nil ? dtype : nil, inMemory: inMemory)
+        return (matrices, tensor, named != nil)
     }
 
     /// Whether the caller asks for maps: then memory may be smaller than the model, experts of a packed source are used
@@ -256,11 +281,14 @@ struct WeightReader {
         let tensor = try source.bytes(name, shape: Array(shape))
         let count = stack.reduce(1, *)
         let present = present(count)
+        let outputs = sliced?.count ?? outputs
         let (base, owner): (UnsafeRawPointer, AnyObject)
         if present.isEmpty {
             (base, owner) = nowhere
         } else {
-            let read = part(present, of: count, in: tensor)
+            let tile = Int(LLK_TILE)
+            let tiles = sliced.map { $0.lowerBound / tile..<($0.upperBound + tile - 1) / tile }
+            let read = tiles.map { tensor.matrices($0) } ?? part(present, of: count, in: tensor)
             (base, owner) = try isInPlace ? asStored(read) : copied(read)
         }
         let width = llk_packed_size(format, outputs, inputs)  // its tiles, blocks and bytes of a block, multiplied
@@ -351,7 +379,8 @@ struct WeightReader {
         let whole = try source.tensor(name, shape: shape)
         let count = shape.dropLast(2).reduce(1, *)
         let present = present(count)
-        let tensor = part(present, of: count, in: whole)
+        let tensor = sliced.map { whole.matrices($0) } ?? part(present, of: count, in: whole)
+        let outputs = sliced?.count ?? outputs
         let layout = Matrix.Layout(dtype, stored: whole)
         let width = Matrix.byteCount(layout, outputs: outputs, inputs: inputs)
         func all(_ places: [(base: UnsafeRawPointer, owner: AnyObject)]) -> ([Matrix], Tensor) {

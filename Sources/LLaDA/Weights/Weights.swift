@@ -50,6 +50,8 @@ package struct Weights: Sendable {
     package let layers: [LayerWeights]
     package let norm: Vector  // [hidden]
     package let head: Matrix  // [vocab, hidden]
+    /// The rows of the head that the share has, where the head itself is another rank's.
+    package let headSlice: Matrix?  // [share's head, hidden]
     /// The format of the matrices, or of most of them in a model that is held as a GGUF file has it; nil: as stored.
     package let dtype: NumberFormat?
     package let parameters: Int
@@ -114,9 +116,17 @@ package struct Weights: Sendable {
         norm = try reader.vector("model.norm.weight", count: config.hiddenSize)
         // A saved model has a packed head of its own.
         let isTied = config.tieWordEmbeddings && packed == nil
+        let storedHead = isTied ? Self.embeddingName : Self.headName
         head = try reader.matrix(
-            "lm_head.weight", from: isTied ? Self.embeddingName : nil, outputs: config.vocabSize,
-            inputs: config.hiddenSize, dtype?.ofAllTokens)
+            Self.headName, from: storedHead, outputs: config.vocabSize, inputs: config.hiddenSize,
+            dtype?.ofAllTokens)
+        if let rows = share?.head, !rows.isEmpty {
+            headSlice = try reader.slice(
+                rows, of: Self.headName, from: storedHead, outputs: config.vocabSize, inputs: config.hiddenSize,
+                dtype?.ofAllTokens)
+        } else {
+            headSlice = nil
+        }
         try Self.checkActivations(layers, source)
         self.dtype = dtype ?? reader.mainFormat
         parameters = reader.parameters - (config.tieWordEmbeddings ? config.vocabSize * config.hiddenSize : 0)
@@ -140,6 +150,7 @@ package struct Weights: Sendable {
     }
 
     private static let embeddingName = "model.word_embeddings.weight"
+    package static let headName = "lm_head.weight"
 
     /// Throws `.unsupported` if matrices that share activations take different ones. A file can be so, but none is
     /// known.

@@ -106,6 +106,8 @@ class ModelOptions(_Sized):
         ("split_token_id", c_int32),
         ("memory_limit", c_uint64),
         ("cluster", c_void_p),
+        ("expert_usage", POINTER(c_uint64)),
+        ("expert_usage_count", c_size_t),
     ]
 
 

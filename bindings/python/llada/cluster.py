@@ -55,6 +55,8 @@ class Cluster(Held):
             `close`.
         library: The file of the MPI library. None: what the process has loaded, or what the environment variable
             LLADA_MPI_LIBRARY names, or that of the package `mpich`, or what the system's loader finds.
+        communicator: The handle of the MPI_Comm whose processes are the cluster, as an integer (`comm.handle` in
+            mpi4py). 0: MPI_COMM_WORLD.
         shares: On rank 0, what part of the experts each rank holds, in any unit; None: equal parts.
 
     Raises:
@@ -69,6 +71,7 @@ class Cluster(Held):
         *,
         timeout: float = 30.0,
         initialise: bool = True,
+        communicator: int = 0,
         library: Path | None = None,
         shares: Sequence[float] | None = None,
     ) -> None:
@@ -76,6 +79,7 @@ class Cluster(Held):
         call(_abi.lib.llada_cluster_options_init, byref(options), sizeof(options))
         options.timeout_ms = integer(round(timeout * 1000), "timeout in milliseconds", 1, 86_400_000)
         options.initialise = bool(initialise)
+        options.communicator = integer(communicator, "communicator", low=0, high=(1 << 64) - 1)
         named = file_name(library) if library is not None else _packaged()
         if named is not None:
             options.library = named

@@ -9,7 +9,7 @@ from ctypes import byref, c_float, c_size_t
 from typing import TYPE_CHECKING, Any, Callable, Literal, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from . import _abi, branching, interfering, many
 from ._convert import NO_TOKENS, Path, Tokens, file_name, integer, pointer, token_pointer
@@ -74,6 +74,7 @@ class Model(Held):
         split_token_id: int | None = None,
         memory_limit: int | None = None,
         cluster: Cluster | None = None,
+        expert_usage: ArrayLike | None = None,
     ) -> Model:
         """Opens the Hugging Face folder of a `llada2_moe` checkpoint, or a GGUF file of one (architecture `llada2`).
 
@@ -108,6 +109,10 @@ class Model(Held):
                 limit. `describe` tells what opening takes, and `memory_used` what is taken.
             cluster: The Cluster whose other ranks hold a part of the experts; None: this process holds all. A cluster
                 has one model at a time.
+            expert_usage: With a cluster, how many positions each expert has had in prompts like yours, [layers,
+                experts], as `Decoder.expert_usage` counts it: ranks get experts of which a step is expected to read
+                equal parts, or parts by the cluster's `shares`. None: all experts are equally likely. Results are the
+                same.
 
         Raises:
             ClusterError: A rank of the cluster does not answer, or has opened another model.
@@ -139,6 +144,7 @@ class Model(Held):
             split_token_id,
             memory_limit,
             cluster,
+            expert_usage,
         )
         model = cls(handle, path)
         for note in model.notes:

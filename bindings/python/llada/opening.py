@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from ctypes import byref, c_int32, c_void_p, sizeof
+from ctypes import byref, c_int32, c_uint64, c_void_p, sizeof
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _abi
-from ._convert import Path, choice, file_name, integer
+from ._convert import Path, choice, file_name, integer, pointer
 from ._handle import Handle
 from .cluster import Cluster
 from .errors import InvalidArgumentError, call, missing
@@ -34,6 +37,7 @@ def open_model(
     split_token_id: int | None,
     memory_limit: int | None,
     cluster: Cluster | None,
+    expert_usage: ArrayLike | None,
 ) -> Handle:
     """See `Model.load`."""
     folder = file_name(path)
@@ -49,6 +53,12 @@ def open_model(
     handle = None if cluster is None else cluster._live()
     if handle is not None:
         options.cluster = handle._as_parameter_
+    if expert_usage is not None:
+        counts = np.asarray(expert_usage)
+        if counts.dtype.kind not in "iu" or (counts < 0).any():
+            raise InvalidArgumentError("expert_usage must be counts: integers from 0 on")
+        usage = np.ascontiguousarray(counts, np.uint64)
+        options.expert_usage, options.expert_usage_count = pointer(usage, c_uint64), usage.size
     if threads is not None:
         options.threads = integer(threads, "threads", low=1)
     if mask_token_id is not None:
@@ -63,7 +73,7 @@ def open_model(
         if not ends:
             raise InvalidArgumentError("eos_token_id is empty; it must be an id, or several")
         options.eos_token_ids, options.eos_token_id_count = (c_int32 * len(ends))(*ends), len(ends)
-    pointer = c_void_p()
+    opened = c_void_p()
     with missing(folder), Reporting(progress, f"loading {folder_name(folder)}") as options.progress:
-        call(_abi.lib.llada_model_open, folder, byref(options), byref(pointer))
-    return Handle(pointer, _abi.lib.llada_model_free)
+        call(_abi.lib.llada_model_open, folder, byref(options), byref(opened))
+    return Handle(opened, _abi.lib.llada_model_free)

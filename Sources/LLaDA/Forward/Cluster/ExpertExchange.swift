@@ -1,13 +1,14 @@
 import Kernels
 
 /// Rank 0's part in the experts of a layer that are spread over a cluster: it gives rows away, computes its own experts
-/// meanwhile, and collects the sums.
+/// meanwhile, and collects the sums. The other part is `findPeaks`.
 package final class ExpertExchange: @unchecked Sendable {  // used in the cluster's turns
     package let cluster: Cluster
     package let placement: ExpertPlacement
     /// Whether a rank takes rows as this machine's kernels prepare them.
-    private let takesPrepared: [Bool]  // [ranks]
-    private let config: ModelConfig
+    let takesPrepared: [Bool]  // [ranks]
+    let config: ModelConfig
+    var head: HeadSharing
     private var sums: ExpertSums
     private var message: Scratch<UInt8>
     private var counts: [Int]  // [ranks]: the rows of each
@@ -16,8 +17,8 @@ package final class ExpertExchange: @unchecked Sendable {  // used in the cluste
     private var layersDone = 0
 
     package init(
-        _ cluster: Cluster, _ placement: ExpertPlacement, takesPrepared: [Bool], _ config: ModelConfig,
-        in budget: MemoryBudget?
+        _ cluster: Cluster, _ placement: ExpertPlacement, _ head: HeadPlacement, takesPrepared: [Bool],
+        _ config: ModelConfig, in budget: MemoryBudget?
     ) throws(LLaDAError) {
         self.cluster = cluster
         self.placement = placement
@@ -27,13 +28,14 @@ package final class ExpertExchange: @unchecked Sendable {  // used in the cluste
         message = Scratch(in: budget)
         numbers = Scratch(in: budget)
         experts = Scratch(in: budget)
+        self.head = HeadSharing(head, in: budget)
         counts = Array(repeating: 0, count: placement.size)
     }
 
     deinit { cluster.release() }
 
-    /// The experts of this rank.
-    var own: Range<Int> { placement.experts(of: 0) }
+    /// The experts of a layer that this rank has.
+    func own(_ layer: Int) -> Range<Int> { placement.experts(of: 0, layer: layer) }
 
     /// Computes the sums of a layer. `compute` computes the outputs of this rank's experts, and polls the traffic
     /// between pieces of work; `add` adds those of a row to its sum; `meanwhile` is work for the time of waiting. None
@@ -56,7 +58,7 @@ package final class ExpertExchange: @unchecked Sendable {  // used in the cluste
             try traffic.checkOthers()
             layersDone += 1
             let subject = Subject.sums(layersDone)
-            try sums.plan(numbers, chosen, k: k, chunk: chunk, room: room)
+            try sums.plan(numbers, chosen, layer: layer, k: k, chunk: chunk, room: room)
             try traffic.reserve(placement.size + sums.messages)
             try sums.receive(traffic, subject)
             try give(layer: layer, x, prepared, routing, chunk: chunk, room: room, traffic)
@@ -78,7 +80,8 @@ package final class ExpertExchange: @unchecked Sendable {  // used in the cluste
         let rows = routing.experts.count / k
         let floatBytes = config.hiddenSize * MemoryLayout<Float>.size
         func has(_ row: Int, _ rank: Int) -> Bool {
-            for slot in row * k..<(row + 1) * k where placement.rank(of: Int(routing.experts[slot])) == rank {
+            for slot in row * k..<(row + 1) * k
+            where placement.rank(of: Int(routing.experts[slot]), layer: layer) == rank {
                 return true
             }
             return false

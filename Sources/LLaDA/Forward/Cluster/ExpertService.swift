@@ -50,10 +50,10 @@ package final class ExpertService {
         let chosen = UnsafePointer((base + layout.experts).assumingMemoryBound(to: Int32.self))
         let factors = UnsafePointer((base + layout.weights).assumingMemoryBound(to: Float.self))
         let subject = Subject.sums(order.number)
-        try sums.plan(numbers, chosen, k: k, chunk: order.chunk, room: order.rows)
+        try sums.plan(numbers, chosen, layer: order.layer, k: k, chunk: order.chunk, room: order.rows)
         try sums.receive(traffic, subject)
 
-        let own = placement.experts(of: rank)
+        let own = placement.experts(of: rank, layer: order.layer)
         work.makeRoom(for: order.rows)
         let operand: Operand
         if order.isPrepared {

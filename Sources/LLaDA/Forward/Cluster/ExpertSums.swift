@@ -50,7 +50,8 @@ struct ExpertSums {
     /// Plans the ways of some rows of a layer, whose numbers in the layer increase, and makes room for `room` rows.
     /// numbers: [rows]; experts: [rows, k]
     mutating func plan(
-        _ numbers: UnsafeBufferPointer<Int32>, _ experts: UnsafePointer<Int32>, k: Int, chunk: Int, room: Int
+        _ numbers: UnsafeBufferPointer<Int32>, _ experts: UnsafePointer<Int32>, layer: Int, k: Int, chunk: Int,
+        room: Int
     ) throws(LLaDAError) {
         let rows = numbers.count
         let room = max(room, rows)
@@ -64,7 +65,7 @@ struct ExpertSums {
             // Experts increase, and so do their ranks. Rank 0 is before and after all others.
             var (last, lower, higher) = (0, 0, 0)
             for slot in row * k..<(row + 1) * k {
-                last = placement.rank(of: Int(experts[slot]))
+                last = placement.rank(of: Int(experts[slot]), layer: layer)
                 if last < rank { lower = last }
                 if last > rank, higher == 0 { higher = last }
             }

@@ -2,7 +2,8 @@ import Synchronization
 
 /// The opening of a model over a cluster, on rank 0.
 struct ClusterOpening {
-    let placement: ExpertPlacement
+    private let placement: ExpertPlacement
+    private let head: HeadPlacement
     private let claim: Claim
     private let options: Model.Options
     private let hasBLAS: Bool
@@ -25,21 +26,29 @@ struct ClusterOpening {
     init?(_ source: any TensorSource, _ options: Model.Options, hasBLAS: Bool) throws(LLaDAError) {
         guard let cluster = options.cluster else { return nil }
         claim = try Claim(cluster)
-        placement = try ExpertPlacement(source.config, size: cluster.size, shares: cluster.shares)
+        placement = try ExpertPlacement(
+            source.config, size: cluster.size, shares: cluster.shares, usage: options.expertUsage)
+        // A part of a head in float8 would want a part of its scales.
+        head = HeadPlacement(
+            vocabSize: source.config.vocabSize, size: cluster.size, shares: cluster.shares,
+            isShared: source.config.blockFP8 == nil)
         self.options = options
         self.hasBLAS = hasBLAS
         number = Self.numbers.add(1, ordering: .relaxed).newValue
         if cluster.size == 1 { return nil }
     }
 
+    /// What rank 0 holds.
+    var share: WeightShare { placement.share(of: 0, head) }
+
     /// Has the other ranks open the model.
     func begin(_ opening: WeightOpening, _ source: any TensorSource) throws(LLaDAError) {
         let digest = try ClusterDigest(opening.measured, source.config)
         for rank in 1..<placement.size {
             let order = OpenOrder(
-                number: number, dtype: options.dtype, hasBLAS: hasBLAS, common: digest.common,
-                experts: try digest.experts(placement.experts(of: rank)), starts: placement.starts,
-                path: source.directory)
+                number: number, size: placement.size, dtype: options.dtype, hasBLAS: hasBLAS, common: digest.common,
+                parts: try digest.parts(of: rank, placement, head), starts: placement.starts,
+                headStarts: head.starts, path: source.directory)
             let bytes = order.bytes
             try claim.cluster.withTurn { (traffic) throws(LLaDAError) in
                 try traffic.checkOthers()
@@ -55,7 +64,7 @@ struct ClusterOpening {
     func finish(_ check: () throws(LLaDAError) -> Void) throws(LLaDAError) -> Answers {
         var bodies: [Buffer<UInt8>] = []
         for rank in 1..<placement.size { bodies.append(try answer(of: rank, check)) }
-        return Answers(claim: claim, placement: placement, bodies: bodies)
+        return Answers(claim: claim, placement: placement, head: head, bodies: bodies)
     }
 
     private func answer(of rank: Int, _ check: () throws(LLaDAError) -> Void) throws(LLaDAError) -> Buffer<UInt8> {
@@ -95,6 +104,7 @@ struct ClusterOpening {
     struct Answers {
         fileprivate let claim: Claim
         fileprivate let placement: ExpertPlacement
+        fileprivate let head: HeadPlacement
         fileprivate let bodies: [Buffer<UInt8>]  // by rank, from 1 on
 
         /// Makes the exchange of the model. `prepared` is this machine's digest.
@@ -105,7 +115,7 @@ struct ClusterOpening {
                 OpenAnswer(UnsafeRawBufferPointer(start: $0.pointer, count: $0.count))?.prepared == prepared
             }
             let exchange = try ExpertExchange(
-                claim.cluster, placement, takesPrepared: [true] + same, config, in: budget)
+                claim.cluster, placement, head, takesPrepared: [true] + same, config, in: budget)
             claim.isKept = true
             return exchange
         }

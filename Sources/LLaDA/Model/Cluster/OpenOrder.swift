@@ -1,11 +1,15 @@
 /// The message by which rank 0 has another rank open a model.
 struct OpenOrder {
     var number: Int
+    /// Of the cluster.
+    let size: Int
     var dtype: NumberFormat?
     var hasBLAS: Bool
     var common: UInt64
-    var experts: UInt64
-    var starts: [Int]
+    /// Of the rank's experts and its part of the head.
+    var parts: UInt64
+    var starts: [Int]  // [layers, size + 1]
+    var headStarts: [Int]  // [size + 1]
     var path: String
 
     private static let headWords = 7
@@ -14,9 +18,9 @@ struct OpenOrder {
         let format = dtype.flatMap { NumberFormat.allCases.firstIndex(of: $0) } ?? -1
         var words = [
             Order.open.rawValue, Int64(number), Int64(format), hasBLAS ? 1 : 0, Int64(bitPattern: common),
-            Int64(bitPattern: experts), Int64(starts.count),
+            Int64(bitPattern: parts), Int64(starts.count),
         ]
-        for start in starts { words.append(Int64(start)) }
+        for start in starts + headStarts { words.append(Int64(start)) }
         var bytes = words.withUnsafeBytes { [UInt8]($0) }
         bytes += path.utf8
         return bytes
@@ -24,28 +28,37 @@ struct OpenOrder {
 
     /// Reads a message; nil if it is none.
     init?(_ bytes: UnsafeRawBufferPointer, size: Int) {
-        let head = Self.headWords + size + 1
-        guard bytes.count >= head * 8 else { return nil }
+        guard bytes.count >= Self.headWords * 8 else { return nil }
         func word(_ index: Int) -> Int64 { bytes.loadUnaligned(fromByteOffset: index * 8, as: Int64.self) }
-        guard word(6) == size + 1, -1..<Int64(NumberFormat.allCases.count) ~= word(2) else { return nil }
+        let most = bytes.count / 8 - Self.headWords - (size + 1)
+        guard most >= 0, 0...Int64(most) ~= word(6) else { return nil }
+        let middle = Self.headWords + Int(word(6))
+        let head = middle + size + 1
+        guard -1..<Int64(NumberFormat.allCases.count) ~= word(2) else { return nil }
+        self.size = size
         number = Int(word(1))
         dtype = word(2) < 0 ? nil : NumberFormat.allCases[Int(word(2))]
         hasBLAS = word(3) != 0
         common = UInt64(bitPattern: word(4))
-        experts = UInt64(bitPattern: word(5))
+        parts = UInt64(bitPattern: word(5))
         starts = []
-        for rank in 0...size { starts.append(Int(word(Self.headWords + rank))) }
+        for index in Self.headWords..<middle { starts.append(Int(word(index))) }
+        headStarts = []
+        for index in middle..<head { headStarts.append(Int(word(index))) }
         path = String(decoding: bytes[(head * 8)...], as: UTF8.self)
     }
 
     init(
-        number: Int, dtype: NumberFormat?, hasBLAS: Bool, common: UInt64, experts: UInt64, starts: [Int], path: String
+        number: Int, size: Int, dtype: NumberFormat?, hasBLAS: Bool, common: UInt64, parts: UInt64, starts: [Int],
+        headStarts: [Int], path: String
     ) {
+        self.size = size
         self.number = number
         self.dtype = dtype
         self.hasBLAS = hasBLAS
         self.common = common
-        self.experts = experts
+        self.parts = parts
+        self.headStarts = headStarts
         self.starts = starts
         self.path = path
     }

@@ -18,6 +18,9 @@ public final class Cluster: @unchecked Sendable {
         public var timeout = 30_000
         /// The shares of the experts, by rank, on rank 0: as many as ranks; empty for equal ones.
         public var shares: [Double] = []
+        /// The version of the library, as major * 10000 + minor * 100 + patch: ranks of different versions do not go
+        /// together. The C interface has its own here.
+        public var version = 0
 
         public init() {}
     }
@@ -44,6 +47,10 @@ public final class Cluster: @unchecked Sendable {
     private let home = llk_process()
     private let counters: TrafficCounters
     private let traffic: Traffic
+    /// On rank 0, if MPI may be called by several threads at once.
+    private let heartbeat: Heartbeat?
+    /// On another rank, whether rank 0 has one: if it is not heard of any more, it is dead.
+    package let hasHeartbeat: Bool
     private let turn = Locked(State())
 
     private struct State {
@@ -88,8 +95,14 @@ public final class Cluster: @unchecked Sendable {
         }
         shares = options.shares
         counters = TrafficCounters()
-        let hosts = try Hello.exchange(mpi, comm, rank: rank, size: size, timeout: timeout)
-        traffic = Traffic(mpi, comm, size: size, rank: rank, timeout: timeout, hosts: hosts, counters)
+        let hello = Hello(
+            version: max(options.version, 0), timeout: timeout, hasHeartbeat: rank == 0 && mpi.allowsThreadsAtOnce)
+        let others = try hello.exchange(mpi, comm, rank: rank, size: size)
+        traffic = Traffic(mpi, comm, size: size, rank: rank, timeout: timeout, hosts: others.hosts, counters)
+        hasHeartbeat = others.hasHeartbeat
+        heartbeat =
+            rank == 0 && size > 1 && hasHeartbeat
+            ? try Heartbeat(mpi, comm, size: size, leastTimeout: others.leastTimeout) : nil
     }
 
     deinit { close() }
@@ -141,6 +154,7 @@ public final class Cluster: @unchecked Sendable {
             } catch {
                 if error.status == .cluster {
                     state.failure = error
+                    heartbeat?.end()
                     traffic.report(error.message)
                     // What MPI may still write to stays.
                     _ = Unmanaged.passRetained(self)
@@ -194,12 +208,16 @@ public final class Cluster: @unchecked Sendable {
         turn.withLock { state in
             if state.isClosed { return }
             state.isClosed = true
-            if state.failure != nil || mpi.isFinalized { return }
+            if state.failure != nil || mpi.isFinalized {
+                heartbeat?.end()
+                return
+            }
+            heartbeat?.endAndWait()
             let isDone: Void? = Reserve.note { () throws(LLaDAError) in
                 try checkThread()
                 try rank == 0 ? dismissOthers() : waitForDismissal(state.isDismissed)
             }
-            guard isDone != nil else { return }
+            guard isDone != nil, heartbeat?.hasArrived ?? true else { return }
             mpi.free(comm)
             if startedHere { mpi.finish() }
         }
@@ -215,6 +233,12 @@ public final class Cluster: @unchecked Sendable {
             while try traffic.words(traffic.next(from: other, Subject.answer)).count > 0 {}
         }
         try traffic.finishAll()
+        // All are there, so nobody will wait for a dead rank in MPI_Finalize.
+        order.pointer[0] = Order.leave.rawValue
+        for other in 1..<max(size, 1) {
+            try traffic.send(UnsafeRawBufferPointer(order.elements), to: other, Subject.order)
+        }
+        try traffic.finishAll()
         withExtendedLifetime(order) {}
     }
 
@@ -222,17 +246,25 @@ public final class Cluster: @unchecked Sendable {
     private func waitForDismissal(_ isDismissed: Bool) throws(LLaDAError) {
         if isDismissed { return }
         traffic.report("it has closed the cluster")
-        while true {
-            let order = try traffic.words(traffic.next(from: 0, Subject.order))
-            guard order.count == MemoryLayout<Int64>.size else { continue }
-            return try answerClosing(traffic)
+        let start = Patience.now
+        while Patience.now - start < timeout {
+            if try nextOrder(traffic) == .close { return try answerClosing(traffic) }
         }
+        throw LLaDAError(.cluster, "rank 0 has not closed the cluster")
     }
 
-    /// Answers, on another rank than 0, that the cluster is closed.
+    /// Answers, on another rank than 0, that this one is ready to leave, and waits until all are.
     package func answerClosing(_ traffic: Traffic) throws(LLaDAError) {
         try traffic.send(UnsafeRawBufferPointer(start: nil, count: 0), to: 0, Subject.answer)
         try traffic.finishAll()
+        guard try nextOrder(traffic) == .leave else { throw LLaDAError(.cluster, "rank 0 goes on after its end") }
+    }
+
+    /// Waits for the next order of rank 0. Returns nil if it is one of more than a word.
+    private func nextOrder(_ traffic: Traffic) throws(LLaDAError) -> Order? {
+        let order = try traffic.words(traffic.next(from: 0, Subject.order))
+        let bytes = UnsafeRawBufferPointer(start: order.pointer, count: order.count)
+        return order.count == MemoryLayout<Int64>.size ? Order(rawValue: bytes.load(as: Int64.self)) : nil
     }
 }
 
@@ -241,4 +273,9 @@ package enum Order: Int64 {
     case close = 1
     case open = 2
     case layer = 3
+    /// Nothing: rank 0 is there.
+    case beat = 4
+    /// All ranks have answered `close`, and may finalise MPI.
+    case leave = 5
+    case head = 6
 }

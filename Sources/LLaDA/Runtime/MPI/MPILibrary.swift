@@ -131,9 +131,13 @@ final class MPILibrary: Sendable {
     var isMainThread: Bool { flag(isThreadMain) }
 
     /// Whether any thread may call MPI, one at a time.
-    var allowsAnyThread: Bool {
+    var allowsAnyThread: Bool { threadLevel >= Self.threadSerialized }
+    /// Whether several threads may call MPI at once.
+    var allowsThreadsAtOnce: Bool { threadLevel >= Self.threadMultiple }
+
+    private var threadLevel: Int32 {
         var level: Int32 = 0
-        return queryThread(&level) == 0 && level >= Self.threadSerialized
+        return queryThread(&level) == 0 ? level : 0
     }
 
     private func flag(_ function: Flag) -> Bool {

@@ -9,6 +9,8 @@ package enum Subject {
     package static let answer: Int32 = 3
     /// To rank 0: that the sender ends, and why.
     static let end: Int32 = 4
+    /// To rank 0: the peaks of logits.
+    package static let peaks: Int32 = 5
 
     /// Sums of the experts' outputs of a layer. Consecutive layers have tags of their own.
     package static func sums(_ number: Int) -> Int32 { 16 + Int32(truncatingIfNeeded: number % 16384) }
@@ -207,7 +209,8 @@ package final class Traffic {
 
     /// Returns the error about the rank that all others wait for, as far as they have said so.
     private func late(_ rank: Int) -> LLaDAError {
-        let silent = reports.first { $0 >= 0 && reports[$0] < 0 } ?? rank
+        // Some have waited for rank 0, which waits itself.
+        let silent = reports.first { $0 > 0 && reports[$0] < 0 } ?? rank
         return LLaDAError(.cluster, "\(name(silent)) has not answered for \(seconds): it has died, or hangs")
     }
 
