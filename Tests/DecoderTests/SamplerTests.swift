@@ -77,7 +77,7 @@ import Testing
             ("plain", { _ in normal(2) }), ("flat", { _ in normal(0.001) }), ("equal", { _ in 1.5 }),
             ("of few values", { _ in normal(2).rounded() }), ("ascending", { Float($0) / 100 }),
             ("peaked", { $0 == 3 ? 40 : normal(1) }), ("banned", { $0 % 3 == 0 ? -.infinity : normal(3) }),
-            ("extreme", { $0 % 5 == 0 ? 3e38 : normal(1e38) }), ("far", { $0 == 7 ? 1e30 : normal(5) }),
+            ("extreme", { $0 % 5 == 0 ? 3e38 : normal(5e37) }), ("far", { $0 == 7 ? 1e30 : normal(5) }),
             ("only one", { $0 == 2 ? 0 : -.infinity }),
         ]
         for (name, logit) in shapes {

@@ -8,15 +8,19 @@ import Testing
     private static let vocab = 1300  // three tiles, the last cut short
     private static let mask: Int32 = 1299
 
-    private func decoder(_ rows: [[Float]], _ policy: Policy? = nil) throws -> Decoder {
+    private func decoder(_ rows: [[Float]], _ policy: Policy? = nil, _ script: Script? = nil) throws -> Decoder {
         var options = Decoder.Options()
         options.policy = policy
         options.blockLength = rows.count
         options.genLength = rows.count
-        let script = try Script(logits: Self.vocab, threads: 2) { _, position, _ in rows[position] }
+        let script = try script ?? Self.script(rows)
         return try Decoder(
             CachedSequence(script, blockLength: rows.count), maskID: Self.mask, eosIDs: [0], prompt: [],
             options: options)
+    }
+
+    private static func script(_ rows: [[Float]]) throws -> Script {
+        try Script(logits: vocab, threads: 2) { _, position, _ in rows[position] }
     }
 
     private func logits(_ rows: Int) -> [[Float]] {
@@ -55,7 +59,8 @@ import Testing
         rows[2] = [Float](repeating: 1, count: Self.vocab)
         var policy = Policy.quality
         policy.temperature = temperature
-        let decoder = try decoder(rows, policy)
+        let script = try Self.script(rows)
+        let decoder = try decoder(rows, policy, script)
         try decoder.keepCandidates(kept)
         for token in 0..<700 { try decoder.ban(Int32(token), at: 3, true) }
         try decoder.setLogitBias(of: 11, at: 4, to: 30)
@@ -69,7 +74,9 @@ import Testing
         func check(_ decoder: Decoder, _ position: Int, _ count: Int) throws {
             let found = try decoder.candidates(at: position, count: count)
             #expect(found.map(\.token) == expected(position, count), "\(position), \(count)")
-            let sum = try decoder.candidates(at: position, count: Self.vocab).reduce(0.0) { $0 + Double($1.probability) }
+            let sum = try decoder.candidates(at: position, count: Self.vocab).reduce(0.0) {
+                $0 + Double($1.probability)
+            }
             #expect(abs(sum - 1) < 1e-4)
             if temperature == 0, count > 0 {
                 #expect(found[0].probability == decoder.predictions?.confidences[position])
@@ -79,7 +86,7 @@ import Testing
             try check(decoder, position, count)
         }
         // In a batch, beside a decoder that keeps others, and in a fork; after a ban that makes predictions anew.
-        let (fork, other) = (try decoder.fork(), try self.decoder(rows))
+        let (fork, other) = (try decoder.fork(), try self.decoder(rows, nil, script))
         try other.keepCandidates(2)
         try DecoderBatch.forward([other, fork])
         for position in 0..<6 {

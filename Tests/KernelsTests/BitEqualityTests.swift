@@ -218,7 +218,9 @@ struct BitEqualityTests {
             }
             #expect(weigh(Implementation.portable.k) == weigh(implementation.k))
             #expect(weigh(implementation.k)[..<n].reduce(0, &+) == weigh(implementation.k)[n])
-            for (density, begin, end) in [(1, 0, 2), (10, 3, 4), (0.5, 1, .nan), (3e38, 0, 1)] as [(Float, Float, Float)] {
+            for (density, begin, end) in [(1, 0, 2), (10, 3, 4), (0.5, 1, .nan), (3e38, 0, 1)]
+                as [(Float, Float, Float)]
+            {
                 func find(_ k: llk_kernels) -> [Int32] {
                     var indices = [Int32](repeating: -1, count: n)
                     return Array(indices[..<k.find(z.floats, n, most, density, begin, end, &indices)])

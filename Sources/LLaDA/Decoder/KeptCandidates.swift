@@ -59,7 +59,7 @@ struct KeptCandidates {
     }
 }
 
-/// Which rows are computed when somebody asks for one: that row at first, and with each time four times as many of its
+/// Which rows are computed when somebody asks for one: that row at first, and with each time eight times as many of its
 /// neighbours. So who asks for one pays for one, and who asks for all pays little more than for all at once.
 struct Asking {
     private var number = 1
@@ -69,7 +69,7 @@ struct Asking {
         var (first, last) = (row, row)
         while last - first + 1 < number, last + 1 < rows.upperBound, !isKnown(last + 1) { last += 1 }
         while last - first + 1 < number, first > rows.lowerBound, !isKnown(first - 1) { first -= 1 }
-        number = min(4 * number, 1 << 30)
+        number = min(8 * number, 1 << 30)
         return first..<last + 1
     }
 }
