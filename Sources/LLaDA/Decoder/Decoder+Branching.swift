@@ -15,7 +15,7 @@ extension Decoder {
         let fork = try Decoder(copy, sequence.fork())
         fork.rule = rule
         fork.progress = progress
-        fork.keptCount = keptCount
+        (fork.keptCount, fork.askedCount, fork.gatheredCount) = (keptCount, askedCount, gatheredCount)
         return fork
     }
 

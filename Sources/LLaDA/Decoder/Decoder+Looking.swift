@@ -70,8 +70,9 @@ extension Decoder {
     /// temperature: the best first, of equals the lower id first; fewer than `count` if others are banned. Throws
     /// `.state` before the first forward, and `.invalidArgument` for another position.
     ///
-    /// They are at hand if `keepCandidates` has asked for as many before the forward. Else the head of the model runs
-    /// again over the position's row, and over those of its neighbours if more positions are asked for.
+    /// They are at hand if `keepCandidates` has asked for as many before the forward, or if somebody asked after the
+    /// forward before. Else the head of the model runs again over the position's row, and over those of its neighbours
+    /// if more positions are asked for.
     public func candidates(at position: Int, count: Int) throws(LLaDAError) -> [Candidate] {
         let found = try viewCandidates(at: position, count: count)
         let room = try Reserve.Room(64 + found.count * MemoryLayout<Candidate>.stride)
@@ -86,10 +87,11 @@ extension Decoder {
         let (states, row) = try look(at: position)
         let count = min(count, states.vocabSize)
         if count <= 0 { return UnsafeBufferPointer(start: nil, count: 0) }
+        askedCount = max(askedCount, count)
         if let known = keptCandidates.first(count, row: row) { return known }
         if !keptCandidates.hasRoom(for: count, row: row) {
             let rows = count > Self.mostKept ? row..<row + 1 : 0..<states.count
-            try keptCandidates.begin(max(count, keptCount), rows: rows, room: rows.count)
+            try keptCandidates.begin(max(count, gatheredCount), rows: rows, room: rows.count)
         }
         let rows = keptCandidates.next(row)
         let work = try confidence.compute.workspaces.take()

@@ -11,6 +11,9 @@ extension Decoder {
         state.predictions.clear()
         logitRows.clear()
         keptCandidates.clear()
+        // Who has looked at some after a forward will do so after the next one.
+        gatheredCount = max(keptCount, min(askedCount, 64))
+        askedCount = 0
         pending = try sequence.prepare(state.canvas.tokens, active: state.active, asOneBlock: state.isWindow)
     }
 
@@ -43,7 +46,7 @@ extension Decoder {
         let place = try beginPredictions()
         guard let logits else {
             return try confidence.predict(
-                states, adjust: state.predictions.adjustments, best: keptCount, room: mostActive,
+                states, adjust: state.predictions.adjustments, best: gatheredCount, room: mostActive,
                 cancellations: cancellations, work, tokens: place.tokens, confidences: place.confidences
             ) { (row, peak, best) throws(LLaDAError) in keptCandidates.keep(row, peak, best, row) }
         }
@@ -52,7 +55,7 @@ extension Decoder {
         let (first, forward) = (state.active.lowerBound, state.counters.forwards)
         let positions = state.canvas.states.baseAddress.map { $0 + first }  // [active]
         try confidence.draw(
-            sampler, logits: logits, adjust: state.predictions.adjustments, best: keptCount, room: mostActive,
+            sampler, logits: logits, adjust: state.predictions.adjustments, best: gatheredCount, room: mostActive,
             uniform: { random.uniform(forward: forward, position: first + $0) },
             states: policy.drawsOnlyMasks ? positions : nil, work, tokens: place.tokens,
             confidences: place.confidences
@@ -83,7 +86,7 @@ extension Decoder {
         defer { state.predictions = predictions }
         let place = try predictions.begin(state.active, room: mostActive)
         keptCandidates.clear()
-        if keptCount > 0 { try keptCandidates.begin(keptCount, rows: 0..<state.active.count, room: mostActive) }
+        if gatheredCount > 0 { try keptCandidates.begin(gatheredCount, rows: 0..<state.active.count, room: mostActive) }
         for position in state.active {
             var adjustment = LogitAdjustment(
                 position: position, banned: state.bans.tokens(at: position), biases: state.biases.list(at: position))

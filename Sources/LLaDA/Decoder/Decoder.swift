@@ -86,8 +86,12 @@ public final class Decoder {
     let confidence: Confidence
     var logitRows: LogitRows  // of the last forward, as far as anything asked for them
     var keptCandidates: KeptCandidates  // likewise
-    /// How many candidates are kept of each position; see `keepCandidates`.
+    /// How many candidates of each position the host wants to be kept; see `keepCandidates`.
     var keptCount = 0
+    /// The most candidates of a position that somebody has asked for since the last forward.
+    var askedCount = 0
+    /// How many candidates the current forward keeps.
+    var gatheredCount = 0
     /// The forward that is prepared.
     var pending: Pending?
     /// The progress before the last forward; see `unnoteForward`.

@@ -144,7 +144,7 @@ extension DecoderBatch {
         let confidences = try work.confidences.reserve(max(room, states.count))
         let (adjustments, cancellations) = (work.adjustments, work.cancellations)
         var kept = 0
-        for index in range where decoder(index).pending != nil { kept = max(kept, decoder(index).keptCount) }
+        for index in range where decoder(index).pending != nil { kept = max(kept, decoder(index).gatheredCount) }
         var (index, start) = (range.lowerBound, 0)  // the decoder of the row, and its first row
         try decoder(range.lowerBound).confidence.predict(
             states, adjust: adjustments, best: kept, room: room, cancellations: cancellations, work, tokens: tokens,
@@ -154,7 +154,7 @@ extension DecoderBatch {
                 if decoder(index).pending != nil { start += decoder(index).state.active.count }
                 index += 1
             }
-            if decoder(index).keptCount > 0 { decoder(index).keptCandidates.keep(row - start, peak, best, row) }
+            if decoder(index).gatheredCount > 0 { decoder(index).keptCandidates.keep(row - start, peak, best, row) }
         }
         start = 0
         for index in range where decoder(index).pending != nil {
