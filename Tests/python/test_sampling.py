@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import model
 
 import llada
+from conftest import model
 
 WAYS = [
     {"temperature": 1.0},

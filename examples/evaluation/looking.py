@@ -101,6 +101,7 @@ def looking(options: argparse.Namespace) -> None:
     config = synthetic.published_config("mini", options.layers)
     folder = options.work / f"mini-{options.layers}"
     with opened(folder, config, threads=options.threads, dtype=options.dtype) as model:
+
         def best(k: int) -> Look:
             return lambda dec: dec.row_candidates(k)
 

@@ -83,8 +83,8 @@ typedef struct {
      * elements, z[i] <= largest and no NaN. Returns the sum of the weights, which is exact for up to 2^22 of them. */
     uint64_t (*weigh)(const float *z, size_t n, float largest, float floor, uint64_t *weights);
 
-    /* Finds the i < n, ascending, with begin <= (largest - z[i]) * density < end; if end is NaN, there is no upper bound.
-     * n <= 2^31, z[i] <= largest and no NaN. Returns their number.  indices: [n] */
+    /* Finds the i < n, ascending, with begin <= (largest - z[i]) * density < end; if end is NaN, there is no upper
+     * bound. n < 2^31, z[i] <= largest and no NaN. Returns their number.  indices: [n] */
     size_t (*find)(const float *z, size_t n, float largest, float density, float begin, float end, int32_t *indices);
 
     /* out[i] = (float) in[i], always exact; the payload of a NaN is kept (from f16: made quiet) */

@@ -13,9 +13,9 @@ package struct Confidence {
     /// Receives what was judged of a row, the `row`-th of `best`.
     package typealias Judged = (_ row: Int, _ peak: Peak, _ best: BestTokens) throws(LLaDAError) -> Void
 
-    /// Finds the most likely token of each row and its probability. `each` receives the `best` most likely tokens of one
-    /// row after the other, if any are wanted. Throws `.cancelled`, without predictions, if one of `cancellations` was
-    /// requested, and `.numeric` if logits are not finite.  tokens, confidences: [adjust.count]
+    /// Finds the most likely token of each row and its probability. `each` receives the `best` most likely tokens of
+    /// one row after the other, if any are wanted. Throws `.cancelled`, without predictions, if one of `cancellations`
+    /// was requested, and `.numeric` if logits are not finite.  tokens, confidences: [adjust.count]
     package func predict(
         _ source: some LogitSource, adjust: [LogitAdjustment], best: Int = 0, room: Int = 0,
         cancellations: [Cancellation] = [], _ work: Workspace, tokens: UnsafeMutablePointer<Int32>,

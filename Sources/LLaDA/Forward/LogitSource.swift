@@ -37,8 +37,8 @@ extension LogitSource {
 
     /// Calls `judge` with every tile of every row on the thread that computed it, so that no whole row is ever held.
     /// `judge` receives the tile, the row, the worker, the tile's logits, [vocabulary(ofTile:).count], which it may
-    /// change, and `spare` times as much free memory. The scratch gets room for `room` rows. Once `isStopped` returns true, the
-    /// remaining tiles are left out.
+    /// change, and `spare` times as much free memory. The scratch gets room for `room` rows. Once `isStopped` returns
+    /// true, the remaining tiles are left out.
     func forEachTile(
         rows: Int, room: Int = 0, _ team: ThreadTeam, _ scratch: inout Scratch<Float>, spare: Int = 0,
         isStopped: () -> Bool = { false },

@@ -399,10 +399,10 @@ class Decoder(DecoderView):
             return self._trace
 
     def keep_candidates(self, k: int) -> None:
-        """Says that the k most likely tokens of each row are to be kept, from the next forward on: then `candidates` and
-        `row_candidates` of up to k are free, and the forward takes little longer. Otherwise they run the head of the
-        model again: over one row at first, and each time over eight times as many more; the next forward then keeps as
-        many as were asked for, up to 64.
+        """Says that the k most likely tokens of each row are to be kept, from the next forward on: then `candidates`
+        and `row_candidates` of up to k are free, and the forward takes little longer. Otherwise they run the head of
+        the model again: over one row at first, and each time over eight times as many more; the next forward then keeps
+        as many as were asked for, up to 64.
 
         A rule says it for itself: see `rule`. Forks keep as many; snapshots do not say.
 

@@ -29,8 +29,8 @@ package struct Philox {
 
 /// A sampler of tokens: temperature, then top-k, then top-p on what is left (spec: decoding.md, section 0).
 ///
-/// Weights are integers, so their sums are exact and have no order. Where tokens go best first, they are counted by their
-/// distance from the best one, and only the buckets in which something is decided are looked at one by one.
+/// Weights are integers, so their sums are exact and have no order. Where tokens go best first, they are counted by
+/// their distance from the best one, and only the buckets in which something is decided are looked at one by one.
 package struct Sampler {
     private let temperature: Float
     private let topK: Int
