@@ -410,8 +410,9 @@ class Decoder(DecoderView):
             k: 0 to 1024; 0: none.
         """
         k = integer(k, "k", low=0, high=1024)
-        self._keep(k, self.rule)
-        self._kept = k
+        with self._calls.held():
+            self._keep(k, self.rule)
+            self._kept = k
 
     def _keep(self, k: int, rule: Rule | None) -> None:
         read = integer(getattr(rule, "reads_candidates", 0), "reads_candidates of the rule", low=0, high=1024)
