@@ -81,7 +81,7 @@ def opened(folder: Path, config: dict[str, Any], **options: Any) -> llada.Model:
 
 def sampling(options: argparse.Namespace) -> None:
     """The small model: 32 rows, greedy, and drawn in several ways."""
-    ways = {
+    ways: dict[str, dict[str, Any]] = {
         "greedy": {},
         "temperature=1": {"temperature": 1.0},
         "temperature=1, top_k=50": {"temperature": 1.0, "top_k": 50},
