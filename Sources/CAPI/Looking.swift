@@ -120,10 +120,22 @@ public func llada_decoder_candidates(
     answer(error) { () throws(LLaDAError) in
         let decoder = try DecoderHandle.at(decoder).look()
         let buffer = try CallerBuffer(candidates, capacity: capacity, count: count, "candidates")
-        let best = try decoder.candidates(at: Int(position), count: Int(clamping: UInt(bitPattern: capacity)))
-        let room = try Reserve.Room(64 + 16 * best.count)
-        defer { room.close() }
-        try buffer.fill(best.map { llada_candidate(token: $0.token, logit: $0.logit, probability: $0.probability) })
+        let best = try decoder.viewCandidates(at: Int(position), count: Int(clamping: UInt(bitPattern: capacity)))
+        try buffer.fill(count: best.count) { candidates in
+            for (index, found) in best.enumerated() {
+                candidates[index] = llada_candidate(
+                    token: found.token, logit: found.logit, probability: found.probability)
+            }
+        }
+    }
+}
+
+@_cdecl("llada_decoder_keep_candidates") @implementation
+public func llada_decoder_keep_candidates(
+    _ decoder: OpaquePointer?, _ count: Int, _ error: UnsafeMutablePointer<llada_error>?
+) -> llada_status {
+    interfere(decoder, error) { (decoder) throws(LLaDAError) in
+        try decoder.keepCandidates(Int(clamping: UInt(bitPattern: count)))
     }
 }
 

@@ -188,6 +188,48 @@ struct BitEqualityTests {
         }
     }
 
+    /// The kernels of sampling, whose results are integers and order.
+    @Test(arguments: Implementation.fast)
+    func sampling(_ implementation: Implementation) {
+        var g = Generator(7)
+        for round in 0..<400 {
+            let kind = Kind.allCases[round % 3], n = round < 80 ? round : g.size(0...700), spare = g.size(0...3)
+            var x = random(n, kind, &g)
+            for i in x.indices where round % 4 == 3 && i % 7 == 0 { x[i] = -.infinity }
+            let temperature = ([1, 0.7, 3, 1e-38, 1e38] as [Float])[round % 5]
+            func temper(_ k: llk_kernels) -> (Bool, [Float], Float, Float) {
+                let memory = Guarded(x, spare: spare)
+                var (least, most): (Float, Float) = (7, 7)
+                let isSound = k.temper(memory.floats, n, temperature, memory.floats, &least, &most)
+                return (isSound, memory.read(n), least + 0, most + 0)  // zeros are of either sign
+            }
+            let (expected, found) = (temper(Implementation.portable.k), temper(implementation.k))
+            #expect(expected.0 == found.0 && expected.0 == !x.contains { $0.isNaN || $0 == .infinity })
+            guard expected.0 else { continue }
+            #expect(difference(expected.1, found.1) == nil && expected.2 == found.2 && expected.3 == found.3)
+            #expect(found.2 == found.1.min() ?? .infinity && found.3 == found.1.max() ?? -.infinity)
+            let (z, most) = (Guarded(found.1, spare: spare), found.3)
+            guard most > -.infinity else { continue }
+            let floor = n > 0 && round % 2 == 0 ? found.1[n / 2] : -.infinity
+            func weigh(_ k: llk_kernels) -> [UInt64] {
+                var weights = [UInt64](repeating: 7, count: n + 1)
+                weights[n] = k.weigh(z.floats, n, most, floor, &weights)
+                return weights
+            }
+            #expect(weigh(Implementation.portable.k) == weigh(implementation.k))
+            #expect(weigh(implementation.k)[..<n].reduce(0, &+) == weigh(implementation.k)[n])
+            for (density, begin, end) in [(1, 0, 2), (10, 3, 4), (0.5, 1, .nan), (3e38, 0, 1)]
+                as [(Float, Float, Float)]
+            {
+                func find(_ k: llk_kernels) -> [Int32] {
+                    var indices = [Int32](repeating: -1, count: n)
+                    return Array(indices[..<k.find(z.floats, n, most, density, begin, end, &indices)])
+                }
+                #expect(find(Implementation.portable.k) == find(implementation.k))
+            }
+        }
+    }
+
     @Test(arguments: Implementation.all)
     func wideningOfAllHalves(_ implementation: Implementation) {
         let halves = (0...UInt16.max).map { $0 }

@@ -177,6 +177,20 @@ struct JudgeTests {
         #expect(of([0, .infinity]).0 == 1)
     }
 
+    /// Weights against exponentials in double precision.
+    @Test(arguments: Implementation.all)
+    func weigh(_ implementation: Implementation) {
+        var g = Generator(18)
+        let z = (0..<777).map { _ in Float.random(in: -40...3, using: &g) } + [3]
+        var weights = [UInt64](repeating: 7, count: z.count)
+        let sum = implementation.k.weigh(z, z.count, 3, -20, &weights)
+        #expect(sum == weights.reduce(0, +) && weights[777] == 1 << 41)
+        for i in z.indices {
+            let exact = z[i] < -20 ? 0 : exp(Double(z[i]) - 3) * 0x1p41
+            #expect(abs(Double(weights[i]) - exact) <= 0.5 + 4 * unit * exact)
+        }
+    }
+
     @Test func exponential() {
         var worst = 0.0, count = 0
         for sign: UInt32 in [0, 1 << 31] {

@@ -88,14 +88,24 @@ typedef struct {
     int32_t window; /* of multi-block editing; 0: the preset's */
     bool use_cache;
     llada_levenshtein_variant variant;
+    int32_t top_k; /* with a temperature, as top_p; 0: 40 and 0.9 */
+    float top_p;
+    size_t candidates; /* that are kept */
 } way;
 
 static const way ways[] = {
-    {LLADA_PRESET_LOW_CONFIDENCE, 0, 0, true}, {LLADA_PRESET_SPEEDY, 0, 0, true},
-    {LLADA_PRESET_QUALITY, 0, 0, true},        {LLADA_PRESET_QUALITY_MBE, 0, 0, true},
-    {LLADA_PRESET_QUALITY_MBE, 0, 4, true},    {LLADA_PRESET_QUALITY, 0.8f, 0, true},
-    {LLADA_PRESET_QUALITY_MBE, 0, 0, false},   {LLADA_PRESET_LEVENSHTEIN, 0, 0, true},
-    {LLADA_PRESET_LEVENSHTEIN, 0.8f, 0, true}, {LLADA_PRESET_LEVENSHTEIN, 0, 0, true, LLADA_LEVENSHTEIN_INDEL},
+    {LLADA_PRESET_LOW_CONFIDENCE, 0, 0, true},
+    {LLADA_PRESET_SPEEDY, 0, 0, true},
+    {LLADA_PRESET_QUALITY, 0, 0, true},
+    {LLADA_PRESET_QUALITY_MBE, 0, 0, true},
+    {LLADA_PRESET_QUALITY_MBE, 0, 4, true},
+    {LLADA_PRESET_QUALITY, 0.8f, 0, true},
+    {LLADA_PRESET_QUALITY_MBE, 0, 0, false},
+    {LLADA_PRESET_LEVENSHTEIN, 0, 0, true},
+    {LLADA_PRESET_LEVENSHTEIN, 0.8f, 0, true},
+    {LLADA_PRESET_LEVENSHTEIN, 0, 0, true, LLADA_LEVENSHTEIN_INDEL},
+    {LLADA_PRESET_QUALITY, 1, 0, true, 0, -1, 1, 3},
+    {LLADA_PRESET_QUALITY_MBE, 0, 0, true, 0, 0, 0, 5},
 };
 enum { WAYS = sizeof ways / sizeof *ways };
 
@@ -106,7 +116,8 @@ static llada_decoder *make_way(const llada_model *model, const way *w, llada_pre
     llada_decoder *decoder = NULL;
     CHECK_OK(llada_policy_init(&policy, sizeof policy, w->preset, &error));
     policy.temperature = w->temperature;
-    if (w->temperature > 0) policy.top_k = 40, policy.top_p = 0.9f;
+    if (w->temperature > 0) policy.top_k = w->top_k ? w->top_k : 40, policy.top_p = w->top_k ? w->top_p : 0.9f;
+    if (policy.top_k < 0) policy.top_k = 0;
     if (w->window) policy.mbe_window = w->window;
     policy.variant = w->variant;
     CHECK_OK(llada_decoder_options_init(&options, sizeof options, &error));
@@ -118,7 +129,18 @@ static llada_decoder *make_way(const llada_model *model, const way *w, llada_pre
     options.policy = &policy;
     CHECK_OK(llada_decoder_create(model, prompt, PROMPT, &options, &decoder, &error));
     NEED(decoder);
+    CHECK_OK(llada_decoder_keep_candidates(decoder, w->candidates, &error));
     return decoder;
+}
+
+/* What a rule may look at, without an allocation: what is kept, and after the first step what is not. */
+static void look(const llada_decoder *decoder, const way *w) {
+    llada_error error = LLADA_ERROR_INIT;
+    llada_active active = active_of(decoder);
+    llada_candidate candidates[5];
+    size_t count = 0;
+    for (int32_t at = active.first; at < active.first + active.count; at++)
+        CHECK_OK(llada_decoder_candidates(decoder, at, candidates, w->candidates, &count, &error));
 }
 
 static const setting settings[] = {{LLADA_DTYPE_F32, 1, false},
@@ -142,8 +164,12 @@ static void parts_of_steps(void) {
         int steps = 0;
         CHECK_OK(llada_decoder_step(decoder, &error));
         CHECK_OK(llada_decoder_events(decoder, &events, &count, &error));
+        look(decoder, &ways[i]); /* a first call takes what belongs to its types, once for all */
         for (; !has_finished(decoder) && steps < 1000; steps++) {
             CHECK_FREE_OF_ALLOCATIONS(llada_decoder_forward(decoder, &error));
+            long before = allocations;
+            look(decoder, &ways[i]);
+            CHECK_EQUAL(allocations, before);
             CHECK_FREE_OF_ALLOCATIONS(llada_decoder_propose(decoder, &error));
             if (steps)
                 CHECK_FREE_OF_ALLOCATIONS(llada_decoder_proposal(decoder, &edits, &count, &error));

@@ -113,6 +113,7 @@ static void null_everywhere(void) {
     REFUSES(llada_decoder_output, NULL, NULL, 0, NULL);
     REFUSES(llada_decoder_active, NULL, NULL);
     REFUSES(llada_decoder_candidates, NULL, 0, NULL, 0, NULL);
+    REFUSES(llada_decoder_keep_candidates, NULL, 0);
     REFUSES(llada_decoder_logits, NULL, 0, NULL, NULL);
     REFUSES(llada_decoder_proposal, NULL, NULL, NULL);
     REFUSES(llada_decoder_events, NULL, NULL, NULL);
@@ -204,6 +205,7 @@ static void null_handles(void) {
     REFUSES(llada_decoder_output, NULL, buffer, 4, &count);
     REFUSES(llada_decoder_active, NULL, &active);
     REFUSES(llada_decoder_candidates, NULL, 0, &candidate, 1, &count);
+    REFUSES(llada_decoder_keep_candidates, NULL, 3);
     REFUSES(llada_decoder_logits, NULL, 0, &floats, &count);
     REFUSES(llada_decoder_proposal, NULL, &edits, &count);
     REFUSES(llada_decoder_events, NULL, &events, &count);

@@ -215,6 +215,56 @@ static void step_map(void) {
     llada_model_free(model);
 }
 
+static int compare(const void *one, const void *other) {
+    const llada_candidate *a = one, *b = other;
+    if (a->logit != b->logit) return a->logit < b->logit ? 1 : -1;
+    return a->token < b->token ? -1 : 1;
+}
+
+/* The best of a row, by sorting its logits: asked for before the forward, after it, and by a fork. */
+static void candidates(void) {
+    llada_error error = LLADA_ERROR_INIT;
+    llada_model *model = open_model(3);
+    for (size_t kept = 0; kept <= 9; kept += 3) {
+        llada_decoder *decoder = make_decoder(model, LLADA_PRESET_QUALITY, GEN), *fork = NULL;
+        CHECK_OK(llada_decoder_keep_candidates(decoder, kept, &error));
+        CHECK_OK(llada_decoder_step(decoder, &error));
+        CHECK_OK(llada_decoder_fork(decoder, NULL, &fork, &error));
+        NEED(fork);
+        CHECK_OK(llada_decoder_forward(decoder, &error));
+        CHECK_OK(llada_decoder_step(fork, &error));
+        llada_active active = active_of(decoder);
+        for (int32_t i = active.count - 1; i >= 0; i--) {
+            llada_candidate all[VOCAB], found[VOCAB], again[4];
+            const float *logits = NULL;
+            size_t count = 0;
+            CHECK_OK(llada_decoder_candidates(decoder, active.first + i, again, 4, &count, &error));
+            CHECK_EQUAL(count, 4);
+            CHECK_OK(llada_decoder_logits(decoder, active.first + i, &logits, &count, &error));
+            CHECK_EQUAL(count, VOCAB);
+            for (int32_t t = 0; t < VOCAB; t++) all[t] = (llada_candidate){t, logits[t], 0};
+            qsort(all, VOCAB, sizeof *all, compare);
+            CHECK_OK(llada_decoder_candidates(decoder, active.first + i, found, VOCAB, &count, &error));
+            CHECK_EQUAL(count, VOCAB);
+            for (int32_t t = 0; t < VOCAB; t++) CHECK(found[t].token == all[t].token && found[t].logit == all[t].logit);
+            CHECK(!memcmp(found, again, sizeof again));
+            CHECK_OK(llada_decoder_candidates(fork, active.first + i, found, 4, &count, &error));
+            CHECK(!memcmp(found, again, sizeof again));
+            CHECK(found[0].token == active.predictions[i] && found[0].probability == active.confidences[i]);
+            CHECK_OK(llada_decoder_candidates(decoder, active.first + i, NULL, 0, &count, &error));
+            CHECK_EQUAL(count, 0);
+        }
+        llada_decoder_free(fork);
+        llada_decoder_free(decoder);
+    }
+    llada_decoder *decoder = make_decoder(model, LLADA_PRESET_QUALITY, GEN);
+    CHECK_OK(llada_decoder_keep_candidates(decoder, 1024, &error));
+    CHECK_REFUSED(llada_decoder_keep_candidates(decoder, 1025, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    CHECK_REFUSED(llada_decoder_keep_candidates(decoder, SIZE_MAX, &error), LLADA_ERROR_INVALID_ARGUMENT);
+    llada_decoder_free(decoder);
+    llada_model_free(model);
+}
+
 int main(void) {
     static const test tests[] = {
         {"struct_size of llada_decoder_state", ages_of_decoder_state},
@@ -223,6 +273,7 @@ int main(void) {
         {"the active positions", active_positions},
         {"block editing sees its window as one block", block_editing_window},
         {"the step map", step_map},
+        {"candidates, asked for before and afterwards", candidates},
     };
     return run_tests(tests, sizeof tests / sizeof *tests);
 }

@@ -83,6 +83,8 @@ void look(span *input, const llada_decoder *decoder, int model) {
 
 void watch(span *input, llada_decoder *decoder) {
     uint8_t what = take_u8(input);
+    check_status(llada_decoder_keep_candidates(decoder, what % 9 == 8 ? SIZE_MAX / what : what % 9, &failure),
+                 &failure);
     if (what & 128)
         check_status(llada_decoder_watch(decoder, what & 64 ? what : what & 3, &failure), &failure);
     else

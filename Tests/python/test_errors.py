@@ -393,6 +393,7 @@ def test_a_closed_decoder(gqa):
         "logits": (4,),
         "propose": ([4],),
         "truncate": (0,),
+        "keep_candidates": (0,),
         "save": ("unused",),
         "disable_expert": (1, 0),
         "routing": (1,),

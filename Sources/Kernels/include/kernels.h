@@ -74,6 +74,19 @@ typedef struct {
     /* y[i] = fma(a, x[i], y[i]) */
     void (*axpy)(float a, const float *x, size_t n, float *y);
 
+    /* y[i] = x[i] / temperature over n elements; of a finite x[i] the largest or smallest finite float where that would
+     * be infinite. y may be x. *smallest and *largest are those of y (+inf and -inf if there are none). Returns false
+     * if an x[i] is NaN or +inf; then y, *smallest and *largest mean nothing. */
+    bool (*temper)(const float *x, size_t n, float temperature, float *y, float *smallest, float *largest);
+
+    /* weights[i] = exp(z[i] - largest) * 2^41 as an integer, rounded to nearest even, and 0 where z[i] < floor; over n
+     * elements, z[i] <= largest and no NaN. Returns the sum of the weights, which is exact for up to 2^22 of them. */
+    uint64_t (*weigh)(const float *z, size_t n, float largest, float floor, uint64_t *weights);
+
+    /* Finds the i < n, ascending, with begin <= (largest - z[i]) * density < end; if end is NaN, there is no upper
+     * bound. n < 2^31, z[i] <= largest and no NaN. Returns their number.  indices: [n] */
+    size_t (*find)(const float *z, size_t n, float largest, float density, float begin, float end, int32_t *indices);
+
     /* out[i] = (float) in[i], always exact; the payload of a NaN is kept (from f16: made quiet) */
     void (*to_f32)(const void *in, llk_dtype dtype, size_t n, float *out);
 } llk_kernels;

@@ -4,6 +4,7 @@
 #include "numbers.h"
 #include "tables.h"
 
+#include <float.h>
 #include <math.h>
 
 static float load(const void *p, llk_dtype dtype, size_t i) {
@@ -90,6 +91,42 @@ static void axpy(float a, const float *x, size_t n, float *y) {
     for (size_t i = 0; i < n; i++) llk_store(y, i, fmaf(a, llk_load(x, i), llk_load(y, i)));
 }
 
+static bool temper(const float *x, size_t n, float temperature, float *y, float *smallest, float *largest) {
+    float least = INFINITY, most = -INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        const float v = llk_load(x, i);
+        if (!(v < INFINITY)) return false;
+        float z = v / temperature;
+        if (z > FLT_MAX) z = FLT_MAX;
+        if (z < -FLT_MAX && v >= -FLT_MAX) z = -FLT_MAX;
+        llk_store(y, i, z);
+        if (z < least) least = z;
+        if (z > most) most = z;
+    }
+    llk_store(smallest, 0, least);
+    llk_store(largest, 0, most);
+    return true;
+}
+
+static uint64_t weigh(const float *z, size_t n, float largest, float floor, uint64_t *weights) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        const float v = llk_load(z, i);
+        weights[i] = v < floor ? 0 : (uint64_t)nearbyint((double)llk_expf(v - largest) * 0x1p41);
+        sum += weights[i];
+    }
+    return sum;
+}
+
+static size_t find(const float *z, size_t n, float largest, float density, float begin, float end, int32_t *indices) {
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        const float place = (largest - llk_load(z, i)) * density;
+        if (place >= begin && !(place >= end)) indices[found++] = (int32_t)i;
+    }
+    return found;
+}
+
 static void to_f32(const void *in, llk_dtype dtype, size_t n, float *out) {
     if (dtype == LLK_F32) { /* bits are copied, so that a signalling NaN passes unchanged */
         llk_copy(out, in, 4 * n);
@@ -99,7 +136,7 @@ static void to_f32(const void *in, llk_dtype dtype, size_t n, float *out) {
 }
 
 const llk_kernels llk_table_portable = {
-    matmul, weighted_sum, rms_norm, silu_mul, sigmoid, softmax, argmax_sum_exp, axpy, to_f32,
+    matmul, weighted_sum, rms_norm, silu_mul, sigmoid, softmax, argmax_sum_exp, axpy, temper, weigh, find, to_f32,
 };
 
 float llk_expf(float x) {

@@ -78,7 +78,7 @@ VEC_FN void micro_kernel(const float *x, size_t ldx, const int rows, const char 
 #include "templates/matrix_product.inc"
 
 const llk_kernels llk_table_avx512 = {
-    matmul, weighted_sum, rms_norm, silu_mul, sigmoid, softmax, argmax_sum_exp, axpy, to_f32,
+    matmul, weighted_sum, rms_norm, silu_mul, sigmoid, softmax, argmax_sum_exp, axpy, temper, weigh, find, to_f32,
 };
 
 #endif

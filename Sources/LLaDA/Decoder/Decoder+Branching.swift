@@ -15,6 +15,7 @@ extension Decoder {
         let fork = try Decoder(copy, sequence.fork())
         fork.rule = rule
         fork.progress = progress
+        (fork.keptCount, fork.askedCount, fork.gatheredCount) = (keptCount, askedCount, gatheredCount)
         return fork
     }
 
@@ -38,6 +39,7 @@ extension Decoder {
         if position == state.canvas.count { return }
         state.truncate(to: position)
         logitRows.clear()
+        keptCandidates.clear()
         enter(position / options.blockLength)
     }
 }

@@ -67,17 +67,77 @@ extension Decoder {
     }
 
     /// Returns the most likely tokens at a position of the last forward, with biases, bans and penalty applied, without
-    /// temperature. Throws `.state` before the first forward, and `.invalidArgument` for another position.
+    /// temperature: the best first, of equals the lower id first; fewer than `count` if others are banned. Throws
+    /// `.state` before the first forward, and `.invalidArgument` for another position.
+    ///
+    /// They are at hand if `keepCandidates` has asked for as many before the forward, or if somebody asked after the
+    /// forward before. Else the head of the model runs again over the position's row, and over those of its neighbours
+    /// if more positions are asked for.
     public func candidates(at position: Int, count: Int) throws(LLaDAError) -> [Candidate] {
-        let row = try logits(at: position)
-        guard let base = row.baseAddress, count > 0 else { return [] }
-        return try confidence.candidates(
-            base, state.predictions.adjustment(at: position), count: min(count, row.count))
+        let found = try viewCandidates(at: position, count: count)
+        let room = try Reserve.Room(64 + found.count * MemoryLayout<Candidate>.stride)
+        defer { room.close() }
+        return Array(found)
+    }
+
+    /// The same without a copy: valid until the next call that asks for candidates, or changes the decoder.
+    package func viewCandidates(
+        at position: Int, count: Int
+    ) throws(LLaDAError) -> UnsafeBufferPointer<Candidate> {
+        let (states, row) = try look(at: position)
+        let count = min(count, states.vocabSize)
+        if count <= 0 { return UnsafeBufferPointer(start: nil, count: 0) }
+        askedCount = max(askedCount, count)
+        if let known = keptCandidates.first(count, row: row) { return known }
+        if !keptCandidates.hasRoom(for: count, row: row) {
+            let rows = count > Self.mostKept ? row..<row + 1 : 0..<states.count
+            try keptCandidates.begin(max(count, gatheredCount), rows: rows, room: rows.count)
+        }
+        let rows = keptCandidates.next(row)
+        let work = try confidence.compute.workspaces.take()
+        defer { confidence.compute.workspaces.giveBack(work) }
+        if let stored = logitRows.stored(states) {
+            try judge(stored.slice(rows), rows, work)
+        } else {
+            try judge(states.slice(rows), rows, work)
+        }
+        return keptCandidates.first(count, row: row) ?? UnsafeBufferPointer(start: nil, count: 0)
+    }
+
+    /// Keeps the candidates of some rows.
+    private func judge(_ source: some LogitSource, _ rows: Range<Int>, _ work: Workspace) throws(LLaDAError) {
+        try confidence.candidates(
+            source, rows: rows.count, first: rows.lowerBound, adjust: state.predictions.adjustments,
+            count: keptCandidates.count, work
+        ) { (index, peak, best) throws(LLaDAError) in
+            keptCandidates.keep(rows.lowerBound + index, peak, best, index)
+        }
+    }
+
+    /// The most tokens that `keepCandidates` takes.
+    public static let mostKept = 1024
+
+    /// Says that the `count` most likely tokens at each active position are to be kept, from the next forward on: then
+    /// `candidates` costs nothing, and the forward little more. 0 keeps none. A fork keeps as many. Throws
+    /// `.invalidArgument` for less than 0 or more than `mostKept`.
+    public func keepCandidates(_ count: Int) throws(LLaDAError) {
+        guard 0...Self.mostKept ~= count else {
+            throw LLaDAError(.invalidArgument, "count is \(count); expected 0 to \(Self.mostKept)")
+        }
+        keptCount = min(count, confidence.vocabSize)
     }
 
     /// Returns the unchanged logits at a position of the last forward: [vocab]. They are valid until the next forward.
-    /// Throws `.state` before the first forward, and `.invalidArgument` for another position.
+    /// Throws `.state` before the first forward, and `.invalidArgument` for another position. The first use computes
+    /// the position's row, and later ones those of its neighbours, too.
     public func logits(at position: Int) throws(LLaDAError) -> UnsafeBufferPointer<Float> {
+        let (states, row) = try look(at: position)
+        let logits = try logitRows.row(row, states, room: mostActive, confidence.compute.team)
+        return UnsafeBufferPointer(start: logits, count: states.vocabSize)
+    }
+
+    /// Returns the states of the last forward, and the row of a position.
+    private func look(at position: Int) throws(LLaDAError) -> (states: FinalStates, row: Int) {
         let positions = state.predictions.positions
         guard let states = sequence.states, !positions.isEmpty else {
             throw LLaDAError(.state, "there are no logits: call forward first")
@@ -91,9 +151,7 @@ extension Decoder {
                 """
             )
         }
-        let rows = try logitRows.all(states, room: mostActive, confidence.compute.team)
-        let row = rows + (position - positions.lowerBound) * states.vocabSize
-        return UnsafeBufferPointer(start: row, count: states.vocabSize)
+        return (states, position - positions.lowerBound)
     }
 
     /// The edits that `apply` will write; nil if there is no proposal.

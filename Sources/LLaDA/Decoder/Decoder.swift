@@ -59,7 +59,7 @@ public final class Decoder {
     }
 
     /// A possible token at a position.
-    public struct Candidate: Sendable, Equatable {
+    public struct Candidate: BitwiseCopyable, Sendable, Equatable {
         public let token: Int32
         public let logit: Float
         public let probability: Float
@@ -83,8 +83,15 @@ public final class Decoder {
     let sequence: CachedSequence
     let policy: any DecodingPolicy
     private(set) lazy var look = SecondLook(self)
-    var confidence: Confidence
-    var logitRows: LogitRows  // of the last forward, if anything asked for them
+    let confidence: Confidence
+    var logitRows: LogitRows  // of the last forward, as far as anything asked for them
+    var keptCandidates: KeptCandidates  // likewise
+    /// How many candidates of each position the host wants to be kept; see `keepCandidates`.
+    var keptCount = 0
+    /// The most candidates of a position that somebody has asked for since the last forward.
+    var askedCount = 0
+    /// How many candidates the current forward keeps.
+    var gatheredCount = 0
     /// The forward that is prepared.
     var pending: Pending?
     /// The progress before the last forward; see `unnoteForward`.
@@ -129,6 +136,7 @@ public final class Decoder {
         policy = state.policy.decodingPolicy
         confidence = Confidence(compute: sequence.denoiser.compute, vocabSize: sequence.denoiser.config.vocabSize)
         logitRows = LogitRows(in: sequence.denoiser.compute.budget)
+        keptCandidates = KeptCandidates(in: sequence.denoiser.compute.budget)
         mostActive = state.mostActive(policy)
         try self.state.reserveCapacity(mostActive: mostActive, policy)
         sequence.expect(positions: state.canvas.count, window: mostActive)

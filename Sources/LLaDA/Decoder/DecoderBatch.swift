@@ -143,10 +143,20 @@ extension DecoderBatch {
         let tokens = try work.tokens.reserve(max(room, states.count))
         let confidences = try work.confidences.reserve(max(room, states.count))
         let (adjustments, cancellations) = (work.adjustments, work.cancellations)
+        var kept = 0
+        for index in range where decoder(index).pending != nil { kept = max(kept, decoder(index).gatheredCount) }
+        var (index, start) = (range.lowerBound, 0)  // the decoder of the row, and its first row
         try decoder(range.lowerBound).confidence.predict(
-            states, adjust: adjustments, room: room, cancellations: cancellations, work, tokens: tokens,
-            confidences: confidences)
-        var start = 0
+            states, adjust: adjustments, best: kept, room: room, cancellations: cancellations, work, tokens: tokens,
+            confidences: confidences
+        ) { (row, peak, best) throws(LLaDAError) in
+            while decoder(index).pending == nil || row >= start + decoder(index).state.active.count {
+                if decoder(index).pending != nil { start += decoder(index).state.active.count }
+                index += 1
+            }
+            if decoder(index).gatheredCount > 0 { decoder(index).keptCandidates.keep(row - start, peak, best, row) }
+        }
+        start = 0
         for index in range where decoder(index).pending != nil {
             let decoder = decoder(index)
             decoder.state.predictions.fill(tokens + start, confidences + start)

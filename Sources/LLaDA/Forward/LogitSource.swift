@@ -52,15 +52,17 @@ extension LogitSource {
     }
 
     /// Calls `judge` with every tile of every row on the thread that computed it, so that no whole row is ever held.
-    /// `judge` receives the tile, the row, the tile's logits, [vocabulary(ofTile:).count], which it may change, and
-    /// `spare` times as much free memory. `chosen` are the tiles; nil: all. The scratch gets room for `room` rows. Once
-    /// `isStopped` returns true, the remaining tiles are left out.
+    /// `judge` receives the tile, the row, the worker, the tile's logits, [vocabulary(ofTile:).count], which it may
+    /// change, and `spare` times as much free memory. `chosen` are the tiles; nil: all. The scratch gets room for
+    /// `room` rows. Once `isStopped` returns true, the remaining tiles are left out.
     func forEachTile(
         rows: Int, room: Int = 0, of chosen: UnsafeBufferPointer<Int>? = nil, _ team: ThreadTeam,
         _ scratch: inout Scratch<Float>, spare: Int = 0,
         isStopped: () -> Bool = { false },
-        _ judge: (_ tile: Int, _ row: Int, _ logits: UnsafeMutablePointer<Float>, _ spare: UnsafeMutablePointer<Float>)
-            -> Void
+        _ judge: (
+            _ tile: Int, _ row: Int, _ worker: Int, _ logits: UnsafeMutablePointer<Float>,
+            _ spare: UnsafeMutablePointer<Float>
+        ) -> Void
     ) throws(LLaDAError) {
         let width = min(Self.tile, vocabSize)
         let piece = min(rows, Self.rowsAtATime)
@@ -75,8 +77,28 @@ extension LogitSource {
             for first in stride(from: 0, to: rows, by: piece) {
                 let range = first..<min(first + piece, rows)
                 self.logits(range, vocabulary(ofTile: tile), into: logits, stride: width)
-                for row in range { judge(tile, row, logits + (row - first) * width, logits + piece * width) }
+                for row in range {
+                    judge(tile, row, worker, logits + (row - first) * width, logits + piece * width)
+                }
             }
+        }
+    }
+}
+
+/// Logits of rows that are at hand.
+struct StoredLogits: LogitSource, @unchecked Sendable {  // read only
+    let values: UnsafePointer<Float>  // [rows, vocab]
+    let vocabSize: Int
+
+    /// Returns those of some of the rows.
+    func slice(_ rows: Range<Int>) -> StoredLogits {
+        StoredLogits(values: values + rows.lowerBound * vocabSize, vocabSize: vocabSize)
+    }
+
+    func logits(_ rows: Range<Int>, _ vocabulary: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int) {
+        for (index, row) in rows.enumerated() {
+            (out + index * stride).update(
+                from: values + row * vocabSize + vocabulary.lowerBound, count: vocabulary.count)
         }
     }
 }

@@ -31,7 +31,10 @@ package struct Peak: BitwiseCopyable {
     var prediction: Int32 { isSound ? token : 0 }
 
     /// The softmax at the arg-max of the same row without some of its tokens.
-    func probability(of other: Peak) -> Float { llk_expf(other.logit - logit) / sum }
+    func probability(of other: Peak) -> Float { probability(of: other.logit) }
+
+    /// The softmax at a logit of the row.
+    func probability(of other: Float) -> Float { llk_expf(other - logit) / sum }
 
     /// Throws `.numeric` if a logit of the row is NaN or +inf, or if all are -inf: bans leave a token in every row.
     func check(position: Int) throws(LLaDAError) {
@@ -44,14 +47,14 @@ package struct Peak: BitwiseCopyable {
     }
 
     /// An error about a row whose logits are not finite although its final states are.
-    private static func error(position: Int) -> LLaDAError {
+    static func error(position: Int) -> LLaDAError {
         LLaDAError(
             .numeric,
             "the logits at position \(position) are NaN or infinite; expected finite ones: is lm_head.weight sound?")
     }
 
     /// Joins the peak of the next part. Sums are rescaled in the order of the parts, so the tiles affect the rounding.
-    private mutating func join(_ next: Peak) {
+    mutating func join(_ next: Peak) {
         if next.sum == 0 { return }  // all tokens of the part are banned
         if sum == 0 {
             self = next

@@ -40,6 +40,9 @@ package final class Workspace: @unchecked Sendable {  // one thread at a time ha
     var shared: Scratch<Float>  // [rows, hidden]
     package var logits: Scratch<Float>  // see LogitSource.forEachTile
     package var peaks: Scratch<Peak>  // [tiles, rows]
+    var bestEntries: Scratch<BestTokens.Entry>  // [threads, rows, tokens]
+    var bestCounts: Scratch<Int32>  // [threads, rows]
+    package var draws: Scratch<UInt64>  // [threads, see SamplerMemory]
     package var adjustments: [LogitAdjustment] = []  // [rows]
     package var tokens: Scratch<Int32>  // [rows]: the predictions
     package var confidences: Scratch<Float>  // [rows]
@@ -71,6 +74,9 @@ package final class Workspace: @unchecked Sendable {  // one thread at a time ha
         shared = Scratch(in: budget)
         logits = Scratch(in: budget)
         peaks = Scratch(in: budget)
+        bestEntries = Scratch(in: budget)
+        bestCounts = Scratch(in: budget)
+        draws = Scratch(in: budget)
         tokens = Scratch(in: budget)
         confidences = Scratch(in: budget)
         var angles = Scratch<Float>(in: budget)

@@ -38,7 +38,7 @@ struct TokenStatistics {
         let weighted = try weightedScratch.reserve(wantsEntropy ? tiles * rows : 1)
         let targetLogits = try targetScratch.reserve(rows)
         let (kernels, wantsEntropy) = (compute.kernels, wantsEntropy)
-        try source.forEachTile(rows: rows, compute.team, &tileScratch, spare: 2) { tile, row, logits, spare in
+        try source.forEachTile(rows: rows, compute.team, &tileScratch, spare: 2) { tile, row, _, logits, spare in
             let vocabulary = source.vocabulary(ofTile: tile)
             let peak = Peak(logits, vocabulary, kernels)
             peaks[tile * rows + row] = peak

@@ -393,6 +393,7 @@ PROTOTYPES = {
     "llada_decoder_output": (c_int32, [_handle, _tokens, c_size_t, _count, _error]),
     "llada_decoder_active": (c_int32, [_handle, POINTER(Active), _error]),
     "llada_decoder_candidates": (c_int32, [_handle, c_int32, POINTER(Candidate), c_size_t, _count, _error]),
+    "llada_decoder_keep_candidates": (c_int32, [_handle, c_size_t, _error]),
     "llada_decoder_logits": (c_int32, [_handle, c_int32, POINTER(POINTER(c_float)), _count, _error]),
     "llada_decoder_proposal": (c_int32, [_handle, POINTER(POINTER(Edit)), _count, _error]),
     "llada_decoder_events": (c_int32, [_handle, POINTER(POINTER(Event)), _count, _error]),

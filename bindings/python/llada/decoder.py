@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, Callable, NoReturn, Optional
 
-from . import _abi, branching, drawing, inside, interfering, portrait
+from . import _abi, branching, drawing, forwarded, inside, interfering, portrait
 from ._calls import Calls
 from ._convert import Path, file_name, integer
 from ._convert import position as as_position
@@ -45,6 +45,9 @@ class Decoder(DecoderView):
         self._options = options
         self._proposing = Proposing(self._calls, rule)
         self._trace: Trace | None = None
+        self._kept = 0  # candidates that the host wants
+        self._keeping = 0  # that it or the rule wants
+        self._keep(self._kept, self.rule)
 
     # -- Stepping
 
@@ -91,6 +94,10 @@ class Decoder(DecoderView):
         `ban`, `set_logit_bias`, `end_block`, `set` and `mask`. What it raises is raised by the step, which can be done
         again. A block that it never lets end goes on for ever: `block_step` counts.
 
+        A rule that looks at `candidates` or `row_candidates` says how many in an attribute, `reads_candidates`: then
+        they come out of the forward (see `keep_candidates`). One that does not say works too, and costs what it looks
+        at.
+
         An object that is called, and may keep what it likes between steps, is copied (copy.deepcopy) for each decoder
         it is given to, and with its state for each fork: decoders share nothing by it. Functions and methods are not
         copied. If it has a method `begin`, that is called with the decoder when a decoder is made with the rule, or is
@@ -100,9 +107,10 @@ class Decoder(DecoderView):
 
     @rule.setter
     def rule(self, rule: Rule | None) -> None:
-        own = own_rule(rule)
-        begin(own, self)
-        self._proposing.rule = own
+        rule = own_rule(rule)
+        begin(rule, self)
+        self._keep(self._kept, rule)
+        self._proposing.rule = rule
 
     @property
     def proposal(self) -> list[Edit]:
@@ -347,6 +355,7 @@ class Decoder(DecoderView):
         fork = type(self)(branching.fork(self._calls, policy), self._model, self.rule, self._options)
         fork._proposing.awaits_rule = self._proposing.awaits_rule
         fork._calls.biased = self._calls.biased
+        fork.keep_candidates(self._kept)
         return fork
 
     def to_bytes(self, pages: bool = False) -> bytes:
@@ -391,6 +400,28 @@ class Decoder(DecoderView):
                 raise StateError("the decoder is being recorded; stop that trace first")
             self._trace = Trace._recorded(self, self._options, path)
             return self._trace
+
+    def keep_candidates(self, k: int) -> None:
+        """Says that the k most likely tokens of each row are to be kept, from the next forward on: then `candidates`
+        and `row_candidates` of up to k are free, and the forward takes little longer. Otherwise they run the head of
+        the model again: over one row at first, and each time over eight times as many more; the next forward then keeps
+        as many as were asked for, up to 64.
+
+        A rule says it for itself: see `rule`. Forks keep as many; snapshots do not say.
+
+        Args:
+            k: 0 to 1024; 0: none.
+        """
+        k = integer(k, "k", low=0, high=1024)
+        with self._calls.held():
+            self._keep(k, self.rule)
+            self._kept = k
+
+    def _keep(self, k: int, rule: Rule | None) -> None:
+        read = integer(getattr(rule, "reads_candidates", 0), "reads_candidates of the rule", low=0, high=1024)
+        if max(k, read) != self._keeping:
+            forwarded.keep_candidates(self._calls, max(k, read))
+            self._keeping = max(k, read)
 
     # -- Inside the model. Layers and experts are counted from 0.
 

@@ -57,6 +57,11 @@ def candidates(calls: Calls, position: int, k: int, vocab_size: int) -> list[Can
     return [Candidate(c.token, c.logit, c.probability) for c in array[: count.value]]
 
 
+def keep_candidates(calls: Calls, count: int) -> None:
+    """From the next forward on."""
+    calls.look(_abi.lib.llada_decoder_keep_candidates, count)
+
+
 _CANDIDATE = np.dtype([("token", np.int32), ("logit", np.float32), ("probability", np.float32)])
 
 

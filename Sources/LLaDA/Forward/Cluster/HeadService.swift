@@ -53,7 +53,7 @@ package final class HeadService {
         let kernels = compute.kernels
         try Source(operand: x, slice: slice, compute: compute).forEachTile(
             rows: rows, compute.team, &logits
-        ) { tile, row, logits, _ in
+        ) { tile, row, _, logits, _ in
             found[tile * rows + row] = Peak(
                 logits, placement.vocabulary(ofTile: tiles.lowerBound + tile), kernels)
         }
