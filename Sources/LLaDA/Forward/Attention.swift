@@ -59,24 +59,22 @@ struct Attention {
         let dim = config.headDim
         let half = rotary.half
         let eps = Float(config.rmsNormEps)
-        compute.team.forEach(batch.rows.count) { index, _ in
-            let row = batch.rows[index]
-            let table = batch.tables[row.sequence]
-            let page = table[row.position / table.blockLength]
-            let slot = row.position % table.blockLength
-            let cosines = angles + index * 2 * half
-            let base = queryKeyValue + index * width
-            for head in 0..<config.numAttentionHeads {
-                let query = base + head * dim
-                compute.kernels.rms_norm(query, weights.queryNorm.base, dim, eps, query)
-                rotary.apply(query, cosines, cosines + half)
-            }
-            for head in 0..<config.numKeyValueHeads {
-                let key = base + queryWidth + head * dim
-                compute.kernels.rms_norm(key, weights.keyNorm.base, dim, eps, key)
-                rotary.apply(key, cosines, cosines + half)
-                let value = base + queryWidth + keyValueWidth + head * dim
-                page.write(key, value, layer: layer, head: head, slot: slot)
+        // By heads: two threads that write to neighbouring slots of a page would wait for each other's cache lines.
+        let heads = config.numAttentionHeads + config.numKeyValueHeads
+        compute.team.forEach(batch.runs.count * heads) { index, _ in
+            let head = index % heads
+            let kvHead = head - config.numAttentionHeads
+            let norm = kvHead < 0 ? weights.queryNorm : weights.keyNorm
+            for index in batch.runs[index / heads] {
+                let cosines = angles + index * 2 * half
+                let states = queryKeyValue + index * width + head * dim
+                compute.kernels.rms_norm(states, norm.base, dim, eps, states)
+                rotary.apply(states, cosines, cosines + half)
+                if kvHead < 0 { continue }
+                let row = batch.rows[index]
+                let table = batch.tables[row.sequence]
+                table[row.position / table.blockLength].write(
+                    states, states + keyValueWidth, layer: layer, head: kvHead, slot: row.position % table.blockLength)
             }
         }
     }
@@ -95,12 +93,15 @@ struct Attention {
         // task.
         let heads = batch.runs.count * config.numKeyValueHeads >= 2 * compute.team.size ? group : 1
         let tasks = config.numAttentionHeads / heads
-        var keyTile = 0
-        for table in batch.tables { keyTile = max(keyTile, Self.keyTile(of: table)) }
+        var (keyTile, pages) = (0, 0)
+        for table in batch.tables {
+            keyTile = max(keyTile, Self.keyTile(of: table))
+            pages = max(pages, Self.keyTile(of: table) / table.blockLength)
+        }
         let mostQueries = group * batch.longestRun
         let size =
             kvDType == .bf16
-            ? HalfSoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: mostQueries)
+            ? HalfSoftmaxSum.size(keyTile: keyTile, pages: pages, headDim: config.headDim, queries: mostQueries)
             : SoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: mostQueries)
         let scratch = try work.attention.reserve(compute.team.size * size)  // [threads, size]
         var keys = 0
@@ -140,6 +141,7 @@ struct Attention {
     ) {
         for first in stride(from: 0, to: visibleEnd, by: keyTile) {
             let keys = first..<min(first + keyTile, visibleEnd)
+            sum.begin(keys)
             for head in heads {
                 for start in stride(from: run.lowerBound, to: run.upperBound, by: Self.queryTile) {
                     sum.add(

@@ -8,6 +8,8 @@ struct CachedHead {
     let keyTile: Int
 
     var blockLength: Int { table.blockLength }
+    /// The bytes of the keys and values of this head in a page.
+    var bytesOfPage: Int { table[0].bytesOfHead }
     /// The factor of scores.
     var scale: Float { 1 / Float(headDim).squareRoot() }
 

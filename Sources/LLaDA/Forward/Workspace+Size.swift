@@ -17,7 +17,8 @@ extension Workspace {
         let keyTile = max(1, Attention.keyTile / blockLength) * blockLength
         let scores =
             kvDType == .bf16
-            ? HalfSoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: queries)
+            ? HalfSoftmaxSum.size(
+                keyTile: keyTile, pages: keyTile / blockLength, headDim: config.headDim, queries: queries)
             : SoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: queries)
         floats += threads * scores
         var (inner, operand, expertOperand) = (0, 0, 0)  // the widest feed-forward; bytes of prepared rows

@@ -76,6 +76,9 @@ package final class Page: @unchecked Sendable {
         UnsafeMutableRawPointer(storage.pointer) + (layer * kvHeads + head) * (keySize + valueSize)
     }
 
+    /// The bytes of the keys and values of one head: the values lie behind the keys.
+    package var bytesOfHead: Int { keySize + valueSize }
+
     /// Returns the keys of a page in f32: [headDim, blockLength]. In this layout the scores of a query are sums of
     /// rows, as its result is a sum of values.
     package func keys(layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
