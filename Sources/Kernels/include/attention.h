@@ -26,9 +26,10 @@ typedef struct {
                          size_t piece, size_t terms, size_t dim, float *out, size_t ldo, bool accumulate,
                          const void *next, size_t next_bytes);
 
-    /* e[i] = llk_exp2f(x[i] - m) rounded to bf16; *sum = the lane-sum of these before they are rounded; n >= 1
-     * elements. m is the largest of *max and of all x[i] (NaN aside), and becomes the new *max. */
-    void (*exponentials)(const float *x, size_t n, float *max, uint16_t *e, float *sum);
+    /* e[i] = llk_exp2f(x[i] * scale - m) rounded to bf16; *sum = the lane-sum of these before they are rounded; n >= 1
+     * elements. m is the largest of *max and of all x[i] * scale (NaN aside), and becomes the new *max. x[i] * scale is
+     * rounded before m is subtracted, so that no exponent is above 0. scale > 0. */
+    void (*exponentials)(const float *x, size_t n, float scale, float *max, uint16_t *e, float *sum);
 } llk_attention_kernels;
 
 /* Returns the kernels of an implementation, or NULL where llk_get does. AVX-512 without its instructions for bf16 gets

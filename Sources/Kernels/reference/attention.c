@@ -37,13 +37,15 @@ float llk_exp2f(float x) {
     return ldexpf(p, (int)n);
 }
 
-static void exponentials(const float *x, size_t n, float *max, uint16_t *e, float *sum) {
+static void exponentials(const float *x, size_t n, float scale, float *max, uint16_t *e, float *sum) {
     float largest = llk_load(max, 0);
-    for (size_t i = 0; i < n; i++)
-        if (llk_load(x, i) > largest) largest = llk_load(x, i);
+    for (size_t i = 0; i < n; i++) {
+        const float scaled = llk_load(x, i) * scale;
+        if (scaled > largest) largest = scaled;
+    }
     float lanes[16] = {0};
     for (size_t i = 0; i < n; i++) {
-        const float weight = llk_exp2f(llk_load(x, i) - largest);
+        const float weight = llk_exp2f(llk_load(x, i) * scale - largest);
         const uint16_t half = llk_to_bf16(weight);
         llk_copy((char *)e + 2 * i, &half, sizeof half);
         lanes[i % 16] += weight;

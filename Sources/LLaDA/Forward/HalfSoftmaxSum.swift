@@ -3,9 +3,9 @@ import Kernels
 /// A sum over pages in bf16. Queries and weights are rounded to bf16 for the products. Scores, sums and the softmax are
 /// f32. A value belongs to one thread.
 ///
-/// Queries are multiplied by the scale of scores and by log2(e) before they are rounded, so that a weight is
-/// 2^(score - largest). This is the largest score so far, and results are divided by their sum at the end. Most tiles
-/// have no larger score, and then the sums so far stay as they are (Dao et al., FlashAttention, 2022).
+/// With log2(e) in their scale, scores are exponents of 2. Weights are taken relative to the largest score so far, and
+/// results are divided by their sum at the end. Most tiles have no larger score, and then the sums so far stay as they
+/// are (Dao et al., FlashAttention, 2022).
 struct HalfSoftmaxSum: TileSum {
     let kernels: llk_attention_kernels
     let head: CachedHead
@@ -17,8 +17,7 @@ struct HalfSoftmaxSum: TileSum {
     private let weights: UnsafeMutablePointer<UInt16>  // [queryTile, rowStride >= keyTile]
     private let norms: UnsafeMutablePointer<Norm>  // [queries]
     private let sums: UnsafeMutablePointer<Float>  // [queries, headDim]: the results so far
-    private let halves: UnsafeMutablePointer<UInt16>  // [queries, headDim]: the scaled and rounded queries
-    private let scaled: UnsafeMutablePointer<Float>  // [headDim]
+    private let halves: UnsafeMutablePointer<UInt16>  // [queries, headDim]: the rounded queries
     // Of the pages of a tile and of the next one: [2 * keyTile / blockLength]
     private let keys: UnsafeMutablePointer<UnsafePointer<UInt16>?>
     private let values: UnsafeMutablePointer<UnsafePointer<UInt16>?>
@@ -34,7 +33,7 @@ struct HalfSoftmaxSum: TileSum {
 
     /// Returns the floats of scratch for `queries` queries in all, and tiles of `pages` pages.
     static func size(keyTile: Int, pages: Int, headDim: Int, queries: Int) -> Int {
-        let floats = Attention.queryTile * 2 * rowStride(keyTile) + 2 * queries * (headDim + 1) + headDim + 8 * pages + 8
+        let floats = Attention.queryTile * 2 * rowStride(keyTile) + 2 * queries * (headDim + 1) + 8 * pages + 8
         return (floats + 15) / 16 * 16  // whole cache lines
     }
 
@@ -51,8 +50,7 @@ struct HalfSoftmaxSum: TileSum {
         scores = scratch
         weights = UnsafeMutableRawPointer(scratch + tile).assumingMemoryBound(to: UInt16.self)
         sums = scratch + 2 * tile
-        scaled = sums + queries * head.headDim
-        halves = UnsafeMutableRawPointer(scaled + head.headDim).assumingMemoryBound(to: UInt16.self)
+        halves = UnsafeMutableRawPointer(sums + queries * head.headDim).assumingMemoryBound(to: UInt16.self)
         let rest = UnsafeMutableRawPointer(halves + queries * head.headDim)
         norms = rest.alignedUp(for: Norm.self).assumingMemoryBound(to: Norm.self)
         keys = UnsafeMutableRawPointer(norms + queries).alignedUp(for: UnsafeRawPointer.self)
@@ -78,11 +76,8 @@ struct HalfSoftmaxSum: TileSum {
         let (rowStride, headDim, blockLength) = (Self.rowStride(head.keyTile), head.headDim, head.blockLength)
         let (halves, sums, norms) = (halves + index * headDim, sums + index * headDim, norms + index)
         if isFirst {
-            let scale = head.scale * 0x1.715476p+0  // log2(e)
             for row in 0..<rows {
-                let query = queries + row * stride
-                for dim in 0..<headDim { scaled[dim] = query[dim] * scale }
-                llk_f32_to_bf16(scaled, headDim, halves + row * headDim)
+                llk_f32_to_bf16(queries + row * stride, headDim, halves + row * headDim)
                 norms[row] = Norm()
             }
         }
@@ -92,11 +87,12 @@ struct HalfSoftmaxSum: TileSum {
                 halves, headDim, rows, keys + first / blockLength, blockLength, headDim, headDim,
                 min(blockLength, tile.count - first), scores + first, rowStride, false, ahead.baseAddress, ahead.count)
         }
+        let scale = head.scale * 0x1.715476p+0  // log2(e)
         for row in 0..<rows {
             let before = norms[row]
             var sum: Float = 0
             kernels.exponentials(
-                scores + row * rowStride, tile.count, &norms[row].largest, weights + row * rowStride, &sum)
+                scores + row * rowStride, tile.count, scale, &norms[row].largest, weights + row * rowStride, &sum)
             if isFirst {
                 norms[row].sum = sum
             } else {
