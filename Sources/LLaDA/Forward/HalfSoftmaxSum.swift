@@ -82,7 +82,9 @@ struct HalfSoftmaxSum: TileSum {
             }
         }
         for first in Swift.stride(from: 0, to: tile.count, by: blockLength) {
-            let ahead = ahead(tile, first / blockLength, rows, index)
+            let ahead = head.ahead(tile, first / blockLength, rows, index, of: self.queries, visibleEnd) {
+                keys[$0].map { UnsafeRawPointer($0) }
+            }
             kernels.weighted_sum(
                 halves, headDim, rows, keys + first / blockLength, blockLength, headDim, headDim,
                 min(blockLength, tile.count - first), scores + first, rowStride, false, ahead.baseAddress, ahead.count)
@@ -111,20 +113,5 @@ struct HalfSoftmaxSum: TileSum {
                 for dim in 0..<headDim { result[dim] = sum[dim] * factor }
             }
         }
-    }
-
-    /// Returns what is prefetched while queries meet a page: a share of a page of the next tile, or, where there is no
-    /// tile before that could do it, all of the page after this one.
-    private func ahead(_ tile: Range<Int>, _ page: Int, _ rows: Int, _ index: Int) -> UnsafeRawBufferPointer {
-        let begins = tile.lowerBound == 0 && index == 0 || rows == queries
-        let next = begins ? page + 1 : page + head.keyTile / head.blockLength
-        guard tile.lowerBound + next * head.blockLength < visibleEnd, let start = keys[next] else {
-            return UnsafeRawBufferPointer(start: nil, count: 0)
-        }
-        let bytes = head.bytesOfPage
-        if begins { return UnsafeRawBufferPointer(start: start, count: bytes) }
-        let done = tile.lowerBound == 0 ? rows : 0  // by these, the tile itself was prefetched
-        let share = (index - done) * bytes / (queries - done)..<(index - done + rows) * bytes / (queries - done)
-        return UnsafeRawBufferPointer(start: UnsafeRawPointer(start) + share.lowerBound, count: share.count)
     }
 }
