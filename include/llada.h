@@ -257,8 +257,9 @@ typedef struct llada_model_options {
     /* Of the matrices of the layers and of the head. Default: AUTO. */
     llada_dtype dtype;
     /* Of the cached keys and values, and of attention. F32. BF16: half the bytes and about half the time; queries and
-     * softmax weights are rounded to bf16 as well, and sums are f32. AUTO: BF16 where the matrices are packed, else
-     * F32. Others are refused. Default: AUTO. */
+     * softmax weights are rounded to bf16 as well, and sums are f32. INT8: about a quarter of the bytes; integers with
+     * a scale for each position of a head, queries and softmax weights likewise; the fastest on CPUs with AVX-512 VNNI,
+     * and slow on others. AUTO: BF16 where the matrices are packed, else F32. Others are refused. Default: AUTO. */
     llada_dtype kv_dtype;
     /* Default: AUTO. */
     llada_blas blas;
@@ -382,7 +383,7 @@ typedef struct llada_model_info {
     int32_t mask_token_id;           /* -1: unknown; then no decoder can be made */
     int32_t eos_token_id;            /* the first of llada_model_eos_token_ids; -1: there is none */
     llada_dtype dtype;               /* of the matrices, as held; AUTO: as stored in the checkpoint */
-    llada_dtype kv_dtype;            /* of keys and values: F32 or BF16 */
+    llada_dtype kv_dtype;            /* of keys and values: F32, BF16 or INT8 */
     int32_t threads;
     bool has_tokenizer;
     bool has_chat_template; /* there is a tokenizer; knows_chat_layout tells whether llada_chat_tokenize refuses */

@@ -76,7 +76,7 @@ func modelOptions(_ fields: CallerStruct<llada_model_options>) throws(LLaDAError
         options.dtype = try numberFormat(dtype, "dtype", expected: "a LLADA_DTYPE, 0 to 6")
     }
     if let dtype = fields[\.kv_dtype] {
-        options.kvDType = try numberFormat(dtype, "kv_dtype", expected: "LLADA_DTYPE_AUTO, _F32 or _BF16, 0 to 2")
+        options.kvDType = try numberFormat(dtype, "kv_dtype", expected: "a LLADA_DTYPE, 0 to 6")
     }
     if let blas = fields[\.blas] {
         switch Int(blas) {

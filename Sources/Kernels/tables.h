@@ -3,6 +3,7 @@
 #define LLADA_KERNELS_TABLES_H
 
 #include "attention.h"
+#include "byte_attention.h"
 #include "kernels.h"
 #include "packed.h"
 
@@ -15,6 +16,7 @@
     extern LLK_HIDDEN const llk_attention_kernels llk_attention_##isa;
 
 DECLARE_TABLES(portable)
+extern LLK_HIDDEN const llk_byte_attention_kernels llk_byte_attention_portable, llk_byte_attention_avx512;
 #if defined(__x86_64__)
 DECLARE_TABLES(avx2)
 DECLARE_TABLES(avx512)

@@ -107,7 +107,7 @@ struct Bench {
                 }
                 runs[index].arithmetic.append(Machine.arithmetic(team, Self.kind(model.dtype)))
                 runs[index].floatArithmetic.append(Machine.arithmetic(team, PROBE_F32))
-                let scores = runs[index].transformer.kvDType == .bf16 ? PROBE_BF16 : PROBE_F32
+                let scores = Self.kind(runs[index].transformer.kvDType)
                 runs[index].scoreArithmetic.append(Machine.arithmetic(team, scores))
             }
             FileHandle.standardError.write(Data("round \(round) of \(arguments.rounds)\n".utf8))

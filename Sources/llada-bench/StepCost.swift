@@ -36,7 +36,8 @@ struct StepCost {
         multiply(.attention, all, outputs: heads + keyValueWidth, inputs: hidden, times: layers)
         multiply(.attention, all, outputs: hidden, inputs: heads, times: layers)
         let seen = Double(prefix + rows)
-        parts[.attention, default: Part()].bytes += layers * seen * Double(keyValueWidth * (kvDType == .f32 ? 4 : 2))
+        parts[.attention, default: Part()].bytes +=
+            layers * seen * Double(keyValueWidth * (kvDType == .f32 ? 4 : kvDType == .bf16 ? 2 : 1))
         parts[.attention, default: Part()].scoreOperations = layers * 4 * self.rows * seen * Double(heads)
         multiply(.head, all, outputs: config.vocabSize, inputs: hidden, times: 1)
         feedForward(.dense, all, config.intermediateSize, times: layers - mixtures)

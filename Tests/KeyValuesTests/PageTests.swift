@@ -79,6 +79,27 @@ import Testing
         }
     }
 
+    @Test(arguments: blockLengths, [5, 8]) func bytesStandInQuads(_ blockLength: Int, _ headDim: Int) throws {
+        let config = try config(headDim: headDim)
+        let page = try Page(blockLength: blockLength, config: config, dtype: .int8)
+        let quads = (headDim + 3) / 4 * blockLength + (blockLength + 3) / 4 * headDim
+        #expect(page.bytes.count == 2 * 3 * (4 * quads + 12 * blockLength))
+        filled(page, config) { layer, head, slot, key, value in
+            let bytes = page.bytes(layer: layer, head: head)
+            let (keys, values) = (bytes.piece.keys!, bytes.piece.values!)
+            let (most, largest) = (key.map(abs).max()!, max(value.map(abs).max()!, 127 * 0x1p-24))
+            #expect(bytes.piece.key_scales[slot] == most / 127)
+            #expect(
+                1 / bytes.inverses[slot] >= largest / 127 * 0.9999 && 1 / bytes.inverses[slot] < largest / 127 * 1.1)
+            for index in 0..<headDim {
+                let byte = Int(keys[4 * (index / 4 * blockLength + slot) + index % 4]) - 128
+                #expect(abs(Float(byte) * most / 127 - key[index]) <= 0.501 * most / 127)
+                let number = Float(values[4 * (slot / 4 * headDim + index) + slot % 4])
+                #expect(abs(number / bytes.inverses[slot] - value[index]) <= 0.501 / bytes.inverses[slot])
+            }
+        }
+    }
+
     /// To nearest, ties to even.
     @Test func halvesAreRounded() throws {
         let config = try config(headDim: 8)
@@ -97,7 +118,9 @@ import Testing
     /// The second halves of odd last pairs are written by nobody, and go into snapshots.
     @Test(arguments: [(5, 8), (4, 5), (1, 5)]) func whatIsNeverWrittenIsZero(_ blockLength: Int, _ headDim: Int) throws
     {
-        let page = try Page(blockLength: blockLength, config: try config(headDim: headDim), dtype: .bf16)
-        #expect(page.bytes.allSatisfy { $0 == 0 })
+        for dtype in [NumberFormat.bf16, .int8] {
+            let page = try Page(blockLength: blockLength, config: try config(headDim: headDim), dtype: dtype)
+            #expect(page.bytes.allSatisfy { $0 == 0 })
+        }
     }
 }

@@ -159,7 +159,6 @@ static void model_options_out_of_range(void) {
         {offsetof(llada_model_options, expert_capacity), -1, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, expert_capacity), 1, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, expert_capacity), INT32_MAX, LLADA_ERROR_INVALID_ARGUMENT},
-        {offsetof(llada_model_options, kv_dtype), LLADA_DTYPE_INT8, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, kv_dtype), LLADA_DTYPE_INT4, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, kv_dtype), LLADA_DTYPE_Q8_0, LLADA_ERROR_INVALID_ARGUMENT},
         {offsetof(llada_model_options, kv_dtype), LLADA_DTYPE_Q4_0, LLADA_ERROR_INVALID_ARGUMENT},

@@ -83,7 +83,7 @@ def test_bad_options():
         {"dtype": None},
         {"blas": "mkl"},
         {"kv_dtype": "f16"},
-        {"kv_dtype": "int8"},
+        {"kv_dtype": "int4"},
         {"threads": 0},
         {"threads": -1},
         {"threads": 2**40},

@@ -159,6 +159,7 @@ def half_masked(model: llada.Model) -> list:
     "dtype, kv_dtype, divergence, agreement",
     [
         ("f32", "bf16", 5e-4, 0.995),
+        ("f32", "int8", 5e-4, 0.99),
         ("bf16", "f32", 5e-4, 0.995),
         ("bf16", "auto", 5e-4, 0.995),
         ("int8", "auto", 1e-3, 0.99),

@@ -12,7 +12,21 @@ struct Attention {
     /// The number of queries, and the approximate number of keys, for which scores are computed at a time. The scores,
     /// and their keys and values, stay in the cache of a core however long the context is.
     static let queryTile = 32
-    static let keyTile = 512
+    private static func keyTile(_ kvDType: NumberFormat) -> Int { kvDType == .int8 ? 256 : 512 }
+
+    /// Returns the number of keys of a tile: whole blocks.
+    static func keyTile(_ kvDType: NumberFormat, blockLength: Int) -> Int {
+        max(1, keyTile(kvDType) / blockLength) * blockLength
+    }
+
+    /// Returns the floats of scratch that a thread needs for `queries` queries.
+    static func scratch(_ kvDType: NumberFormat, keyTile: Int, pages: Int, headDim: Int, queries: Int) -> Int {
+        switch kvDType {
+        case .bf16: HalfSoftmaxSum.size(keyTile: keyTile, pages: pages, headDim: headDim, queries: queries)
+        case .int8: ByteSoftmaxSum.size(keyTile: keyTile, pages: pages, headDim: headDim, queries: queries)
+        default: SoftmaxSum.size(keyTile: keyTile, headDim: headDim, queries: queries)
+        }
+    }
 
     private var queryWidth: Int { config.numAttentionHeads * config.headDim }
     private var keyValueWidth: Int { config.numKeyValueHeads * config.headDim }
@@ -59,24 +73,22 @@ struct Attention {
         let dim = config.headDim
         let half = rotary.half
         let eps = Float(config.rmsNormEps)
-        compute.team.forEach(batch.rows.count) { index, _ in
-            let row = batch.rows[index]
-            let table = batch.tables[row.sequence]
-            let page = table[row.position / table.blockLength]
-            let slot = row.position % table.blockLength
-            let cosines = angles + index * 2 * half
-            let base = queryKeyValue + index * width
-            for head in 0..<config.numAttentionHeads {
-                let query = base + head * dim
-                compute.kernels.rms_norm(query, weights.queryNorm.base, dim, eps, query)
-                rotary.apply(query, cosines, cosines + half)
-            }
-            for head in 0..<config.numKeyValueHeads {
-                let key = base + queryWidth + head * dim
-                compute.kernels.rms_norm(key, weights.keyNorm.base, dim, eps, key)
-                rotary.apply(key, cosines, cosines + half)
-                let value = base + queryWidth + keyValueWidth + head * dim
-                page.write(key, value, layer: layer, head: head, slot: slot)
+        // By heads: two threads that write to neighbouring slots of a page would wait for each other's cache lines.
+        let heads = config.numAttentionHeads + config.numKeyValueHeads
+        compute.team.forEach(batch.runs.count * heads) { index, _ in
+            let head = index % heads
+            let kvHead = head - config.numAttentionHeads
+            let norm = kvHead < 0 ? weights.queryNorm : weights.keyNorm
+            for index in batch.runs[index / heads] {
+                let cosines = angles + index * 2 * half
+                let states = queryKeyValue + index * width + head * dim
+                compute.kernels.rms_norm(states, norm.base, dim, eps, states)
+                rotary.apply(states, cosines, cosines + half)
+                if kvHead < 0 { continue }
+                let row = batch.rows[index]
+                let table = batch.tables[row.sequence]
+                table[row.position / table.blockLength].write(
+                    states, states + keyValueWidth, layer: layer, head: kvHead, slot: row.position % table.blockLength)
             }
         }
     }
@@ -95,42 +107,46 @@ struct Attention {
         // task.
         let heads = batch.runs.count * config.numKeyValueHeads >= 2 * compute.team.size ? group : 1
         let tasks = config.numAttentionHeads / heads
-        var keyTile = 0
-        for table in batch.tables { keyTile = max(keyTile, Self.keyTile(of: table)) }
+        var (keyTile, pages) = (0, 0)
+        for table in batch.tables {
+            let tile = Self.keyTile(kvDType, blockLength: table.blockLength)
+            (keyTile, pages) = (max(keyTile, tile), max(pages, tile / table.blockLength))
+        }
         let mostQueries = group * batch.longestRun
-        let size =
-            kvDType == .bf16
-            ? HalfSoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: mostQueries)
-            : SoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: mostQueries)
+        let size = Self.scratch(
+            kvDType, keyTile: keyTile, pages: pages, headDim: config.headDim, queries: mostQueries)
         let scratch = try work.attention.reserve(compute.team.size * size)  // [threads, size]
         var keys = 0
         for row in batch.rows { keys += row.visibleEnd }
         let operations = 2 * keys * queryWidth
         try work.forEach(batch.runs.count * tasks, operations: operations, share: 0.1...0.3, compute.team) {
             task, worker in
-            let run = batch.runs[task / tasks]
-            let firstHead = task % tasks * heads
+            // Threads are at the same keys at about the same time, and share a cache.
+            let run = batch.runs[task % batch.runs.count]
+            let firstHead = task / batch.runs.count * heads
             let row = batch.rows[run.lowerBound]
             let table = batch.tables[row.sequence]
             let cached = CachedHead(
                 headDim: config.headDim, layer: layer, kvHead: firstHead / group, table: table,
-                keyTile: Self.keyTile(of: table))
+                keyTile: Self.keyTile(kvDType, blockLength: table.blockLength))
             let scratch = scratch + worker * size
             let headRange = firstHead..<firstHead + heads
-            if kvDType == .bf16 {
-                let sum = HalfSoftmaxSum(
-                    cached, compute.attention, visibleEnd: row.visibleEnd, queries: heads * run.count, scratch: scratch)
-                add(to: sum, keysUpTo: row.visibleEnd, cached.keyTile, run, headRange, queries, mixed)
-            } else {
-                let sum = SoftmaxSum(cached, compute.kernels, scratch: scratch)
+            let count = heads * run.count
+            func sum(_ sum: some TileSum) {
                 add(to: sum, keysUpTo: row.visibleEnd, cached.keyTile, run, headRange, queries, mixed)
             }
+            switch kvDType {
+            case .bf16:
+                sum(
+                    HalfSoftmaxSum(
+                        cached, compute.attention, visibleEnd: row.visibleEnd, queries: count, scratch: scratch))
+            case .int8:
+                sum(
+                    ByteSoftmaxSum(
+                        cached, compute.byteAttention, visibleEnd: row.visibleEnd, queries: count, scratch: scratch))
+            default: sum(SoftmaxSum(cached, compute.kernels, scratch: scratch))
+            }
         }
-    }
-
-    /// Returns the number of keys of a tile: whole blocks.
-    private static func keyTile(of table: PageTable) -> Int {
-        max(1, keyTile / table.blockLength) * table.blockLength
     }
 
     /// Adds all tiles of keys, for the rows of a run and the heads that share the keys.
@@ -140,6 +156,7 @@ struct Attention {
     ) {
         for first in stride(from: 0, to: visibleEnd, by: keyTile) {
             let keys = first..<min(first + keyTile, visibleEnd)
+            sum.begin(keys)
             for head in heads {
                 for start in stride(from: run.lowerBound, to: run.upperBound, by: Self.queryTile) {
                     sum.add(

@@ -7,6 +7,8 @@ package struct Compute: Sendable {
     private let packed: [llk_packed_kernels]
     /// The kernels of attention over keys and values in bf16.
     let attention: llk_attention_kernels
+    /// The kernels of attention over keys and values in int8.
+    let byteAttention: llk_byte_attention_kernels
     package let team: ThreadTeam
     /// The library for dense products with f32 weights; nil if they use the kernels.
     package let blas: OpenBLAS?
@@ -21,6 +23,7 @@ package struct Compute: Sendable {
         packed = [LLK_PACKED_BF16, LLK_PACKED_INT8, LLK_PACKED_INT4, LLK_PACKED_Q8_0, LLK_PACKED_Q4_0]
             .map { llk_get_packed(isa, $0).pointee }
         attention = llk_get_attention(isa).pointee
+        byteAttention = llk_get_byte_attention(isa).pointee
         self.team = team
         self.blas = blas
         self.budget = budget

@@ -2,6 +2,9 @@ import Kernels
 
 /// The result softmax(q k^T / sqrt(headDim)) v of one head, summed tile by tile of the keys.
 protocol TileSum {
+    /// Begins a tile of keys.
+    func begin(_ tile: Range<Int>)
+
     /// Adds a tile of keys, for up to queryTile queries; `index` is the number of the first. The first tile writes
     /// `out`, and each later tile continues from it.  queries: [rows, stride >= headDim];
     /// out: [rows, outStride >= headDim]
@@ -38,6 +41,8 @@ struct SoftmaxSum: TileSum {
         fresh = UnsafeMutableRawPointer(partial + Attention.queryTile * head.headDim).assumingMemoryBound(to: Norm.self)
         norms = fresh + Attention.queryTile
     }
+
+    func begin(_ tile: Range<Int>) {}
 
     func add(
         _ keys: Range<Int>, _ queries: UnsafePointer<Float>, stride: Int, rows: Int, index: Int,

@@ -14,12 +14,11 @@ extension Workspace {
         var floats = 3 * rows * hidden + rows * config.rotaryDim / 2 * 2  // residual, normed, delta; angles
         floats += rows * (width + queryWidth)  // queryKeyValue, mixed
         let queries = config.numAttentionHeads / config.numKeyValueHeads * min(blockLength, Attention.queryTile)
-        let keyTile = max(1, Attention.keyTile / blockLength) * blockLength
-        let scores =
-            kvDType == .bf16
-            ? HalfSoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: queries)
-            : SoftmaxSum.size(keyTile: keyTile, headDim: config.headDim, queries: queries)
-        floats += threads * scores
+        let keyTile = Attention.keyTile(kvDType, blockLength: blockLength)
+        floats +=
+            threads
+            * Attention.scratch(
+                kvDType, keyTile: keyTile, pages: keyTile / blockLength, headDim: config.headDim, queries: queries)
         var (inner, operand, expertOperand) = (0, 0, 0)  // the widest feed-forward; bytes of prepared rows
         func prepare(_ matrix: Matrix) {
             if case .packed(let format) = matrix.layout {

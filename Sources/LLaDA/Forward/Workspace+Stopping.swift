@@ -32,11 +32,14 @@ extension Workspace {
         _ count: Int, operations: Int, share: ClosedRange<Double>, _ team: ThreadTeam, _ body: ThreadTeam.Body
     ) throws(LLaDAError) {
         let pieces = max(1, min(count / team.size, operations / team.size / Self.mostOperations + 1))
+        // A piece has as many tasks for each thread, so that none waits at its end.
+        let rounds = (count + team.size - 1) / team.size
+        func end(_ piece: Int) -> Int { min(count, piece * rounds / pieces * team.size) }
         for piece in 0..<pieces {
             let part = Double(piece) / Double(pieces)
             if piece > 0 { try checkStop(share.lowerBound + part * (share.upperBound - share.lowerBound)) }
-            let first = piece * count / pieces
-            team.forEach((piece + 1) * count / pieces - first) { index, worker in body(first + index, worker) }
+            let first = end(piece)
+            team.forEach(end(piece + 1) - first) { index, worker in body(first + index, worker) }
         }
     }
 

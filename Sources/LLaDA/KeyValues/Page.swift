@@ -7,7 +7,7 @@ import Kernels
 /// The holder of the only reference may write to a page. A shared page never changes.
 package final class Page: @unchecked Sendable {
     package let blockLength: Int
-    /// The format of keys and values: f32 or bf16.
+    /// The format of keys and values: f32, bf16 or int8.
     package let dtype: NumberFormat
     private let storage: Buffer<UInt8>  // [layers, kvHeads, 2 (keys, values)] of keySize and valueSize bytes
     private let headDim: Int
@@ -31,7 +31,7 @@ package final class Page: @unchecked Sendable {
             count: Self.byteCount(blockLength: blockLength, config: config, dtype: dtype), in: model)
         self.budget = budget
         // Unwritten bytes must not bring other memory into a snapshot.
-        if dtype == .bf16, blockLength % 2 + headDim % 2 > 0 {
+        if dtype == .bf16 && blockLength % 2 + headDim % 2 > 0 || dtype == .int8 && blockLength % 4 + headDim % 4 > 0 {
             storage.pointer.initialize(repeating: 0, count: storage.count)
         }
     }
@@ -66,6 +66,12 @@ package final class Page: @unchecked Sendable {
         if dtype == .bf16 {
             return ((headDim + 1) / 2 * blockLength * pairSize, (blockLength + 1) / 2 * headDim * pairSize)
         }
+        if dtype == .int8 {
+            let scales = blockLength * MemoryLayout<Float>.size
+            return (
+                (headDim + 3) / 4 * 4 * blockLength + scales, (blockLength + 3) / 4 * 4 * headDim + 2 * scales
+            )
+        }
         let size = blockLength * headDim * MemoryLayout<Float>.size
         return (size, size)
     }
@@ -75,6 +81,9 @@ package final class Page: @unchecked Sendable {
     private func head(_ layer: Int, _ head: Int) -> UnsafeMutableRawPointer {
         UnsafeMutableRawPointer(storage.pointer) + (layer * kvHeads + head) * (keySize + valueSize)
     }
+
+    /// The bytes of the keys and values of one head: the values lie behind the keys.
+    package var bytesOfHead: Int { keySize + valueSize }
 
     /// Returns the keys of a page in f32: [headDim, blockLength]. In this layout the scores of a query are sums of
     /// rows, as its result is a sum of values.
@@ -99,6 +108,49 @@ package final class Page: @unchecked Sendable {
         (self.head(layer, head) + keySize).assumingMemoryBound(to: UInt16.self)
     }
 
+    /// The keys and values of one head in int8, as the kernels take them, and the inverses of the scales of the values,
+    /// [blockLength]. The rest of last quads is unused.
+    package struct Bytes {
+        let keys: UnsafeMutablePointer<UInt8>  // [ceil(headDim / 4), blockLength, 4]
+        let keyScales: UnsafeMutablePointer<Float>  // [blockLength]
+        let values: UnsafeMutablePointer<Int8>  // [ceil(blockLength / 4), headDim, 4]
+        let exponents: UnsafeMutablePointer<Float>  // [blockLength]
+        package let inverses: UnsafeMutablePointer<Float>  // [blockLength]
+
+        package var piece: llk_byte_piece {
+            llk_byte_piece(keys: keys, key_scales: keyScales, values: values, exponents: exponents)
+        }
+    }
+
+    package func bytes(layer: Int, head: Int) -> Bytes {
+        let start = self.head(layer, head)
+        let scales = blockLength * MemoryLayout<Float>.size
+        let end = start + keySize + valueSize
+        return Bytes(
+            keys: start.assumingMemoryBound(to: UInt8.self),
+            keyScales: (start + keySize - scales).assumingMemoryBound(to: Float.self),
+            values: (start + keySize).assumingMemoryBound(to: Int8.self),
+            exponents: (end - 2 * scales).assumingMemoryBound(to: Float.self),
+            inverses: (end - scales).assumingMemoryBound(to: Float.self))
+    }
+
+    private func writeBytes(
+        _ key: UnsafePointer<Float>, _ value: UnsafePointer<Float>, layer: Int, head: Int, slot: Int
+    ) {
+        let page = bytes(layer: layer, head: head)
+        withUnsafeTemporaryAllocation(of: Int8.self, capacity: headDim) { numbers in
+            guard let base = numbers.baseAddress else { return }
+            var sum: Int32 = 0
+            page.keyScales[slot] = llk_to_bytes(key, headDim, base, &sum)
+            for index in 0..<headDim {
+                page.keys[4 * (index / 4 * blockLength + slot) + index % 4] = UInt8(bitPattern: base[index]) ^ 128
+            }
+            let scale = llk_values_to_bytes(value, headDim, base)
+            (page.exponents[slot], page.inverses[slot]) = (scale.exponent, scale.inverse)
+            for index in 0..<headDim { page.values[4 * (slot / 4 * headDim + index) + slot % 4] = base[index] }
+        }
+    }
+
     /// Writes the key and the value of the block's position `slot`.  key, value: [headDim]
     package func write(_ key: UnsafePointer<Float>, _ value: UnsafePointer<Float>, layer: Int, head: Int, slot: Int) {
         if dtype == .bf16 {
@@ -116,6 +168,8 @@ package final class Page: @unchecked Sendable {
                 llk_f32_to_bf16(value, headDim, base)
                 for index in 0..<headDim { row[2 * index] = base[index] }
             }
+        } else if dtype == .int8 {
+            writeBytes(key, value, layer: layer, head: head, slot: slot)
         } else {
             let column = keys(layer: layer, head: head) + slot
             for index in 0..<headDim { column[index * blockLength] = key[index] }

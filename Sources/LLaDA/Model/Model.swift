@@ -18,8 +18,8 @@ public final class Model: Sendable {
         /// The format in which matrices are held and multiplied: f32, bf16, int8 or int4. Nil: as stored, in place, or,
         /// in a saved model, as packed. Nothing is converted to q8_0 or q4_0.
         public var dtype: NumberFormat?
-        /// The format in which keys and values are held and attention is computed: f32 or bf16. Nil: bf16 if the
-        /// matrices are packed, else f32.
+        /// The format in which keys and values are held and attention is computed: f32, bf16 or int8. Nil: bf16 if
+        /// the matrices are packed, else f32.
         public var kvDType: NumberFormat?
         /// The number of threads; 0 for as many as the process may use.
         public var threads = 0
@@ -180,9 +180,9 @@ extension Model.Options {
         case .f16, .f8E4M3: throw refusal("dtype", dtype, expected: Self.formats)
         }
         switch kvDType {
-        case nil, .f32, .bf16: break
-        case .f16, .f8E4M3, .int8, .int4, .q8_0, .q4_0:
-            throw refusal("kv_dtype", kvDType, expected: "auto, f32 or bf16")
+        case nil, .f32, .bf16, .int8: break
+        case .f16, .f8E4M3, .int4, .q8_0, .q4_0:
+            throw refusal("kv_dtype", kvDType, expected: "auto, f32, bf16 or int8")
         }
     }
 

@@ -41,7 +41,7 @@ class ModelInfo:
         weight_bytes: As held in memory, mapped files included.
         dtype: Of the matrices, as held: "f32", "bf16", "int8", "int4", or, as GGUF files have them, "q8_0" or "q4_0";
             "auto": as stored in the checkpoint.
-        kv_dtype: Of keys and values: "f32" or "bf16".
+        kv_dtype: Of keys and values: "f32", "bf16" or "int8".
         delete_token_id: By which LLaDA2.2 says that a token is to go; None for other models.
         split_token_id: By which LLaDA2.2 says that a mask is to come before a token; None for other models.
     """
