@@ -707,9 +707,13 @@ typedef struct llada_decoder_state {
     uint64_t reused_positions;
     uint64_t insertions; /* tokens, and masks, that were put in before others */
     uint64_t deletions;  /* tokens, and masks, that were taken out */
+    /* Denoising forwards that this decoder ran through the model: those of `forwards` that are missing ran along in the
+     * one before them. And positions whose logits it judged. Both begin at 0 in a fork. */
+    uint64_t computed_forwards;
+    uint64_t judged_positions;
 } llada_decoder_state;
 #define LLADA_DECODER_STATE_INIT \
-    {sizeof(llada_decoder_state), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0, 0, 0, 0, 0}
+    {sizeof(llada_decoder_state), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* Where a decoder stands. */
 LLADA_API llada_status llada_decoder_get_state(const llada_decoder *decoder, llada_decoder_state *state,

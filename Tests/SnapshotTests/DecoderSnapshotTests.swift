@@ -129,7 +129,7 @@ import Testing
         try decoder.forward()
         for _ in 0..<2 {
             let other = try Model(path: Fixture.folder("gqa_group"), options: options).restore(decoder.snapshot())
-            let first = try #require(decoder.predictions).first
+            let first = try #require(try decoder.predictions).first
             for position in first..<first + 8 {
                 #expect(try Array(other.logits(at: position)) == Array(decoder.logits(at: position)))
                 #expect(try other.candidates(at: position, count: 9) == decoder.candidates(at: position, count: 9))

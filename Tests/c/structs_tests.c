@@ -145,7 +145,7 @@ AT(llada_prefix_cache_info, hits, 48);
 AT(llada_prefix_cache_info, reused_tokens, 56);
 AT(llada_prefix_cache_info, evicted_blocks, 64);
 
-SIZE(llada_decoder_state, 112);
+SIZE(llada_decoder_state, 128);
 AT(llada_decoder_state, struct_size, 0);
 AT(llada_decoder_state, phase, 4);
 AT(llada_decoder_state, finish_reason, 8);
@@ -166,6 +166,8 @@ AT(llada_decoder_state, computed_positions, 80);
 AT(llada_decoder_state, reused_positions, 88);
 AT(llada_decoder_state, insertions, 96);
 AT(llada_decoder_state, deletions, 104);
+AT(llada_decoder_state, computed_forwards, 112);
+AT(llada_decoder_state, judged_positions, 120);
 
 SIZE(llada_active, 64);
 AT(llada_active, struct_size, 0);

@@ -15,6 +15,7 @@ extension Decoder {
         let fork = try Decoder(copy, sequence.fork())
         fork.rule = rule
         fork.progress = progress
+        fork.riding = riding
         return fork
     }
 

@@ -1,7 +1,8 @@
 /// The way from the model's states to predictions.
 extension Decoder {
-    /// Prepares a forward: the first phase. If a later phase fails, the decoder has no predictions.
-    func prepareForward() throws(LLaDAError) {
+    /// Prepares a forward, in which other decoders have `others` rows: the first phase. If a later phase fails, the
+    /// decoder has no predictions.
+    func prepareForward(beside others: Int = 0) throws(LLaDAError) {
         pending = nil
         try checkUnfinished("forward")
         try cancellation.check()
@@ -10,7 +11,24 @@ extension Decoder {
         state.proposal.removeAll(keepingCapacity: true)
         state.predictions.clear()
         logitRows.clear()
-        pending = try sequence.prepare(state.canvas.tokens, active: state.active, asOneBlock: state.isWindow)
+        isWatched = rule != nil || wasAsked
+        wasAsked = false
+        pending = try sequence.prepare(
+            state.canvas.tokens, active: state.active, asOneBlock: state.isWindow, rider: rider(beside: others))
+    }
+
+    /// Returns the block that runs along with the next forward, because the active one may be left by it; empty if none
+    /// does. If the forward changes nothing, the rider's first forward has been run: it has seen the final tokens.
+    private func rider(beside others: Int) -> Range<Int> {
+        let next = state.active.upperBound..<state.active.upperBound + blockLength
+        let none = next.lowerBound..<next.lowerBound
+        guard riding != .never, state.options.useCache, !state.isEditingBlocks, next.upperBound <= state.canvas.count,
+            2 * blockLength <= Batch.mostRows(blockLength: blockLength), !sequence.isObserved,
+            policy.mayLeave(state), !state.hasEnd(state.active), next.contains(where: state.canvas.isOpenMask)
+        else { return none }
+        if riding == .always { return next }
+        return sequence.denoiser.cost.pays(
+            rider: next.count, rows: state.active.count, others: others, seen: next.upperBound) ? next : none
     }
 
     /// Counts a forward over the active positions, after those over earlier ones; `predict` follows.
@@ -33,57 +51,127 @@ extension Decoder {
         state.predictions.clear()
     }
 
-    /// Makes the predictions of the last forward, with biases, bans and penalty applied.
-    func predict(_ work: Workspace, cancellations: [Cancellation] = []) throws(LLaDAError) {
-        guard let states = sequence.states else { return }
-        let numbers = state.policy
-        let team = confidence.compute.team
-        let logits = numbers.temperature > 0 ? try logitRows.all(states, room: mostActive, team) : nil
-        let place = try beginPredictions()
-        guard let logits else {
-            return try confidence.predict(
-                states, adjust: state.predictions.adjustments, room: mostActive, cancellations: cancellations, work,
-                tokens: place.tokens, confidences: place.confidences)
-        }
-        let sampler = Sampler(temperature: numbers.temperature, topK: numbers.topK, topP: numbers.topP)
-        let random = Philox(seed: numbers.seed)
-        let (first, forward) = (state.active.lowerBound, state.counters.forwards)
-        let positions = state.canvas.states.baseAddress.map { $0 + first }  // [active]
-        try confidence.draw(
-            sampler, logits: logits, adjust: state.predictions.adjustments,
-            uniform: { random.uniform(forward: forward, position: first + $0) },
-            states: policy.drawsOnlyMasks ? positions : nil, tokens: place.tokens, confidences: place.confidences)
-    }
-
-    /// Makes predictions again after a change of bans or biases. This is no forward: a request to cancel waits for the
-    /// next one.
-    func predictAgain() throws(LLaDAError) {
-        let before = state.predictions
-        let work = try confidence.compute.workspaces.take()
-        defer { confidence.compute.workspaces.giveBack(work) }
-        do throws(LLaDAError) {
-            try predict(work)
-        } catch {
-            state.predictions = before
-            throw error
-        }
-    }
-
-    /// Makes room for the predictions of the active positions, and the adjustments of their logits.
-    func beginPredictions() throws(LLaDAError) -> (
-        tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
-    ) {
+    /// Makes room for the predictions of the last forward: the adjustments of all rows, and no prediction yet.
+    func beginPredictions() throws(LLaDAError) {
         var predictions = Predictions()
         swap(&predictions, &state.predictions)  // the policy looks at the state meanwhile
         defer { state.predictions = predictions }
-        let place = try predictions.begin(state.active, room: mostActive)
+        try predictions.begin(state.active, room: mostActive)
         for position in state.active {
             var adjustment = LogitAdjustment(
                 position: position, banned: state.bans.tokens(at: position), biases: state.biases.list(at: position))
             policy.adjust(&adjustment, at: position, state)
             predictions.adjustments.append(adjustment)
         }
-        return place
+    }
+
+    /// Whether a row of the last forward is to be judged with it: the policy reads its prediction, or somebody is there
+    /// who may. A draw is made of all rows.
+    func isRead(_ row: Int) -> Bool {
+        isWatched || state.policy.temperature > 0 || policy.reads(state.active.lowerBound + row, state)
+    }
+
+    /// Makes predictions again after a change of bans or biases. This is no forward: a request to cancel waits for the
+    /// next one.
+    func predictAgain() throws(LLaDAError) {
+        let before = state.predictions
+        do throws(LLaDAError) {
+            try beginPredictions()
+            try judge { before.judged[$0] }
+        } catch {
+            state.predictions = before
+            throw error
+        }
+    }
+
+    /// Judges the rows that nobody has asked for so far. Later forwards judge all rows at once, as long as somebody
+    /// asks after each of them.
+    func judgeRest() throws(LLaDAError) {
+        wasAsked = true
+        if state.predictions.judged.allSatisfy({ $0 }) { return }
+        try state.predictions.makeOwn()
+        try judge { _ in true }
+    }
+
+    private func judge(_ wants: (Int) -> Bool) throws(LLaDAError) {
+        let work = try confidence.compute.workspaces.take()
+        defer { confidence.compute.workspaces.giveBack(work) }
+        try Self.judge(0..<1, { _ in self }, work) { _, row in wants(row) }
+    }
+
+    /// Judges rows of the last forwards of some decoders, in one pass of the head: those that `wants` names, by decoder
+    /// and row, and that have no prediction. Decoders that draw are judged one by one.
+    static func judge(
+        _ range: Range<Int>, _ decoder: (Int) -> Decoder?, _ work: Workspace, cancellations: [Cancellation] = [],
+        _ wants: (Decoder, Int) -> Bool
+    ) throws(LLaDAError) {
+        var (room, count) = (0, 0)
+        var first: (decoder: Decoder, states: FinalStates)?
+        for index in range {
+            guard let decoder = decoder(index), let states = decoder.sequence.states else { continue }
+            if decoder.state.policy.temperature > 0 {
+                try decoder.draw(work) { wants(decoder, $0) }
+                continue
+            }
+            room += decoder.mostActive
+            first = first ?? (decoder, states)
+        }
+        guard let first else { return }
+        let rows = try first.states.reserve(in: work.judged, rows: room)
+        work.adjustments.removeAll(keepingCapacity: true)
+        try work.adjustments.reserve(room)
+        func forEachRow(_ body: (Decoder, FinalStates, Int) -> Void) {
+            for index in range {
+                guard let decoder = decoder(index), let states = decoder.sequence.states,
+                    decoder.state.policy.temperature == 0
+                else { continue }
+                for row in 0..<decoder.state.predictions.positions.count
+                where !decoder.state.predictions.judged[row] && wants(decoder, row) { body(decoder, states, row) }
+            }
+        }
+        forEachRow { decoder, states, row in
+            states.copy(row: row, to: rows + count * states.width)
+            work.adjustments.append(decoder.state.predictions.adjustments[row])
+            count += 1
+        }
+        let tokens = try work.tokens.reserve(room)
+        let confidences = try work.confidences.reserve(room)
+        let judged = try first.states.others(in: work.judged, rows: count, room: room)
+        var adjustments: [LogitAdjustment] = []
+        swap(&adjustments, &work.adjustments)
+        defer { swap(&adjustments, &work.adjustments) }
+        try first.decoder.confidence.predict(
+            judged, adjust: adjustments, room: room, cancellations: cancellations, work, tokens: tokens,
+            confidences: confidences)
+        count = 0
+        forEachRow { decoder, _, row in
+            decoder.state.predictions[row] = Predictions.Entry(
+                token: tokens[count], confidence: confidences[count], isJudged: true)
+            count += 1
+            decoder.sequence.judgedPositions += 1
+        }
+    }
+
+    /// Draws tokens for the rows that `wants` names and that have no prediction.
+    private func draw(_ work: Workspace, _ wants: (Int) -> Bool) throws(LLaDAError) {
+        guard let states = sequence.states else { return }
+        let numbers = state.policy
+        let logits = try logitRows.all(states, room: mostActive, confidence.compute.team)
+        let sampler = Sampler(temperature: numbers.temperature, topK: numbers.topK, topP: numbers.topP)
+        let random = Philox(seed: numbers.seed)
+        let (first, forward) = (state.predictions.positions.lowerBound, state.counters.forwards)
+        let positions = state.canvas.states.baseAddress.map { $0 + first }  // [active]
+        let tokens = try work.tokens.reserve(mostActive)
+        let confidences = try work.confidences.reserve(mostActive)
+        try confidence.draw(
+            sampler, logits: logits, adjust: state.predictions.adjustments,
+            uniform: { random.uniform(forward: forward, position: first + $0) },
+            states: policy.drawsOnlyMasks ? positions : nil, tokens: tokens, confidences: confidences)
+        for row in 0..<state.predictions.positions.count where !state.predictions.judged[row] && wants(row) {
+            state.predictions[row] = Predictions.Entry(
+                token: tokens[row], confidence: confidences[row], isJudged: true)
+            sequence.judgedPositions += 1
+        }
     }
 }
 

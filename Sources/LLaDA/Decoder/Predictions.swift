@@ -1,22 +1,36 @@
 /// The predictions of a forward: for each position a token, and the model's confidence in it.
 ///
-/// A copy shares its memory with the original until one of the two makes new predictions.
+/// Not every row is judged: a row has a prediction if the policy reads it, or once somebody has asked. A copy shares its
+/// memory with the original until one of the two makes new predictions.
 struct Predictions {
+    /// The prediction of a row.
+    struct Entry: BitwiseCopyable {
+        var token: Int32 = 0
+        var confidence: Float = 0
+        var isJudged = false
+    }
+
     /// The positions of the forward; empty if there are no predictions.
     private(set) var positions = 0..<0
-    /// The changes to the logits before they were judged.  [positions.count]
+    /// The changes to the logits before they are judged.  [positions.count]
     var adjustments: [LogitAdjustment] = []
     private var tokenBuffer: Buffer<Int32>?  // [at least positions.count]
     private var confidenceBuffer: Buffer<Float>?  // [at least positions.count]
+    private var judgedBuffer: Buffer<Bool>?  // [at least positions.count]
 
-    /// The predicted tokens.  [positions.count]
+    /// The predicted tokens; 0 where none is.  [positions.count]
     var tokens: UnsafeBufferPointer<Int32> {
         UnsafeBufferPointer(start: tokenBuffer?.pointer, count: tokenBuffer == nil ? 0 : positions.count)
     }
 
-    /// The softmax probabilities of the tokens.  [positions.count]
+    /// The softmax probabilities of the tokens; 0 where none is.  [positions.count]
     var confidences: UnsafeBufferPointer<Float> {
         UnsafeBufferPointer(start: confidenceBuffer?.pointer, count: confidenceBuffer == nil ? 0 : positions.count)
+    }
+
+    /// Whether each position has a prediction.  [positions.count]
+    var judged: UnsafeBufferPointer<Bool> {
+        UnsafeBufferPointer(start: judgedBuffer?.pointer, count: judgedBuffer == nil ? 0 : positions.count)
     }
 
     func token(at position: Int) -> Int32 { tokens[position - positions.lowerBound] }
@@ -28,23 +42,37 @@ struct Predictions {
         adjustments.removeAll(keepingCapacity: true)
     }
 
-    /// Makes unshared, uninitialised room for the predictions of `positions`, and of at least `room` later on. Returns
-    /// it: [positions.count] each. The adjustments are still to come.
-    mutating func begin(
-        _ positions: Range<Int>, room: Int
-    ) throws(LLaDAError) -> (tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>) {
+    /// Makes unshared room for the predictions of `positions`, and of at least `room` later on. No row is judged, and
+    /// the adjustments are still to come.
+    mutating func begin(_ positions: Range<Int>, room: Int) throws(LLaDAError) {
         clear()
-        let tokens = try Self.own(&tokenBuffer, max(room, positions.count))
-        let confidences = try Self.own(&confidenceBuffer, max(room, positions.count))
-        try adjustments.reserve(max(room, positions.count))
+        let most = max(room, positions.count)
+        _ = try Self.own(&tokenBuffer, most)
+        _ = try Self.own(&confidenceBuffer, most)
+        _ = try Self.own(&judgedBuffer, most)
+        try adjustments.reserve(most)
         self.positions = positions
-        return (tokens, confidences)
+        for index in 0..<positions.count { self[index] = Entry() }
     }
 
-    /// Writes the predictions of a batch into the room that `begin` has made.  tokens, confidences: [positions.count]
-    mutating func fill(_ tokens: UnsafePointer<Int32>, _ confidences: UnsafePointer<Float>) {
-        tokenBuffer?.pointer.update(from: tokens, count: positions.count)
-        confidenceBuffer?.pointer.update(from: confidences, count: positions.count)
+    /// Takes memory of its own, with the same predictions, if a copy shares it.
+    mutating func makeOwn() throws(LLaDAError) {
+        guard let most = tokenBuffer?.count, !isKnownUniquelyReferenced(&tokenBuffer) else { return }
+        let old = self
+        _ = try Self.own(&tokenBuffer, most)
+        _ = try Self.own(&confidenceBuffer, most)
+        _ = try Self.own(&judgedBuffer, most)
+        for index in 0..<positions.count { self[index] = old[index] }
+    }
+
+    /// The row of `positions[index]`. The memory must be unshared to be written.
+    subscript(index: Int) -> Entry {
+        get { Entry(token: tokens[index], confidence: confidences[index], isJudged: judged[index]) }
+        nonmutating set {
+            tokenBuffer?.pointer[index] = newValue.token
+            confidenceBuffer?.pointer[index] = newValue.confidence
+            judgedBuffer?.pointer[index] = newValue.isJudged
+        }
     }
 
     private static func own<Element>(

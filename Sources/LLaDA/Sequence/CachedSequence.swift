@@ -25,17 +25,23 @@ package final class CachedSequence {
     /// they are needed.
     private var reserve: [Page] = []
     /// The most positions that the sequence will have, and run as one block.
-    private var most = (positions: 0, window: 0)
+    private var most = (positions: 0, window: 0, rider: 0)
     /// The part that the sequence has in the forward that is about to run, and its tables in the batch.
     private var running: (part: Pending.Part, tables: Range<Int>)?
     /// The memory of `states`. A fork may share it.
     private var memory: StateMemory
     /// The final states of the last forward, which give the logits of its rows.
     package private(set) var states: FinalStates?
+    /// A block that ran along in a forward over the block before it, and its states. They are those of the block's next
+    /// forward if that has the same tokens.
+    private var ridden: (block: Range<Int>, states: FinalStates)?
+    private var riddenMemory: StateMemory
     package var observer: Observer?
     package var watch: ModelWatch?
     package private(set) var expertMask: ExpertMask?
+    package private(set) var computedForwards = 0
     package private(set) var computedPositions = 0
+    package var judgedPositions = 0
     package private(set) var reusedPositions = 0
 
     package init(
@@ -44,42 +50,69 @@ package final class CachedSequence {
     ) {
         self.denoiser = denoiser
         memory = StateMemory(in: denoiser.compute.budget)
+        riddenMemory = StateMemory(in: denoiser.compute.budget)
         self.blockLength = blockLength
         self.cache = cache
         self.cancellation = cancellation
     }
 
-    /// Says how many positions the sequence will have at most, and how many will run as one block: a block or a window.
-    /// The first forward takes the memory for them.
-    func expect(positions: Int, window: Int) { most = (positions, window) }
+    /// Says how many positions the sequence will have at most, how many will run as one block, a block or a window, and
+    /// how many may ride along. The first forward takes the memory for them.
+    func expect(positions: Int, window: Int, rider: Int) { most = (positions, window, rider) }
 
     /// The most rows that the sequence has in a forward, and the most of these that want logits.
     var room: (rows: Int, wanted: Int) {
-        (max(min(most.positions, Batch.mostRows(blockLength: blockLength)), most.window), most.window)
+        (
+            max(min(most.positions, Batch.mostRows(blockLength: blockLength)), most.window),
+            max(most.window, blockLength + most.rider)
+        )
     }
+
+    /// Whether somebody looks into the forwards. Then none does another's work.
+    var isObserved: Bool { observer != nil || watch != nil }
 
     /// Prepares a forward over tokens[active], given all tokens before: the first phase. The result says what to run,
     /// and there are pages to write to. `asOneBlock` lets the active positions, of several blocks, see each other
     /// (spec: decoding.md, section 7). `Pending.run` is the second phase, for this sequence alone or for several. The
     /// tokens must stay until then.
+    ///
+    /// `rider` is the block behind the active one, or empty: it runs along if nothing is missing before the active block
+    /// and there is a page for it. If it does, and the next forward is over that block and the same tokens, there is
+    /// nothing to run.
     package func prepare(
-        _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool
+        _ tokens: UnsafeBufferPointer<Int32>, active: Range<Int>, asOneBlock: Bool, rider: Range<Int> = 0..<0
     ) throws(LLaDAError) -> Pending {
         states = nil
         try takeLists()
         var held = holding(tokens)
+        if let ridden, ridden.block == active, held >= active.upperBound, !asOneBlock, !isObserved {
+            states = ridden.states
+            return Pending(
+                sequence: self, tokens: tokens, start: active.upperBound, active: active, asOneBlock: false,
+                rider: 0..<0)
+        }
         if held < active.lowerBound { held += try attach(tokens, held..<active.lowerBound) }
         let start = min(held, active.lowerBound)
         // A window leaves the pages of its blocks unchanged; a block that is run again replaces its page.
         let kept = asOneBlock ? held : start
         computed.removeLast(computed.count - kept)
+        // A block that has run along is of use for its own first forward.
+        if let ridden, ridden.block.upperBound > kept || ridden.block.lowerBound < active.upperBound {
+            self.ridden = nil
+        }
         sharedBlocks = min(sharedBlocks, kept / blockLength)
         try makeWritable(kept..<max(kept, asOneBlock ? active.lowerBound : active.upperBound))
         if asOneBlock {
             while windowPages.count * blockLength < active.count { windowPages.append(try makePage()) }
         }
+        var rider = start == active.lowerBound && !asOneBlock ? rider : 0..<0
+        if !rider.isEmpty {
+            // Without a page, which a full prefix cache may refuse, it runs when its turn comes.
+            do throws(LLaDAError) { try makeWritable(kept..<rider.upperBound) } catch { rider = 0..<0 }
+        }
         try fillReserve()
-        return Pending(sequence: self, tokens: tokens, start: start, active: active, asOneBlock: asOneBlock)
+        return Pending(
+            sequence: self, tokens: tokens, start: start, active: active, asOneBlock: asOneBlock, rider: rider)
     }
 
     /// Switches an expert off or on, and forgets what was computed with the old setting. Throws `.state` with a prefix
@@ -119,6 +152,7 @@ package final class CachedSequence {
                         visibleEnd: part.window.upperBound, wantsLogits: true))
             }
         }
+        if !part.rider.isEmpty { ridden = nil }
         work.cancellations.append(cancellation)
         running = (part, index..<last + 1)
     }
@@ -128,6 +162,11 @@ package final class CachedSequence {
         guard let watch, let running, !running.part.wanted.isEmpty else { return nil }
         return watch.observer(running.tables)
     }
+
+    /// Whether the sequence has rows in the forward that is about to run.
+    var isRunning: Bool { running != nil }
+    /// Whether states that `took` will get are all of the active positions, and may lie in `ownMemory`.
+    var ownsAllStates: Bool { running.map { $0.part.rider.isEmpty } ?? false }
 
     /// Returns memory for the states of the next forward, which nothing else refers to.
     func ownMemory() -> StateMemory {
@@ -148,8 +187,19 @@ package final class CachedSequence {
         computedPositions += part.rows
         if part.wanted.isEmpty { return first }
         watch?.count()
-        states = isOwn ? all : try all.slice(first..<first + part.wanted.count).copy(to: ownMemory(), room: room.wanted)
-        return first + part.wanted.count
+        computedForwards += 1
+        if most.rider > 0, ridden == nil {
+            if !isKnownUniquelyReferenced(&riddenMemory) { riddenMemory = StateMemory(in: denoiser.compute.budget) }
+            _ = try all.reserve(in: riddenMemory, rows: most.rider)
+        }
+        let end = first + part.wanted.count
+        let own = first..<end - part.rider.count
+        states = isOwn ? all : try all.slice(own).copy(to: ownMemory(), room: room.wanted)
+        if !part.rider.isEmpty {
+            let states = try all.slice(own.upperBound..<end).copy(to: riddenMemory, room: most.rider)
+            ridden = (part.rider, states)
+        }
+        return end
     }
 
     /// Shares the blocks before `end` that have keys and values of these tokens with the prefix cache.
@@ -256,6 +306,7 @@ extension CachedSequence {
     /// Forgets all that was computed, except the states of the last forward.
     package func reset() {
         computed.removeAll(keepingCapacity: true)
+        ridden = nil
         sharedBlocks = 0
         while !pages.isEmpty { putBack(pages.removeLast()) }
         while !windowPages.isEmpty { putBack(windowPages.removeLast()) }
@@ -274,7 +325,7 @@ extension CachedSequence {
     package func fork() -> CachedSequence {
         let fork = CachedSequence(denoiser, blockLength: blockLength, cache: cache)
         (fork.pages, fork.computed, fork.sharedBlocks, fork.states) = (pages, computed, sharedBlocks, states)
-        (fork.observer, fork.expertMask, fork.most) = (observer, expertMask, most)
+        (fork.observer, fork.expertMask, fork.most, fork.ridden) = (observer, expertMask, most, ridden)
         (mayShareLists, fork.mayShareLists) = (true, true)
         return fork
     }
@@ -284,6 +335,18 @@ extension CachedSequence {
 extension CachedSequence {
     /// The states of the last forward, [rows, hidden]; empty if there was no forward.
     var savedStates: UnsafeBufferPointer<Float> { states?.values ?? UnsafeBufferPointer(start: nil, count: 0) }
+
+    /// The block that has run along, if it would be used over `tokens`, and its states, [blockLength, hidden].
+    func savedRider(_ tokens: UnsafeBufferPointer<Int32>) -> (block: Int, states: UnsafeBufferPointer<Float>)? {
+        guard let ridden, holding(tokens) >= ridden.block.upperBound else { return nil }
+        return (ridden.block.lowerBound / blockLength, ridden.states.values)
+    }
+
+    /// Restores a block that has run along, whose page is there.  values: [blockLength, hidden]
+    func restoreRider(_ block: Int, _ values: Buffer<Float>) throws(LLaDAError) {
+        let positions = block * blockLength..<(block + 1) * blockLength
+        ridden = (positions, try denoiser.finalStates(values, rows: blockLength))
+    }
 
     /// Returns the pages that are valid for `tokens`, from the first on.
     func savedPages(_ tokens: UnsafeBufferPointer<Int32>) -> [Page] { Array(pages[..<(holding(tokens) / blockLength)]) }

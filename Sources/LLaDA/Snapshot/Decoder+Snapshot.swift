@@ -49,7 +49,7 @@ extension Decoder {
 
     private func snapshotWriter(includingPages: Bool) throws(LLaDAError) -> SnapshotWriter {
         // Copies of all that the state has, and the bytes of it, in arrays that double.
-        let room = try Reserve.Room(state.byteCount + 16 * sequence.savedStates.count)
+        let room = try Reserve.Room(state.byteCount + 32 * sequence.savedStates.count)
         defer { room.close() }
         let pages = includingPages && options.useCache ? sequence.savedPages(canvas) : []
         var body = ByteWriter()
@@ -63,6 +63,10 @@ extension Decoder {
             body.put(expert)
         }
         body.put(pages.count)
+        // A block that has run along needs its page.
+        let rider = sequence.savedRider(canvas).flatMap { $0.block < pages.count ? $0 : nil }
+        body.put(rider?.block ?? -1)
+        if let rider { body.put(UnsafeRawBufferPointer(rider.states)) }
         return SnapshotWriter(.decoder, of: sequence.denoiser.fingerprint, body: body.bytes, pages: pages)
     }
 
@@ -93,6 +97,9 @@ extension Decoder {
         guard reader.pages.count == blocks * size else {
             throw reader.error("the size of \(blocks) pages", reader.pages.count, expected: "\(blocks * size)")
         }
+        let rider = try reader.integer("the block that has run along", in: -1...blocks - 1)
+        let length = state.options.blockLength
+        let riderStates = try rider < 0 ? nil : Self.states(&reader, count: length * config.hiddenSize)
         try reader.expectEnd()
 
         state.options.prefixCache = prefixCache
@@ -104,6 +111,7 @@ extension Decoder {
             try reader.read(page, at: reader.pages.lowerBound + block * size)
             try progress?(0.5 + 0.5 * Double(block + 1) / Double(blocks))
         }
+        if let riderStates { try sequence.restoreRider(rider, riderStates) }
         try self.init(state, sequence)
     }
 

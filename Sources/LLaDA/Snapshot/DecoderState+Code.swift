@@ -287,6 +287,11 @@ extension Predictions {
             if coder.isReading { confidences.append(0) }
             try coder.float("a confidence", &confidences[index])
         }
+        var judged = Array(judged)
+        for index in 0..<positions.count {
+            if coder.isReading { judged.append(false) }
+            try coder.flag("whether a row was judged", &judged[index])
+        }
         var adjustments = adjustments
         for index in 0..<positions.count {
             // The bans of all positions are usually one list.
@@ -295,10 +300,11 @@ extension Predictions {
             try adjustments[index].code(&coder, before, vocabSize)
         }
         if coder.isReading, !positions.isEmpty {
-            let place = try begin(positions, room: positions.count)
+            try begin(positions, room: positions.count)
             self.adjustments = adjustments
-            place.tokens.update(from: tokens, count: tokens.count)
-            place.confidences.update(from: confidences, count: confidences.count)
+            for index in 0..<positions.count {
+                self[index] = Entry(token: tokens[index], confidence: confidences[index], isJudged: judged[index])
+            }
         }
     }
 }

@@ -242,6 +242,8 @@ class DecoderState(_Sized):
         ("reused_positions", c_uint64),
         ("insertions", c_uint64),
         ("deletions", c_uint64),
+        ("computed_forwards", c_uint64),
+        ("judged_positions", c_uint64),
     ]
 
 
