@@ -97,6 +97,7 @@ public func llada_decoder_active(
         result.locked = locked + predictions.first
         result.predictions = predictions.tokens.baseAddress
         result.confidences = predictions.confidences.baseAddress
+        result.computed = decoder.computed.baseAddress
         try CallerStruct(active, "llada_active").write(result)
     }
 }

@@ -10,7 +10,11 @@ final class Script: Denoiser, @unchecked Sendable {
     let kvDType = NumberFormat.f32
     let fingerprint = ModelFingerprint(words: [0, 0])
     /// A forward costs more than its rows.
-    let cost = ForwardCost(machine: .init(bandwidth: 1, arithmetic: 1))
+    let cost = {
+        var cost = ForwardCost(machine: .init(bandwidth: 1, arithmetic: 1))
+        cost.layers = 1
+        return cost
+    }()
     /// Windows that were run as one block, in their order.
     private(set) var windows: [Range<Int>] = []
     /// (the tokens that a row sees, position, is the window one block) to the row's logits.

@@ -93,6 +93,21 @@ import Testing
         }
     }
 
+    /// Rows that have not run for some steps have K/V, states and predictions of different forwards.
+    @Test(arguments: Run.allModels) func rowsThatAreKeptAsWell(_ name: String) throws {
+        let refreshes = [Policy.Refresh(), .init(below: 0.9, exact: false), .init(changed: 2, below: 0.5, every: 3)]
+        for (index, var run) in try sample(name, 7, 61).enumerated() {
+            var policy = run.policy
+            policy.refresh = refreshes[index % refreshes.count]
+            if policy.kind == .jointThreshold, index % 4 == 1 { policy.mbeWindow = 2 }
+            if index % 5 == 3 { policy.temperature = 0.8 }
+            run.override = policy
+            var course = Course(try run.decoder(run.model()))
+            try course.run()
+            try course.check(run.model(threads: 2), run.id)
+        }
+    }
+
     /// Bans, locks and edits that wait for the next events.
     @Test func whatTheHostDidIsKept() throws {
         for run in try sample("gqa_group", 11) {

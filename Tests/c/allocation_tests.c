@@ -91,11 +91,13 @@ typedef struct {
 } way;
 
 static const way ways[] = {
-    {LLADA_PRESET_LOW_CONFIDENCE, 0, 0, true}, {LLADA_PRESET_SPEEDY, 0, 0, true},
-    {LLADA_PRESET_QUALITY, 0, 0, true},        {LLADA_PRESET_QUALITY_MBE, 0, 0, true},
-    {LLADA_PRESET_QUALITY_MBE, 0, 4, true},    {LLADA_PRESET_QUALITY, 0.8f, 0, true},
-    {LLADA_PRESET_QUALITY_MBE, 0, 0, false},   {LLADA_PRESET_LEVENSHTEIN, 0, 0, true},
-    {LLADA_PRESET_LEVENSHTEIN, 0.8f, 0, true}, {LLADA_PRESET_LEVENSHTEIN, 0, 0, true, LLADA_LEVENSHTEIN_INDEL},
+    {LLADA_PRESET_LOW_CONFIDENCE, 0, 0, true},  {LLADA_PRESET_SPEEDY, 0, 0, true},
+    {LLADA_PRESET_QUALITY, 0, 0, true},         {LLADA_PRESET_QUALITY_MBE, 0, 0, true},
+    {LLADA_PRESET_QUALITY_MBE, 0, 4, true},     {LLADA_PRESET_QUALITY, 0.8f, 0, true},
+    {LLADA_PRESET_QUALITY_MBE, 0, 0, false},    {LLADA_PRESET_LEVENSHTEIN, 0, 0, true},
+    {LLADA_PRESET_LEVENSHTEIN, 0.8f, 0, true},  {LLADA_PRESET_LEVENSHTEIN, 0, 0, true, LLADA_LEVENSHTEIN_INDEL},
+    {LLADA_PRESET_SPEEDY_REFRESH, 0, 0, true},  {LLADA_PRESET_LOW_CONFIDENCE_REFRESH, 0, 0, true},
+    {LLADA_PRESET_QUALITY_REFRESH, 0, 2, true},
 };
 enum { WAYS = sizeof ways / sizeof *ways };
 

@@ -105,7 +105,7 @@ SIZE(llada_chat_message, 16);
 AT(llada_chat_message, role, 0);
 AT(llada_chat_message, content, 8);
 
-SIZE(llada_policy, 72);
+SIZE(llada_policy, 88);
 AT(llada_policy, struct_size, 0);
 AT(llada_policy, kind, 4);
 AT(llada_policy, threshold, 8);
@@ -123,6 +123,10 @@ AT(llada_policy, top_p, 52);
 AT(llada_policy, seed, 56);
 AT(llada_policy, max_steps_per_block, 64);
 AT(llada_policy, variant, 68);
+AT(llada_policy, refresh_changed, 72);
+AT(llada_policy, refresh_below, 76);
+AT(llada_policy, refresh_every, 80);
+AT(llada_policy, refresh_exact, 84);
 
 SIZE(llada_decoder_options, 32);
 AT(llada_decoder_options, struct_size, 0);
@@ -169,7 +173,7 @@ AT(llada_decoder_state, deletions, 104);
 AT(llada_decoder_state, computed_forwards, 112);
 AT(llada_decoder_state, judged_positions, 120);
 
-SIZE(llada_active, 64);
+SIZE(llada_active, 72);
 AT(llada_active, struct_size, 0);
 AT(llada_active, first, 4);
 AT(llada_active, count, 8);
@@ -180,6 +184,7 @@ AT(llada_active, states, 32);
 AT(llada_active, locked, 40);
 AT(llada_active, predictions, 48);
 AT(llada_active, confidences, 56);
+AT(llada_active, computed, 64);
 
 SIZE(llada_candidate, 12);
 AT(llada_candidate, token, 0);

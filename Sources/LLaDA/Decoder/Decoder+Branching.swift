@@ -11,6 +11,7 @@ extension Decoder {
         if let policy {
             try policy.validate(genLength: options.genLength, hasEditTokens: state.editTokens != nil)
             copy.policy = policy
+            try copy.options.validate(for: sequence.denoiser)
         }
         let fork = try Decoder(copy, sequence.fork())
         fork.rule = rule

@@ -77,6 +77,11 @@ extension Decoder {
         }
     }
 
+    /// Whether each position of the last forward, from `active.lowerBound` of that forward on, ran through the model.
+    /// Others have what their last forward gave; there are some only with a policy that refreshes a part of the rows.
+    /// Empty before the first forward. The buffer is valid as `predictions` is.
+    public var computed: UnsafeBufferPointer<Bool> { state.predictions.computed }
+
     /// Returns the most likely tokens at a position of the last forward, with biases, bans and penalty applied, without
     /// temperature. Throws `.state` before the first forward, and `.invalidArgument` for another position.
     public func candidates(at position: Int, count: Int) throws(LLaDAError) -> [Candidate] {

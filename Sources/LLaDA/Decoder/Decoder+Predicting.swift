@@ -9,26 +9,30 @@ extension Decoder {
         if !state.options.useCache { sequence.reset() }
         state.phase = .ready
         state.proposal.removeAll(keepingCapacity: true)
+        let selection = try selectRows()
         state.predictions.clear()
         logitRows.clear()
         isWatched = rule != nil || wasAsked
         wasAsked = false
         pending = try sequence.prepare(
-            state.canvas.tokens, active: state.active, asOneBlock: state.isWindow, rider: rider(beside: others))
+            state.canvas.tokens, active: state.active, asOneBlock: state.isWindow, selection: selection,
+            rider: rider(beside: others, selection), keepsInexact: state.policy.refresh.map { !$0.exact } ?? false)
     }
 
     /// Returns the block that runs along with the next forward, because the active one may be left by it; empty if none
     /// does. If the forward changes nothing, the rider's first forward has been run: it has seen the final tokens.
-    private func rider(beside others: Int) -> Range<Int> {
+    private func rider(beside others: Int, _ selection: [Bool]?) -> Range<Int> {
         let next = state.active.upperBound..<state.active.upperBound + blockLength
         let none = next.lowerBound..<next.lowerBound
         guard riding != .never, state.options.useCache, !state.isEditingBlocks, next.upperBound <= state.canvas.count,
             2 * blockLength <= Batch.mostRows(blockLength: blockLength), !sequence.isObserved,
-            policy.mayLeave(state), !state.hasEnd(state.active), next.contains(where: state.canvas.isOpenMask)
+            selection == nil || state.policy.refresh?.exact == false, policy.mayLeave(state),
+            !state.hasEnd(state.active), next.contains(where: state.canvas.isOpenMask)
         else { return none }
         if riding == .always { return next }
         return sequence.denoiser.cost.pays(
-            rider: next.count, rows: state.active.count, others: others, seen: next.upperBound) ? next : none
+            rider: next.count, rows: selection?.count(where: { $0 }) ?? state.active.count, others: others,
+            seen: next.upperBound) ? next : none
     }
 
     /// Counts a forward over the active positions, after those over earlier ones; `predict` follows.
@@ -51,7 +55,8 @@ extension Decoder {
         state.predictions.clear()
     }
 
-    /// Makes room for the predictions of the last forward: the adjustments of all rows, and no prediction yet.
+    /// Makes room for the predictions of the last forward: the adjustments of all rows, and no prediction yet, but of
+    /// rows that did not run, where they were judged under the same adjustment.
     func beginPredictions() throws(LLaDAError) {
         var predictions = Predictions()
         swap(&predictions, &state.predictions)  // the policy looks at the state meanwhile
@@ -61,6 +66,13 @@ extension Decoder {
             var adjustment = LogitAdjustment(
                 position: position, banned: state.bans.tokens(at: position), biases: state.biases.list(at: position))
             policy.adjust(&adjustment, at: position, state)
+            let row = position - state.active.lowerBound
+            if let selection = pending?.selection, !selection[row] {
+                let isSame = state.kept.adjustments[row] == adjustment
+                var entry = isSame ? state.kept[row] : Predictions.Entry()
+                entry.isComputed = false
+                predictions[row] = entry
+            }
             predictions.adjustments.append(adjustment)
         }
     }
@@ -68,7 +80,9 @@ extension Decoder {
     /// Whether a row of the last forward is to be judged with it: the policy reads its prediction, or somebody is there
     /// who may. A draw is made of all rows.
     func isRead(_ row: Int) -> Bool {
-        isWatched || state.policy.temperature > 0 || policy.reads(state.active.lowerBound + row, state)
+        let position = state.active.lowerBound + row
+        return isWatched || state.policy.temperature > 0 || policy.reads(position, state)
+            || (state.policy.refresh.map { $0.below > 0 } ?? false && state.canvas.state(position) == .draft)
     }
 
     /// Makes predictions again after a change of bans or biases. This is no forward: a request to cancel waits for the
@@ -77,6 +91,7 @@ extension Decoder {
         let before = state.predictions
         do throws(LLaDAError) {
             try beginPredictions()
+            for row in 0..<before.positions.count { state.predictions[row].isComputed = before.computed[row] }
             try judge { before.judged[$0] }
         } catch {
             state.predictions = before
@@ -145,8 +160,7 @@ extension Decoder {
             confidences: confidences)
         count = 0
         forEachRow { decoder, _, row in
-            decoder.state.predictions[row] = Predictions.Entry(
-                token: tokens[count], confidence: confidences[count], isJudged: true)
+            decoder.state.predictions.note(tokens[count], confidences[count], row: row)
             count += 1
             decoder.sequence.judgedPositions += 1
         }
@@ -168,8 +182,7 @@ extension Decoder {
             uniform: { random.uniform(forward: forward, position: first + $0) },
             states: policy.drawsOnlyMasks ? positions : nil, tokens: tokens, confidences: confidences)
         for row in 0..<state.predictions.positions.count where !state.predictions.judged[row] && wants(row) {
-            state.predictions[row] = Predictions.Entry(
-                token: tokens[row], confidence: confidences[row], isJudged: true)
+            state.predictions.note(tokens[row], confidences[row], row: row)
             sequence.judgedPositions += 1
         }
     }

@@ -100,6 +100,8 @@ public final class Decoder {
     var isWatched = false
     /// Whether blocks ride along in forwards that may end the block before; see `rider`. For tests.
     package var riding = Riding.whereItPays
+    /// Memory for the rows that a forward runs; see `selectRows`.
+    var selected: [Bool] = []
     /// Memory for the host's proposal, until it takes the place of the policy's.
     var spareProposal: [Edit] = []
     /// Whether the decoder is in the list of a running call for several.
@@ -142,8 +144,10 @@ public final class Decoder {
         logitRows = LogitRows(in: sequence.denoiser.compute.budget)
         mostActive = state.mostActive(policy)
         try self.state.reserveCapacity(mostActive: mostActive, policy)
-        let rider = 2 * blockLength <= min(state.canvas.count, Batch.mostRows(blockLength: blockLength)) ? blockLength : 0
-        sequence.expect(positions: state.canvas.count, window: mostActive, rider: rider)
+        let rider =
+            2 * blockLength <= min(state.canvas.count, Batch.mostRows(blockLength: blockLength)) ? blockLength : 0
+        sequence.expect(
+            positions: state.canvas.count, window: mostActive, rider: rider, keepsRows: state.policy.refresh != nil)
         if rider > 0 { _ = sequence.denoiser.cost }  // measured now, not in a step
     }
 }
@@ -151,6 +155,9 @@ public final class Decoder {
 extension Decoder.Options {
     /// Throws `.invalidArgument` unless a decoder of this model can have these options.
     func validate(for denoiser: any Denoiser) throws(LLaDAError) {
+        if !useCache, policy?.refresh != nil {
+            throw LLaDAError(.invalidArgument, "use_cache is false; expected true with a policy that refreshes rows")
+        }
         guard let prefixCache else { return }
         guard prefixCache.denoiser === denoiser else {
             throw LLaDAError(.invalidArgument, "the prefix cache belongs to another model")

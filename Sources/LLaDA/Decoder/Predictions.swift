@@ -1,13 +1,15 @@
 /// The predictions of a forward: for each position a token, and the model's confidence in it.
 ///
-/// Not every row is judged: a row has a prediction if the policy reads it, or once somebody has asked. A copy shares its
-/// memory with the original until one of the two makes new predictions.
+/// Not every row is judged: a row has a prediction if the policy reads it, or once somebody has asked. A copy shares
+/// its memory with the original until one of the two makes new predictions.
 struct Predictions {
     /// The prediction of a row.
     struct Entry: BitwiseCopyable {
         var token: Int32 = 0
         var confidence: Float = 0
         var isJudged = false
+        /// Whether the row ran in the last forward. Others have kept what they had.
+        var isComputed = true
     }
 
     /// The positions of the forward; empty if there are no predictions.
@@ -17,6 +19,7 @@ struct Predictions {
     private var tokenBuffer: Buffer<Int32>?  // [at least positions.count]
     private var confidenceBuffer: Buffer<Float>?  // [at least positions.count]
     private var judgedBuffer: Buffer<Bool>?  // [at least positions.count]
+    private var computedBuffer: Buffer<Bool>?  // [at least positions.count]
 
     /// The predicted tokens; 0 where none is.  [positions.count]
     var tokens: UnsafeBufferPointer<Int32> {
@@ -33,6 +36,11 @@ struct Predictions {
         UnsafeBufferPointer(start: judgedBuffer?.pointer, count: judgedBuffer == nil ? 0 : positions.count)
     }
 
+    /// Whether each position ran in the last forward.  [positions.count]
+    var computed: UnsafeBufferPointer<Bool> {
+        UnsafeBufferPointer(start: computedBuffer?.pointer, count: computedBuffer == nil ? 0 : positions.count)
+    }
+
     func token(at position: Int) -> Int32 { tokens[position - positions.lowerBound] }
     func confidence(at position: Int) -> Float { confidences[position - positions.lowerBound] }
     func adjustment(at position: Int) -> LogitAdjustment { adjustments[position - positions.lowerBound] }
@@ -46,41 +54,58 @@ struct Predictions {
     /// the adjustments are still to come.
     mutating func begin(_ positions: Range<Int>, room: Int) throws(LLaDAError) {
         clear()
-        let most = max(room, positions.count)
-        _ = try Self.own(&tokenBuffer, most)
-        _ = try Self.own(&confidenceBuffer, most)
-        _ = try Self.own(&judgedBuffer, most)
-        try adjustments.reserve(most)
+        try reserve(max(room, positions.count))
         self.positions = positions
         for index in 0..<positions.count { self[index] = Entry() }
+    }
+
+    /// Takes memory for so many rows, if there is none yet.
+    mutating func reserveFirst(_ rows: Int) throws(LLaDAError) {
+        if tokenBuffer == nil { try reserve(rows) }
+    }
+
+    private mutating func reserve(_ rows: Int) throws(LLaDAError) {
+        try own(rows)
+        try adjustments.reserve(rows)
+    }
+
+    private mutating func own(_ rows: Int) throws(LLaDAError) {
+        try Self.own(&tokenBuffer, rows)
+        try Self.own(&confidenceBuffer, rows)
+        try Self.own(&judgedBuffer, rows)
+        try Self.own(&computedBuffer, rows)
     }
 
     /// Takes memory of its own, with the same predictions, if a copy shares it.
     mutating func makeOwn() throws(LLaDAError) {
         guard let most = tokenBuffer?.count, !isKnownUniquelyReferenced(&tokenBuffer) else { return }
         let old = self
-        _ = try Self.own(&tokenBuffer, most)
-        _ = try Self.own(&confidenceBuffer, most)
-        _ = try Self.own(&judgedBuffer, most)
+        try own(most)
         for index in 0..<positions.count { self[index] = old[index] }
     }
 
     /// The row of `positions[index]`. The memory must be unshared to be written.
     subscript(index: Int) -> Entry {
-        get { Entry(token: tokens[index], confidence: confidences[index], isJudged: judged[index]) }
+        get {
+            Entry(
+                token: tokens[index], confidence: confidences[index], isJudged: judged[index],
+                isComputed: computed[index])
+        }
         nonmutating set {
             tokenBuffer?.pointer[index] = newValue.token
             confidenceBuffer?.pointer[index] = newValue.confidence
             judgedBuffer?.pointer[index] = newValue.isJudged
+            computedBuffer?.pointer[index] = newValue.isComputed
         }
     }
 
-    private static func own<Element>(
-        _ buffer: inout Buffer<Element>?, _ count: Int
-    ) throws(LLaDAError) -> UnsafeMutablePointer<Element> {
-        if isKnownUniquelyReferenced(&buffer), let buffer, buffer.count >= count { return buffer.pointer }
-        let fresh = try Buffer<Element>(count: count)
-        buffer = fresh
-        return fresh.pointer
+    /// Notes the prediction of a row.
+    func note(_ token: Int32, _ confidence: Float, row: Int) {
+        self[row] = Entry(token: token, confidence: confidence, isJudged: true, isComputed: computed[row])
+    }
+
+    private static func own<Element>(_ buffer: inout Buffer<Element>?, _ count: Int) throws(LLaDAError) {
+        if isKnownUniquelyReferenced(&buffer), let buffer, buffer.count >= count { return }
+        buffer = try Buffer(count: count)
     }
 }

@@ -1,7 +1,7 @@
 import Glibc
 
-/// What a forward takes, as a function of its rows: it says whether rows are cheaper in the forward at hand or in one of
-/// their own (docs/decisions/0021-the-next-block-rides.md). An estimate, by which no result is decided.
+/// What a forward takes, as a function of its rows: it says whether rows are cheaper in the forward at hand or in one
+/// of their own (docs/decisions/0021-the-next-block-rides.md). An estimate, by which no result is decided.
 package struct ForwardCost: Sendable, Equatable {
     /// What the machine can do with this model's weights.
     package struct Machine: Sendable, Equatable {

@@ -10,7 +10,7 @@ package struct LogitBias: BitwiseCopyable, Equatable {
 }
 
 /// The changes to a row's logits before they are judged: numbers added, tokens taken out, and one made less likely.
-package struct LogitAdjustment {
+package struct LogitAdjustment: Equatable {
     /// The position that the row is about, for messages.
     package var position = 0
     /// The tokens that the host has taken out.
@@ -33,6 +33,11 @@ package struct LogitAdjustment {
     /// All tokens taken out.
     package var allBanned: [Int32] { bannedToo.map { banned + [$0] } ?? banned }
     package var isEmpty: Bool { banned.isEmpty && biases.isEmpty && bannedToo == nil && penalty == nil }
+
+    package static func == (a: LogitAdjustment, b: LogitAdjustment) -> Bool {
+        a.position == b.position && a.banned == b.banned && a.biases == b.biases && a.bannedToo == b.bannedToo
+            && a.penalty?.token == b.penalty?.token && a.penalty?.amount == b.penalty?.amount
+    }
 
     /// Adjusts the logits of `vocabulary`.  row: [vocabulary.count]
     package func apply(to row: UnsafeMutablePointer<Float>, _ vocabulary: Range<Int>) {

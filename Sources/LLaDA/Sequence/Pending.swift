@@ -9,10 +9,21 @@ package struct Pending {
         var window = 0..<0
         /// The last of `positions`, whose block is not active yet.
         var rider = 0..<0
+        /// Which of the first of `positions` run; nil: all.
+        var selection: [Bool]?
         /// The positions whose logits are wanted.
         let wanted: Range<Int>
 
-        var rows: Int { positions.count + window.count }
+        /// The number of rows that do not run.
+        private var left: Int { selection?.count { !$0 } ?? 0 }
+        var rows: Int { positions.count + window.count - left }
+        /// The number of rows whose logits are wanted.
+        var wantedRows: Int { wanted.count - left }
+
+        func runs(_ position: Int) -> Bool {
+            guard let selection, position - positions.lowerBound < selection.count else { return true }
+            return selection[position - positions.lowerBound]
+        }
     }
 
     let sequence: CachedSequence
@@ -22,6 +33,8 @@ package struct Pending {
     let start: Int
     let active: Range<Int>
     let asOneBlock: Bool
+    /// Which of the active positions run; nil: all.
+    let selection: [Bool]?
     /// The block behind the active positions that runs along; empty if none does.
     let rider: Range<Int>
 
@@ -49,11 +62,11 @@ package struct Pending {
     private func last(from start: Int) -> Part {
         if asOneBlock { return Part(positions: start..<active.lowerBound, window: active, wanted: active) }
         let end = max(active.upperBound, rider.upperBound)
-        return Part(positions: start..<end, rider: rider, wanted: active.lowerBound..<end)
+        return Part(positions: start..<end, rider: rider, selection: selection, wanted: active.lowerBound..<end)
     }
 
     /// The number of rows that are to be run.
-    package var rowCount: Int { active.upperBound - start + rider.count }
+    package var rowCount: Int { active.upperBound - start + rider.count - (selection?.count { !$0 } ?? 0) }
 
     /// Runs the forward of one sequence alone; the sequence's `states` are then those of this forward. `progress`
     /// receives the part of it that is done, and may end it.
@@ -66,8 +79,8 @@ package struct Pending {
 
     /// Runs what sequences of one model have prepared, in forwards of a bounded number of rows: the second phase. A
     /// sequence without anything prepared is left out. `done` is called after each forward over active positions, with
-    /// the indices of its sequences, which have their states then. After an error, some sequences have run and others have
-    /// not.
+    /// the indices of its sequences, which have their states then. After an error, some sequences have run and others
+    /// have not.
     package static func run(
         _ count: Int, _ pending: (Int) -> Pending?, _ work: Workspace,
         done: (Range<Int>) throws(LLaDAError) -> Void
