@@ -4,10 +4,13 @@
     python3 examples/evaluation/refresh.py examples/models/tiny-2.0 examples/models/tiny-2.1 --picture refresh.svg
     python3 examples/evaluation/refresh.py examples/models/tiny-2.1 --per-family 10 --processes 1 --replay rows.json
 
-`final` and `strict` are as in score.py; differences are paired, with their standard errors. A run forward is one that
-went through the model: the others of TPF rode along in the one before them. Rows and judged rows, whose logits were
-looked at, are a token's. Experts are those that a layer uses in a forward, of the experts that it has, watched in a
-second pass, without riders. The time is by the clock, so it is worth something with one process on an idle machine.
+`final` and `strict` are as in score.py; differences are paired, with their standard errors. TPF counts forwards as the
+reference does, and `riding` those that are left where the next block always rides in the forward that may end a block;
+whether it does is decided by what it costs. Rows and judged rows, whose logits were looked at, are a token's, with the
+riders that there were. Experts are those that a layer uses in a forward, watched in a second pass, without riders. The
+time is by the clock, so it is worth something with one process on an idle machine.
+
+--replay writes the rows of each forward, also with riders always, for llada-bench --replay.
 """
 
 from __future__ import annotations
@@ -38,10 +41,15 @@ class Answer:
     strict: bool
     tokens: int
     forwards: int
-    run: int
     steps: list[tuple[int, int]]  # of each forward: rows, judged rows
+    ridden: list[tuple[int, int]]  # the same if the next block always rode
     experts: float  # a layer and forward
     seconds: float
+
+    @property
+    def run(self) -> int:
+        """The forwards that are left with riders."""
+        return sum(rows > 0 for rows, _ in self.ridden)
 
     @property
     def rows(self) -> int:
@@ -67,26 +75,35 @@ def decoder(model: llada.Model, policy: llada.Policy, question: tasks.Question) 
 
 
 def answer(model: llada.Model, policy: llada.Policy, question: tasks.Question) -> Answer:
+    steps: list[tuple[int, int]] = []
+    ridden: list[tuple[int, int]] = []
+    seconds, has_ridden = 0.0, False
     with decoder(model, policy, question) as dec:
-        steps, seconds = [(0, 0)], 0.0
         while not dec.finished:
+            before = dec.computed_positions, dec.judged_positions, dec.computed_forwards
+            active, block = dec.active, dec.canvas[dec.active.start : dec.active.stop]
+            may_ride = (
+                policy.kind != "low_confidence"
+                and len(dec.masked) == 0
+                and not np.isin(block, model.info.eos_token_ids).any()
+                and active.stop < len(dec.canvas)
+            )
             started = time.perf_counter()
             dec.step()
             seconds += time.perf_counter() - started
-            steps.append((dec.computed_positions, dec.judged_positions))
-        # The first forward has the prompt in it; what it takes is the same for all.
-        steps[0] = (steps[1][0] - score.BLOCK_LENGTH, 0)
+            rows, judged = dec.computed_positions - before[0], dec.judged_positions - before[1]
+            # The first forward has the prompt in it; what it takes is the same for all.
+            rows = rows if steps else score.BLOCK_LENGTH
+            steps.append((rows, judged))
+            if dec.computed_forwards == before[2]:  # it has ridden, and its rows are those of the forward before
+                rows = score.BLOCK_LENGTH
+            elif may_ride and rows > score.BLOCK_LENGTH:
+                rows -= score.BLOCK_LENGTH
+            ridden.append((0 if has_ridden else rows + may_ride * score.BLOCK_LENGTH, judged))
+            has_ridden = may_ride and not dec.events
         final, strict = tasks.check(question, dec.text)
-        return Answer(
-            final,
-            strict,
-            len(dec.tokens),
-            dec.forwards,
-            dec.computed_forwards,
-            [(rows - before, judged - already) for (before, already), (rows, judged) in zip(steps, steps[1:])],
-            experts(model, policy, question),
-            seconds,
-        )
+        count = experts(model, policy, question)
+        return Answer(final, strict, len(dec.tokens), dec.forwards, steps, ridden, count, seconds)
 
 
 def experts(model: llada.Model, policy: llada.Policy, question: tasks.Question) -> float:
@@ -94,7 +111,7 @@ def experts(model: llada.Model, policy: llada.Policy, question: tasks.Question) 
     layers = range(model.info.first_k_dense_replace, model.info.num_hidden_layers)
     used: list[int] = []
     with decoder(model, policy, question) as dec:
-        dec.watch()
+        dec.watch(routing=True)
         while not dec.finished:
             dec.forward()
             computed = dec.rows.computed
@@ -153,8 +170,8 @@ def row(line: Line, full: Line) -> str:
 
 
 HEAD = (
-    "| model | mode | a step runs | final, % | strict, % | tokens a forward | tokens a run forward | rows a token "
-    "| judged rows a token | experts | ms a token |"
+    "| model | mode | a step runs | final, % | strict, % | TPF | riding | rows a token | judged rows a token | experts "
+    "| ms a token |"
 )
 
 
@@ -208,19 +225,16 @@ def main() -> None:
     if choice.picture:
         draw(pairs, choice.picture)
     if choice.replay:
-        choice.replay.write_text(
-            json.dumps(
-                [
-                    {
-                        "name": f"{line.model} {line.mode}{' refresh' if line.refresh else ''}",
-                        "tokens": line.total("tokens"),
-                        "forwards": [step for one in line.answers for step in one.steps],
-                    }
-                    for line in lines
-                ]
-            )
-            + "\n"
-        )
+        courses = [
+            {
+                "name": f"{line.model} {line.mode}{' refresh' if line.refresh else ''}{' riding' if riding else ''}",
+                "tokens": line.total("tokens"),
+                "forwards": [step for one in line.answers for step in (one.ridden if riding else one.steps)],
+            }
+            for line in lines
+            for riding in ((False, True) if line.total("run") < line.total("forwards") else (False,))
+        ]
+        choice.replay.write_text(json.dumps(courses) + "\n")
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ extension Decoder {
     func judgeRest() throws(LLaDAError) {
         wasAsked = true
         if state.predictions.judged.allSatisfy({ $0 }) { return }
-        try state.predictions.makeOwn()
+        try state.predictions.makeOwn(room: mostActive)
         try judge { _ in true }
     }
 

@@ -5,7 +5,7 @@ extension Decoder {
     func selectRows() throws(LLaDAError) -> [Bool]? {
         guard let refresh = state.policy.refresh else { return nil }
         state.keepPredictions()
-        try state.kept.reserveFirst(mostActive)
+        try state.kept.makeOwn(room: mostActive)
         try state.progress.changed.reserve(blockLength)
         try selected.reserve(blockLength)
         let (step, active) = (state.progress.step, state.active)
@@ -15,15 +15,16 @@ extension Decoder {
             for _ in 0..<blockLength { state.progress.changed.append(.min / 2) }
         }
         if isFirst { return nil }
-        for (row, position) in active.enumerated() where !sequence.hasRow(position, of: state.canvas.token(position)) {
-            state.progress.changed[row] = Int32(clamping: step)
+        for position in active where !sequence.hasRow(position, of: state.canvas.token(position)) {
+            state.progress.changed[position - active.lowerBound] = Int32(clamping: step)
         }
         let isFull = refresh.every > 0 && step % refresh.every == 0
         guard !isFull, state.kept.positions == active,
             sequence.canRunPart(of: active, state.canvas.tokens, keepsInexact: !refresh.exact)
         else { return nil }
         selected.removeAll(keepingCapacity: true)
-        for (row, position) in active.enumerated() {
+        for position in active {
+            let row = position - active.lowerBound
             let age = step - Int(state.progress.changed[row])
             let kept = state.kept[row]
             let isUnsure = kept.isJudged && kept.confidence < refresh.below && state.canvas.state(position) != .prompt

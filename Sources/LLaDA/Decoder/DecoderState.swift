@@ -102,14 +102,14 @@ struct DecoderState {
         /// The number of bans, those of all positions counted at each position that has some of its own.
         var count: Int { at.values.reduce(everywhere.count) { $0 + $1.count + everywhere.count + 4 } }
 
-        /// Returns the tokens banned at a position.
+        /// Returns the tokens banned at a position, equal lists for equal bans.
         func tokens(at position: Int) -> [Int32] {
             lists.isEmpty ? everywhereList : lists[position] ?? everywhereList
         }
 
         private mutating func list() {
-            everywhereList = Array(everywhere)
-            lists = at.mapValues { everywhereList + $0 }
+            everywhereList = everywhere.sorted()
+            lists = at.mapValues { everywhereList + $0.sorted() }
         }
     }
 

@@ -59,28 +59,19 @@ struct Predictions {
         for index in 0..<positions.count { self[index] = Entry() }
     }
 
-    /// Takes memory for so many rows, if there is none yet.
-    mutating func reserveFirst(_ rows: Int) throws(LLaDAError) {
-        if tokenBuffer == nil { try reserve(rows) }
-    }
-
     private mutating func reserve(_ rows: Int) throws(LLaDAError) {
-        try own(rows)
-        try adjustments.reserve(rows)
-    }
-
-    private mutating func own(_ rows: Int) throws(LLaDAError) {
         try Self.own(&tokenBuffer, rows)
         try Self.own(&confidenceBuffer, rows)
         try Self.own(&judgedBuffer, rows)
         try Self.own(&computedBuffer, rows)
+        try adjustments.reserve(rows)
     }
 
-    /// Takes memory of its own, with the same predictions, if a copy shares it.
-    mutating func makeOwn() throws(LLaDAError) {
-        guard let most = tokenBuffer?.count, !isKnownUniquelyReferenced(&tokenBuffer) else { return }
+    /// Takes memory of its own for so many rows, with the same predictions, if there is none or a copy shares it.
+    mutating func makeOwn(room: Int) throws(LLaDAError) {
+        if tokenBuffer != nil, isKnownUniquelyReferenced(&tokenBuffer) { return }
         let old = self
-        try own(most)
+        try reserve(max(room, positions.count))
         for index in 0..<positions.count { self[index] = old[index] }
     }
 

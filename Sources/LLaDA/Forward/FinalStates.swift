@@ -81,9 +81,6 @@ package struct FinalStates: LogitSource, @unchecked Sendable {  // read only
         try FinalStates(in: memory, rows: rows, room: room, head: head, compute)
     }
 
-    /// Whether the states lie in `memory`.
-    func isIn(_ memory: StateMemory) -> Bool { self.memory === memory }
-
     package var count: Int { rows.count }
     package var vocabSize: Int { head.outputs }
 

@@ -34,10 +34,18 @@ package struct LogitAdjustment: Equatable {
     package var allBanned: [Int32] { bannedToo.map { banned + [$0] } ?? banned }
     package var isEmpty: Bool { banned.isEmpty && biases.isEmpty && bannedToo == nil && penalty == nil }
 
+    /// The position and who has taken a token out make no difference.
     package static func == (a: LogitAdjustment, b: LogitAdjustment) -> Bool {
-        a.position == b.position && a.banned == b.banned && a.biases == b.biases && a.bannedToo == b.bannedToo
-            && a.penalty?.token == b.penalty?.token && a.penalty?.amount == b.penalty?.amount
+        let count = a.bannedCount
+        guard count == b.bannedCount, a.biases == b.biases, a.penalty?.token == b.penalty?.token,
+            a.penalty?.amount == b.penalty?.amount
+        else { return false }
+        if a.bannedToo == b.bannedToo { return a.banned == b.banned }
+        return (0..<count).allSatisfy { a.bannedToken($0) == b.bannedToken($0) }
     }
+
+    private var bannedCount: Int { banned.count + (bannedToo == nil ? 0 : 1) }
+    private func bannedToken(_ index: Int) -> Int32? { index < banned.count ? banned[index] : bannedToo }
 
     /// Adjusts the logits of `vocabulary`.  row: [vocabulary.count]
     package func apply(to row: UnsafeMutablePointer<Float>, _ vocabulary: Range<Int>) {

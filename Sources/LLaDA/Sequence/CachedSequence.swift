@@ -19,8 +19,9 @@ package final class CachedSequence {
     /// The number of positions, from the first on, whose K/V are those of a forward over all rows of their blocks. They
     /// are fewer than `computed` only where parts of blocks were run.
     var exactLength = 0
-    /// Whether a fork may share the memory of these lists.
+    /// Whether a fork may share the memory of these lists, and that of states.
     private var mayShareLists = false
+    private var mayShareMemory = false
     /// The number of pages, from the first on, that the prefix cache has as well.
     private var sharedBlocks = 0
     /// Pages for a window that runs as one block. Nothing else uses their keys and values.
@@ -99,12 +100,15 @@ package final class CachedSequence {
     ) throws(LLaDAError) -> Pending {
         if most.keepsRows, let states { self.kept = states }
         states = nil
+        running = nil
         try takeLists()
         if let selection { return try preparePart(selection, tokens, active, rider) }
         self.kept = nil
         var held = holding(tokens, exactly: !keepsInexact)
         if let ridden, ridden.block == active, held >= active.upperBound, !asOneBlock, !isObserved {
             states = ridden.states
+            try reserveStates(ridden.states)
+            try fillReserve()
             return Pending(
                 sequence: self, tokens: tokens, start: active.upperBound, active: active, asOneBlock: false,
                 selection: nil, rider: 0..<0)
@@ -169,7 +173,6 @@ package final class CachedSequence {
         }
         let rider = makePage(for: rider)
         try fillReserve()
-        for (row, position) in active.enumerated() where selection[row] { computed[position] = -1 }
         return Pending(
             sequence: self, tokens: tokens, start: active.lowerBound, active: active, asOneBlock: false,
             selection: selection, rider: rider)
@@ -244,11 +247,10 @@ package final class CachedSequence {
     ) throws(LLaDAError) -> Int {
         guard let part = running?.part else { return first }
         running = nil
-        try computed.makeRoom(for: part.positions.count)
+        try computed.makeRoom(for: part.selection == nil ? part.positions.count : part.rider.count)
         if let selection = part.selection {
-            for (row, position) in part.positions.prefix(selection.count).enumerated() where selection[row] {
-                computed[position] = tokens[position]
-            }
+            let first = part.positions.lowerBound
+            for row in 0..<selection.count where selection[row] { computed[first + row] = tokens[first + row] }
             computed.append(contentsOf: UnsafeBufferPointer(rebasing: tokens[part.rider]))
         } else {
             if exactLength == part.positions.lowerBound { exactLength = part.positions.upperBound }
@@ -263,6 +265,7 @@ package final class CachedSequence {
         let own = first..<end - part.rider.count
         if let selection = part.selection {
             states = try merge(all.slice(own), selection)
+            kept = nil
         } else {
             states = isOwn ? all : try all.slice(own).copy(to: ownMemory(), room: room.wanted)
         }
@@ -276,14 +279,19 @@ package final class CachedSequence {
 
     /// Takes the memory for states of later forwards.
     private func reserveStates(_ states: FinalStates) throws(LLaDAError) {
-        if most.rider > 0, ridden == nil {
-            if !isKnownUniquelyReferenced(&riddenMemory), kept?.isIn(riddenMemory) != true {
-                riddenMemory = StateMemory(in: denoiser.compute.budget)
-            }
-            _ = try states.reserve(in: riddenMemory, rows: most.rider)
+        if mayShareMemory {
+            let budget = denoiser.compute.budget
+            if !isKnownUniquelyReferenced(&memory) { memory = StateMemory(in: budget) }
+            if !isKnownUniquelyReferenced(&otherMemory) { otherMemory = StateMemory(in: budget) }
+            if !isKnownUniquelyReferenced(&riddenMemory) { riddenMemory = StateMemory(in: budget) }
+            mayShareMemory = false
         }
+        if isKnownUniquelyReferenced(&memory) { _ = try states.reserve(in: memory, rows: room.wanted) }
         if most.keepsRows, isKnownUniquelyReferenced(&otherMemory) {
-            _ = try states.reserve(in: otherMemory, rows: most.window)
+            _ = try states.reserve(in: otherMemory, rows: room.wanted)
+        }
+        if most.rider > 0, isKnownUniquelyReferenced(&riddenMemory) {
+            _ = try states.reserve(in: riddenMemory, rows: most.rider)
         }
     }
 
@@ -292,8 +300,8 @@ package final class CachedSequence {
         let memory = ownMemory()
         let rows = try new.reserve(in: memory, rows: max(most.window, selection.count))
         var next = 0
-        for (row, isNew) in selection.enumerated() {
-            if isNew {
+        for row in 0..<selection.count {
+            if selection[row] {
                 new.copy(row: next, to: rows + row * new.width)
                 next += 1
             } else {
@@ -430,6 +438,7 @@ extension CachedSequence {
         (fork.observer, fork.expertMask, fork.most, fork.ridden) = (observer, expertMask, most, ridden)
         (fork.exactLength, fork.kept) = (exactLength, kept)
         (mayShareLists, fork.mayShareLists) = (true, true)
+        (mayShareMemory, fork.mayShareMemory) = (true, true)
         return fork
     }
 }

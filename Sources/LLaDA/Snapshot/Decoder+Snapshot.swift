@@ -73,7 +73,7 @@ extension Decoder {
         }
         body.put(saved.pages.count)
         body.put(saved.exactLength)
-        if parts { for token in saved.tokens { body.put(token + 1) } }
+        if parts { for token in saved.tokens { body.put(token) } }
         // A block that has run along needs its page.
         let rider = sequence.savedRider(canvas).flatMap { $0.block < saved.pages.count ? $0 : nil }
         body.put(rider?.block ?? -1)
@@ -128,8 +128,7 @@ extension Decoder {
         try self.init(state, sequence)
     }
 
-    /// Reads what pages were computed from: `count` tokens, -1 where a row was to be run and may not have been, and how
-    /// many of them, in whole blocks, have exact K/V.
+    /// Reads what pages were computed from: `count` tokens, and how many of them, in whole blocks, have exact K/V.
     private static func computedTokens(
         _ reader: inout SnapshotReader, _ state: DecoderState, count: Int, _ vocabSize: Int
     ) throws(LLaDAError) -> (all: [Int32], exactLength: Int) {
@@ -141,9 +140,7 @@ extension Decoder {
         var tokens = Array(state.canvas.tokens[..<count])
         if parts {
             for position in 0..<count {
-                tokens[position] =
-                    try reader.token(
-                        "a token of a page", vocabSize: vocabSize + 1) - 1
+                tokens[position] = try reader.token("a token of a page", vocabSize: vocabSize)
             }
         }
         return (tokens, exact)
