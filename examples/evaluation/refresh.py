@@ -7,8 +7,8 @@
 `final` and `strict` are as in score.py; differences are paired, with their standard errors. TPF counts forwards as the
 reference does, and `riding` those that are left where the next block always rides in the forward that may end a block;
 whether it does is decided by what it costs. Rows and judged rows, whose logits were looked at, are a token's, with the
-riders that there were. Experts are those that a layer uses in a forward, watched in a second pass, without riders. The
-time is by the clock, so it is worth something with one process on an idle machine.
+riders that there were. Experts are those that a layer uses in a forward, watched in a second pass of every fifth
+question, without riders. The time is by the clock, so it is worth something with one process on an idle machine.
 
 --replay writes the rows of each forward, also with riders always, for llada-bench --replay.
 """
@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +45,7 @@ class Answer:
     forwards: int
     steps: list[tuple[int, int]]  # of each forward: rows, judged rows
     ridden: list[tuple[int, int]]  # the same if the next block always rode
-    experts: float  # a layer and forward
+    experts: float  # a layer and forward; nan: not watched
     seconds: float
 
     @property
@@ -102,7 +104,8 @@ def answer(model: llada.Model, policy: llada.Policy, question: tasks.Question) -
             ridden.append((0 if has_ridden else rows + may_ride * score.BLOCK_LENGTH, judged))
             has_ridden = may_ride and not dec.events
         final, strict = tasks.check(question, dec.text)
-        count = experts(model, policy, question)
+        watched = zlib.crc32(question.text.encode()) % 5 == 0
+        count = experts(model, policy, question) if watched else math.nan
         return Answer(final, strict, len(dec.tokens), dec.forwards, steps, ridden, count, seconds)
 
 
@@ -163,7 +166,7 @@ def row(line: Line, full: Line) -> str:
         f"{1 / line.a_token('run'):.2f}",
         f"{line.a_token('rows'):.2f}",
         f"{line.a_token('judged'):.2f}",
-        f"{float(np.mean([one.experts for one in line.answers])):.2f}",
+        f"{float(np.nanmean([one.experts for one in line.answers])):.2f}",
         f"{1000 * line.a_token('seconds'):.3f}",
     ]
     return f"| {' | '.join(cells)} |"

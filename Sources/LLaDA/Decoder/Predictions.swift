@@ -71,7 +71,9 @@ struct Predictions {
     mutating func makeOwn(room: Int) throws(LLaDAError) {
         if tokenBuffer != nil, isKnownUniquelyReferenced(&tokenBuffer) { return }
         let old = self
+        adjustments = []
         try reserve(max(room, positions.count))
+        adjustments.append(contentsOf: old.adjustments)
         for index in 0..<positions.count { self[index] = old[index] }
     }
 

@@ -31,7 +31,7 @@ extension CachedSequence {
     /// Restores a block that has run along, whose page is there.  values: [blockLength, hidden]
     func restoreRider(_ block: Int, _ values: Buffer<Float>) throws(LLaDAError) {
         let positions = block * blockLength..<(block + 1) * blockLength
-        ridden = (positions, try denoiser.finalStates(values, rows: blockLength))
+        ridden = Ridden(block: positions, states: try denoiser.finalStates(values, rows: blockLength))
     }
 
     /// Restores the states of a forward over `rows` positions: of the last one, or of the one before it, of which rows

@@ -7,6 +7,12 @@
 ///
 /// Forks and a prefix cache may share pages. A new page replaces a shared page before it is written to.
 package final class CachedSequence {
+    /// A block that has run before its turn.
+    struct Ridden {
+        let block: Range<Int>
+        let states: FinalStates
+    }
+
     package let denoiser: any Denoiser
     let blockLength: Int
     /// A request that ends a forward in which this sequence takes part. Any thread may use it.
@@ -43,7 +49,7 @@ package final class CachedSequence {
     package internal(set) var states: FinalStates?
     /// A block that ran along in a forward over the block before it, and its states. They are those of the block's next
     /// forward if that has the same tokens.
-    var ridden: (block: Range<Int>, states: FinalStates)?
+    var ridden: Ridden?
     private var riddenMemory: StateMemory
     package var observer: Observer?
     package var watch: ModelWatch?
@@ -272,7 +278,7 @@ package final class CachedSequence {
         if !part.rider.isEmpty {
             if !isKnownUniquelyReferenced(&riddenMemory) { riddenMemory = StateMemory(in: denoiser.compute.budget) }
             let states = try all.slice(own.upperBound..<end).copy(to: riddenMemory, room: most.rider)
-            ridden = (part.rider, states)
+            ridden = Ridden(block: part.rider, states: states)
         }
         return end
     }
