@@ -86,7 +86,7 @@ struct Replay {
     /// A table. What follows another decoding of the same name, but for a word, is compared with it round by round.
     var text: String {
         var lines = [
-            "| decoding | tokens | forwards run | tokens a run | rows a token | ms a token | tokens/s | times as fast |",
+            "| decoding | tokens | forwards | tokens a forward | rows a token | ms a token | tokens/s | times faster |",
             "|---|---|---|---|---|---|---|---|",
         ]
         for (index, course) in courses.enumerated() {

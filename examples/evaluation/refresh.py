@@ -200,7 +200,7 @@ def draw(pairs: Sequence[tuple[Line, Line]], path: Path) -> None:
     axes.set_xlim(0, 1.12)
     axes.axvline(1, color="#8c959f", linewidth=1)
     axes.set_title("a token with refresh, of one with all rows", loc="left", fontsize=11)
-    axes.legend(frameon=False, loc="outside lower center", ncols=3)
+    figure.legend(frameon=False, loc="outside lower center", ncols=3)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     figure.savefig(path, metadata={"Date": None})
