@@ -720,9 +720,13 @@ typedef struct llada_decoder_state {
     uint64_t reused_positions;
     uint64_t insertions; /* tokens, and masks, that were put in before others */
     uint64_t deletions;  /* tokens, and masks, that were taken out */
+    /* Denoising forwards that this decoder ran through the model: those of `forwards` that are missing ran along in the
+     * one before them. And positions whose logits it judged. Both begin at 0 in a fork. */
+    uint64_t computed_forwards;
+    uint64_t judged_positions;
 } llada_decoder_state;
 #define LLADA_DECODER_STATE_INIT \
-    {sizeof(llada_decoder_state), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0, 0, 0, 0, 0}
+    {sizeof(llada_decoder_state), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* Where a decoder stands. */
 LLADA_API llada_status llada_decoder_get_state(const llada_decoder *decoder, llada_decoder_state *state,
@@ -768,8 +772,11 @@ typedef struct llada_active {
     /* The probability of the prediction, 0 to 1: softmax of the logits; of a drawn token, after temperature, top_k and
      * top_p. */
     const float *confidences;
+    /* Whether each row ran through the model in that forward. The others, of a policy that refreshes a part of the
+     * rows, have what their last forward gave. */
+    const bool *computed;
 } llada_active;
-#define LLADA_ACTIVE_INIT {sizeof(llada_active), 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL}
+#define LLADA_ACTIVE_INIT {sizeof(llada_active), 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, NULL}
 
 /* VIEW. Predictions stay until the next forward; LLADA_ERROR_STATE before the first one. */
 LLADA_API llada_status llada_decoder_active(const llada_decoder *decoder, llada_active *active, llada_error *error);
@@ -1035,6 +1042,14 @@ struct llada_policy {
     /* LLADA_POLICY_LEVENSHTEIN */
     int32_t max_steps_per_block;       /* REFERENCE: at most this many steps a block; one more if masks are left */
     llada_levenshtein_variant variant; /* whose rule it is */
+    /* All kinds: which rows a step runs through the model. The first step of a block runs all; the others run masks,
+     * what the next three say, or all if that is none. A row that does not run keeps K/V, prediction and confidence of
+     * its last forward. This is an approximation; equal inputs give equal bits all the same. It wants use_cache. */
+    int32_t refresh_changed; /* rows whose token changed in so many steps before; 0: all rows, and the rest is idle */
+    float refresh_below;     /* and drafts whose last confidence is below this; 0: none */
+    int32_t refresh_every;   /* every so many steps of a block, all rows; 0: never */
+    int32_t refresh_exact;   /* 1: a finished block gets the K/V of a forward over all its rows, in the first forward of
+                              * the next one; 0: it keeps what it has. A prefix cache takes exact ones alone */
 };
 
 typedef int32_t llada_preset;
@@ -1043,7 +1058,12 @@ enum {
     LLADA_PRESET_SPEEDY = 1,         /* 2.1, S mode: threshold 0.5, editing_threshold 0.0 */
     LLADA_PRESET_QUALITY = 2,        /* 2.1, Q mode: threshold 0.7, editing_threshold 0.5 */
     LLADA_PRESET_QUALITY_MBE = 3,    /* 2.1, Q mode, revisiting a window of 2 blocks */
-    LLADA_PRESET_LEVENSHTEIN = 4     /* 2.2: threshold 0.5, editing_threshold 0.0, 32 steps */
+    LLADA_PRESET_LEVENSHTEIN = 4,    /* 2.2: threshold 0.5, editing_threshold 0.0, 32 steps */
+    /* The first three with fewer rows a step: refresh_changed 1, and refresh_exact 1 (low confidence) or refresh_below
+     * 0.99 (speedy, quality) */
+    LLADA_PRESET_LOW_CONFIDENCE_REFRESH = 5,
+    LLADA_PRESET_SPEEDY_REFRESH = 6,
+    LLADA_PRESET_QUALITY_REFRESH = 7
 };
 
 /* Fills `policy` with a preset; change what you like afterwards. `size` is sizeof(llada_policy). */
@@ -1141,7 +1161,8 @@ LLADA_API llada_status llada_prefix_cache_clear(llada_prefix_cache *cache, llada
  *
  * A snapshot may have the pages, which are the K/V of what was computed: for each position 2 * num_hidden_layers *
  * num_key_value_heads * head_dim numbers. With them nothing is computed again. Without them, K/V of what stands before
- * the active block is computed anew at the next forward, with the same bits.
+ * the active block is computed anew at the next forward, with the same bits. If the policy refreshes a part of the
+ * rows, the pages are always included: no other forward would give the same.
  *
  * A snapshot belongs to what computes: the weights as they are held, expert_capacity, blas, and the ids of mask, end of
  * sequence, deletion and insertion. Threads, CPU, and whether a packed model was packed on opening or saved before, do
@@ -1197,13 +1218,14 @@ enum {
 LLADA_API llada_status llada_decoder_watch(llada_decoder *decoder, llada_watch_flags what, llada_error *error);
 
 /* What the router of a layer chose in the last forward: for each active position its experts, by increasing number, and
- * their weights (normalised, times routed_scaling_factor), both [active_count, num_experts_per_tok]. LLADA_ERROR_STATE
- * before a watched forward, LLADA_ERROR_INVALID_ARGUMENT for a dense layer. */
+ * their weights (normalised, times routed_scaling_factor), both [active_count, num_experts_per_tok]. Of a row that did
+ * not run, those of its last forward; before that, -1 and 0. LLADA_ERROR_STATE before a watched forward,
+ * LLADA_ERROR_INVALID_ARGUMENT for a dense layer. */
 LLADA_API llada_status llada_decoder_routing(const llada_decoder *decoder, int32_t layer, int32_t *experts,
                                              float *weights, size_t capacity, size_t *count, llada_error *error);
 
-/* The hidden states after a layer in the last forward: [active_count, hidden_size]. LLADA_ERROR_STATE before a watched
- * forward. */
+/* The hidden states after a layer in the last forward: [active_count, hidden_size]. Of a row that did not run, those of
+ * its last forward; before that, NaN. LLADA_ERROR_STATE before a watched forward. */
 LLADA_API llada_status llada_decoder_hidden(const llada_decoder *decoder, int32_t layer, float *states, size_t capacity,
                                             size_t *count, llada_error *error);
 

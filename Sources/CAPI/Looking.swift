@@ -29,6 +29,8 @@ public func llada_decoder_get_state(
         result.reused_positions = UInt64(clamping: decoder.reusedPositions)
         result.insertions = UInt64(clamping: decoder.insertions)
         result.deletions = UInt64(clamping: decoder.deletions)
+        result.computed_forwards = UInt64(clamping: decoder.computedForwards)
+        result.judged_positions = UInt64(clamping: decoder.judgedPositions)
         try CallerStruct(state, "llada_decoder_state").write(result)
     }
 }
@@ -82,7 +84,7 @@ public func llada_decoder_active(
     answer(error) { () throws(LLaDAError) in
         let decoder = try DecoderHandle.at(decoder).look()
         guard let active else { throw .null("active") }
-        guard let predictions = decoder.predictions, let tokens = decoder.canvas.baseAddress,
+        guard let predictions = try decoder.predictions, let tokens = decoder.canvas.baseAddress,
             let states = decoder.states.baseAddress, let locked = decoder.locked.baseAddress
         else { throw LLaDAError(.state, "there are no predictions before the first forward") }
         var result = llada_active()
@@ -95,6 +97,7 @@ public func llada_decoder_active(
         result.locked = locked + predictions.first
         result.predictions = predictions.tokens.baseAddress
         result.confidences = predictions.confidences.baseAddress
+        result.computed = decoder.computed.baseAddress
         try CallerStruct(active, "llada_active").write(result)
     }
 }

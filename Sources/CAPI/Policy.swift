@@ -14,7 +14,10 @@ public func llada_policy_init(
             case LLADA_PRESET_QUALITY: .quality
             case LLADA_PRESET_QUALITY_MBE: .qualityMBE
             case LLADA_PRESET_LEVENSHTEIN: .levenshtein
-            default: throw .argument("preset", found: preset, expected: "a LLADA_PRESET, 0 to 4")
+            case LLADA_PRESET_LOW_CONFIDENCE_REFRESH: .lowConfidenceRefresh
+            case LLADA_PRESET_SPEEDY_REFRESH: .speedyRefresh
+            case LLADA_PRESET_QUALITY_REFRESH: .qualityRefresh
+            default: throw .argument("preset", found: preset, expected: "a LLADA_PRESET, 0 to 7")
             }
         try CallerStruct.initialize(policy, size, "llada_policy", to: llada_policy(values))
     }

@@ -21,6 +21,8 @@ struct Arguments {
     var plot: String?
     /// The times of other engines' autoregressive decoding, in ms per token.
     var tokenTimes: [Double] = []
+    /// The file of decodings that are timed on this model, in place of steps.
+    var replay: String?
     /// Whether to print tables of what to expect, in place of timings.
     var expect = false
     /// Whether to time the opening of the folder, in place of steps.
@@ -87,6 +89,7 @@ struct Arguments {
             case "--json": json = try text()
             case "--token-ms": tokenTimes = try list().map(positive)
             case "--plot": plot = try text()
+            case "--replay": replay = try text()
             case "--expect": expect = true
             case "--open": open = true
             case "--ranks": ranks = try number(text(), 1)

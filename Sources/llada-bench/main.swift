@@ -9,6 +9,7 @@
 //         [--token-ms MS] [--json FILE] [--plot FILE.svg]             --token-ms 20,40: other engines' time for a token
 //     swift run -c release llada-bench --open FOLDER [--dtype int8|int4] [--rounds 9] [--threads 0]
 //     mpiexec -n 2 llada-bench --ranks 2 …                        the same over a cluster
+//     swift run -c release llada-bench MODEL | --shape mini|flash ... --replay FILE [--prefix 512] [--rounds 9]
 //     swift run -c release llada-bench --expect [--over-limits 1] [--prefix 512] [--block 32] [--ranks 8]
 //
 // A step denoises one block on a prefix of random tokens. --generate denoises an answer of TOKENS tokens: to --prompt,
@@ -18,6 +19,10 @@
 // --open times the opening of a folder, part by part, its first step, packing to --dtype (without it, to int8 and to
 // int4), saving, and the opening of what was saved, which is in the system's folder for temporary files meanwhile. Each
 // comes with the memory that the process held afterwards and at most, pages of mapped files included.
+//
+// --replay times decodings of which FILE has the rows of each forward, on the first prefix, in turns:
+// examples/evaluation/refresh.py writes it. So small models that decode as they were trained say what the forwards of a
+// large one would be.
 //
 // --expect times nothing. It prints what a step of the published shapes reads and computes, and how long that takes on
 // machines of several bandwidths, if a step takes --over-limits times as long as at their limits. Timings are printed
@@ -54,6 +59,12 @@ do {
     var opened: Model?
     let load = try seconds { opened = try arguments.model() }
     guard let model = opened else { exit(1) }
+    if let path = arguments.replay {
+        var replay = try Replay(path, arguments)
+        try replay.run(model)
+        print(replay.text)
+        exit(0)
+    }
     var bench = try Bench(model, arguments)
     try bench.run()
     let report = Report(bench, load: load, arguments)

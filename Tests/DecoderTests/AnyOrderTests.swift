@@ -54,6 +54,7 @@ import Testing
             : try model.prefixCache(maxBytes: (blocks + policy.mbeWindow + dice.roll(6)) * block)
         options.prefixCache = cache
         var decoder = try model.decoder(prompt: prompt, options: options)
+        if seed % 3 > 0 { decoder.riding = .always }
         var others: [Decoder] = []
 
         /// As often as it takes: cancelled, or out of room while others hold it.

@@ -12,7 +12,7 @@ import Testing
         var trace: [UInt64] = []
         while !decoder.isFinished {
             try decoder.forward()
-            let predictions = try #require(decoder.predictions)
+            let predictions = try #require(try decoder.predictions)
             for (token, confidence) in zip(predictions.tokens, predictions.confidences) {
                 trace.append(UInt64(UInt32(bitPattern: token)) << 32 | UInt64(confidence.bitPattern))
             }

@@ -212,7 +212,7 @@ private let split: Int32 = 13
         policy.temperature = 50
         let decoder = try decoder([1, 2, 3], 29, blockLength: 32, policy) { _, position in (5, 0.99) }
         try decoder.forward()
-        let predictions = try #require(decoder.predictions)
+        let predictions = try #require(try decoder.predictions)
         #expect(predictions.tokens[..<3].allSatisfy { $0 == 5 })
         #expect(Set(predictions.tokens[3...]).count > 5)
         for (token, confidence) in zip(predictions.tokens, predictions.confidences) {

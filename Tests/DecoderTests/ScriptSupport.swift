@@ -9,6 +9,12 @@ final class Script: Denoiser, @unchecked Sendable {
     let compute: Compute
     let kvDType = NumberFormat.f32
     let fingerprint = ModelFingerprint(words: [0, 0])
+    /// A forward costs more than its rows.
+    let cost = {
+        var cost = ForwardCost(machine: .init(bandwidth: 1, arithmetic: 1))
+        cost.layers = 1
+        return cost
+    }()
     /// Windows that were run as one block, in their order.
     private(set) var windows: [Range<Int>] = []
     /// (the tokens that a row sees, position, is the window one block) to the row's logits.
@@ -61,19 +67,20 @@ final class Script: Denoiser, @unchecked Sendable {
         throw LLaDAError(.unsupported, "a script has no states")
     }
 
-    /// States that give these logits: row r is the r-th unit vector, and the head has the logits in its columns.
+    /// States that are these logits: the head is the identity.
     private func states(_ logits: [[Float]]) throws(LLaDAError) -> FinalStates {
-        let rows = max(logits.count, 1)
-        let units = try Buffer<Float>(count: rows * rows)
-        let head = try Buffer<Float>(count: config.vocabSize * rows)
-        for (row, values) in logits.enumerated() {
-            for other in 0..<rows { units.pointer[row * rows + other] = other == row ? 1 : 0 }
-            for (token, value) in values.enumerated() { head.pointer[token * rows + row] = value }
+        let width = config.vocabSize
+        let values = try Buffer<Float>(count: max(logits.count, 1) * width)
+        let head = try Buffer<Float>(count: width * width)
+        for token in 0..<width {
+            for other in 0..<width { head.pointer[token * width + other] = other == token ? 1 : 0 }
+        }
+        for (row, logits) in logits.enumerated() {
+            for (token, value) in logits.enumerated() { values.pointer[row * width + token] = value }
         }
         let matrix = Matrix(
-            base: UnsafeRawPointer(head.pointer), layout: .rows(LLK_F32),
-            outputs: config.vocabSize, inputs: rows, owner: head)
-        return try FinalStates(units, rows: logits.count, head: matrix, compute)
+            base: UnsafeRawPointer(head.pointer), layout: .rows(LLK_F32), outputs: width, inputs: width, owner: head)
+        return try FinalStates(values, rows: logits.count, head: matrix, compute)
     }
 }
 

@@ -29,7 +29,7 @@ import Testing
     }
 
     private func expect(_ decoder: Decoder, _ rows: [[Float]], without banned: Set<Int> = []) throws {
-        let predictions = try #require(decoder.predictions)
+        let predictions = try #require(try decoder.predictions)
         for (index, row) in rows.enumerated() {
             let left = row.indices.filter { !banned.contains($0) }
             let best = try #require(left.max { row[$0] != row[$1] ? row[$0] < row[$1] : $0 > $1 })

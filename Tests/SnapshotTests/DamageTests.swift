@@ -119,7 +119,7 @@ import Testing
     /// Everything that looks something up.
     private func use(_ decoder: Decoder) throws {
         _ = decoder.output
-        if let first = decoder.predictions?.first { _ = try decoder.candidates(at: first, count: 5) }
+        if let first = try decoder.predictions?.first { _ = try decoder.candidates(at: first, count: 5) }
         for _ in 0..<3 where !decoder.isFinished { try decoder.step() }
         _ = try decoder.snapshot(includingPages: true)
         if decoder.isFinished { try decoder.truncate(to: decoder.canvasLength - decoder.blockLength) }

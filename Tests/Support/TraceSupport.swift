@@ -12,7 +12,7 @@ package struct Trace {
     }
 
     package mutating func note(_ decoder: Decoder) throws {
-        if let predictions = decoder.predictions {
+        if let predictions = try decoder.predictions {
             for (token, confidence) in zip(predictions.tokens, predictions.confidences) {
                 values.append(UInt64(UInt32(bitPattern: token)) << 32 | UInt64(confidence.bitPattern))
             }

@@ -7,7 +7,7 @@ static void policy_out_of_range(void) {
     llada_error error = LLADA_ERROR_INIT;
     llada_model *model = open_model(1);
     llada_policy p;
-    static const llada_preset presets[] = {-1, 5, INT32_MAX, INT32_MIN};
+    static const llada_preset presets[] = {-1, 8, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < 4; i++)
         CHECK_REFUSED(llada_policy_init(&p, sizeof p, presets[i], &error), LLADA_ERROR_INVALID_ARGUMENT);
 
@@ -30,6 +30,10 @@ static void policy_out_of_range(void) {
         {offsetof(llada_policy, max_steps_per_block), 0},
         {offsetof(llada_policy, variant), -1},
         {offsetof(llada_policy, variant), 2},
+        {offsetof(llada_policy, refresh_changed), -1},
+        {offsetof(llada_policy, refresh_every), -1},
+        {offsetof(llada_policy, refresh_exact), 2},
+        {offsetof(llada_policy, refresh_exact), -1},
     };
     static const struct {
         size_t field;
@@ -39,7 +43,8 @@ static void policy_out_of_range(void) {
         {offsetof(llada_policy, penalty_lambda), NAN},   {offsetof(llada_policy, penalty_lambda), INFINITY},
         {offsetof(llada_policy, temperature), NAN},      {offsetof(llada_policy, temperature), -1},
         {offsetof(llada_policy, temperature), INFINITY}, {offsetof(llada_policy, top_p), NAN},
-        {offsetof(llada_policy, top_p), -0.5f},
+        {offsetof(llada_policy, top_p), -0.5f},          {offsetof(llada_policy, refresh_below), NAN},
+        {offsetof(llada_policy, refresh_below), -0.1f},
     };
     for (int kind = 0; kind < 2; kind++) {
         for (size_t i = 0; i < sizeof whole / sizeof *whole + sizeof real / sizeof *real; i++) {

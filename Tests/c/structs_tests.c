@@ -107,7 +107,7 @@ SIZE(llada_chat_message, 16);
 AT(llada_chat_message, role, 0);
 AT(llada_chat_message, content, 8);
 
-SIZE(llada_policy, 72);
+SIZE(llada_policy, 88);
 AT(llada_policy, struct_size, 0);
 AT(llada_policy, kind, 4);
 AT(llada_policy, threshold, 8);
@@ -125,6 +125,10 @@ AT(llada_policy, top_p, 52);
 AT(llada_policy, seed, 56);
 AT(llada_policy, max_steps_per_block, 64);
 AT(llada_policy, variant, 68);
+AT(llada_policy, refresh_changed, 72);
+AT(llada_policy, refresh_below, 76);
+AT(llada_policy, refresh_every, 80);
+AT(llada_policy, refresh_exact, 84);
 
 SIZE(llada_decoder_options, 32);
 AT(llada_decoder_options, struct_size, 0);
@@ -147,7 +151,7 @@ AT(llada_prefix_cache_info, hits, 48);
 AT(llada_prefix_cache_info, reused_tokens, 56);
 AT(llada_prefix_cache_info, evicted_blocks, 64);
 
-SIZE(llada_decoder_state, 112);
+SIZE(llada_decoder_state, 128);
 AT(llada_decoder_state, struct_size, 0);
 AT(llada_decoder_state, phase, 4);
 AT(llada_decoder_state, finish_reason, 8);
@@ -168,8 +172,10 @@ AT(llada_decoder_state, computed_positions, 80);
 AT(llada_decoder_state, reused_positions, 88);
 AT(llada_decoder_state, insertions, 96);
 AT(llada_decoder_state, deletions, 104);
+AT(llada_decoder_state, computed_forwards, 112);
+AT(llada_decoder_state, judged_positions, 120);
 
-SIZE(llada_active, 64);
+SIZE(llada_active, 72);
 AT(llada_active, struct_size, 0);
 AT(llada_active, first, 4);
 AT(llada_active, count, 8);
@@ -180,6 +186,7 @@ AT(llada_active, states, 32);
 AT(llada_active, locked, 40);
 AT(llada_active, predictions, 48);
 AT(llada_active, confidences, 56);
+AT(llada_active, computed, 64);
 
 SIZE(llada_candidate, 12);
 AT(llada_candidate, token, 0);

@@ -213,11 +213,15 @@ def test_presets_are_the_library_s():
         "quality": Policy.quality(),
         "quality_mbe": Policy.quality(mbe_window=2),
         "levenshtein": Policy.levenshtein(),
+        "low_confidence_refresh": Policy.low_confidence(refresh=True),
+        "speedy_refresh": Policy.speedy(refresh=True),
+        "quality_refresh": Policy.quality(refresh=True),
     }
     fields = {
         "low_confidence": ("threshold", "steps", "minimal_topk"),
         "levenshtein": ("threshold", "editing_threshold", "steps", "max_post_steps", "max_steps_per_block", "variant"),
     }
+    fields["low_confidence_refresh"] = fields["low_confidence"]
     joint = (
         "threshold",
         "editing_threshold",
@@ -227,7 +231,8 @@ def test_presets_are_the_library_s():
         "mbe_window",
         "mbe_rounds",
     )
-    sampling = ("kind", "temperature", "top_k", "top_p", "seed")
+    refresh = ("refresh_changed", "refresh_below", "refresh_every", "refresh_exact")
+    sampling = ("kind", "temperature", "top_k", "top_p", "seed", *refresh)
     for number, name in enumerate(_abi.PRESETS):
         theirs = _abi.Policy()
         assert _abi.lib.llada_policy_init(byref(theirs), ctypes.sizeof(theirs), number, None) == _abi.OK

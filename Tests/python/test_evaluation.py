@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import re
@@ -172,6 +173,25 @@ def test_precision_measures_against_f32(tmp_path):
 
 
 # -- Statistics
+
+
+def test_refresh_runs_fewer_rows(tmp_path):
+    """A line for all rows and one for fewer; and the rows of each forward, also with the next block always riding."""
+    script = [sys.executable, str(ROOT / "examples" / "evaluation" / "refresh.py")]
+    model = str(ROOT / "examples" / "models" / "tiny-2.1")
+    more = [model, "--modes", "S", "--per-family", "1", "--processes", "1", "--replay", str(tmp_path / "rows.json")]
+    printed = subprocess.run(script + more, capture_output=True, text=True, check=True).stdout
+    full, fewer = ([cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines()[2:])
+    assert full[:3] == ["tiny-2.1", "S", "all rows"] and fewer[:3] == ["tiny-2.1", "S", "refresh"]
+    assert float(full[6]) > float(full[5]) > 1  # riders leave fewer forwards
+    assert float(fewer[7]) < float(full[7]) and float(fewer[8]) < float(full[8])
+    courses = {course["name"]: course for course in json.loads((tmp_path / "rows.json").read_text())}
+    assert list(courses) == [f"tiny-2.1 S{what}" for what in ("", " riding", " refresh", " refresh riding")]
+    tokens = courses["tiny-2.1 S"]["tokens"]
+    for course in courses.values():
+        run = [rows for rows, _ in course["forwards"] if rows]
+        assert all(0 < rows <= 64 for rows in run)
+    assert sum(rows > 0 for rows, _ in courses["tiny-2.1 S riding"]["forwards"]) == round(tokens / float(full[6]), 0)
 
 
 def test_runs_are_paired_by_question():

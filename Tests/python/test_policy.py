@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from llada import Policy
+from llada import Policy, Refresh
 
 
 def test_policies():
@@ -18,5 +18,47 @@ def test_policies():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Policy().threshold = 0.1
     assert len({Policy.speedy(), Policy.speedy(), Policy.quality()}) == 2
-    for policy in (Policy.speedy(top_p=0.9), Policy.low_confidence(steps=3)):
+    for policy in (
+        Policy.speedy(top_p=0.9),
+        Policy.low_confidence(steps=3),
+        Policy.quality(refresh=Refresh(below=0.5)),
+    ):
         assert eval(repr(policy)) == policy
+
+
+def test_refresh():
+    assert Policy.low_confidence(refresh=True).refresh == Refresh(changed=1, below=0.0, every=None, exact=True)
+    assert (
+        Policy.speedy(refresh=True).refresh == Policy.quality(refresh=True).refresh == Refresh(below=0.99, exact=False)
+    )
+    assert Policy.speedy(refresh=False).refresh is Policy.speedy().refresh is None
+    for refresh in (Refresh(), Refresh(2, 0.5, 3, False)):
+        policy = Policy.levenshtein(refresh=refresh)
+        assert Policy._from_struct(policy._as_struct()) == policy
+    with pytest.raises(TypeError, match="Refresh or None, not True"):
+        Policy.levenshtein(refresh=True)
+    with pytest.raises(TypeError, match="Refresh, True or None, not 3"):
+        Policy.speedy(refresh=3)
+    for refresh in (Refresh(changed=0), Refresh(every=0)):
+        with pytest.raises(ValueError, match="Refresh"):
+            Policy.speedy(refresh=refresh)._as_struct()
+
+
+def test_a_decoder_says_which_rows_ran(gqa):
+    """Fewer than all, and all in the first step of a block; the same by hand, and written in a trace."""
+    with gqa.decoder(
+        list(range(5, 25)), policy=Policy.low_confidence(refresh=True), block_length=8, gen_length=24
+    ) as dec:
+        rows, trace = 0, dec.record()
+        while not dec.finished:
+            dec.forward()
+            computed = dec.rows.computed
+            assert computed.all() or dec.block_step > 0
+            assert computed[dec.rows.masked].all()
+            rows += computed.sum()
+            dec.propose()
+            dec.apply()
+        assert rows < 8 * dec.forwards
+        steps = [step.computed for step in trace.steps]
+        assert sum(8 if computed is None else computed.sum() for computed in steps) == rows
+        assert any(computed is not None for computed in steps)

@@ -486,7 +486,7 @@ def test_damaged_files(tmp_path):
         line.update(values)
         return "".join([*whole[: number - 1], json.dumps(line) + "\n", *whole[number:]])
 
-    assert "version 3 of the format, expected version 1 to 2" in refused(tmp_path, changed(1, version=3))
+    assert "version 4 of the format, expected version 1 to 3" in refused(tmp_path, changed(1, version=4))
     assert "line 1" in refused(tmp_path, changed(1, format="something"))
     assert "line 1: found the end of the file" in refused(tmp_path, "")
     assert "line 1: found no JSON" in refused(tmp_path, "hello\n")

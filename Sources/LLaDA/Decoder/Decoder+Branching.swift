@@ -11,10 +11,12 @@ extension Decoder {
         if let policy {
             try policy.validate(genLength: options.genLength, hasEditTokens: state.editTokens != nil)
             copy.policy = policy
+            try copy.options.validate(for: sequence.denoiser)
         }
         let fork = try Decoder(copy, sequence.fork())
         fork.rule = rule
         fork.progress = progress
+        fork.riding = riding
         (fork.keptCount, fork.askedCount, fork.gatheredCount) = (keptCount, askedCount, gatheredCount)
         return fork
     }

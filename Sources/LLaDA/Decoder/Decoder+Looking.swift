@@ -34,6 +34,11 @@ extension Decoder {
     public var insertions: Int { state.counters.insertions }
     /// The number of tokens, and of masks, that were taken out.
     public var deletions: Int { state.counters.deletions }
+    /// The number of denoising forwards that have run through the model. Those of `forwards` that are missing ran along
+    /// in the one before them. It begins at 0 in a fork.
+    public var computedForwards: Int { sequence.computedForwards }
+    /// The number of positions whose logits were judged. It begins at 0 in a fork.
+    public var judgedPositions: Int { sequence.judgedPositions }
     /// The number of positions that have run through the model.
     public var computedPositions: Int { sequence.computedPositions }
     /// The number of positions whose K/V came from a prefix cache.
@@ -60,11 +65,22 @@ extension Decoder {
 
     /// The predicted tokens and confidences of the last forward, for its positions from `first` on; nil before the
     /// first forward. The buffers are valid until the next call that changes the decoder.
+    ///
+    /// A forward predicts what the policy reads. The rest is predicted when this is asked for, and from then on with
+    /// each forward, as long as somebody asks after it or a rule is there. Throws `.numeric` and `.outOfMemory`.
     public var predictions: (first: Int, tokens: UnsafeBufferPointer<Int32>, confidences: UnsafeBufferPointer<Float>)? {
-        let predictions = state.predictions
-        if predictions.positions.isEmpty { return nil }
-        return (predictions.positions.lowerBound, predictions.tokens, predictions.confidences)
+        get throws(LLaDAError) {
+            if state.predictions.positions.isEmpty { return nil }
+            try judgeRest()
+            let predictions = state.predictions
+            return (predictions.positions.lowerBound, predictions.tokens, predictions.confidences)
+        }
     }
+
+    /// Whether each position of the last forward, from `active.lowerBound` of that forward on, ran through the model.
+    /// Others have what their last forward gave; there are some only with a policy that refreshes a part of the rows.
+    /// Empty before the first forward. The buffer is valid as `predictions` is.
+    public var computed: UnsafeBufferPointer<Bool> { state.predictions.computed }
 
     /// Returns the most likely tokens at a position of the last forward, with biases, bans and penalty applied, without
     /// temperature: the best first, of equals the lower id first; fewer than `count` if others are banned. Throws

@@ -1,20 +1,42 @@
 /// The way from the model's states to predictions.
 extension Decoder {
-    /// Prepares a forward: the first phase. If a later phase fails, the decoder has no predictions.
-    func prepareForward() throws(LLaDAError) {
+    /// Prepares a forward, in which other decoders have `others` rows: the first phase. If a later phase fails, the
+    /// decoder has no predictions.
+    func prepareForward(beside others: Int = 0) throws(LLaDAError) {
         pending = nil
         try checkUnfinished("forward")
         try cancellation.check()
         if !state.options.useCache { sequence.reset() }
         state.phase = .ready
         state.proposal.removeAll(keepingCapacity: true)
+        let selection = try selectRows()
         state.predictions.clear()
         logitRows.clear()
         keptCandidates.clear()
         // Who has looked at some after a forward will do so after the next one.
         gatheredCount = max(keptCount, min(askedCount, 64))
         askedCount = 0
-        pending = try sequence.prepare(state.canvas.tokens, active: state.active, asOneBlock: state.isWindow)
+        isWatched = rule != nil || wasAsked
+        wasAsked = false
+        pending = try sequence.prepare(
+            state.canvas.tokens, active: state.active, asOneBlock: state.isWindow, selection: selection,
+            rider: rider(beside: others, selection), keepsInexact: state.policy.refresh.map { !$0.exact } ?? false)
+    }
+
+    /// Returns the block that runs along with the next forward, because the active one may be left by it; empty if none
+    /// does. If the forward changes nothing, the rider's first forward has been run: it has seen the final tokens.
+    private func rider(beside others: Int, _ selection: [Bool]?) -> Range<Int> {
+        let next = state.active.upperBound..<state.active.upperBound + blockLength
+        let none = next.lowerBound..<next.lowerBound
+        guard riding != .never, state.options.useCache, !state.isEditingBlocks, next.upperBound <= state.canvas.count,
+            2 * blockLength <= Batch.mostRows(blockLength: blockLength), !sequence.isObserved,
+            selection == nil || state.policy.refresh?.exact == false, policy.mayLeave(state),
+            !state.hasEnd(state.active), next.contains(where: state.canvas.isOpenMask)
+        else { return none }
+        if riding == .always { return next }
+        return sequence.denoiser.cost.pays(
+            rider: next.count, rows: selection?.count(where: { $0 }) ?? state.active.count, others: others,
+            seen: next.upperBound) ? next : none
     }
 
     /// Counts a forward over the active positions, after those over earlier ones; `predict` follows.
@@ -37,39 +59,46 @@ extension Decoder {
         state.predictions.clear()
     }
 
-    /// Makes the predictions of the last forward, with biases, bans and penalty applied.
-    func predict(_ work: Workspace, cancellations: [Cancellation] = []) throws(LLaDAError) {
-        guard let states = sequence.states else { return }
-        let numbers = state.policy
-        let logits =
-            numbers.temperature > 0 ? try logitRows.all(states, room: mostActive, confidence.compute.team) : nil
-        let place = try beginPredictions()
-        guard let logits else {
-            return try confidence.predict(
-                states, adjust: state.predictions.adjustments, best: gatheredCount, room: mostActive,
-                cancellations: cancellations, work, tokens: place.tokens, confidences: place.confidences
-            ) { (row, peak, best) throws(LLaDAError) in keptCandidates.keep(row, peak, best, row) }
+    /// Makes room for the predictions of the last forward: the adjustments of all rows, and no prediction yet, but of
+    /// rows that did not run, where they were judged under the same adjustment.
+    func beginPredictions() throws(LLaDAError) {
+        var predictions = Predictions()
+        swap(&predictions, &state.predictions)  // the policy looks at the state meanwhile
+        defer { state.predictions = predictions }
+        try predictions.begin(state.active, room: mostActive)
+        keptCandidates.clear()
+        if gatheredCount > 0 { try keptCandidates.begin(gatheredCount, rows: 0..<state.active.count, room: mostActive) }
+        for position in state.active {
+            var adjustment = LogitAdjustment(
+                position: position, banned: state.bans.tokens(at: position), biases: state.biases.list(at: position))
+            policy.adjust(&adjustment, at: position, state)
+            let row = position - state.active.lowerBound
+            if let selection = pending?.selection, !selection[row] {
+                let isSame = state.kept.adjustments[row] == adjustment
+                var entry = isSame ? state.kept[row] : Predictions.Entry()
+                entry.isComputed = false
+                predictions[row] = entry
+            }
+            predictions.adjustments.append(adjustment)
         }
-        let sampler = Sampler(temperature: numbers.temperature, topK: numbers.topK, topP: numbers.topP)
-        let random = Philox(seed: numbers.seed)
-        let (first, forward) = (state.active.lowerBound, state.counters.forwards)
-        let positions = state.canvas.states.baseAddress.map { $0 + first }  // [active]
-        try confidence.draw(
-            sampler, logits: logits, adjust: state.predictions.adjustments, best: gatheredCount, room: mostActive,
-            uniform: { random.uniform(forward: forward, position: first + $0) },
-            states: policy.drawsOnlyMasks ? positions : nil, work, tokens: place.tokens,
-            confidences: place.confidences
-        ) { (row, peak, best) throws(LLaDAError) in keptCandidates.keep(row, peak, best, row) }
+    }
+
+    /// Whether a row of the last forward is to be judged with it: the policy reads its prediction, or somebody is there
+    /// who may. A draw is made of all rows.
+    func isRead(_ row: Int) -> Bool {
+        let position = state.active.lowerBound + row
+        return isWatched || gatheredCount > 0 || state.policy.temperature > 0 || policy.reads(position, state)
+            || (state.policy.refresh.map { $0.below > 0 } ?? false && state.canvas.state(position) == .draft)
     }
 
     /// Makes predictions again after a change of bans or biases. This is no forward: a request to cancel waits for the
     /// next one.
     func predictAgain() throws(LLaDAError) {
         let before = state.predictions
-        let work = try confidence.compute.workspaces.take()
-        defer { confidence.compute.workspaces.giveBack(work) }
         do throws(LLaDAError) {
-            try predict(work)
+            try beginPredictions()
+            for row in 0..<before.positions.count { state.predictions[row].isComputed = before.computed[row] }
+            try judge { before.judged[$0] }
         } catch {
             state.predictions = before
             keptCandidates.clear()
@@ -77,23 +106,118 @@ extension Decoder {
         }
     }
 
-    /// Makes room for the predictions of the active positions, and the adjustments of their logits.
-    func beginPredictions() throws(LLaDAError) -> (
-        tokens: UnsafeMutablePointer<Int32>, confidences: UnsafeMutablePointer<Float>
-    ) {
-        var predictions = Predictions()
-        swap(&predictions, &state.predictions)  // the policy looks at the state meanwhile
-        defer { state.predictions = predictions }
-        let place = try predictions.begin(state.active, room: mostActive)
-        keptCandidates.clear()
-        if gatheredCount > 0 { try keptCandidates.begin(gatheredCount, rows: 0..<state.active.count, room: mostActive) }
-        for position in state.active {
-            var adjustment = LogitAdjustment(
-                position: position, banned: state.bans.tokens(at: position), biases: state.biases.list(at: position))
-            policy.adjust(&adjustment, at: position, state)
-            predictions.adjustments.append(adjustment)
+    /// Judges the rows that nobody has asked for so far. Later forwards judge all rows at once, as long as somebody
+    /// asks after each of them.
+    func judgeRest() throws(LLaDAError) {
+        wasAsked = true
+        if state.predictions.judged.allSatisfy({ $0 }) { return }
+        try state.predictions.makeOwn(room: mostActive)
+        try judge { _ in true }
+    }
+
+    private func judge(_ wants: (Int) -> Bool) throws(LLaDAError) {
+        let work = try confidence.compute.workspaces.take()
+        defer { confidence.compute.workspaces.giveBack(work) }
+        try Self.judge(0..<1, { _ in self }, work) { _, row in wants(row) }
+    }
+
+    /// Judges rows of the last forwards of some decoders, in one pass of the head: those that `wants` names, by decoder
+    /// and row, and that have no prediction. Decoders that draw are judged one by one.
+    static func judge(
+        _ range: Range<Int>, _ decoder: (Int) -> Decoder?, _ work: Workspace, cancellations: [Cancellation] = [],
+        _ wants: (Decoder, Int) -> Bool
+    ) throws(LLaDAError) {
+        var (room, kept) = (0, 0)
+        var one: Decoder?
+        for index in range {
+            guard let decoder = decoder(index), decoder.sequence.states != nil else { continue }
+            if decoder.state.policy.temperature > 0 {
+                try decoder.draw(work) { wants(decoder, $0) }
+                continue
+            }
+            room += decoder.mostActive
+            kept = max(kept, decoder.gatheredCount)
+            one = one ?? decoder
         }
-        return place
+        guard let one, let head = one.sequence.states else { return }
+        /// Returns the first row from `row` of the decoder `index` on that is to be judged.
+        func next(_ index: Int, _ row: Int) -> (index: Int, row: Int)? {
+            var (index, row) = (index, row)
+            while index < range.upperBound {
+                if let decoder = decoder(index), decoder.sequence.states != nil, decoder.state.policy.temperature == 0 {
+                    let predictions = decoder.state.predictions
+                    while row < predictions.positions.count {
+                        if !predictions.judged[row], wants(decoder, row) { return (index, row) }
+                        row += 1
+                    }
+                }
+                (index, row) = (index + 1, 0)
+            }
+            return nil
+        }
+        /// Calls `body` with each row that is to be judged, and with its number.
+        func forEachRow(_ body: (Decoder, Int, Int) -> Void) {
+            var (index, row, number) = (range.lowerBound, 0, 0)
+            while let place = next(index, row) {
+                if let decoder = decoder(place.index) { body(decoder, place.row, number) }
+                (index, row, number) = (place.index, place.row + 1, number + 1)
+            }
+        }
+        let rows = try head.reserve(in: work.judged, rows: room)
+        work.adjustments.removeAll(keepingCapacity: true)
+        try work.adjustments.reserve(room)
+        forEachRow { decoder, row, number in
+            decoder.sequence.states?.copy(row: row, to: rows + number * head.width)
+            work.adjustments.append(decoder.state.predictions.adjustments[row])
+        }
+        let tokens = try work.tokens.reserve(room)
+        let confidences = try work.confidences.reserve(room)
+        let judged = try head.others(in: work.judged, rows: work.adjustments.count, room: room)
+        var adjustments: [LogitAdjustment] = []
+        swap(&adjustments, &work.adjustments)
+        defer { swap(&adjustments, &work.adjustments) }
+        var (index, from) = (range.lowerBound, 0)  // where the next row that is judged is looked for
+        try one.confidence.predict(
+            judged, adjust: adjustments, best: kept, room: room, cancellations: cancellations, work, tokens: tokens,
+            confidences: confidences
+        ) { (number, peak, best) throws(LLaDAError) in
+            guard let place = next(index, from), let decoder = decoder(place.index) else { return }
+            (index, from) = (place.index, place.row + 1)
+            if decoder.gatheredCount > 0 { decoder.keptCandidates.keep(place.row, peak, best, number) }
+        }
+        var number = 0
+        for index in range {
+            guard let decoder = decoder(index), decoder.sequence.states != nil, decoder.state.policy.temperature == 0
+            else { continue }
+            for row in 0..<decoder.state.predictions.positions.count
+            where !decoder.state.predictions.judged[row] && wants(decoder, row) {
+                decoder.state.predictions.note(tokens[number], confidences[number], row: row)
+                decoder.sequence.judgedPositions += 1
+                number += 1
+            }
+        }
+    }
+
+    /// Draws tokens for the rows that `wants` names and that have no prediction.
+    private func draw(_ work: Workspace, _ wants: (Int) -> Bool) throws(LLaDAError) {
+        guard let states = sequence.states else { return }
+        let numbers = state.policy
+        let logits = try logitRows.all(states, room: mostActive, confidence.compute.team)
+        let sampler = Sampler(temperature: numbers.temperature, topK: numbers.topK, topP: numbers.topP)
+        let random = Philox(seed: numbers.seed)
+        let (first, forward) = (state.predictions.positions.lowerBound, state.counters.forwards)
+        let positions = state.canvas.states.baseAddress.map { $0 + first }  // [active]
+        let tokens = try work.tokens.reserve(mostActive)
+        let confidences = try work.confidences.reserve(mostActive)
+        try confidence.draw(
+            sampler, logits: logits, adjust: state.predictions.adjustments, best: gatheredCount, room: mostActive,
+            uniform: { random.uniform(forward: forward, position: first + $0) },
+            states: policy.drawsOnlyMasks ? positions : nil, work, tokens: tokens, confidences: confidences
+        ) { (row, peak, best) throws(LLaDAError) in keptCandidates.keep(row, peak, best, row) }
+        for row in 0..<state.predictions.positions.count where !state.predictions.judged[row] && wants(row) {
+            state.predictions.note(tokens[row], confidences[row], row: row)
+            sequence.judgedPositions += 1
+        }
     }
 }
 

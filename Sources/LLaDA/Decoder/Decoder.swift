@@ -65,6 +65,11 @@ public final class Decoder {
         public let probability: Float
     }
 
+    /// When the next block runs along in a forward that may end the active one.
+    package enum Riding: Sendable {
+        case whereItPays, always, never
+    }
+
     /// The host's part in `propose`: a function that is called after the policy has made its proposal. It may look and
     /// interfere, above all by `setProposal` and `blockEnds`. `propose` rethrows an error that it throws. A fork has
     /// the same rule, which is called with the fork.
@@ -96,6 +101,14 @@ public final class Decoder {
     var pending: Pending?
     /// The progress before the last forward; see `unnoteForward`.
     var beforeForward = (isNoted: false, isGoingRound: false, seen: 0)
+    /// Whether somebody has asked for all predictions of the last forward. Then those of the next are made at once.
+    var wasAsked = false
+    /// Whether all rows of the forward at hand are judged with it: for a rule, or because somebody asked last time.
+    var isWatched = false
+    /// Whether blocks ride along in forwards that may end the block before; see `rider`. For tests.
+    package var riding = Riding.whereItPays
+    /// Memory for the rows that a forward runs; see `selectRows`.
+    var selected: [Bool] = []
     /// Memory for the host's proposal, until it takes the place of the policy's.
     var spareProposal: [Edit] = []
     /// Whether the decoder is in the list of a running call for several.
@@ -139,13 +152,20 @@ public final class Decoder {
         keptCandidates = KeptCandidates(in: sequence.denoiser.compute.budget)
         mostActive = state.mostActive(policy)
         try self.state.reserveCapacity(mostActive: mostActive, policy)
-        sequence.expect(positions: state.canvas.count, window: mostActive)
+        let rider =
+            2 * blockLength <= min(state.canvas.count, Batch.mostRows(blockLength: blockLength)) ? blockLength : 0
+        sequence.expect(
+            positions: state.canvas.count, window: mostActive, rider: rider, keepsRows: state.policy.refresh != nil)
+        if rider > 0 { _ = sequence.denoiser.cost }  // measured now, not in a step
     }
 }
 
 extension Decoder.Options {
     /// Throws `.invalidArgument` unless a decoder of this model can have these options.
     func validate(for denoiser: any Denoiser) throws(LLaDAError) {
+        if !useCache, policy?.refresh != nil {
+            throw LLaDAError(.invalidArgument, "use_cache is false; expected true with a policy that refreshes rows")
+        }
         guard let prefixCache else { return }
         guard prefixCache.denoiser === denoiser else {
             throw LLaDAError(.invalidArgument, "the prefix cache belongs to another model")

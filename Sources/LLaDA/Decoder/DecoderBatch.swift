@@ -34,18 +34,15 @@ extension DecoderBatch {
     package static func forward(_ count: Int, _ decoder: (Int) -> Decoder) throws(LLaDAError) {
         try check(count, decoder)
         for index in 0..<count { try decoder(index).checkUnfinished("forward") }
-        for index in 0..<count { try decoder(index).prepareForward() }
+        try prepare(count, decoder)
         try runPending(count, decoder)
     }
 
     package static func step(_ count: Int, _ decoder: (Int) -> Decoder) throws(LLaDAError) {
         try check(count, decoder)
         for index in 0..<count { try decoder(index).checkUnfinished("step") }
-        for index in 0..<count {
-            let decoder = decoder(index)
-            decoder.pending = nil
-            if decoder.phase == .ready { try decoder.prepareForward() }
-        }
+        for index in 0..<count { decoder(index).pending = nil }
+        try prepare(count, decoder, in: .ready)
         try runPending(count, decoder)
         for index in 0..<count { try decoder(index).step() }
     }
@@ -76,6 +73,19 @@ extension DecoderBatch {
         }
     }
 
+    /// Prepares a forward of all decoders, or of those in a phase.
+    private static func prepare(
+        _ count: Int, _ decoder: (Int) -> Decoder, in phase: Decoder.Phase? = nil
+    ) throws(LLaDAError) {
+        var rows = 0
+        for index in 0..<count where phase == nil || decoder(index).phase == phase {
+            rows += decoder(index).active.count
+        }
+        for index in 0..<count where phase == nil || decoder(index).phase == phase {
+            try decoder(index).prepareForward(beside: rows - decoder(index).active.count)
+        }
+    }
+
     /// Runs the forwards that are prepared, and makes the predictions.
     private static func runPending(_ count: Int, _ decoder: (Int) -> Decoder) throws(LLaDAError) {
         if count == 0 { return }
@@ -91,14 +101,14 @@ extension DecoderBatch {
             rows += decoder(index).pending?.rowCount ?? 0
         }
         work.report(to: progress, rows: rows, interval: Decoder.reportInterval)
-        try Pending.run(count, { decoder($0).pending }, work) { (range, states) throws(LLaDAError) in
-            try finish(range, decoder, states, work)
+        try Pending.run(count, { decoder($0).pending }, work) { (range) throws(LLaDAError) in
+            try finish(range, decoder, work)
         }
     }
 
     /// Makes the predictions of the decoders that ran together.
     private static func finish(
-        _ range: Range<Int>, _ decoder: (Int) -> Decoder, _ states: FinalStates, _ work: Workspace
+        _ range: Range<Int>, _ decoder: (Int) -> Decoder, _ work: Workspace
     ) throws(LLaDAError) {
         for index in range where decoder(index).pending != nil {
             let decoder = decoder(index)
@@ -106,7 +116,7 @@ extension DecoderBatch {
         }
         for index in range where decoder(index).pending != nil { decoder(index).noteForward() }
         do throws(LLaDAError) {
-            try predict(range, decoder, states, work)
+            try predict(range, decoder, work)
         } catch {
             for index in range where decoder(index).pending != nil { decoder(index).unnoteForward() }
             throw error
@@ -114,54 +124,18 @@ extension DecoderBatch {
         for index in range where decoder(index).pending != nil { decoder(index).state.phase = .forwarded }
     }
 
-    /// Predicts together for decoders that all take the most likely token; otherwise each decoder predicts alone.
+    /// Makes the predictions that are read of the decoders that ran together.
     private static func predict(
-        _ range: Range<Int>, _ decoder: (Int) -> Decoder, _ states: FinalStates, _ work: Workspace
+        _ range: Range<Int>, _ decoder: (Int) -> Decoder, _ work: Workspace
     ) throws(LLaDAError) {
         for index in range where decoder(index).pending != nil {
             try work.cancellations.makeRoom()
             work.cancellations.append(decoder(index).cancellation)
         }
-        let isTogether =
-            work.cancellations.count > 1
-            && range.allSatisfy { decoder($0).pending == nil || decoder($0).state.policy.temperature == 0 }
-        guard isTogether else {
-            for index in range where decoder(index).pending != nil {
-                work.cancellations.removeAll(keepingCapacity: true)
-                work.cancellations.append(decoder(index).cancellation)
-                try decoder(index).predict(work, cancellations: work.cancellations)
-            }
-            return work.clear()
-        }
-        var room = 0
-        for index in range where decoder(index).pending != nil { room += decoder(index).mostActive }
-        try work.adjustments.reserve(room)
-        for index in range where decoder(index).pending != nil {
-            _ = try decoder(index).beginPredictions()
-            work.adjustments.append(contentsOf: decoder(index).state.predictions.adjustments)
-        }
-        let tokens = try work.tokens.reserve(max(room, states.count))
-        let confidences = try work.confidences.reserve(max(room, states.count))
-        let (adjustments, cancellations) = (work.adjustments, work.cancellations)
-        var kept = 0
-        for index in range where decoder(index).pending != nil { kept = max(kept, decoder(index).gatheredCount) }
-        var (index, start) = (range.lowerBound, 0)  // the decoder of the row, and its first row
-        try decoder(range.lowerBound).confidence.predict(
-            states, adjust: adjustments, best: kept, room: room, cancellations: cancellations, work, tokens: tokens,
-            confidences: confidences
-        ) { (row, peak, best) throws(LLaDAError) in
-            while decoder(index).pending == nil || row >= start + decoder(index).state.active.count {
-                if decoder(index).pending != nil { start += decoder(index).state.active.count }
-                index += 1
-            }
-            if decoder(index).gatheredCount > 0 { decoder(index).keptCandidates.keep(row - start, peak, best, row) }
-        }
-        start = 0
-        for index in range where decoder(index).pending != nil {
-            let decoder = decoder(index)
-            decoder.state.predictions.fill(tokens + start, confidences + start)
-            start += decoder.state.active.count
-        }
+        for index in range where decoder(index).pending != nil { try decoder(index).beginPredictions() }
+        try Decoder.judge(
+            range, { decoder($0).pending == nil ? nil : decoder($0) }, work, cancellations: work.cancellations
+        ) { $0.isRead($1) }
         work.clear()
     }
 

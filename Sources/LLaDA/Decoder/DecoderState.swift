@@ -19,6 +19,9 @@ struct DecoderState {
     var progress = BlockProgress()
     /// The predictions of the last forward.
     var predictions = Predictions()
+    /// The predictions before those of the forward at hand, of which a forward over a part of the rows keeps the
+    /// others.
+    var kept = Predictions()
     /// The edits that `apply` will write, in the order of `Edit.isBefore`.
     var proposal: [Decoder.Edit] = []
     /// The changes of the last `apply`, after those that the host had made since the `apply` before.
@@ -69,6 +72,9 @@ struct DecoderState {
         var isFinal = false
         /// Whether only a forward over the final tokens is left of the block.
         var isClosing = false
+        /// The step in which the token of each row was last found changed, for policies that refresh a part of the
+        /// rows.
+        var changed: [Int32] = []
         /// The rounds of multi-block editing done; nil before the block has left its loop.
         var editingRounds: Int?
 
@@ -77,6 +83,8 @@ struct DecoderState {
             var fresh = BlockProgress()
             swap(&fresh.seen, &seen)  // keeps its memory
             fresh.seen.removeAll()
+            swap(&fresh.changed, &changed)
+            fresh.changed.removeAll(keepingCapacity: true)
             swap(&fresh.written, &written)
             fresh.written.removeAll()
             fresh.block = block
@@ -94,14 +102,14 @@ struct DecoderState {
         /// The number of bans, those of all positions counted at each position that has some of its own.
         var count: Int { at.values.reduce(everywhere.count) { $0 + $1.count + everywhere.count + 4 } }
 
-        /// Returns the tokens banned at a position.
+        /// Returns the tokens banned at a position, equal lists for equal bans.
         func tokens(at position: Int) -> [Int32] {
             lists.isEmpty ? everywhereList : lists[position] ?? everywhereList
         }
 
         private mutating func list() {
-            everywhereList = Array(everywhere)
-            lists = at.mapValues { everywhereList + $0 }
+            everywhereList = everywhere.sorted()
+            lists = at.mapValues { everywhereList + $0.sorted() }
         }
     }
 
@@ -132,12 +140,13 @@ struct DecoderState {
         let states = policy.expectedStates(blockLength: blockLength)
         let most = max(blockLength, 1 << 16)
         let (seen, written) = (min(states.seen * blockLength, most), min(states.written * blockLength, most))
-        let tokens = mostActive + max(seen, progress.seen.count) + max(written, progress.written.count)
+        let tokens = blockLength + mostActive + max(seen, progress.seen.count) + max(written, progress.written.count)
         let room = try Reserve.Room(
             64 * 6 + 2 * mostActive * (MemoryLayout<Decoder.Edit>.stride + 2 * MemoryLayout<Decoder.Event>.stride)
                 + tokens * MemoryLayout<Int32>.stride)
         defer { room.close() }
         proposal.reserveCapacity(2 * mostActive)
+        if self.policy.refresh != nil { progress.changed.reserveCapacity(blockLength) }
         events.reserveCapacity(2 * mostActive)
         hostEvents.reserveCapacity(2 * mostActive)
         before.reserveCapacity(mostActive)
@@ -149,12 +158,13 @@ struct DecoderState {
 extension DecoderState {
     /// How many bytes copies of all lists take, and all of them as a snapshot, in arrays that double.
     var byteCount: Int {
-        let lists = proposal.count + events.count + hostEvents.count + predictions.positions.count
+        let rows = predictions.positions.count + kept.positions.count
+        let lists = proposal.count + events.count + hostEvents.count + rows
         let banned = bans.everywhere.count + bans.at.values.reduce(0) { $0 + 4 + $1.count }
         let seen = progress.seen.count + progress.written.count
         let everywhere = bans.everywhere.count + biases.everywhere.count
         return 64 * canvas.count + 512 * lists + 64 * (banned + eosIDs.count) + 128 * biases.count
-            + 64 * (seen + predictions.positions.count * everywhere)
+            + 64 * (seen + rows * everywhere)
     }
 }
 
@@ -197,6 +207,12 @@ extension DecoderState {
 
 /// The way from block to block.
 extension DecoderState {
+    /// Makes the predictions, if there are any, those that a forward over a part of the rows keeps.
+    mutating func keepPredictions() {
+        if !predictions.positions.isEmpty { swap(&predictions, &kept) }
+        predictions.clear()
+    }
+
     /// Makes everything before `end` final.
     mutating func settle(upTo end: Int) {
         canvas.settle(settledLength..<max(settledLength, end))
@@ -220,6 +236,7 @@ extension DecoderState {
         finishReason = .none
         phase = .ready
         predictions.clear()
+        kept.clear()
         proposal.removeAll(keepingCapacity: true)
         events.removeAll(keepingCapacity: true)
         blockEnds = nil

@@ -10,6 +10,9 @@ package protocol Denoiser: AnyObject, Sendable {
     /// A fingerprint: equal for models whose states, keys and values fit each other.
     var fingerprint: ModelFingerprint { get }
 
+    /// What forwards take on this machine, by an estimate.
+    var cost: ForwardCost { get }
+
     /// Runs the batch of `work` and returns the states of the rows that want logits, in their order, which lie in
     /// `memory`. Throws what `checkStop` of `work` throws within some tenths of a second; then the pages are written in
     /// part.

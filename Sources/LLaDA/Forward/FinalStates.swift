@@ -1,3 +1,5 @@
+import Kernels
+
 /// The memory of final states. Whoever holds it alone may use it for other states.
 package final class StateMemory: @unchecked Sendable {  // its holder writes before it shares it
     fileprivate var states: Scratch<Float>  // [rows, hidden]
@@ -62,6 +64,28 @@ package struct FinalStates: LogitSource, @unchecked Sendable {  // read only
         let own = try memory.reserve(rows: max(room, count), hidden: head.inputs)
         if let base = values.baseAddress { own.update(from: base, count: values.count) }
         return try FinalStates(in: memory, rows: count, room: room, head: head, compute, exchange)
+    }
+
+    /// Copies the states of a row.  out: [hidden]
+    func copy(row: Int, to out: UnsafeMutablePointer<Float>) {
+        out.update(from: states + (rows.lowerBound + row) * head.inputs, count: head.inputs)
+    }
+
+    /// Returns room in `memory` for the states of `rows` rows of this model: [rows, hidden].
+    func reserve(in memory: StateMemory, rows: Int) throws(LLaDAError) -> UnsafeMutablePointer<Float> {
+        let own = try memory.reserve(rows: rows, hidden: head.inputs)
+        if case .packed(let format) = head.layout {
+            _ = try memory.prepared.reserve(rows * llk_row_size(format, head.inputs))
+        }
+        return own
+    }
+
+    /// The number of states of a row.
+    var width: Int { head.inputs }
+
+    /// Makes states, for this head, of the first `rows` rows in `memory`, which has room for `room` rows.
+    func others(in memory: StateMemory, rows: Int, room: Int) throws(LLaDAError) -> FinalStates {
+        try FinalStates(in: memory, rows: rows, room: room, head: head, compute, exchange)
     }
 
     package var count: Int { rows.count }

@@ -10,7 +10,7 @@ package struct LogitBias: BitwiseCopyable, Equatable {
 }
 
 /// The changes to a row's logits before they are judged: numbers added, tokens taken out, and one made less likely.
-package struct LogitAdjustment {
+package struct LogitAdjustment: Equatable {
     /// The position that the row is about, for messages.
     package var position = 0
     /// The tokens that the host has taken out.
@@ -41,6 +41,19 @@ package struct LogitAdjustment {
         if let penalty { body(Int(penalty.token)) }
         if let bannedToo { body(Int(bannedToo)) }
     }
+
+    /// The position and who has taken a token out make no difference.
+    package static func == (a: LogitAdjustment, b: LogitAdjustment) -> Bool {
+        let count = a.bannedCount
+        guard count == b.bannedCount, a.biases == b.biases, a.penalty?.token == b.penalty?.token,
+            a.penalty?.amount == b.penalty?.amount
+        else { return false }
+        if a.bannedToo == b.bannedToo { return a.banned == b.banned }
+        return (0..<count).allSatisfy { a.bannedToken($0) == b.bannedToken($0) }
+    }
+
+    private var bannedCount: Int { banned.count + (bannedToo == nil ? 0 : 1) }
+    private func bannedToken(_ index: Int) -> Int32? { index < banned.count ? banned[index] : bannedToo }
 
     /// Adjusts the logits of `vocabulary`.  row: [vocabulary.count]
     package func apply(to row: UnsafeMutablePointer<Float>, _ vocabulary: Range<Int>) {

@@ -7,6 +7,8 @@ package final class ModelWatch {
     private var outputs: [Int: [Float]] = [:]  // by layer: [rows, hidden]
     /// The number of rows that each expert has had since the watch began: [layers, experts].
     private(set) var usage: [UInt64]
+    /// Which rows are part of the last forward; nil: all. The others keep what they had.
+    private var selection: [Bool]?
     /// Whether there was a forward.
     private(set) var isFilled = false
 
@@ -23,18 +25,25 @@ package final class ModelWatch {
     func routing(layer: Int) -> Routing? { routings[layer] }
     func hidden(layer: Int) -> [Float]? { outputs[layer] }
 
-    /// Returns an observer of a batch in which the sequence has these indices.
-    func observer(_ sequences: Range<Int>) -> Observer {
+    /// Returns an observer of a batch in which the sequence has these indices. With `selection`, it has only the rows
+    /// with true: the records of the others stay, or are -1 and NaN if they never were there.
+    func observer(_ sequences: Range<Int>, selection: [Bool]?) -> Observer {
+        self.selection = selection
         var observer = Observer()
         if keepsRouting {
             observer.routing = { [self] layer, rows, routing in
                 // Experts and weights, in arrays that double. Without memory, the forward fails afterwards.
-                guard let room = Self.room(64 * rows.count * routing.k) else { return }
+                guard let room = Self.room(64 * (rows.count + (selection?.count ?? 0)) * routing.k) else { return }
                 defer { room.close() }
                 var own = Routing(experts: [], weights: [], k: routing.k)
                 for row in Self.own(rows, sequences) {
                     own.experts += routing.experts[row * routing.k..<(row + 1) * routing.k]
                     own.weights += routing.weights[row * routing.k..<(row + 1) * routing.k]
+                }
+                if let selection {
+                    let before = routings[layer]
+                    own.experts = Self.merge(own.experts, selection, before?.experts ?? [], width: routing.k, none: -1)
+                    own.weights = Self.merge(own.weights, selection, before?.weights ?? [], width: routing.k, none: 0)
                 }
                 routings[layer] = own
             }
@@ -42,11 +51,16 @@ package final class ModelWatch {
         if keepsHidden {
             let hidden = config.hiddenSize
             observer.output = { [self] layer, rows, x, delta in
-                guard let room = Self.room(64 * rows.count + 16 * rows.count * hidden) else { return }
+                guard let room = Self.room((64 + 16 * hidden) * (rows.count + (selection?.count ?? 0))) else { return }
                 defer { room.close() }
-                outputs[layer] = Self.own(rows, sequences).flatMap { row in
+                let own = Self.own(rows, sequences).flatMap { row in
                     (row * hidden..<(row + 1) * hidden).map { x[$0] + delta[$0] }
                 }
+                guard let selection else {
+                    outputs[layer] = own
+                    return
+                }
+                outputs[layer] = Self.merge(own, selection, outputs[layer] ?? [], width: hidden, none: .nan)
             }
         }
         return observer
@@ -56,8 +70,24 @@ package final class ModelWatch {
     func count() {
         isFilled = true
         for (layer, routing) in routings {
-            for expert in routing.experts { usage[layer * config.numExperts + Int(expert)] += 1 }
+            for (slot, expert) in routing.experts.enumerated() where selection?[slot / routing.k] ?? true {
+                usage[layer * config.numExperts + Int(expert)] += 1
+            }
         }
+    }
+
+    /// Puts new rows among old ones.  new: [rows with true, width];  old, result: [selection.count, width]
+    private static func merge<Value>(
+        _ new: [Value], _ selection: [Bool], _ old: [Value], width: Int, none: Value
+    ) -> [Value] {
+        let count = selection.count * width
+        var all = old.count == count ? old : [Value](repeating: none, count: count)
+        var next = 0
+        for (row, isNew) in selection.enumerated() where isNew {
+            for place in 0..<width { all[row * width + place] = new[next * width + place] }
+            next += 1
+        }
+        return all
     }
 
     private static func room(_ bytes: Int) -> Reserve.Room? {

@@ -12,6 +12,7 @@ package final class Transformer: Denoiser {
     package let exchange: ExpertExchange?
     let rotary: Rotary
     private let knownFingerprint = Once<ModelFingerprint>()
+    private let knownCost = Once<ForwardCost>()
 
     /// `exchange` is there if some experts are on other ranks of a cluster.
     package init(
@@ -27,6 +28,9 @@ package final class Transformer: Denoiser {
 
     /// The fingerprint, computed at the first use.
     package var fingerprint: ModelFingerprint { knownFingerprint.get { ModelFingerprint(self) } }
+
+    /// What forwards take, measured at the first use.
+    package var cost: ForwardCost { knownCost.get { measureCost() } }
 
     /// Computes the fingerprint of a model of which other ranks hold a part; see `ModelFingerprint.init`.
     package func takeFingerprint(absent: AbsentStretches) {

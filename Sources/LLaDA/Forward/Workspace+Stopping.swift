@@ -43,7 +43,8 @@ extension Workspace {
         }
     }
 
-    private static var now: UInt64 {
+    /// The time in nanoseconds.
+    static var now: UInt64 {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)

@@ -17,6 +17,8 @@ package final class Workspace: @unchecked Sendable {  // one thread at a time ha
     var isStoppable = true
     /// The final states of several sequences together.
     package let states: StateMemory
+    /// The final states of the rows that are judged.
+    package let judged: StateMemory
     var wanted: [Int] = []  // the rows of the batch that want logits
     var wantedBatch = Batch()  // these rows
     var routing = Routing()
@@ -55,6 +57,7 @@ package final class Workspace: @unchecked Sendable {  // one thread at a time ha
     /// The memory counts towards `budget`. Throws `.outOfMemory`.
     package init(in budget: MemoryBudget? = nil) throws(LLaDAError) {
         states = StateMemory(in: budget)
+        judged = StateMemory(in: budget)
         pools = Scratch(in: budget)
         choices = Scratch(in: budget)
         ranks = Scratch(in: budget)

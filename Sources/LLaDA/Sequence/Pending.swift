@@ -7,10 +7,23 @@ package struct Pending {
         let positions: Range<Int>
         /// Positions behind them that run as one block.
         var window = 0..<0
+        /// The last of `positions`, whose block is not active yet.
+        var rider = 0..<0
+        /// Which of the first of `positions` run; nil: all.
+        var selection: [Bool]?
         /// The positions whose logits are wanted.
         let wanted: Range<Int>
 
-        var rows: Int { positions.count + window.count }
+        /// The number of rows that do not run.
+        private var left: Int { selection?.count { !$0 } ?? 0 }
+        var rows: Int { positions.count + window.count - left }
+        /// The number of rows whose logits are wanted.
+        var wantedRows: Int { wanted.count - left }
+
+        func runs(_ position: Int) -> Bool {
+            guard let selection, position - positions.lowerBound < selection.count else { return true }
+            return selection[position - positions.lowerBound]
+        }
     }
 
     let sequence: CachedSequence
@@ -20,6 +33,13 @@ package struct Pending {
     let start: Int
     let active: Range<Int>
     let asOneBlock: Bool
+    /// Which of the active positions run; nil: all.
+    let selection: [Bool]?
+    /// The block behind the active positions that runs along; empty if none does.
+    let rider: Range<Int>
+
+    /// Whether the active positions have run along in an earlier forward, so that there is nothing to run.
+    var isDone: Bool { start == active.upperBound }
 
     /// The number of forwards over earlier positions.
     package var aheadCount: Int {
@@ -40,13 +60,13 @@ package struct Pending {
 
     /// Returns the part over the active positions. It runs after all parts over earlier positions.
     private func last(from start: Int) -> Part {
-        asOneBlock
-            ? Part(positions: start..<active.lowerBound, window: active, wanted: active)
-            : Part(positions: start..<active.upperBound, wanted: active)
+        if asOneBlock { return Part(positions: start..<active.lowerBound, window: active, wanted: active) }
+        let end = max(active.upperBound, rider.upperBound)
+        return Part(positions: start..<end, rider: rider, selection: selection, wanted: active.lowerBound..<end)
     }
 
     /// The number of rows that are to be run.
-    package var rowCount: Int { active.upperBound - start }
+    package var rowCount: Int { active.upperBound - start + rider.count - (selection?.count { !$0 } ?? 0) }
 
     /// Runs the forward of one sequence alone; the sequence's `states` are then those of this forward. `progress`
     /// receives the part of it that is done, and may end it.
@@ -54,31 +74,32 @@ package struct Pending {
         let work = try sequence.denoiser.compute.workspaces.take()
         defer { sequence.denoiser.compute.workspaces.giveBack(work) }
         work.report(to: progress, rows: rowCount, interval: 0)
-        try Self.run(1, { _ in self }, work) { (_, _) throws(LLaDAError) in }
+        try Self.run(1, { _ in self }, work) { (_) throws(LLaDAError) in }
     }
 
     /// Runs what sequences of one model have prepared, in forwards of a bounded number of rows: the second phase. A
     /// sequence without anything prepared is left out. `done` is called after each forward over active positions, with
-    /// the indices of its sequences and the states of the rows that want logits, sequence after sequence; they are
-    /// valid during the call. After an error, some sequences have run and others have not.
+    /// the indices of its sequences, which have their states then. After an error, some sequences have run and others
+    /// have not.
     package static func run(
         _ count: Int, _ pending: (Int) -> Pending?, _ work: Workspace,
-        done: (Range<Int>, FinalStates) throws(LLaDAError) -> Void
+        done: (Range<Int>) throws(LLaDAError) -> Void
     ) throws(LLaDAError) {
         var waiting = 0..<0  // the sequences in the forward that is being filled
 
         func flush(isLast: Bool) throws(LLaDAError) {
             if waiting.isEmpty { return }
-            let states = try forward(waiting, pending, work)
+            try forward(waiting, pending, work)
             let sequences = waiting
             waiting = 0..<0
-            if isLast { try done(sequences, states) }
+            if isLast { try done(sequences) }
         }
 
         func add(_ index: Int, _ one: Pending, _ part: Part, isLast: Bool) throws(LLaDAError) {
             let most = Batch.mostRows(blockLength: one.sequence.blockLength)
             if work.batch.rows.count + part.rows > most { try flush(isLast: isLast) }
             waiting = (waiting.isEmpty ? index : waiting.lowerBound)..<index + 1
+            if one.isDone { return }
             try work.batch.makeRoom(for: part.rows)
             try work.cancellations.makeRoom()
             one.sequence.begin(part, one.tokens, work)
@@ -103,13 +124,13 @@ package struct Pending {
         try flush(isLast: true)
     }
 
-    /// Runs the forward over the parts that these sequences have begun. Returns the states of the rows that want
-    /// logits, sequence by sequence.
+    /// Runs the forward over the parts that these sequences have begun. Each gets the states of its rows that want
+    /// logits.
     private static func forward(
         _ indices: Range<Int>, _ pending: (Int) -> Pending?, _ work: Workspace
-    ) throws(LLaDAError) -> FinalStates {
-        guard let first = pending(indices.lowerBound)?.sequence else { throw LLaDAError(.state, "nothing is pending") }
-        var (rows, wanted, mostRows, longestRun) = (0, 0, 0, 0)
+    ) throws(LLaDAError) {
+        var (rows, wanted, mostRows, longestRun, count) = (0, 0, 0, 0, 0)
+        var running: CachedSequence?
         for index in indices {
             guard let sequence = pending(index)?.sequence else { continue }
             let room = sequence.room
@@ -117,23 +138,27 @@ package struct Pending {
             wanted += room.wanted
             mostRows = max(mostRows, room.rows, Batch.mostRows(blockLength: sequence.blockLength))
             longestRun = max(longestRun, room.wanted)
+            if !sequence.isRunning { continue }
+            count += 1
+            running = sequence
         }
+        guard let running else { return }  // all have run before
         mostRows = min(mostRows, rows)
         try work.batch.expect(
             rows: mostRows, wanted: min(mostRows, wanted), longestRun: longestRun, tables: 2 * indices.count)
         let observer = observer(indices, pending)
-        let isAlone = indices.count == 1
-        let states = try first.denoiser.forward(
-            work, observer: observer, into: isAlone ? first.ownMemory() : work.states)
+        let isOwn = count == 1 && running.ownsAllStates
+        let states = try running.denoiser.forward(
+            work, observer: observer, into: isOwn ? running.ownMemory() : work.states)
+        if isOwn { _ = try states.reserve(in: work.states, rows: min(mostRows, wanted)) }
         work.rowsDone += work.batch.rows.count
         work.clear()
         if observer != nil { try Reserve.check() }
         var start = 0
         for index in indices {
             guard let one = pending(index) else { continue }
-            start = try one.sequence.took(states, from: start, one.tokens, isOwn: isAlone)
+            start = try one.sequence.took(states, from: start, one.tokens, isOwn: isOwn)
         }
-        return states
     }
 
     /// Returns an observer of a forward: that of the first sequence that has one, and whoever watches. nil if there is

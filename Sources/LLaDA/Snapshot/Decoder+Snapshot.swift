@@ -3,8 +3,9 @@ extension Decoder {
     /// Returns all that decides how decoding goes on: options and policy, canvas, locks, bans, biases, counters, the
     /// last forward and the proposal. With its pages of keys and values, nothing is computed again. Without them, the
     /// next forward computes what stands before the active block. Either way the restored decoder continues as this one
-    /// would, bit for bit. The rule and the records of `watch` are not part of a snapshot. `progress` receives the part
-    /// done, from 0 to 1. An error that it throws ends the call and is rethrown.
+    /// would, bit for bit; with a policy that refreshes a part of the rows, pages are always included, because they are
+    /// those of no other forward. The rule and the records of `watch` are not part of a snapshot. `progress` receives
+    /// the part done, from 0 to 1. An error that it throws ends the call and is rethrown.
     public func snapshot(includingPages: Bool = false, progress: Progress? = nil) throws(LLaDAError) -> [UInt8] {
         let writer = try snapshotWriter(includingPages: includingPages)
         var failure: LLaDAError?
@@ -49,21 +50,35 @@ extension Decoder {
 
     private func snapshotWriter(includingPages: Bool) throws(LLaDAError) -> SnapshotWriter {
         // Copies of all that the state has, and the bytes of it, in arrays that double.
-        let room = try Reserve.Room(state.byteCount + 16 * sequence.savedStates.count)
+        let room = try Reserve.Room(state.byteCount + 32 * sequence.savedStates.count)
         defer { room.close() }
-        let pages = includingPages && options.useCache ? sequence.savedPages(canvas) : []
+        let parts = state.policy.refresh != nil
+        let saved =
+            (includingPages || parts) && options.useCache
+            ? sequence.savedPages(canvas, parts: parts) : CachedSequence.SavedPages()
         var body = ByteWriter()
         var state = state
+        let states = sequence.savedStates
+        let rows = state.predictions.positions.isEmpty ? state.kept.positions.count : state.predictions.positions.count
+        if states.count != rows * sequence.denoiser.config.hiddenSize { state.kept.clear() }
         try state.code(&body, sequence.denoiser.config)
-        if !state.predictions.positions.isEmpty { body.put(UnsafeRawBufferPointer(sequence.savedStates)) }
+        if !state.predictions.positions.isEmpty || !state.kept.positions.isEmpty {
+            body.put(UnsafeRawBufferPointer(states))
+        }
         let disabled = sequence.expertMask?.all ?? []
         body.put(disabled.count)
         for (layer, expert) in disabled {
             body.put(layer)
             body.put(expert)
         }
-        body.put(pages.count)
-        return SnapshotWriter(.decoder, of: sequence.denoiser.fingerprint, body: body.bytes, pages: pages)
+        body.put(saved.pages.count)
+        body.put(saved.exactLength)
+        if parts { for token in saved.tokens { body.put(token) } }
+        // A block that has run along needs its page.
+        let rider = sequence.savedRider(canvas).flatMap { $0.block < saved.pages.count ? $0 : nil }
+        body.put(rider?.block ?? -1)
+        if let rider { body.put(UnsafeRawBufferPointer(rider.states)) }
+        return SnapshotWriter(.decoder, of: sequence.denoiser.fingerprint, body: body.bytes, pages: saved.pages)
     }
 
     /// Restores the decoder that was saved with this model and the same special ids. The prefix cache gives those pages
@@ -85,7 +100,8 @@ extension Decoder {
         var state = DecoderState(
             options: Options(), canvas: canvas, eosIDs: Set(eosIDs), editTokens: editTokens)
         try state.code(&reader, config)
-        let rows = state.predictions.positions.count
+        let areKept = state.predictions.positions.isEmpty
+        let rows = areKept ? state.kept.positions.count : state.predictions.positions.count
         let states = try Self.states(&reader, count: rows * config.hiddenSize)
         let disabled = try Self.disabledExperts(&reader, config)
         let size = denoiser.pageSize(state.options.blockLength)
@@ -93,18 +109,41 @@ extension Decoder {
         guard reader.pages.count == blocks * size else {
             throw reader.error("the size of \(blocks) pages", reader.pages.count, expected: "\(blocks * size)")
         }
+        let length = state.options.blockLength
+        let tokens = try Self.computedTokens(&reader, state, count: blocks * length, config.vocabSize)
+        let rider = try reader.integer("the block that has run along", in: -1...blocks - 1)
+        let riderStates = try rider < 0 ? nil : Self.states(&reader, count: length * config.hiddenSize)
         try reader.expectEnd()
 
         state.options.prefixCache = prefixCache
         try state.options.validate(for: denoiser)
         let sequence = CachedSequence(denoiser, blockLength: state.options.blockLength, cache: prefixCache)
         for (layer, expert) in disabled { try sequence.setExpert(layer: layer, expert: expert, isDisabled: true) }
-        if let states { try sequence.restore(states: states, rows: rows) }
-        try sequence.restore(state.canvas.tokens, blocks: blocks) { (block, page) throws(LLaDAError) in
+        if let states { try sequence.restore(states: states, rows: rows, areKept: areKept) }
+        try sequence.restore(tokens.all, exactLength: tokens.exactLength) { (block, page) throws(LLaDAError) in
             try reader.read(page, at: reader.pages.lowerBound + block * size)
             try progress?(0.5 + 0.5 * Double(block + 1) / Double(blocks))
         }
+        if let riderStates { try sequence.restoreRider(rider, riderStates) }
         try self.init(state, sequence)
+    }
+
+    /// Reads what pages were computed from: `count` tokens, and how many of them, in whole blocks, have exact K/V.
+    private static func computedTokens(
+        _ reader: inout SnapshotReader, _ state: DecoderState, count: Int, _ vocabSize: Int
+    ) throws(LLaDAError) -> (all: [Int32], exactLength: Int) {
+        let exact = try reader.integer("the number of exact positions", in: 0...count)
+        let parts = state.policy.refresh != nil
+        try reader.expect(
+            exact % state.options.blockLength == 0 && (parts || exact == count), "the number of exact positions",
+            "\(exact)", parts ? "whole blocks" : "\(count), all")
+        var tokens = Array(state.canvas.tokens[..<count])
+        if parts {
+            for position in 0..<count {
+                tokens[position] = try reader.token("a token of a page", vocabSize: vocabSize)
+            }
+        }
+        return (tokens, exact)
     }
 
     /// Reads the states of the last forward, [rows, hidden]; nil if there was no forward.

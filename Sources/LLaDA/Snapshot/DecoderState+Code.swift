@@ -39,6 +39,12 @@ extension DecoderState {
         try codeBans(&coder, vocabSize)
         try codeBiases(&coder, vocabSize)
         try predictions.code(&coder, within: count, vocabSize)
+        // Where there are predictions, nothing looks at those before them.
+        if !coder.isReading, !predictions.positions.isEmpty { kept.clear() }
+        try kept.code(&coder, within: count, vocabSize)
+        try coder.expect(
+            kept.positions.isEmpty || predictions.positions.isEmpty, "the forward before the last",
+            "\(kept.positions)", "none, as the last one has predictions")
         try coder.expect(
             predictions.positions == active || (phase != .forwarded && phase != .proposed), "the last forward",
             "\(predictions.positions)", "\(active), the active positions")
@@ -124,6 +130,13 @@ extension DecoderState {
         try coder.integer("the masks of the block's beginning", &progress.originalMasks, in: 0...blockLength)
         try coder.flag("whether the block's last edits are done", &progress.isFinal)
         try coder.flag("whether the block is closing", &progress.isClosing)
+        try coder.list("the number of rows that changed", &progress.changed, ofSize: 4, empty: 0) {
+            (coder, step) throws(LLaDAError) in
+            try coder.number("the step of a change", &step)
+        }
+        try coder.expect(
+            progress.changed.isEmpty || progress.changed.count == blockLength, "the number of rows that changed",
+            "\(progress.changed.count)", "0 or \(blockLength)")
         try Self.code(&progress.seen, &coder, "a token seen", blockLength, vocabSize)
         try Self.code(&progress.written, &coder, "a token written", blockLength, vocabSize)
     }
@@ -287,6 +300,16 @@ extension Predictions {
             if coder.isReading { confidences.append(0) }
             try coder.float("a confidence", &confidences[index])
         }
+        var judged = Array(judged)
+        for index in 0..<positions.count {
+            if coder.isReading { judged.append(false) }
+            try coder.flag("whether a row was judged", &judged[index])
+        }
+        var computed = Array(computed)
+        for index in 0..<positions.count {
+            if coder.isReading { computed.append(true) }
+            try coder.flag("whether a row was computed", &computed[index])
+        }
         var adjustments = adjustments
         for index in 0..<positions.count {
             // The bans of all positions are usually one list.
@@ -295,10 +318,13 @@ extension Predictions {
             try adjustments[index].code(&coder, before, vocabSize)
         }
         if coder.isReading, !positions.isEmpty {
-            let place = try begin(positions, room: positions.count)
+            try begin(positions, room: positions.count)
             self.adjustments = adjustments
-            place.tokens.update(from: tokens, count: tokens.count)
-            place.confidences.update(from: confidences, count: confidences.count)
+            for index in 0..<positions.count {
+                self[index] = Entry(
+                    token: tokens[index], confidence: confidences[index], isJudged: judged[index],
+                    isComputed: computed[index])
+            }
         }
     }
 }

@@ -24,7 +24,7 @@ enum SnapshotFormat {
     }
 
     static let magic: UInt64 = 0x504E_5341_4441_4C4C  // "LLADASNP"
-    static let version: UInt32 = 3
+    static let version: UInt32 = 4
     static let headerSize = 48
     static let checksumSize = 8
 }

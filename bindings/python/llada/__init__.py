@@ -53,7 +53,7 @@ from .objectives import (
     m2t_t2t_losses,
 )
 from .options import AnswerOptions, GenerationOptions
-from .policy import Policy
+from .policy import Policy, Refresh
 from .records import Candidate, Candidates, Edit, Event, Rows, State, Step
 from .rollouts import Rollouts
 from .scoring import Noised, Scores, score_many
@@ -106,6 +106,7 @@ __all__ = [
     "OutOfMemoryError",
     "Policy",
     "PrefixCache",
+    "Refresh",
     "Rollouts",
     "Routing",
     "Rows",

@@ -57,7 +57,16 @@ MMAP = ("off", "on", "auto")
 BLAS = ("auto", "off", "on")
 POLICY_KINDS = ("low_confidence", "joint_threshold", "levenshtein")
 LEVENSHTEIN_VARIANTS = ("reference", "indel")
-PRESETS = ("low_confidence", "speedy", "quality", "quality_mbe", "levenshtein")
+PRESETS = (
+    "low_confidence",
+    "speedy",
+    "quality",
+    "quality_mbe",
+    "levenshtein",
+    "low_confidence_refresh",
+    "speedy_refresh",
+    "quality_refresh",
+)
 PHASES = ("ready", "forwarded", "proposed", "finished")
 FINISH_REASONS = ("none", "eos", "length")
 REASONS = ("threshold", "fallback", "edit", "post_edit", "block_edit", "host")
@@ -203,6 +212,10 @@ class Policy(_Sized):
         ("seed", c_uint64),
         ("max_steps_per_block", c_int32),
         ("variant", c_int32),
+        ("refresh_changed", c_int32),
+        ("refresh_below", c_float),
+        ("refresh_every", c_int32),
+        ("refresh_exact", c_int32),
     ]
 
 
@@ -244,6 +257,8 @@ class DecoderState(_Sized):
         ("reused_positions", c_uint64),
         ("insertions", c_uint64),
         ("deletions", c_uint64),
+        ("computed_forwards", c_uint64),
+        ("judged_positions", c_uint64),
     ]
 
 
@@ -259,6 +274,7 @@ class Active(_Sized):
         ("locked", POINTER(c_bool)),
         ("predictions", POINTER(c_int32)),
         ("confidences", POINTER(c_float)),
+        ("computed", POINTER(c_bool)),
     ]
 
 

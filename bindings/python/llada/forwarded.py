@@ -37,6 +37,7 @@ def rows(calls: Calls) -> Rows:
             snapshot(active.confidences, active.count, np.float32),
             active.block_step,
             active.editing_blocks,
+            snapshot(active.computed, active.count, np.bool_),
         )
 
 

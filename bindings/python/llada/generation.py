@@ -22,6 +22,9 @@ class Generation:
         edits: Tokens that replaced another token.
         insertions: Tokens, and masks, that were put in before others.
         deletions: Tokens, and masks, that were taken out.
+        computed_forwards: Denoising forwards that were run through the model; the others of `forwards` ran along in the
+            one before them.
+        judged_positions: Positions whose logits were judged.
         computed_positions: Positions run through the model in all forwards.
         reused_positions: Positions found in the prefix cache instead.
         finish_reason: "eos" or "length"; None if a callback ended it.
@@ -36,6 +39,8 @@ class Generation:
     edits: int
     insertions: int
     deletions: int
+    computed_forwards: int
+    judged_positions: int
     computed_positions: int
     reused_positions: int
     finish_reason: str | None
@@ -61,6 +66,8 @@ def so_far(decoder: DecoderView, trace: Trace | None) -> Generation:
         decoder.edits,
         decoder.insertions,
         decoder.deletions,
+        decoder.computed_forwards,
+        decoder.judged_positions,
         decoder.computed_positions,
         decoder.reused_positions,
         decoder.finish_reason,

@@ -13,7 +13,7 @@ import numpy as np
 from . import _abi
 from ._convert import choice, integer, number
 
-_SAMPLING = ("temperature", "top_k", "top_p", "seed")
+_SAMPLING = ("temperature", "top_k", "top_p", "seed", "refresh")
 _FIELDS = {
     "low_confidence": ("threshold", "steps", "minimal_topk", *_SAMPLING),
     "joint_threshold": (
@@ -36,6 +36,45 @@ _FIELDS = {
         *_SAMPLING,
     ),
 }
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """Which rows a step runs through the model: masks, rows whose token has changed, and drafts of little confidence,
+    or all if that is none. The first step of a block runs all. A row that does not run keeps its keys and values, and
+    its prediction and confidence: steps cost less, and what comes out may differ. Equal inputs give equal bits all the
+    same.
+
+    `Policy.low_confidence(refresh=True)` has numbers that were measured, and so have the other presets but
+    `levenshtein`.
+
+    Attributes:
+        changed: A row runs in so many steps after its token has changed; at least 1.
+        below: A draft runs if its last confidence is below this.
+        every: All rows run every so many steps of a block; None: in the first alone.
+        exact: Whether a block that is done gets the keys and values of a forward over all its rows, which run in the
+            first forward of the next block; else it keeps what it has. A prefix cache takes exact ones alone.
+    """
+
+    changed: int = 1
+    below: float = 0.0
+    every: int | None = None
+    exact: bool = True
+
+
+_REFRESH = {"low_confidence": Refresh(), "joint_threshold": Refresh(below=0.99, exact=False)}
+
+
+def _refresh(value: Refresh | bool | None, kind: str) -> Refresh | None:
+    """True is the preset of a kind."""
+    if value is True and kind in _REFRESH:
+        return _REFRESH[kind]
+    if isinstance(value, Refresh):
+        return value
+    if value is None or value is False:
+        return None
+    expected = "a llada.Refresh, True or None" if kind in _REFRESH else "a llada.Refresh or None"
+    raise TypeError(f"Policy.refresh must be {expected}, not {value!r}")
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,6 +102,7 @@ class Policy:
         max_steps_per_block: levenshtein, "reference": at most this many steps a block; one more if masks are left.
         variant: levenshtein: "reference", the rule of LLaDA2.2's own generate, or "indel", SGLang's
             JointThresholdInDel.
+        refresh: Which rows a step runs, a Refresh; None: all. The constructors take True for what suits the kind.
     """
 
     kind: str = "joint_threshold"
@@ -81,6 +121,7 @@ class Policy:
     seed: int = 0
     max_steps_per_block: int = 1000
     variant: str = "reference"
+    refresh: Refresh | None = None
 
     @classmethod
     def low_confidence(
@@ -93,11 +134,12 @@ class Policy:
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int = 0,
+        refresh: Refresh | bool | None = None,
     ) -> Policy:
         """LLaDA2.0: masks are filled where the model is sure, or by quota; what is written stays.
 
         Args:
-            threshold, steps, minimal_topk, temperature, top_k, top_p, seed: As the attributes of Policy.
+            threshold, steps, minimal_topk, temperature, top_k, top_p, seed, refresh: As the attributes of Policy.
         """
         return cls(
             "low_confidence",
@@ -108,6 +150,7 @@ class Policy:
             top_k=top_k,
             top_p=top_p,
             seed=seed,
+            refresh=_refresh(refresh, "low_confidence"),
         )
 
     @classmethod
@@ -125,12 +168,13 @@ class Policy:
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int = 0,
+        refresh: Refresh | bool | None = None,
     ) -> Policy:
         """LLaDA2.1: masks are filled, and tokens already written are replaced when the model changes its mind.
 
         Args:
             threshold, editing_threshold, max_post_steps, num_to_transfer, penalty_lambda: As the attributes of Policy.
-            mbe_window, mbe_rounds, temperature, top_k, top_p, seed: As the attributes of Policy.
+            mbe_window, mbe_rounds, temperature, top_k, top_p, seed, refresh: As the attributes of Policy.
         """
         return cls(
             "joint_threshold",
@@ -145,6 +189,7 @@ class Policy:
             top_k=top_k,
             top_p=top_p,
             seed=seed,
+            refresh=_refresh(refresh, "joint_threshold"),
         )
 
     @classmethod
@@ -161,6 +206,7 @@ class Policy:
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int = 0,
+        refresh: Refresh | bool | None = None,
     ) -> Policy:
         """LLaDA2.2: masks are filled, tokens are replaced, and where the model predicts one of two tokens that stand
         for it, a token is deleted, or a mask is inserted before it. What decoders of a LLaDA2.2 model use if they are
@@ -169,7 +215,7 @@ class Policy:
 
         Args:
             threshold, editing_threshold, steps, max_post_steps: As the attributes of Policy.
-            max_steps_per_block, variant, temperature, top_k, top_p, seed: As the attributes of Policy.
+            max_steps_per_block, variant, temperature, top_k, top_p, seed, refresh: As the attributes of Policy.
         """
         return cls(
             "levenshtein",
@@ -181,6 +227,7 @@ class Policy:
             top_k=top_k,
             top_p=top_p,
             seed=seed,
+            refresh=_refresh(refresh, "levenshtein"),
             max_steps_per_block=max_steps_per_block,
             variant=variant,
         )
@@ -212,7 +259,8 @@ class Policy:
         return dataclasses.replace(self, **changes)
 
     def __repr__(self) -> str:
-        fields = (f"{name}={getattr(self, name)!r}" for name in _FIELDS.get(self.kind, ()))
+        names = (name for name in _FIELDS.get(self.kind, ()) if name != "refresh" or self.refresh is not None)
+        fields = (f"{name}={getattr(self, name)!r}" for name in names)
         return f"Policy.{self.kind}({', '.join(fields)})"
 
     @classmethod
@@ -224,6 +272,11 @@ class Policy:
             else getattr(struct, field[0])
             for field in _abi.Policy._fields_[2:]
         }
+        refresh = {name: values.pop(f"refresh_{name}") for name in ("changed", "below", "every", "exact")}
+        if refresh["changed"]:
+            values["refresh"] = Refresh(
+                refresh["changed"], refresh["below"], refresh["every"] or None, bool(refresh["exact"])
+            )
         values["variant"] = _abi.LEVENSHTEIN_VARIANTS[values["variant"]]
         values["top_k"] = values["top_k"] or None
         values["top_p"] = None if values["top_p"] == 1.0 else values["top_p"]
@@ -233,8 +286,11 @@ class Policy:
         """Raises TypeError or InvalidArgumentError for what C could not even hold; the library checks the rest."""
         struct = _abi.Policy()
         struct.kind = choice(self.kind, "Policy.kind", _abi.POLICY_KINDS)
+        self._refresh_as_struct(struct)
         for field in _abi.Policy._fields_[2:]:
             name, kind = field[0], field[1]
+            if name.startswith("refresh_"):
+                continue
             value = getattr(self, name)
             if value is None and name in ("top_k", "top_p"):
                 value = {"top_k": 0, "top_p": 1.0}[name]
@@ -248,6 +304,17 @@ class Policy:
                 value = integer(value, f"Policy.{name}")
             setattr(struct, name, value)
         return struct
+
+    def _refresh_as_struct(self, struct: _abi.Policy) -> None:
+        refresh = _refresh(self.refresh, self.kind)
+        if refresh is None:
+            return
+        struct.refresh_changed = integer(refresh.changed, "Refresh.changed", 1)
+        struct.refresh_below = number(refresh.below, "Refresh.below")
+        struct.refresh_every = 0 if refresh.every is None else integer(refresh.every, "Refresh.every", 1)
+        if not isinstance(refresh.exact, bool):
+            raise TypeError(f"Refresh.exact must be True or False, not {refresh.exact!r}")
+        struct.refresh_exact = refresh.exact
 
 
 PRESETS: Mapping[str, Callable[..., Policy]] = {

@@ -156,6 +156,8 @@ class Rows(NamedTuple):
             `Decoder.row_logits`.
         block_step: Steps done in this block.
         editing_blocks: Whether finished blocks are revisited (multi-block editing).
+        computed: bool: whether the row ran through the model. Others, of a policy with `refresh`, have what their last
+            forward gave.
     """
 
     positions: NDArray[np.intp]
@@ -166,6 +168,7 @@ class Rows(NamedTuple):
     confidences: NDArray[np.float32]
     block_step: int
     editing_blocks: bool
+    computed: NDArray[np.bool_]
 
     @property
     def masked(self) -> NDArray[np.bool_]:

@@ -288,6 +288,17 @@ class DecoderView:
         return int(self._state().deletions)
 
     @property
+    def computed_forwards(self) -> int:
+        """Denoising forwards that were run through the model: those of `forwards` that are missing ran along in the one
+        before them."""
+        return int(self._state().computed_forwards)
+
+    @property
+    def judged_positions(self) -> int:
+        """Positions whose logits were judged: those whose prediction the policy reads, or somebody asked for."""
+        return int(self._state().judged_positions)
+
+    @property
     def computed_positions(self) -> int:
         """Positions run through the model by all forwards of this decoder: what it has cost."""
         return int(self._state().computed_positions)

@@ -17,6 +17,12 @@ protocol DecodingPolicy: Sendable {
     /// Adjusts the logits at a position, in addition to the host's bans.
     func adjust(_ adjustment: inout LogitAdjustment, at position: Int, _ state: DecoderState)
 
+    /// Whether the policy reads the prediction at an active position. Others are made only if somebody else asks.
+    func reads(_ position: Int, _ state: DecoderState) -> Bool
+
+    /// Whether the block is left after the next forward, if that changes nothing.
+    func mayLeave(_ state: DecoderState) -> Bool
+
     /// Adds the edits of a step, from the predictions of the last forward, in any order. `look` has other tokens than
     /// those predicted. Throws what `look` throws.
     func propose(_ state: DecoderState, _ look: SecondLook, _ edits: inout [Decoder.Edit]) throws(LLaDAError)
@@ -47,6 +53,11 @@ extension DecodingPolicy {
     func validate(genLength: Int) throws(LLaDAError) {}
     func prepare(_ state: inout DecoderState) {}
     func adjust(_ adjustment: inout LogitAdjustment, at position: Int, _ state: DecoderState) {}
+    /// What may be filled or edited.
+    func reads(_ position: Int, _ state: DecoderState) -> Bool {
+        state.canvas.isOpenMask(position) || state.canvas.isEditable(position)
+    }
+    func mayLeave(_ state: DecoderState) -> Bool { !state.hasOpenMasks }
     func note(_ state: inout DecoderState) {}
     func end(_ state: inout DecoderState) -> NextStep { .leaveBlock }
     var openBlocks: Int { 0 }

@@ -13,6 +13,10 @@ struct JointThresholdInDel: DecodingPolicy {
 
     func hasWork(_ state: DecoderState) -> Bool { state.hasOpenMasks }
 
+    func reads(_ position: Int, _ state: DecoderState) -> Bool {
+        !state.progress.isClosing && (state.canvas.isOpenMask(position) || state.canvas.isEditable(position))
+    }
+
     func propose(_ state: DecoderState, _ look: SecondLook, _ edits: inout [Decoder.Edit]) throws(LLaDAError) {
         if state.progress.isClosing { return }
         let masks = state.openMasks

@@ -19,6 +19,9 @@ struct LowConfidence: DecodingPolicy {
 
     func hasWork(_ state: DecoderState) -> Bool { state.hasOpenMasks }
 
+    /// What is written stays.
+    func reads(_ position: Int, _ state: DecoderState) -> Bool { state.canvas.isOpenMask(position) }
+
     func propose(_ state: DecoderState, _ look: SecondLook, _ edits: inout [Decoder.Edit]) throws(LLaDAError) {
         let blockLength = state.options.blockLength
         let quota = MaskToToken.quota(step: state.progress.step, steps: stepsPerBlock(state), masks: blockLength)

@@ -24,6 +24,8 @@ struct MultiBlockEditing: DecodingPolicy {
         block.adjust(&adjustment, at: position, state)
     }
 
+    func mayLeave(_ state: DecoderState) -> Bool { !state.isEditingBlocks && block.mayLeave(state) }
+
     func propose(_ state: DecoderState, _ look: SecondLook, _ edits: inout [Decoder.Edit]) throws(LLaDAError) {
         if !state.isEditingBlocks { return try block.propose(state, look, &edits) }
         // A finished block is not opened again: here, the mask is not an edit.

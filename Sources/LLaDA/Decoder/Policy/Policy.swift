@@ -22,6 +22,25 @@ public struct Policy: Sendable, Equatable {
         case indel
     }
 
+    /// Which rows a step runs through the model: masks, rows whose token has changed, and drafts of little confidence
+    /// (spec: decoding.md, section 9). The others keep keys, values, prediction and confidence of their last forward.
+    /// The first step of a block runs all.
+    public struct Refresh: Sendable, Equatable {
+        /// A row runs in so many steps after its token has changed.
+        public var changed: Int
+        /// A draft runs if its last confidence is below this; 0: none does.
+        public var below: Float
+        /// Every so many steps of a block all rows run; 0: only in the first.
+        public var every: Int
+        /// Whether a block that is done gets the keys and values that a step of all rows gives, in the first forward of
+        /// the next block.
+        public var exact: Bool
+
+        public init(changed: Int = 1, below: Float = 0, every: Int = 0, exact: Bool = true) {
+            (self.changed, self.below, self.every, self.exact) = (changed, below, every, exact)
+        }
+    }
+
     /// The algorithm that uses the numbers.
     public var kind: Kind
     /// Mask-to-token: the confidence above which a mask is filled.
@@ -60,6 +79,26 @@ public struct Policy: Sendable, Equatable {
     }
     /// The variant as the header has it, which may be none.
     private var variantCode = 0
+    /// Which rows the steps of a block run; nil: all.
+    public var refresh: Refresh? {
+        get {
+            refreshChanged == 0
+                ? nil
+                : Refresh(
+                    changed: refreshChanged, below: refreshBelow, every: refreshEvery, exact: refreshExactCode != 0)
+        }
+        set {
+            refreshChanged = newValue?.changed ?? 0
+            refreshBelow = newValue?.below ?? 0
+            refreshEvery = newValue?.every ?? 0
+            refreshExactCode = newValue.map { $0.exact ? 1 : 0 } ?? 0
+        }
+    }
+    // The numbers of `refresh`, as the header has them.
+    private var refreshChanged = 0
+    private var refreshBelow: Float = 0
+    private var refreshEvery = 0
+    private var refreshExactCode = 0
 
     /// Makes a policy of this kind with the defaults of the reference's `generate`.
     public init(_ kind: Kind) { self.kind = kind }
@@ -93,6 +132,10 @@ extension Policy {
         .seed("seed", \.seed),
         .count("max_steps_per_block", \.maxStepsPerBlock, 1...most),
         .count("variant", \.variantCode, 0...Variant.allCases.count - 1),
+        .count("refresh_changed", \.refreshChanged, 0...most),
+        .real("refresh_below", \.refreshBelow, 0...finite.upperBound, expected: "a number of at least 0.0"),
+        .count("refresh_every", \.refreshEvery, 0...most),
+        .count("refresh_exact", \.refreshExactCode, 0...1),
     ]
 
     /// Throws `.invalidArgument` unless each number is in its range and all suit the length to generate, and

@@ -35,6 +35,28 @@ extension Policy {
         return policy
     }
 
+    /// The settings of LLaDA2.0 and 2.0-CAP, with steps that run masks and what the step before wrote.
+    public static var lowConfidenceRefresh: Policy {
+        var policy = lowConfidence
+        policy.refresh = Refresh()
+        return policy
+    }
+
+    /// The settings of LLaDA2.1, speedy (S) mode, with steps that run masks, what the step before changed, and drafts
+    /// whose confidence is below 0.99.
+    public static var speedyRefresh: Policy {
+        var policy = speedy
+        policy.refresh = Refresh(below: 0.99, exact: false)
+        return policy
+    }
+
+    /// The settings of LLaDA2.1, quality (Q) mode, with the same steps.
+    public static var qualityRefresh: Policy {
+        var policy = quality
+        policy.refresh = Refresh(below: 0.99, exact: false)
+        return policy
+    }
+
     /// The settings of LLaDA2.2.
     public static var levenshtein: Policy {
         var policy = Policy(.levenshtein)

@@ -17,11 +17,11 @@ import numpy as np
 from .. import _abi
 from .._convert import Tokens
 from ..errors import Error
-from ..policy import Policy
+from ..policy import Policy, Refresh
 from ..records import Edit, Event
 from .steps import CALLS, Call, Start, TraceResult, TraceStep
 
-FORMAT, VERSION = "llada trace", 2
+FORMAT, VERSION = "llada trace", 3
 
 
 class TraceError(Error, ValueError):
@@ -104,6 +104,7 @@ def step_line(step: TraceStep, texts: dict[int, str]) -> str:
             "canvas": step.canvas.tolist(),
             "predictions": step.predictions.tolist(),
             "confidences": [number(value) for value in step.confidences],
+            **({} if step.computed is None else {"computed": np.flatnonzero(step.computed).tolist()}),
             "after": _calls(step.after),
             "proposal": None
             if step.proposal is None
@@ -304,10 +305,14 @@ class Reader:
         known = [field.name for field in fields(Policy)]
         if self.version == 1:  # which had no other policies than those without these
             known = [name for name in known if name not in ("max_steps_per_block", "variant")]
+        if self.version < 3:
+            known.remove("refresh")
         if sorted(given) != sorted(known):
             raise self.refuse(f"a policy of {', '.join(sorted(given))}", ", ".join(sorted(known)))
-        policy = Policy(**given)
         try:
+            policy = Policy(**given)
+            if given.get("refresh") is not None:
+                policy = policy.replace(refresh=Refresh(**given["refresh"]))
             policy._as_struct()
         except (TypeError, ValueError, OverflowError) as problem:
             raise self.refuse(f"a policy that is none ({problem})", "numbers that a policy can have") from None
@@ -330,6 +335,13 @@ class Reader:
         confidences = self.get(value, "confidences", "a list of numbers")
         if len(confidences) != len(active):
             raise self.refuse(f"{len(confidences)} confidences", f"{len(active)}")
+        computed = None
+        if "computed" in value:
+            computed = np.zeros(len(active), np.bool_)
+            ran = self.tokens(value, "computed")
+            if not np.isin(ran, np.arange(len(active))).all():
+                raise self.refuse(f"'computed' to be {_named(value['computed'])}", f"rows, 0 to {len(active) - 1}")
+            computed[ran] = True
         proposal = self.rows(value, "proposal", (int, int, float, str, str), Edit, lambda row: ["write"])
         events = self.rows(value, "events", (int, str, int, int, float, str, int), Event, lambda row: [row[0]])
         for item in (*(proposal or ()), *(events or ())):
@@ -356,6 +368,7 @@ class Reader:
             self.calls(value, "after", canvas_length),
             proposal,
             events,
+            computed,
         )
 
     def result(self, value: dict[str, Any], canvas_length: int) -> TraceResult:

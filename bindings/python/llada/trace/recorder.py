@@ -165,6 +165,7 @@ class Recorder:
             rows.tokens,
             rows.predictions,
             rows.confidences,
+            computed=None if rows.computed.all() else rows.computed,
         )
         self.noted = []
         self.read_texts(rows.predictions)

@@ -93,6 +93,7 @@ class TraceStep:
         after: What the host did between the forward and apply. The policy's propose is among them.
         proposal: What apply was to write. None: the step was not applied, for its forward was done again, or nothing
             followed.
+        computed: Which rows ran through the model, bool; the others have what their last forward gave. None: all ran.
         events: What changed, the host's own writing since the last apply included; None as for `proposal`.
     """
 
@@ -110,6 +111,7 @@ class TraceStep:
     after: list[Call] = field(default_factory=list)
     proposal: list[Edit] | None = None
     events: list[Event] | None = None
+    computed: NDArray[np.bool_] | None = None
 
     def written(self) -> list[Event]:
         """What apply did, without what the host had written itself: it wrote, and then tokens moved. A position that is
