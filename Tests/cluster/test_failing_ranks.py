@@ -101,7 +101,10 @@ def test_a_rank_that_dies_or_hangs(signal_, ranks, victim, tmp_path):
         cluster.hurt(victim, signal_)
         found = first_result(cluster.process)
         assert found["error"] == "ClusterError"
-        assert f"rank {victim} " in found["message"] and f"has not answered for {TIMEOUT} s" in found["message"], found
+        # Where messages are copied from the other process's memory, MPI sees at once that it is gone.
+        said = found["message"]
+        assert f"rank {victim} " in said, found
+        assert f"has not answered for {TIMEOUT} s" in said or "MPI cannot" in said, found
         assert found["waited"] < TIMEOUT + 2 and found["again"] == found["message"] and found["again_after"] < 0.5
         assert found["resumed"], "the snapshot goes on without the cluster, as if nothing had happened"
         others = set(range(1, ranks)) - {victim}
