@@ -43,7 +43,7 @@ help:
 	@echo '    lint      violations that lint must see'
 	@echo '    swift     the engine, room by room'
 	@echo '    abi       the library, from C'
-	@echo '    aarch64   the kernels compile for the other processor'
+	@echo '    aarch64   the kernels of the other processor, under an emulator'
 	@echo '    install   make install, and programs outside against what it put there'
 	@echo '    python    the package and the examples'
 	@echo '    docs      the code blocks of the documents'
@@ -137,7 +137,8 @@ test: test-packages
 test-packages: tools
 	@.ci/packages '?libopenblas-dev: is what our matrix products are compared with' \
 	    'cmake: builds programs against what is installed' 'pkg-config: builds programs against what is installed' \
-	    'libc6-dev-arm64-cross: compiles the kernels for aarch64' 'shellcheck: looks through shell scripts' \
+	    'gcc-aarch64-linux-gnu: compiles the kernels for aarch64' \
+        'qemu-user: runs them' 'shellcheck: looks through shell scripts' \
 	    $(if $(VENV_PACKAGE),'$(VENV_PACKAGE)')
 	@for kind in test lint; do \
 	    [ -e $(BUILD)/$$kind-venv/ready ] || \
@@ -150,9 +151,10 @@ test-lint: $(VENV)/ready $(LINT_VENV)/ready
 test-swift: tools
 	@$(SWIFT) test -c release --disable-xctest --scratch-path $(BUILD)/tests
 
-# Other processors' kernels cannot run here; that they compile can be seen.
+# Other processors' kernels, under an emulator.
 test-aarch64: tools
-	@.ci/packages 'libc6-dev-arm64-cross: compiles the kernels for aarch64'
+	@.ci/packages 'gcc-aarch64-linux-gnu: compiles the kernels for aarch64' \
+        'qemu-user: runs them'
 	@Tests/c/aarch64.sh
 
 test-abi: lib

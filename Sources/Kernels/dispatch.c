@@ -1,50 +1,79 @@
 /* dispatch.c - the choice among the implementations of tables.h that this CPU can run. */
 #include "tables.h"
 
-#if defined(__aarch64__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+/* CPUID leaf 7.1, EAX bit 4, which not every compiler's __builtin_cpu_supports knows. A virtual machine takes long to
+ * answer, so the answer is kept; all threads find the same. */
+static bool has_avx_vnni(void) {
+    enum { UNKNOWN, NO, YES };
+    static int known = UNKNOWN;
+    int answer = __atomic_load_n(&known, __ATOMIC_RELAXED);
+    if (answer == UNKNOWN) {
+        unsigned a = 0, b = 0, c = 0, d = 0;
+        answer = __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4) ? YES : NO;
+        __atomic_store_n(&known, answer, __ATOMIC_RELAXED);
+    }
+    return answer == YES;
+}
+
+/* __builtin_cpu_supports also checks whether the operating system saves the wide registers. */
+llk_cpu llk_this_cpu(void) {
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    return (llk_cpu){
+        .avx2 = avx2,
+        .avx_vnni = avx2 && has_avx_vnni(),
+        .avx512 = avx512,
+        .avx512_vnni = avx512 && __builtin_cpu_supports("avx512vnni"),
+        .avx512_bf16 = avx512 && __builtin_cpu_supports("avx512bf16"),
+    };
+}
+#elif defined(__aarch64__)
 #include <sys/auxv.h>
+
+llk_cpu llk_this_cpu(void) {
+    return (llk_cpu){
+        .neon = true,
+        .dot_product = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0,
+        .i8mm = (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0,
+        .bf16 = (getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0,
+    };
+}
+#else
+llk_cpu llk_this_cpu(void) { return (llk_cpu){0}; }
 #endif
 
-llk_isa llk_best_isa(void) {
-    if (llk_get(LLK_AVX512)) return LLK_AVX512;
-    if (llk_get(LLK_AVX2)) return LLK_AVX2;
-    if (llk_get(LLK_NEON)) return LLK_NEON;
-    return LLK_PORTABLE;
+llk_isa llk_best_for(llk_cpu cpu) {
+    if (cpu.avx512) return LLK_AVX512;
+    if (cpu.avx_vnni) return LLK_AVXVNNI;
+    if (cpu.avx2) return LLK_AVX2;
+    return cpu.neon ? LLK_NEON : LLK_PORTABLE;
 }
+
+llk_isa llk_best_isa(void) { return llk_best_for(llk_this_cpu()); }
 
 const char *llk_isa_name(llk_isa isa) {
     switch (isa) {
     case LLK_AVX2: return "avx2";
+    case LLK_AVXVNNI: return "avxvnni";
     case LLK_AVX512: return "avx512";
     case LLK_NEON: return "neon";
     default: return "portable";
     }
 }
 
-#if defined(__x86_64__)
-/* __builtin_cpu_supports also checks whether the operating system saves the wide registers. */
-static bool has_avx2(void) {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-}
-
-static bool has_avx512(void) {
-    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-}
-
-static bool has_avx512_for(llk_format format) {
-    return format == LLK_PACKED_BF16 ? __builtin_cpu_supports("avx512bf16") : __builtin_cpu_supports("avx512vnni");
-}
-#elif defined(__aarch64__)
-static bool has_dotprod(void) { return getauxval(AT_HWCAP) & HWCAP_ASIMDDP; }
-#endif
-
 const llk_kernels *llk_get(llk_isa isa) {
+    const llk_cpu cpu = llk_this_cpu();
+    (void)cpu;
     switch (isa) {
     case LLK_PORTABLE: return &llk_table_portable;
 #if defined(__x86_64__)
-    case LLK_AVX2: return has_avx2() ? &llk_table_avx2 : NULL;
-    case LLK_AVX512: return has_avx512() ? &llk_table_avx512 : NULL;
+    case LLK_AVX2: return cpu.avx2 ? &llk_table_avx2 : NULL;
+    case LLK_AVXVNNI: return cpu.avx_vnni ? &llk_table_avx2 : NULL;
+    case LLK_AVX512: return cpu.avx512 ? &llk_table_avx512 : NULL;
 #elif defined(__aarch64__)
     case LLK_NEON: return &llk_table_neon;
 #endif
@@ -52,23 +81,28 @@ const llk_kernels *llk_get(llk_isa isa) {
     }
 }
 
-#define TABLE_OF(isa, format)                                 \
-    ((format) == LLK_PACKED_BF16   ? &llk_packed_##isa##_bf16 \
-     : (format) == LLK_PACKED_INT8 ? &llk_packed_##isa##_int8 \
+#define INTEGER_TABLE_OF(isa, format)                         \
+    ((format) == LLK_PACKED_INT8   ? &llk_packed_##isa##_int8 \
      : (format) == LLK_PACKED_INT4 ? &llk_packed_##isa##_int4 \
      : (format) == LLK_PACKED_Q8_0 ? &llk_packed_##isa##_q8_0 \
      : (format) == LLK_PACKED_Q4_0 ? &llk_packed_##isa##_q4_0 \
                                    : NULL)
+#define TABLE_OF(isa, format) ((format) == LLK_PACKED_BF16 ? &llk_packed_##isa##_bf16 : INTEGER_TABLE_OF(isa, format))
 
 const llk_packed_kernels *llk_get_packed(llk_isa isa, llk_format format) {
     if (!llk_get(isa)) return NULL;
+    const llk_cpu cpu = llk_this_cpu();
+    (void)cpu;
     switch (isa) {
     case LLK_PORTABLE: return TABLE_OF(portable, format);
 #if defined(__x86_64__)
     case LLK_AVX2: return TABLE_OF(avx2, format);
-    case LLK_AVX512: return has_avx512_for(format) ? TABLE_OF(avx512, format) : TABLE_OF(avx2, format);
+    case LLK_AVXVNNI: return format == LLK_PACKED_BF16 ? TABLE_OF(avx2, format) : INTEGER_TABLE_OF(avxvnni, format);
+    case LLK_AVX512:
+        if (format == LLK_PACKED_BF16 ? cpu.avx512_bf16 : cpu.avx512_vnni) return TABLE_OF(avx512, format);
+        return TABLE_OF(avx2, format);
 #elif defined(__aarch64__)
-    case LLK_NEON: return has_dotprod() ? TABLE_OF(neon, format) : TABLE_OF(portable, format);
+    case LLK_NEON: return cpu.dot_product ? TABLE_OF(neon, format) : TABLE_OF(portable, format);
 #endif
     default: return NULL;
     }
@@ -76,13 +110,16 @@ const llk_packed_kernels *llk_get_packed(llk_isa isa, llk_format format) {
 
 const llk_attention_kernels *llk_get_attention(llk_isa isa) {
     if (!llk_get(isa)) return NULL;
+    const llk_cpu cpu = llk_this_cpu();
+    (void)cpu;
     switch (isa) {
     case LLK_PORTABLE: return &llk_attention_portable;
 #if defined(__x86_64__)
-    case LLK_AVX2: return &llk_attention_avx2;
-    case LLK_AVX512: return has_avx512_for(LLK_PACKED_BF16) ? &llk_attention_avx512 : &llk_attention_avx2;
+    case LLK_AVX2:
+    case LLK_AVXVNNI: return &llk_attention_avx2;
+    case LLK_AVX512: return cpu.avx512_bf16 ? &llk_attention_avx512 : &llk_attention_avx2;
 #elif defined(__aarch64__)
-    case LLK_NEON: return has_dotprod() ? &llk_attention_neon : &llk_attention_portable;
+    case LLK_NEON: return cpu.dot_product ? &llk_attention_neon : &llk_attention_portable;
 #endif
     default: return NULL;
     }

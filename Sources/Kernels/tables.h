@@ -9,16 +9,21 @@
 
 #define LLK_HIDDEN __attribute__((visibility("hidden")))
 
-#define DECLARE_TABLES(isa)                                                                      \
-    extern LLK_HIDDEN const llk_kernels llk_table_##isa;                                         \
-    extern LLK_HIDDEN const llk_packed_kernels llk_packed_##isa##_bf16, llk_packed_##isa##_int8, \
-        llk_packed_##isa##_int4, llk_packed_##isa##_q8_0, llk_packed_##isa##_q4_0;               \
+#define DECLARE_INTEGER_TABLES(isa)                                                              \
+    extern LLK_HIDDEN const llk_packed_kernels llk_packed_##isa##_int8, llk_packed_##isa##_int4, \
+        llk_packed_##isa##_q8_0, llk_packed_##isa##_q4_0;
+
+#define DECLARE_TABLES(isa)                                             \
+    extern LLK_HIDDEN const llk_kernels llk_table_##isa;                \
+    extern LLK_HIDDEN const llk_packed_kernels llk_packed_##isa##_bf16; \
+    DECLARE_INTEGER_TABLES(isa)                                         \
     extern LLK_HIDDEN const llk_attention_kernels llk_attention_##isa;
 
 DECLARE_TABLES(portable)
 extern LLK_HIDDEN const llk_byte_attention_kernels llk_byte_attention_portable, llk_byte_attention_avx512;
 #if defined(__x86_64__)
 DECLARE_TABLES(avx2)
+DECLARE_INTEGER_TABLES(avxvnni)
 DECLARE_TABLES(avx512)
 #elif defined(__aarch64__)
 DECLARE_TABLES(neon)

@@ -1,3 +1,4 @@
+import Glibc
 import LLaDA
 
 /// The command line; main.swift documents it.
@@ -78,6 +79,10 @@ struct Arguments {
             case "--kv-dtype": options.kvDType = try oneOf(Self.formats, text())
             case "--expert-capacity": capacities = try numbers(0)
             case "--blas": options.blas = try oneOf(["on": .on, "off": .off], text())
+            case "--kernels":
+                let kernels = try text()
+                _ = try KernelChoice.choose(kernels)
+                setenv(KernelChoice.variable, kernels, 1)  // nothing has read it yet
             case "--rounds": rounds = try number(text(), 1)
             case "--threads": threads = try numbers(0)
             case "--prefix": prefixes = try numbers(1)

@@ -11,8 +11,8 @@ struct BitEqualityTests {
     }
 
     @Test func everyImplementationHasItsName() {
-        let names = [LLK_PORTABLE, LLK_AVX2, LLK_AVX512, LLK_NEON].map { String(cString: llk_isa_name($0)) }
-        #expect(names == ["portable", "avx2", "avx512", "neon"])
+        let names = [LLK_PORTABLE, LLK_AVX2, LLK_AVXVNNI, LLK_AVX512, LLK_NEON].map { String(cString: llk_isa_name($0)) }
+        #expect(names == ["portable", "avx2", "avxvnni", "avx512", "neon"])
     }
 
     @Test(arguments: Implementation.fast)

@@ -86,10 +86,21 @@ if [ "$plain$only" = yes ]; then
     read -r good _ bad _ < <(tail -n 1 "$out/symbols.log")
     sed '$d' "$out/symbols.log"
     passed=$((passed + good)) failed=$((failed + bad))
+    # AVX-VNNI, whose instruction AVX-512 has, too.
+    kernels=Sources/Kernels
+    if "$CC" -std=gnu11 -O2 -I$kernels -I$kernels/include Tests/c/kernel_bits.c $kernels/{dispatch,block_packing}.c \
+        $kernels/packed_layout.c $kernels/{x86,arm,reference}/*.c -lm -o "$out/kernel_bits"; then
+        "$out/kernel_bits" >"$out/kernel_bits.log"
+        read -r good _ bad _ < <(tail -n 1 "$out/kernel_bits.log")
+        sed '$d' "$out/kernel_bits.log"
+        passed=$((passed + good)) failed=$((failed + bad))
+    else
+        verdict 'kernel_bits builds' 1
+    fi
 fi
 
 # By section of the header; then what concerns all of it.
-programs=(version errors structs model describe model_checkpoints model_saving memory_limit text chat decoder stepping
+programs=(version kernels errors structs model describe model_checkpoints model_saving memory_limit text chat decoder stepping
     looking interfering interfering_rules text_stream policy branching many prefix_cache snapshots inside scoring random
     manners host_thread changed_files fork long_call plugin)
 # What watches the library allocates itself, makes threads of its own, needs a larger stack, and is there once.

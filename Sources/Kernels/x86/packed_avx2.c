@@ -3,8 +3,10 @@
 #define TARGET __attribute__((target("avx2,fma,f16c")))
 #include "vector_avx2.h"
 
+#include "packed_layout.h"
 #include "tables.h"
 
+#define ROWS 6
 #define VECTORS 1
 #define AT_QUERIES 4
 #define AT_VECTORS 1
@@ -52,51 +54,71 @@ VEC_FN v16 dot_bf16(v16 acc, w_bf16 w, x_bf16 x) {
     return v16_fma(w.first, BOTH(x.first, x.first), acc);
 }
 
-typedef struct {
-    __m256i lo, hi;
-} v16i;
-VEC_FN v16i v16i_set1(int32_t i) { return (v16i){_mm256_set1_epi32(i), _mm256_set1_epi32(i)}; }
-VEC_FN v16 v16_from_int(v16i a) { return BOTH(_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)); }
-VEC_FN v16i v16i_add(v16i a, v16i b) { return (v16i){_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }
-
 /* A quad as two pairs of 16 bits: its elements 0 and 2, and 1 and 3. VPMADDUBSW would saturate. */
-typedef struct {
-    v16i even, odd;
-} w_int8;
-typedef struct {
-    __m256i even, odd;
-} x_int8;
-VEC_FN __m256i even_bytes(__m256i quads) { return _mm256_and_si256(quads, _mm256_set1_epi16(255)); }
-VEC_FN w_int8 load_int8(const char *p) {
-    const __m256i lo = load8(p), hi = load8(p + 32);
-    return (w_int8){{even_bytes(lo), even_bytes(hi)}, {_mm256_srli_epi16(lo, 8), _mm256_srli_epi16(hi, 8)}};
+#define PARTS 2
+VEC_FN __m256i part_of(__m256i quads, size_t p) {
+    return p == 0 ? _mm256_and_si256(quads, _mm256_set1_epi16(255)) : _mm256_srli_epi16(quads, 8);
 }
-VEC_FN x_int8 set1_int8(const char *p) {
-    const __m256i quad = _mm256_set1_epi32(llk_load_int(p));
-    return (x_int8){_mm256_srai_epi16(_mm256_slli_epi16(quad, 8), 8), _mm256_srai_epi16(quad, 8)};
-}
-VEC_FN v16i madd(v16i a, __m256i b) { return (v16i){_mm256_madd_epi16(a.lo, b), _mm256_madd_epi16(a.hi, b)}; }
-VEC_FN v16i dot_int8(v16i acc, w_int8 w, x_int8 x) {
-    return v16i_add(v16i_add(acc, madd(w.even, x.even)), madd(w.odd, x.odd));
+VEC_FN __m256i dot_part(__m256i acc, __m256i w, __m256i x) { return _mm256_add_epi32(acc, _mm256_madd_epi16(w, x)); }
+VEC_FN void split_rows(const char *x, size_t ldx, const int rows, char parts[ROWS][PARTS][BLOCK]) {
+    for (size_t r = 0; r < (size_t)rows; r++)
+        for (size_t k = 0; k < BLOCK; k += 32) {
+            const __m256i quads = load8(x + ldx * r + k);
+            _mm256_store_si256((__m256i *)(parts[r][0] + k), _mm256_srai_epi16(_mm256_slli_epi16(quads, 8), 8));
+            _mm256_store_si256((__m256i *)(parts[r][1] + k), _mm256_srai_epi16(quads, 8));
+        }
 }
 
-typedef v16i w_int4;
-typedef __m256i x_int4;
-VEC_FN __m256i low_halves(__m256i bytes) { return _mm256_and_si256(bytes, _mm256_set1_epi8(15)); }
-VEC_FN w_int4 low_int4(const char *p) { return (w_int4){low_halves(load8(p)), low_halves(load8(p + 32))}; }
-VEC_FN w_int4 high_int4(const char *p) {
-    return (w_int4){low_halves(_mm256_srli_epi16(load8(p), 4)), low_halves(_mm256_srli_epi16(load8(p + 32), 4))};
+/* Sums of 16 bits: 8 quads of numbers below 16 come to at most 8 * 2 * 15 * 127 = 30480. */
+typedef __m256i int4_sum;
+VEC_FN int4_sum int4_zero(void) { return _mm256_setzero_si256(); }
+VEC_FN int4_sum dot_int4(int4_sum sum, __m256i w, __m256i x) {
+    return _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x));
 }
-VEC_FN x_int4 set1_int4(const char *p) { return _mm256_set1_epi32(llk_load_int(p)); }
-VEC_FN v16i dot_int4(v16i acc, w_int4 w, x_int4 x) {
-    const v16i pairs = {_mm256_maddubs_epi16(w.lo, x), _mm256_maddubs_epi16(w.hi, x)}; /* at most 2 * 15 * 127 */
-    return v16i_add(acc, madd(pairs, _mm256_set1_epi16(1)));
-}
+VEC_FN __m256i int4_total(int4_sum sum) { return _mm256_madd_epi16(sum, _mm256_set1_epi16(1)); }
 
 #include "templates/attention_sums.inc"
 #include "templates/packed_product.inc"
-#include "templates/product_bf16.inc"
-#include "templates/product_integer.inc"
+#include "templates/product_few_registers.inc"
+
+/* sums[rows, 64] += x w;  x: a bf16_row_block every ldx bytes;  next, lines: see packed_product.inc */
+VEC_FN void block_product_bf16(const char *x, size_t ldx, const int rows, const char *w, const char *next, size_t lines,
+                               float *sums) {
+    const int vectors = rows == 3 ? 4 : VECTORS_WITH(rows);
+    _Alignas(32) float wide[ROWS][BLOCK];
+    EACH_ROW {
+        for (size_t k = 0; k < BLOCK; k += 8) _mm256_store_ps(wide[r] + k, widen8(x + ldx * r, LLK_BF16, k));
+    }
+    const fp_state state = flush_denormals();
+    NO_UNROLL for (size_t o = 0; o < TILE; o += LANES * (size_t)vectors) {
+        __m256 acc[ROWS][MOST_VECTORS];
+        EACH_ROW EACH_OF(vectors) acc[r][v] = _mm256_loadu_ps(sums + TILE * r + o + LANES * v);
+        NO_UNROLL for (size_t pair = 0; pair < PAIRS; pair++) {
+            const char *step = w + STEP * pair + 4 * o;
+            if (o == 0) next = fetch(next, lines);
+            UNROLL for (size_t odd = 2; odd-- > 0;) {
+                __m256 a[ROWS];
+                if (rows <= 3) EACH_ROW a[r] = _mm256_broadcast_ss(wide[r] + 2 * pair + odd);
+                if (rows <= 3) EACH_OF(vectors) {
+                        const __m256i pairs = load_words(step + 4 * LANES * v);
+                        const __m256 b = odd ? second_bf16(pairs) : first_bf16(pairs);
+                        EACH_ROW acc[r][v] = _mm256_fmadd_ps(b, a[r], acc[r][v]);
+                    }
+                __m256 b[MOST_VECTORS];
+                if (rows > 3) EACH_OF(vectors) {
+                        const __m256i pairs = load_words(step + 4 * LANES * v);
+                        b[v] = odd ? second_bf16(pairs) : first_bf16(pairs);
+                    }
+                if (rows > 3) EACH_ROW {
+                        const __m256 a = _mm256_broadcast_ss(wide[r] + 2 * pair + odd);
+                        EACH_OF(vectors) acc[r][v] = _mm256_fmadd_ps(b[v], a, acc[r][v]);
+                    }
+            }
+        }
+        EACH_ROW EACH_OF(vectors) _mm256_storeu_ps(sums + TILE * r + o + LANES * v, acc[r][v]);
+    }
+    restore(state);
+}
 
 PACKED_KERNELS(llk_packed_avx2_bf16, bf16, LLK_PACKED_BF16)
 PACKED_KERNELS(llk_packed_avx2_int8, int8, LLK_PACKED_INT8)

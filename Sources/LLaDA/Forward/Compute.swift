@@ -17,7 +17,7 @@ package struct Compute: Sendable {
     package let workspaces: WorkspacePool
 
     package init(
-        isa: llk_isa = llk_best_isa(), team: ThreadTeam, blas: OpenBLAS? = nil, budget: MemoryBudget = MemoryBudget()
+        isa: llk_isa = KernelChoice.isa, team: ThreadTeam, blas: OpenBLAS? = nil, budget: MemoryBudget = MemoryBudget()
     ) {
         kernels = llk_get(isa).pointee
         packed = [LLK_PACKED_BF16, LLK_PACKED_INT8, LLK_PACKED_INT4, LLK_PACKED_Q8_0, LLK_PACKED_Q4_0]

@@ -95,8 +95,9 @@ public final class Model: Sendable {
     /// The number of threads, the caller included.
     public var threads: Int { transformer.compute.team.size }
 
-    /// The name of the kernels for this CPU: "avx512", "avx2", "neon" or "portable".
-    public static var kernelsName: String { String(cString: llk_isa_name(llk_best_isa())) }
+    /// The name of the kernels: "avx512", "avxvnni", "avx2", "neon" or "portable". They are the best that this CPU has,
+    /// or those that `LLADA_KERNELS` in the environment names; "none: " and words if it names no such kernels.
+    public static var kernelsName: String { KernelChoice.description }
 
     /// Opens the Hugging Face folder `path` of a `llada2_moe` checkpoint, or the GGUF file `path` of one (architecture
     /// `llada2`); of a model in several files, any of them. `progress` receives the part done, from 0 to 1. An error
@@ -172,6 +173,7 @@ extension Model.Options {
     private static let mostThreads = 1024
 
     func validate() throws(LLaDAError) {
+        try KernelChoice.check()
         guard 0...Self.mostThreads ~= threads else {
             throw LLaDAError(.invalidArgument, "threads is \(threads); expected 0 to \(Self.mostThreads)")
         }
@@ -211,7 +213,7 @@ extension Model.BLAS {
         switch self {
         case .off: nil
         case .on: try OpenBLAS.shared.get()
-        case .auto: llk_best_isa() == LLK_PORTABLE ? try? OpenBLAS.shared.get() : nil
+        case .auto: KernelChoice.isa == LLK_PORTABLE ? try? OpenBLAS.shared.get() : nil
         }
     }
 }

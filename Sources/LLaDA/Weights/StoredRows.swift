@@ -43,7 +43,7 @@ struct StoredRows {
                 llk_f32_to_bf16(floats, rows.count * inputs, place.assumingMemoryBound(to: UInt16.self))
             }
         case .packed(let format):
-            let packing = llk_get_packed(llk_best_isa(), format).pointee
+            let packing = llk_get_packed(KernelChoice.isa, format).pointee
             let tile = Int(LLK_TILE)
             let place = base + rows.lowerBound / tile * llk_packed_size(format, tile, inputs)
             if case .blocks = tensor.encoding, tensor.dtype?.packed == format {

@@ -60,7 +60,7 @@ struct WeightReader {
             scratchBytes: team.size * tile * row + measured.mostStored)
     }
 
-    private static var kernels: llk_kernels { llk_get(llk_best_isa()).pointee }
+    private static var kernels: llk_kernels { llk_get(KernelChoice.isa).pointee }
 
     /// With `mapping`, files of weights that are used as stored are mapped, and those of a packed source for its routed
     /// experts too; nil maps files of this machine, and none for packed experts. `progress`
