@@ -128,7 +128,7 @@ const llk_attention_kernels *llk_get_attention(llk_isa isa) {
 const llk_byte_attention_kernels *llk_get_byte_attention(llk_isa isa) {
     if (!llk_get(isa)) return NULL;
 #if defined(__x86_64__)
-    if (isa == LLK_AVX512 && has_avx512_for(LLK_PACKED_INT8)) return &llk_byte_attention_avx512;
+    if (isa == LLK_AVX512 && llk_this_cpu().avx512_vnni) return &llk_byte_attention_avx512;
 #endif
     return &llk_byte_attention_portable;
 }

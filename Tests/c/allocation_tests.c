@@ -247,7 +247,7 @@ static void batches(void) {
         for (int i = 0; i < WAYS; i++) {
             way w = ways[i];
             if (!sampled) w.temperature = 0;
-            all[i] = make_way(model, &w, NULL, GEN - 2 * i);
+            all[i] = make_way(model, &w, NULL, GEN - i);
         }
         CHECK_OK(llada_decoders_step(all, WAYS, &error));
         for (int steps = 0; steps < 1000; steps++) {

@@ -107,15 +107,18 @@ static int attention_agrees(const llk_attention_kernels *kernels) {
     const llk_attention_kernels *reference = llk_get_attention(LLK_PORTABLE);
     for (int round = 0; round < 24; round++) {
         const size_t queries = 1 + bits() % 12, terms = 1 + bits() % 70, dim = 1 + bits() % 140;
+        const size_t piece = 1 + bits() % terms, pieces = (terms + piece - 1) / piece, size = (piece + 1) / 2 * 2 * dim;
         float numbers[150], *out[2] = {calloc(queries * dim, sizeof(float)), calloc(queries * dim, sizeof(float))};
-        uint16_t *p = malloc(2 * queries * terms), *v = malloc(4 * ((terms + 1) / 2) * dim), weights[2][70];
+        uint16_t *p = malloc(2 * queries * terms), *v = malloc(2 * pieces * size), weights[2][70];
+        const uint16_t *places[70];
         float max[2] = {-INFINITY, -INFINITY}, sum[2];
         for (size_t i = 0; i < 150; i++) numbers[i] = number(0);
         for (size_t i = 0; i < queries * terms; i++) llk_f32_to_bf16(&(float){number(0)}, 1, p + i);
-        for (size_t i = 0; i < 2 * ((terms + 1) / 2) * dim; i++) llk_f32_to_bf16(&(float){number(0)}, 1, v + i);
+        for (size_t i = 0; i < pieces * size; i++) llk_f32_to_bf16(&(float){number(0)}, 1, v + i);
+        for (size_t i = 0; i < pieces; i++) places[i] = v + i * size;
         const llk_attention_kernels *both[2] = {reference, kernels};
         for (int i = 0; i < 2; i++) {
-            both[i]->weighted_sum(p, terms, queries, v, dim, terms, dim, out[i], dim, false, NULL);
+            both[i]->weighted_sum(p, terms, queries, places, dim, piece, terms, dim, out[i], dim, false, NULL, 0);
             both[i]->exponentials(numbers, terms, 3, max + i, weights[i], sum + i);
         }
         const int agree = same(out[0], out[1], queries * dim) && same(max, max + 1, 1) && same(sum, sum + 1, 1) &&

@@ -7,7 +7,7 @@
 
 typedef struct {
     llada_status status;
-    char message[512], info[512];
+    char message[1024], info[1024];
     float logits[PROMPT * VOCAB];
     int32_t tokens[GEN];
     size_t count;

@@ -52,6 +52,7 @@ class Script:
             softmax(self.logits).max(-1),
             self.block_step,
             False,
+            np.ones(len(self.canvas), bool),
         )
 
     def row_logits(self) -> np.ndarray:

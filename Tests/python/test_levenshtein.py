@@ -203,7 +203,7 @@ def test_rollouts_keep_log_probs_with_their_tokens(model):
 
 
 def test_a_trace_of_version_1_is_read(tiny, tmp_path):
-    """As 0.1 wrote it: no kinds of edits, no ends of moves, a policy without two numbers."""
+    """As 0.1 wrote it: no kinds of edits, no ends of moves, a policy without three numbers."""
     with tiny.decoder(QUESTION, Policy.speedy(), gen_length=64) as dec:
         dec.record(tmp_path / "new")
         dec.step()
@@ -212,7 +212,7 @@ def test_a_trace_of_version_1_is_read(tiny, tmp_path):
         dec.run()
     lines = [json.loads(line) for line in (tmp_path / "new").read_text().splitlines()]
     lines[0]["version"] = 1
-    for name in ("max_steps_per_block", "variant"):
+    for name in ("max_steps_per_block", "variant", "refresh"):
         del lines[0]["policy"][name]
     for line in lines[1:]:
         for key in ("proposal", "events"):

@@ -7,6 +7,8 @@ extension Decoder {
     /// different tokens need policies of different seeds. A new policy leaves the present predictions as they are.
     /// Throws `.invalidArgument` for a number of the policy that is out of range, and `.outOfMemory`.
     public func fork(policy: Policy? = nil) throws(LLaDAError) -> Decoder {
+        // What has not been judged so far is judged as the policy of the forward says.
+        if let policy, policy.temperature > 0, state.policy.temperature == 0 { try judgeRest() }
         var copy = try state.copy()
         if let policy {
             try policy.validate(genLength: options.genLength, hasEditTokens: state.editTokens != nil)

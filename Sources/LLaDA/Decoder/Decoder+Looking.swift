@@ -71,6 +71,7 @@ extension Decoder {
     public var predictions: (first: Int, tokens: UnsafeBufferPointer<Int32>, confidences: UnsafeBufferPointer<Float>)? {
         get throws(LLaDAError) {
             if state.predictions.positions.isEmpty { return nil }
+            wasAsked = true  // later forwards judge all rows at once, as long as somebody asks after each of them
             try judgeRest()
             let predictions = state.predictions
             return (predictions.positions.lowerBound, predictions.tokens, predictions.confidences)

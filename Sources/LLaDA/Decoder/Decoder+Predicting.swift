@@ -106,10 +106,8 @@ extension Decoder {
         }
     }
 
-    /// Judges the rows that nobody has asked for so far. Later forwards judge all rows at once, as long as somebody
-    /// asks after each of them.
+    /// Judges the rows that nobody has asked for so far.
     func judgeRest() throws(LLaDAError) {
-        wasAsked = true
         if state.predictions.judged.allSatisfy({ $0 }) { return }
         try state.predictions.makeOwn(room: mostActive)
         try judge { _ in true }

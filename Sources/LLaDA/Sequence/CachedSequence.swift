@@ -129,7 +129,7 @@ package final class CachedSequence {
         let kept = asOneBlock ? held : start
         forget(from: kept)
         // A block that has run along is of use for its own first forward.
-        if let ridden, ridden.block.lowerBound < active.upperBound { self.ridden = nil }
+        if (ridden?.block.lowerBound ?? 0) < active.upperBound { ride(nil) }
         sharedBlocks = min(sharedBlocks, kept / blockLength)
         try makeWritable(kept..<max(kept, asOneBlock ? active.lowerBound : active.upperBound))
         if asOneBlock {
@@ -141,6 +141,11 @@ package final class CachedSequence {
             sequence: self, tokens: tokens, start: start, active: active, asOneBlock: asOneBlock, selection: nil,
             rider: rider)
     }
+
+    /// Sets `ridden`. Swift takes memory for what it knows of a type where the first value of it goes: here, in the first
+    /// forward.
+    @inline(never)
+    private func ride(_ block: Ridden?) { ridden = block }
 
     /// Makes a page for a block that may run along, and returns the block. Without a page, which a full prefix cache
     /// may refuse, it runs when its turn comes, and the result is empty.
@@ -154,7 +159,7 @@ package final class CachedSequence {
     private func forget(from position: Int) {
         if computed.count > position { computed.removeLast(computed.count - position) }
         exactLength = min(exactLength, position)
-        if let ridden, ridden.block.upperBound > position { self.ridden = nil }
+        if let ridden, ridden.block.upperBound > position { ride(nil) }
     }
 
     /// Whether K/V of a position were computed with this token there.
@@ -172,7 +177,7 @@ package final class CachedSequence {
         _ selection: [Bool], _ tokens: UnsafeBufferPointer<Int32>, _ active: Range<Int>, _ rider: Range<Int>
     ) throws(LLaDAError) -> Pending {
         forget(from: active.upperBound)
-        ridden = nil
+        ride(nil)
         exactLength = min(exactLength, active.lowerBound)
         sharedBlocks = min(sharedBlocks, active.lowerBound / blockLength)
         let block = active.lowerBound / blockLength
@@ -225,7 +230,7 @@ package final class CachedSequence {
                         visibleEnd: part.window.upperBound, wantsLogits: true))
             }
         }
-        if !part.rider.isEmpty { ridden = nil }
+        if !part.rider.isEmpty { ride(nil) }
         work.cancellations.append(cancellation)
         running = Running(part: part, tables: index..<last + 1)
     }
@@ -282,7 +287,7 @@ package final class CachedSequence {
         if !part.rider.isEmpty {
             if !isKnownUniquelyReferenced(&riddenMemory) { riddenMemory = StateMemory(in: denoiser.compute.budget) }
             let states = try all.slice(own.upperBound..<end).copy(to: riddenMemory, room: most.rider)
-            ridden = Ridden(block: part.rider, states: states)
+            ride(Ridden(block: part.rider, states: states))
         }
         return end
     }

@@ -129,7 +129,7 @@ package struct Pending {
     private static func forward(
         _ indices: Range<Int>, _ pending: (Int) -> Pending?, _ work: Workspace
     ) throws(LLaDAError) {
-        var (rows, wanted, mostRows, longestRun, count) = (0, 0, 0, 0, 0)
+        var (rows, wanted, mostRows, longestRun, sequences) = (0, 0, 0, 0, 0)
         var running: CachedSequence?
         for index in indices {
             guard let sequence = pending(index)?.sequence else { continue }
@@ -138,16 +138,16 @@ package struct Pending {
             wanted += room.wanted
             mostRows = max(mostRows, room.rows, Batch.mostRows(blockLength: sequence.blockLength))
             longestRun = max(longestRun, room.wanted)
-            if !sequence.isRunning { continue }
-            count += 1
-            running = sequence
+            sequences += 1
+            if sequence.isRunning { running = sequence }
         }
         guard let running else { return }  // all have run before
         mostRows = min(mostRows, rows)
         try work.batch.expect(
             rows: mostRows, wanted: min(mostRows, wanted), longestRun: longestRun, tables: 2 * indices.count)
         let observer = observer(indices, pending)
-        let isOwn = count == 1 && running.ownsAllStates
+        // A sequence's own memory has room for its own rows.
+        let isOwn = sequences == 1 && running.ownsAllStates
         let states = try running.denoiser.forward(
             work, observer: observer, into: isOwn ? running.ownMemory() : work.states)
         if isOwn { _ = try states.reserve(in: work.states, rows: min(mostRows, wanted)) }

@@ -477,9 +477,14 @@ class Decoder(DecoderView):
         Raises:
             ImportError: There is no anywidget: pip install 'llada[notebook]'.
         """
-        from .play.session import Session
-        from .play.tree import Source
-        from .play.widget import Playground
+        fork = self.fork()
+        try:
+            from .play.session import Session
+            from .play.tree import Source
+            from .play.widget import Playground
+        except ImportError:
+            fork.close()
+            raise
 
         def begin(prompt: Any, policy: Policy, **options: Any) -> Decoder:
             handle, untold = branching.create(self._model, prompt, policy, **options)
@@ -489,7 +494,7 @@ class Decoder(DecoderView):
             return type(self)(branching.restore(self._model, snapshot, None), self._model, self.rule, {})
 
         session = Session([Source(self._model, begin, restore)], memory)
-        session.begin(self.fork())
+        session.begin(fork)
         return Playground(session)
 
     def __repr__(self) -> str:
