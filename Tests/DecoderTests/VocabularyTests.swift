@@ -79,7 +79,7 @@ import Testing
             }
             #expect(abs(sum - 1) < 1e-4)
             if temperature == 0, count > 0 {
-                #expect(found[0].probability == decoder.predictions?.confidences[position])
+                #expect(try found[0].probability == decoder.predictions?.confidences[position])
             }
         }
         for (position, count) in [(5, 1), (2, 8), (0, 3), (3, 2), (1, 9), (4, 5), (3, 2000), (2, 0), (5, 40), (0, 8)] {

@@ -11,8 +11,8 @@ import Testing
     import Darwin
 #endif
 
-/// Queries or weights p [queries, ldp], and v in pieces of [ceil(piece / 2), ldv, 2]. What must not be used is NaN or not
-/// there.
+/// Queries or weights p [queries, ldp], and v in pieces of [ceil(piece / 2), ldv, 2]. What must not be used is NaN or
+/// not there.
 private struct Operands {
     let queries: Int, piece: Int, terms: Int, dim: Int, ldp: Int, ldv: Int
     let p: Guarded

@@ -1,6 +1,6 @@
 /*
- * Products of packed weights against the reference, bit by bit, on awkward sizes: where the Swift tests cannot run (make
- * test-aarch64, under an emulator), and for AVX-VNNI, whose instruction AVX-512 has too, on the same registers.
+ * Products of packed weights against the reference, bit by bit, on awkward sizes: where the Swift tests cannot run
+ * (make test-aarch64, under an emulator), and for AVX-VNNI, whose instruction AVX-512 has too, on the same registers.
  * The arguments, if any, are the implementations that the CPU is expected to have best kernels of.
  */
 #include "attention.h"

@@ -100,9 +100,9 @@ if [ "$plain$only" = yes ]; then
 fi
 
 # By section of the header; then what concerns all of it.
-programs=(version kernels errors structs model describe model_checkpoints model_saving memory_limit text chat decoder stepping
-    looking interfering interfering_rules text_stream policy branching many prefix_cache snapshots inside scoring random
-    manners host_thread changed_files fork long_call plugin)
+programs=(version kernels errors structs model describe model_checkpoints model_saving memory_limit text chat
+    decoder stepping looking interfering interfering_rules text_stream policy branching many prefix_cache
+    snapshots inside scoring random manners host_thread changed_files fork long_call plugin)
 # What watches the library allocates itself, makes threads of its own, needs a larger stack, and is there once.
 [ "$plain" != yes ] || programs+=(allocation oom adversity stacks blas)
 # Those with threads; a sanitizer of threads has one of its own, which manners would count.

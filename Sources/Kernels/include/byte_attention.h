@@ -23,8 +23,8 @@ typedef struct {
 /* The same as llk_to_bytes, by the least scale of this kind. */
 llk_value_scale llk_values_to_bytes(const float *x, size_t n, int8_t *q);
 
-/* The keys and values of `piece` positions of a head; t counts positions within the piece. The rest of last quads may be
- * anything. */
+/* The keys and values of `piece` positions of a head; t counts positions within the piece. The rest of last quads may
+ * be anything. */
 typedef struct {
     const uint8_t *keys;     /* [ceil(dim / 4), piece, 4]: 128 + key[t, i] is at [i / 4, t, i % 4] */
     const float *key_scales; /* [piece] */
@@ -44,8 +44,8 @@ typedef struct {
     void (*scores)(const llk_byte_query *queries, size_t rows, const llk_byte_piece *keys, size_t piece, size_t dim,
                    size_t count, float *out, size_t ldo, const void *next, size_t next_bytes);
 
-    /* w = llk_exp2f(x[i] - m); e[i] = 255 w, rounded to nearest even; *sum = the lane-sum of w inverses[i], by one fused
-     * multiply-add each; n >= 1 elements. m is the largest x[i] (NaN aside), *max. */
+    /* w = llk_exp2f(x[i] - m); e[i] = 255 w, rounded to nearest even; *sum = the lane-sum of w inverses[i], by one
+     * fused multiply-add each; n >= 1 elements. m is the largest x[i] (NaN aside), *max. */
     void (*weights)(const float *x, const float *inverses, size_t n, float *max, uint8_t *e, float *sum);
 
     /* out[r, d] = fma(sum_t e[r, t] value[t, d], factors[r], out[r, d])   for r < rows, d < dim, over t < terms

@@ -1,8 +1,8 @@
 /*
  * kernels.h - the arithmetic of the forward pass, on plain arrays. It knows shapes, but no model.
  *
- * One contract for every implementation (portable, AVX2, AVX-VNNI, AVX-512, NEON): THE SAME BITS. Each output element is computed
- * by one fixed sequence of IEEE operations that depends only on the element's own inputs:
+ * One contract for every implementation (portable, AVX2, AVX-VNNI, AVX-512, NEON): THE SAME BITS. Each output element
+ * is computed by one fixed sequence of IEEE operations that depends only on the element's own inputs:
  *
  *   - a dot product keeps 16 lane accumulators; lane j takes the products of the elements k with k % 16 == j,
  *     in increasing order of k, each by one fused multiply-add into an accumulator that begins at +0; absent

@@ -1,8 +1,8 @@
 import Kernels
 
 /// A sum over pages in int8. Queries are rounded to integers of 8 bits, as keys and values are, with a scale each, and
-/// weights to 255ths of the largest weight of a tile. Integers are summed exactly; scores, sums and the softmax are f32.
-/// A value belongs to one thread.
+/// weights to 255ths of the largest weight of a tile. Integers are summed exactly; scores, sums and the softmax are
+/// f32. A value belongs to one thread.
 ///
 /// The scale of a position's values is a power of 2, and a term of its score. So the weight that is rounded is what the
 /// position counts for in the result. Tiles are small, so that a position that outweighs all others takes the precision

@@ -142,8 +142,8 @@ package final class CachedSequence {
             rider: rider)
     }
 
-    /// Sets `ridden`. Swift takes memory for what it knows of a type where the first value of it goes: here, in the first
-    /// forward.
+    /// Sets `ridden`. Swift takes memory for what it knows of a type where the first value of it goes: here, in the
+    /// first forward.
     @inline(never)
     private func ride(_ block: Ridden?) { ridden = block }
 
