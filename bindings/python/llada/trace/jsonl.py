@@ -247,7 +247,7 @@ class Reader:
             make(
                 *(
                     _float(item) if kind is float else item
-                    for kind, item in zip(kinds, self._row(row, kinds, older(row) if row else []))
+                    for kind, item in zip(kinds, self._row(row, kinds, older(row) if row and isinstance(row, list) else []))
                 )
             )
             for row in rows
