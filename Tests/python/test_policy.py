@@ -6,7 +6,14 @@ import dataclasses
 
 import pytest
 
-from llada import Policy, Refresh
+from conftest import ROOT
+from llada import Model, Policy, Refresh, State
+
+
+@pytest.fixture(scope="module")
+def family():
+    with Model.load(ROOT / "examples" / "models" / "tiny-2.1", threads=1) as model:
+        yield model
 
 
 def test_policies():
@@ -62,3 +69,35 @@ def test_a_decoder_says_which_rows_ran(gqa):
         steps = [step.computed for step in trace.steps]
         assert sum(8 if computed is None else computed.sum() for computed in steps) == rows
         assert any(computed is not None for computed in steps)
+
+
+@pytest.mark.parametrize("change", ["fork", "mask", "unlock"])
+def test_what_the_policy_reads_only_after_the_forward(family, change):
+    """A forward judges what the policy reads. If that changes before the proposal, the rest is judged too."""
+    proposals = []
+    for asked in (True, False):
+        with family.decoder("What is 347 plus 586?", Policy.low_confidence(), gen_length=64) as dec:
+            for _ in range(4):
+                dec.step()
+            rows = dec.rows
+            draft, masked = (int(rows.positions[rows.states == state][0]) for state in (State.DRAFT, State.MASKED))
+            if change == "unlock":
+                dec.lock(masked)
+            dec.step()  # what was asked before this forward is of no account in the next one
+            dec.set(draft, dec.canvas[draft] + 1)
+            dec.forward()
+            if asked:
+                assert len(dec.rows.predictions) == 32
+            if change == "fork":
+                with dec.fork(Policy.speedy(threshold=0.0, editing_threshold=0.0)) as fork:
+                    fork.propose()
+                    proposals.append(fork.proposal)
+                continue
+            if change == "mask":
+                dec.mask(draft)
+            else:
+                dec.unlock(masked)
+            dec.propose()
+            proposals.append(dec.proposal)
+    assert proposals[0] == proposals[1]
+    assert proposals[0]

@@ -107,10 +107,20 @@ extension Decoder {
     }
 
     /// Judges the rows that nobody has asked for so far.
-    func judgeRest() throws(LLaDAError) {
-        if state.predictions.judged.allSatisfy({ $0 }) { return }
+    func judgeRest() throws(LLaDAError) { try judgeMissing { _ in true } }
+
+    /// Judges the rows that the policy reads now and did not read at the forward: the host may have masked or unlocked
+    /// a position since, or have chosen another policy in a fork.
+    func judgeRead() throws(LLaDAError) {
+        let first = state.predictions.positions.lowerBound
+        try judgeMissing { policy.reads(first + $0, state) }
+    }
+
+    private func judgeMissing(_ wants: (Int) -> Bool) throws(LLaDAError) {
+        let judged = state.predictions.judged
+        if judged.indices.allSatisfy({ judged[$0] || !wants($0) }) { return }
         try state.predictions.makeOwn(room: mostActive)
-        try judge { _ in true }
+        try judge(wants)
     }
 
     private func judge(_ wants: (Int) -> Bool) throws(LLaDAError) {

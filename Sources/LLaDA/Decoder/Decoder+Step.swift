@@ -9,6 +9,7 @@ extension Decoder {
     /// Throws `.state` without predictions, and what the rule throws.
     public func propose() throws(LLaDAError) {
         try checkForwarded("propose")
+        try judgeRead()
         var proposal: [Edit] = []
         swap(&proposal, &state.proposal)  // nothing else refers to it, so it keeps its memory
         proposal.removeAll(keepingCapacity: true)
