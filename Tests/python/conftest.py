@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import struct
 import sys
 from functools import cache
@@ -122,6 +123,12 @@ def cases(*algorithms: str) -> list:
         for run in runs(name)
         if run["algo"] in algorithms
     ]
+
+
+def heed_ctrl_c() -> None:
+    """In a process that is about to begin: Ctrl-C ends it, also where a shell that works in the background has it
+    ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def ids(name: str) -> dict:

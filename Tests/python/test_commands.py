@@ -15,7 +15,7 @@ from importlib import import_module
 import pytest
 
 import llada
-from conftest import CONFORMANCE, ROOT
+from conftest import CONFORMANCE, ROOT, heed_ctrl_c
 from llada.__main__ import COMMANDS as MODULES
 from llada.__main__ import main
 
@@ -169,7 +169,12 @@ def test_ctrl_c():
     """In a script, Ctrl-C is the end."""
     line = [sys.executable, "-m", "llada", "chat", str(TINY)]
     process = subprocess.Popen(
-        line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT
+        line,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+        preexec_fn=heed_ctrl_c,
     )
     process.stdin.write(b"What is 2 plus 3?\n")
     process.stdin.flush()

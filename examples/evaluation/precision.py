@@ -124,7 +124,7 @@ def main() -> None:
         options.error(str(problem))
 
     checkpoint, exact = choice.model.absolute(), Variant()
-    halves = [Variant(kv_dtype="bf16")]
+    halves = [Variant(kv_dtype="bf16"), Variant(kv_dtype="int8")]
     packed = [Variant(dtype) for dtype in choice.dtype]
     shared = [Variant(expert_capacity=n) for n in choice.expert_capacity]
     found: dict[Variant, list[Measured]] = {}
