@@ -31,7 +31,9 @@ class Served:
         self._clients = {}
         command = [sys.executable, "-m", "llada.serve", str(model), "--port", "0", *map(str, options)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "bindings" / "python"), **environment}
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=heed_ctrl_c)
+        self.process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=heed_ctrl_c
+        )
         line = self.process.stderr.readline()
         assert " at http://" in line, line + self.process.stderr.read()
         self.url = line.rpartition(" ")[2].strip()
