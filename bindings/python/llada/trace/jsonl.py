@@ -244,19 +244,14 @@ class Reader:
         if rows is None:
             return None
         return [
-            make(
-                *(
-                    _float(item) if kind is float else item
-                    for kind, item in zip(kinds, self._row(row, kinds, older(row) if row and isinstance(row, list) else []))
-                )
-            )
+            make(*(_float(item) if kind is float else item for kind, item in zip(kinds, self._row(row, kinds, older))))
             for row in rows
         ]
 
-    def _row(self, row: Any, kinds: tuple[type, ...], older: list[Any]) -> list[Any]:
+    def _row(self, row: Any, kinds: tuple[type, ...], older: Callable[[list[Any]], list[Any]]) -> list[Any]:
         """The row; one of version 1, which lacks the last element, with that of `older`."""
-        if self.version == 1 and isinstance(row, list):
-            row = row + older
+        if self.version == 1 and isinstance(row, list) and row:
+            row = row + older(row)
         if not isinstance(row, list) or len(row) != len(kinds) or not all(map(_is, row, kinds)):
             raise self.refuse(_named(row), f"[{', '.join(kind.__name__ for kind in kinds)}]")
         return row
