@@ -224,7 +224,7 @@ class Reader:
         if not (isinstance(call, list) and call and isinstance(call[0], str) and call[0] in CALLS):
             raise self.refuse(f"the call {_named(call)}", f"one of {', '.join(CALLS)}")
         if call[0] == "set_proposal" and len(call) == 2 and isinstance(call[1], list):
-            rows = [self._row(row, (int, int, float, str), ["write"]) for row in call[1]]
+            rows = [self._row(row, (int, int, float, str), lambda row: ["write"]) for row in call[1]]
             for row in rows:
                 self._known("kind", row[3], _abi.EDIT_KINDS)
             return ("set_proposal", tuple((row[0], row[1], _float(row[2]), row[3]) for row in rows))
