@@ -13,7 +13,7 @@ from typing import Any
 from .. import _abi
 from .._convert import integer, number
 from ..errors import InvalidArgumentError
-from ..policy import _FIELDS, Policy
+from ..policy import _FIELDS, PRESETS, Policy
 from ..records import Edit
 from ..trace.steps import CALLS
 
@@ -192,18 +192,10 @@ def code(actions: Iterable[Action], read: Reader) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-_PRESETS: Mapping[str, Callable[..., Policy]] = {
-    "speedy": Policy.speedy,
-    "quality": Policy.quality,
-    "low_confidence": Policy.low_confidence,
-    "levenshtein": Policy.levenshtein,
-}
-
-
 def policy_code(policy: Policy) -> str:
     """The shortest call of a preset that makes such a policy."""
     found = []
-    for name, preset in _PRESETS.items():
+    for name, preset in PRESETS.items():
         usual = preset()
         if usual.kind == policy.kind:
             names = [field for field in _FIELDS[policy.kind] if getattr(policy, field) != getattr(usual, field)]
