@@ -193,16 +193,9 @@ extension Decoder {
             (index, from) = (place.index, place.row + 1)
             if decoder.gatheredCount > 0 { decoder.keptCandidates.keep(place.row, peak, best, number) }
         }
-        var number = 0
-        for index in range {
-            guard let decoder = decoder(index), decoder.sequence.states != nil, decoder.state.policy.temperature == 0
-            else { continue }
-            for row in 0..<decoder.state.predictions.positions.count
-            where !decoder.state.predictions.judged[row] && wants(decoder, row) {
-                decoder.state.predictions.note(tokens[number], confidences[number], row: row)
-                decoder.sequence.judgedPositions += 1
-                number += 1
-            }
+        forEachRow { decoder, row, number in
+            decoder.state.predictions.note(tokens[number], confidences[number], row: row)
+            decoder.sequence.judgedPositions += 1
         }
     }
 
