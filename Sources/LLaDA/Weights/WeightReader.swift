@@ -8,7 +8,7 @@ struct WeightReader {
     private let packed: PackedFile?
     /// Whether tensors are checked and counted, and none of their numbers read. What the reader returns must not be
     /// used then.
-    private let measuring: Bool
+    let measuring: Bool
     /// What is read; nil for all.
     private let share: WeightShare?
     /// The expert that the next matrix, or the first of the next stack, is of.
@@ -25,9 +25,9 @@ struct WeightReader {
     /// How many bytes a thread reads in one call of the system, at most.
     private static let readAtOnce = 1 << 20
     private let arena: Arena
-    private let budget: MemoryBudget?
+    let budget: MemoryBudget?
     /// What a reading that measures would take.
-    private var measured = Measured()
+    var measured = Measured()
     /// Room for the numbers of a tile of a matrix, and for its bytes as stored, for each thread.
     private var tileFloats: Scratch<Float>
     private var tileBytes: Scratch<UInt8>
@@ -39,7 +39,7 @@ struct WeightReader {
     /// All tensors taken so far.
     private(set) var held: [HeldTensor] = []
 
-    private struct Measured {
+    struct Measured {
         /// Of what the arena would hold, in order.
         var matrices: [Int] = []
         /// The tensors of these that are held as stored.
@@ -154,7 +154,7 @@ struct WeightReader {
         held.append(tensor)
     }
 
-    private mutating func floats(_ name: String, shape: [Int]) throws(LLaDAError) -> Buffer<Float> {
+    mutating func floats(_ name: String, shape: [Int]) throws(LLaDAError) -> Buffer<Float> {
         let tensor = try source.tensor(name, shape: shape)
         let count = shape.reduce(1, *)
         let buffer = try Buffer<Float>(count: count, in: budget)
@@ -286,7 +286,6 @@ struct WeightReader {
         if present.isEmpty {
             (base, owner) = nowhere
         } else {
-            let tile = Int(LLK_TILE)
             let tiles = sliced.map { $0.lowerBound / tile..<($0.upperBound + tile - 1) / tile }
             let read = tiles.map { tensor.matrices($0) } ?? part(present, of: count, in: tensor)
             (base, owner) = try isInPlace ? asStored(read) : copied(read)
@@ -449,56 +448,6 @@ struct WeightReader {
             try progress?(min(1, Double(read) / Double(total)))
         }
         done += tensor.byteCount
-    }
-
-    // MARK: Float8
-
-    /// Asks for the scales of a float8 tensor that is not read: they belong to the model.
-    private func checkScales(of tensor: Tensor) throws(LLaDAError) {
-        let (name, shape, _) = try scaleTensor(of: tensor)
-        if try source.exponents(name, shape: shape) == nil { _ = try source.tensor(name, shape: shape) }
-    }
-
-    /// Returns the name and the shape of the scales of a float8 tensor.
-    private func scaleTensor(of tensor: Tensor) throws(LLaDAError) -> (name: String, shape: [Int], BlockFP8) {
-        guard let fp8 = source.config.blockFP8, let shape = fp8.scales(of: tensor.shape) else {
-            throw LLaDAError(
-                .unsupported, "\(source.directory): tensor \"\(tensor.name)\" is F8_E4M3, without a quantization_config"
-            )
-        }
-        // DeepSeek calls them `_scale_inv`, compressed-tensors `_scale`; both are factors.
-        let usual = "\(tensor.name)_scale_inv"
-        return (!source.has(usual) && source.has("\(tensor.name)_scale") ? "\(tensor.name)_scale" : usual, shape, fp8)
-    }
-
-    /// Returns the scales of a float8 tensor; nil for any other. Throws `.numeric` unless each is a positive finite
-    /// number.
-    private mutating func scales(of tensor: Tensor) throws(LLaDAError) -> (BlockFP8, Buffer<Float>)? {
-        if tensor.dtype != .f8E4M3 { return nil }
-        let (name, shape, fp8) = try scaleTensor(of: tensor)
-        let scales: Buffer<Float>
-        if let exponents = try source.exponents(name, shape: shape) {
-            scales = try Buffer<Float>(count: exponents.byteCount, in: budget)
-            if measuring { measured.otherBytes += scales.byteCount }
-            if !measuring {
-                let bytes = try Buffer<UInt8>(count: exponents.byteCount)
-                try exponents.read(0, into: UnsafeMutableRawBufferPointer(start: bytes.pointer, count: bytes.count))
-                for index in 0..<bytes.count {
-                    scales.pointer[index] = BlockFP8.scale(exponent: bytes.pointer[index])
-                }
-            }
-        } else {
-            scales = try floats(name, shape: shape)
-        }
-        if measuring { return (fp8, scales) }
-        for index in 0..<scales.count where !(scales.pointer[index] > 0 && scales.pointer[index] < .infinity) {
-            let columns = shape.last ?? 1
-            throw LLaDAError(
-                .numeric, file: source.directory,
-                key: "tensor \"\(name)\": the scale at [\(index / columns), \(index % columns)]",
-                found: "\(scales.pointer[index])", expected: "a positive finite number")
-        }
-        return (fp8, scales)
     }
 }
 
