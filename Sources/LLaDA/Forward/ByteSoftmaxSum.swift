@@ -19,19 +19,10 @@ struct ByteSoftmaxSum: TileSum {
     private let sums: UnsafeMutablePointer<Float>  // [queries, headDim]: the results so far
     private let inverses: UnsafeMutablePointer<Float>  // [keyTile]: of the scales of the values
     private let factors: UnsafeMutablePointer<Float>  // [queryTile]: of the sums of this tile
-    private let norms: UnsafeMutablePointer<Norm>  // [queries]
+    private let norms: UnsafeMutablePointer<BinaryNorm>  // [queries]
     private let rounded: UnsafeMutablePointer<llk_byte_query>  // [queries]
     private let pieces: UnsafeMutablePointer<llk_byte_piece>  // [2 * keyTile / blockLength]: of this tile and the next
     private let bytes: UnsafeMutablePointer<Int8>  // [queries, quads * 4]: the rounded queries
-
-    /// The largest of the scores so far, and the sum of 2^(score - largest).
-    private struct Norm {
-        var largest: Float = -.infinity
-        var sum: Float = 0
-    }
-
-    /// Returns the floats between two rows of scores. Rows that are a power of 2 apart share few places of a cache.
-    private static func rowStride(_ keyTile: Int) -> Int { keyTile + 32 }
 
     /// Returns the floats of scratch for `queries` queries in all, and tiles of `pages` pages.
     static func size(keyTile: Int, pages: Int, headDim: Int, queries: Int) -> Int {
@@ -56,7 +47,7 @@ struct ByteSoftmaxSum: TileSum {
         inverses = sums + queries * head.headDim
         factors = inverses + head.keyTile
         let rest = UnsafeMutableRawPointer(factors + Attention.queryTile)
-        norms = rest.alignedUp(for: Norm.self).assumingMemoryBound(to: Norm.self)
+        norms = rest.alignedUp(for: BinaryNorm.self).assumingMemoryBound(to: BinaryNorm.self)
         rounded = UnsafeMutableRawPointer(norms + queries).alignedUp(for: llk_byte_query.self)
             .assumingMemoryBound(to: llk_byte_query.self)
         pieces = UnsafeMutableRawPointer(rounded + queries).alignedUp(for: llk_byte_piece.self)
@@ -87,7 +78,7 @@ struct ByteSoftmaxSum: TileSum {
         if tile.lowerBound == 0 {
             round(queries, stride, rows, index)
             sums.update(repeating: 0, count: rows * headDim)
-            norms.update(repeating: Norm(), count: rows)
+            norms.update(repeating: BinaryNorm(), count: rows)
         }
         for first in Swift.stride(from: 0, to: tile.count, by: blockLength) {
             let page = first / blockLength
@@ -105,7 +96,7 @@ struct ByteSoftmaxSum: TileSum {
                 scores + row * rowStride, inverses, tile.count, &most, weights + row * 4 * rowStride, &sum)
             let largest = max(before.largest, most)
             let (shrink, factor) = (llk_exp2f(before.largest - largest), llk_exp2f(most - largest))
-            norms[row] = Norm(largest: largest, sum: before.sum * shrink + sum * factor)
+            norms[row] = BinaryNorm(largest: largest, sum: before.sum * shrink + sum * factor)
             factors[row] = factor
             if shrink != 1 { for dim in row * headDim..<(row + 1) * headDim { sums[dim] *= shrink } }
         }

@@ -15,21 +15,12 @@ struct HalfSoftmaxSum: TileSum {
     private let queries: Int
     private let scores: UnsafeMutablePointer<Float>  // [queryTile, rowStride >= keyTile]
     private let weights: UnsafeMutablePointer<UInt16>  // [queryTile, rowStride >= keyTile]
-    private let norms: UnsafeMutablePointer<Norm>  // [queries]
+    private let norms: UnsafeMutablePointer<BinaryNorm>  // [queries]
     private let sums: UnsafeMutablePointer<Float>  // [queries, headDim]: the results so far
     private let halves: UnsafeMutablePointer<UInt16>  // [queries, headDim]: the rounded queries
     // Of the pages of a tile and of the next one: [2 * keyTile / blockLength]
     private let keys: UnsafeMutablePointer<UnsafePointer<UInt16>?>
     private let values: UnsafeMutablePointer<UnsafePointer<UInt16>?>
-
-    /// The largest of the scores so far, and the sum of 2^(score - largest).
-    private struct Norm {
-        var largest: Float = -.infinity
-        var sum: Float = 0
-    }
-
-    /// Returns the elements between two rows of scores. Rows that are a power of 2 apart share few places of a cache.
-    private static func rowStride(_ keyTile: Int) -> Int { keyTile + 32 }
 
     /// Returns the floats of scratch for `queries` queries in all, and tiles of `pages` pages.
     static func size(keyTile: Int, pages: Int, headDim: Int, queries: Int) -> Int {
@@ -52,7 +43,7 @@ struct HalfSoftmaxSum: TileSum {
         sums = scratch + 2 * tile
         halves = UnsafeMutableRawPointer(sums + queries * head.headDim).assumingMemoryBound(to: UInt16.self)
         let rest = UnsafeMutableRawPointer(halves + queries * head.headDim)
-        norms = rest.alignedUp(for: Norm.self).assumingMemoryBound(to: Norm.self)
+        norms = rest.alignedUp(for: BinaryNorm.self).assumingMemoryBound(to: BinaryNorm.self)
         keys = UnsafeMutableRawPointer(norms + queries).alignedUp(for: UnsafeRawPointer.self)
             .assumingMemoryBound(to: UnsafePointer<UInt16>?.self)
         values = keys + pages
@@ -78,7 +69,7 @@ struct HalfSoftmaxSum: TileSum {
         if isFirst {
             for row in 0..<rows {
                 llk_f32_to_bf16(queries + row * stride, headDim, halves + row * headDim)
-                norms[row] = Norm()
+                norms[row] = BinaryNorm()
             }
         }
         for first in Swift.stride(from: 0, to: tile.count, by: blockLength) {

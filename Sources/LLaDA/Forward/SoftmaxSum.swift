@@ -13,6 +13,17 @@ protocol TileSum {
         to out: UnsafeMutablePointer<Float>, stride outStride: Int)
 }
 
+extension TileSum {
+    /// Returns the elements between two rows of scores. Rows that are a power of 2 apart share few places of a cache.
+    static func rowStride(_ keyTile: Int) -> Int { keyTile + 32 }
+}
+
+/// The divisor of a softmax whose scores are exponents of 2: the largest so far, and the sum of 2^(score - largest).
+struct BinaryNorm {
+    var largest: Float = -.infinity
+    var sum: Float = 0
+}
+
 /// A sum over pages in f32. A value belongs to one thread.
 struct SoftmaxSum: TileSum {
     let kernels: llk_kernels
