@@ -76,8 +76,8 @@ extension Transformer {
     }
 
     private func seconds(_ body: () -> Void) -> Double {
-        let start = Workspace.now
+        let start = MonotonicClock.now
         body()
-        return Double(max(Workspace.now - start, 1)) / 1e9
+        return Double(max(MonotonicClock.now - start, 1)) / 1e9
     }
 }

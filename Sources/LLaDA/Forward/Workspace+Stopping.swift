@@ -1,5 +1,3 @@
-import Glibc
-
 /// How a forward is stopped on its way: by a request of another thread, or by a callback.
 extension Workspace {
     /// The multiply-adds of a thread between two checks: some tenths of a second.
@@ -10,7 +8,7 @@ extension Workspace {
         self.progress = progress
         (rowsDone, rowsToDo) = (0, rows)
         reportInterval = interval
-        lastReport = progress == nil ? 0 : Self.now
+        lastReport = progress == nil ? 0 : MonotonicClock.now
     }
 
     /// Throws `.cancelled` if one of the cancellations was requested, and what `progress` throws. `share` of the layer
@@ -19,7 +17,7 @@ extension Workspace {
         if !isStoppable { return }
         try Cancellation.check(cancellations)
         guard let progress else { return }
-        let now = Self.now
+        let now = MonotonicClock.now
         if now &- lastReport < reportInterval { return }
         lastReport = now
         let rows = Double(rowsDone) + Double(batch.rows.count) * (Double(layer.index) + share) / Double(layer.count)
@@ -41,12 +39,5 @@ extension Workspace {
             let first = end(piece)
             team.forEach(end(piece + 1) - first) { index, worker in body(first + index, worker) }
         }
-    }
-
-    /// The time in nanoseconds.
-    static var now: UInt64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 }

@@ -101,11 +101,11 @@ extension Cluster {
         var failure: LLaDAError?
         var opened: ServedModel?
         var lost: LLaDAError?
-        var last = Patience.now
+        var last = MonotonicClock.now
         do throws(LLaDAError) {
             opened = try ServedModel(order, rank: rank, options, opener) { (_) throws(LLaDAError) in
-                if Patience.now - last < self.timeout / 8 { return }
-                last = Patience.now
+                if MonotonicClock.now - last < self.timeout / 8 { return }
+                last = MonotonicClock.now
                 do throws(LLaDAError) {
                     try answer(OpenAnswer(order.number, .reading))
                     try traffic.checkOthers()

@@ -246,8 +246,8 @@ public final class Cluster: @unchecked Sendable {
     private func waitForDismissal(_ isDismissed: Bool) throws(LLaDAError) {
         if isDismissed { return }
         traffic.report("it has closed the cluster")
-        let start = Patience.now
-        while Patience.now - start < timeout {
+        let start = MonotonicClock.now
+        while MonotonicClock.now - start < timeout {
             if try nextOrder(traffic) == .close { return try answerClosing(traffic) }
         }
         throw LLaDAError(.cluster, "rank 0 has not closed the cluster")

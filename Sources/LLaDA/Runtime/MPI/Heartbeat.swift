@@ -18,7 +18,6 @@ final class Heartbeat: @unchecked Sendable {  // what threads share is under the
 
     /// Beats in the shortest timeout of a rank: a few may be late.
     private static let beats: UInt64 = 5
-    private static let stackSize = 1 << 20
 
     /// Starts it. Throws `.outOfMemory` if the system has no thread left.
     init(
@@ -36,25 +35,11 @@ final class Heartbeat: @unchecked Sendable {  // what threads share is under the
         pthread_condattr_setclock(&clock, CLOCK_MONOTONIC)
         pthread_cond_init(wake, &clock)
         pthread_condattr_destroy(&clock)
-        // Signals belong to the host.
-        var all = sigset_t()
-        var before = sigset_t()
-        sigfillset(&all)
-        pthread_sigmask(SIG_BLOCK, &all, &before)
-        var attributes = pthread_attr_t()
-        pthread_attr_init(&attributes)
-        pthread_attr_setstacksize(&attributes, Self.stackSize)
-        let own = Unmanaged.passRetained(self)
-        let status = pthread_create(
-            &thread, &attributes,
-            { raw in
-                if let raw { Unmanaged<Heartbeat>.fromOpaque(raw).takeRetainedValue().run() }
-                return nil
-            }, own.toOpaque())
-        pthread_attr_destroy(&attributes)
-        pthread_sigmask(SIG_SETMASK, &before, nil)
-        if status != 0 {
-            own.release()
+        let isStarted = OwnThread.start(&thread, self) { raw in
+            if let raw { Unmanaged<Heartbeat>.fromOpaque(raw).takeRetainedValue().run() }
+            return nil
+        }
+        if !isStarted {
             throw LLaDAError(.outOfMemory, "the system has no thread for the heartbeat of the cluster")
         }
     }
@@ -96,7 +81,7 @@ final class Heartbeat: @unchecked Sendable {  // what threads share is under the
     }
 
     private func run() {
-        var next = Patience.now
+        var next = MonotonicClock.now
         while true {
             // An error means a rank that is dead, which whoever needs it finds out.
             for rank in requests.indices.dropFirst() where isDone(rank) {
@@ -110,7 +95,7 @@ final class Heartbeat: @unchecked Sendable {  // what threads share is under the
             let isOver = isEnding
             pthread_mutex_unlock(lock)
             if isOver { return }
-            next = max(next, Patience.now - interval)  // a process that was stopped does not make up for it
+            next = max(next, MonotonicClock.now - interval)  // a process that was stopped does not make up for it
         }
     }
 }

@@ -3,19 +3,13 @@ import Kernels
 
 /// Waiting for other processes: first at once, then without keeping a processor from those who need it.
 struct Patience {
-    private let start = Patience.now
+    private let start = MonotonicClock.now
     private var turns = 0
 
     private static let spins = 500
     /// Nanoseconds after which the thread sleeps between two looks, and after which it sleeps longer.
     private static let awake: UInt64 = 20_000_000
     private static let attentive: UInt64 = 1_000_000_000
-
-    static var now: UInt64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
-    }
 
     /// The nanoseconds since the waiting began, as of the last look at the clock.
     private(set) var waited: UInt64 = 0
@@ -29,7 +23,7 @@ struct Patience {
             llk_relax()
             return
         }
-        if turns % 16 == 0 || isLong { waited = Self.now - start }
+        if turns % 16 == 0 || isLong { waited = MonotonicClock.now - start }
         if waited < Self.awake {
             sched_yield()
         } else {

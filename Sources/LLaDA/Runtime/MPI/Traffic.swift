@@ -98,8 +98,8 @@ package final class Traffic {
     /// Gives what is being sent some milliseconds to leave: the receivers wait for it. Large messages move only while
     /// both sides call MPI.
     package func push() {
-        let start = Patience.now
-        while Patience.now - start < Self.mostPush {
+        let start = MonotonicClock.now
+        while MonotonicClock.now - start < Self.mostPush {
             var isLeft = false
             for index in transfers.indices where transfers[index].byteCount < 0 {
                 let isDone = try? isDone(index)

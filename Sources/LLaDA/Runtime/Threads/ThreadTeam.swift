@@ -111,10 +111,6 @@ private final class Crew: @unchecked Sendable {
         }
     }
 
-    /// The stack of a helper. The kernels need a few KB of it; the rest is for the thread-local memory of the process's
-    /// libraries, which lies there, too.
-    private static let stackSize = 1 << 20
-
     /// Begins anew in a child of a fork, which has neither the helpers nor a usable lock.
     func followFork() {
         let process = llk_process()
@@ -131,32 +127,16 @@ private final class Crew: @unchecked Sendable {
     /// Starts the helpers, and returns how many there are. If the system refuses a thread, the work goes on with fewer.
     @discardableResult
     func hire() -> Int {
-        // Signals belong to the host, so helpers block them all.
-        var all = sigset_t()
-        var before = sigset_t()
-        sigfillset(&all)
-        pthread_sigmask(SIG_BLOCK, &all, &before)
-        var attributes = pthread_attr_t()
-        pthread_attr_init(&attributes)
-        pthread_attr_setstacksize(&attributes, Self.stackSize)
         while hired < most {
-            let assignment = Unmanaged.passRetained(Assignment(self, hired + 1))
-            let status = pthread_create(
-                helpers + hired, &attributes,
-                { raw in
-                    guard let raw else { return nil }
-                    let assignment = Unmanaged<Assignment>.fromOpaque(raw).takeRetainedValue()
-                    assignment.crew.serve(as: assignment.worker)
-                    return nil
-                }, assignment.toOpaque())
-            guard status == 0 else {
-                assignment.release()
-                break
+            let isStarted = OwnThread.start(helpers + hired, Assignment(self, hired + 1)) { raw in
+                guard let raw else { return nil }
+                let assignment = Unmanaged<Assignment>.fromOpaque(raw).takeRetainedValue()
+                assignment.crew.serve(as: assignment.worker)
+                return nil
             }
+            if !isStarted { break }
             hired += 1
         }
-        pthread_attr_destroy(&attributes)
-        pthread_sigmask(SIG_SETMASK, &before, nil)
         return hired
     }
 
