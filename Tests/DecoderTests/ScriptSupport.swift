@@ -17,6 +17,8 @@ final class Script: Denoiser, @unchecked Sendable {
     }()
     /// Windows that were run as one block, in their order.
     private(set) var windows: [Range<Int>] = []
+    /// Whether a forward is to be stopped when it has written its keys; asked once in each.
+    var isStopped: () -> Bool = { false }
     /// (the tokens that a row sees, position, is the window one block) to the row's logits.
     private let answer: ([Int32], Int, Bool) -> [Float]
 
@@ -50,6 +52,7 @@ final class Script: Denoiser, @unchecked Sendable {
             table[row.position / table.blockLength].write(
                 key, key, layer: 0, head: 0, slot: row.position % table.blockLength)
         }
+        if isStopped() { throw LLaDAError(.cancelled, "stopped by the script") }
         var logits: [[Float]] = []
         for run in batch.runs where batch.rows[run.lowerBound].wantsLogits {
             let (first, table) = (batch.rows[run.lowerBound], batch.tables[batch.rows[run.lowerBound].sequence])

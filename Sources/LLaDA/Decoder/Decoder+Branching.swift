@@ -12,6 +12,8 @@ extension Decoder {
         var copy = try state.copy()
         if let policy {
             try policy.validate(genLength: options.genLength, hasEditTokens: state.editTokens != nil)
+            // Rows that a stopped forward was to run may hold anything, and the new policy may choose others.
+            if policy.refresh != state.policy.refresh, copy.predictions.positions.isEmpty { copy.kept.clear() }
             copy.policy = policy
             try copy.options.validate(for: sequence.denoiser)
         }

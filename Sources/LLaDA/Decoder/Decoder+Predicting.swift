@@ -47,6 +47,7 @@ extension Decoder {
         let progress = state.progress
         beforeForward = (progress.isNoted, progress.isGoingRound, progress.seen.count)
         state.counters.forwards += 1
+        state.noteRan(pending?.selection)
         policy.prepare(&state)
     }
 

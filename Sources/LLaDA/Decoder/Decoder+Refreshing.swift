@@ -7,6 +7,7 @@ extension Decoder {
         state.keepPredictions()
         try state.kept.makeOwn(room: mostActive)
         try state.progress.changed.reserve(blockLength)
+        try state.progress.ran.reserve(blockLength)
         try selected.reserve(blockLength)
         let (step, active) = (state.progress.step, state.active)
         let isFirst = step == 0 || state.isEditingBlocks
@@ -15,9 +16,7 @@ extension Decoder {
             for _ in 0..<blockLength { state.progress.changed.append(.min / 2) }
         }
         if isFirst { return nil }
-        for position in active where !sequence.hasRow(position, of: state.canvas.token(position)) {
-            state.progress.changed[position - active.lowerBound] = Int32(clamping: step)
-        }
+        state.noteChanges()
         let isFull = refresh.every > 0 && step % refresh.every == 0
         guard !isFull, state.kept.positions == active,
             sequence.canRunPart(of: active, state.canvas.tokens, keepsInexact: !refresh.exact)
@@ -31,5 +30,38 @@ extension Decoder {
             selected.append(state.canvas.state(position) == .masked || age < refresh.changed || isUnsure)
         }
         return selected.contains(true) ? selected : nil
+    }
+}
+
+extension DecoderState {
+    /// Notes which tokens of the active block have changed since they last ran, for policies that refresh a part of the
+    /// rows. A forward that is done again after it was stopped finds the same changes.
+    mutating func noteChanges() {
+        guard progress.ran.count == active.count, progress.changed.count == active.count else { return }
+        for position in active {
+            let row = position - active.lowerBound
+            if progress.ran[row] != canvas.token(position) { progress.changed[row] = Int32(clamping: progress.step) }
+        }
+    }
+
+    /// Notes the tokens with which active positions have run, [active]; nil stands for all positions.
+    mutating func noteRan(_ selection: [Bool]?) {
+        guard policy.refresh != nil, active.count == options.blockLength else { return }
+        if let selection, progress.ran.count == active.count {
+            for row in 0..<active.count where selection[row] {
+                progress.ran[row] = canvas.token(active.lowerBound + row)
+            }
+        } else {
+            progress.ran.removeAll(keepingCapacity: true)
+            for position in active { progress.ran.append(canvas.token(position)) }
+        }
+    }
+
+    /// Restores the tokens with which the active block has run: those of its K/V, and where these are gone, those that
+    /// it has, whose changes have been noted.
+    mutating func restoreRan(_ computed: [Int32]) {
+        noteRan(nil)
+        guard progress.ran.count == active.count, computed.count >= active.upperBound else { return }
+        for row in 0..<active.count { progress.ran[row] = computed[active.lowerBound + row] }
     }
 }

@@ -75,6 +75,8 @@ struct DecoderState {
         /// The step in which the token of each row was last found changed, for policies that refresh a part of the
         /// rows.
         var changed: [Int32] = []
+        /// The tokens with which the rows last ran, likewise.
+        var ran: [Int32] = []
         /// The rounds of multi-block editing done; nil before the block has left its loop.
         var editingRounds: Int?
 
@@ -85,6 +87,8 @@ struct DecoderState {
             fresh.seen.removeAll()
             swap(&fresh.changed, &changed)
             fresh.changed.removeAll(keepingCapacity: true)
+            swap(&fresh.ran, &ran)
+            fresh.ran.removeAll(keepingCapacity: true)
             swap(&fresh.written, &written)
             fresh.written.removeAll()
             fresh.block = block
@@ -140,13 +144,17 @@ struct DecoderState {
         let states = policy.expectedStates(blockLength: blockLength)
         let most = max(blockLength, 1 << 16)
         let (seen, written) = (min(states.seen * blockLength, most), min(states.written * blockLength, most))
-        let tokens = blockLength + mostActive + max(seen, progress.seen.count) + max(written, progress.written.count)
+        let tokens =
+            2 * blockLength + mostActive + max(seen, progress.seen.count) + max(written, progress.written.count)
         let room = try Reserve.Room(
             64 * 6 + 2 * mostActive * (MemoryLayout<Decoder.Edit>.stride + 2 * MemoryLayout<Decoder.Event>.stride)
                 + tokens * MemoryLayout<Int32>.stride)
         defer { room.close() }
         proposal.reserveCapacity(2 * mostActive)
-        if self.policy.refresh != nil { progress.changed.reserveCapacity(blockLength) }
+        if self.policy.refresh != nil {
+            progress.changed.reserveCapacity(blockLength)
+            progress.ran.reserveCapacity(blockLength)
+        }
         events.reserveCapacity(2 * mostActive)
         hostEvents.reserveCapacity(2 * mostActive)
         before.reserveCapacity(mostActive)

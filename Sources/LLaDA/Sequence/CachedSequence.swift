@@ -19,8 +19,7 @@ package final class CachedSequence {
     package let cancellation: Cancellation
     private let cache: PrefixCache?
     var pages: [Page] = []
-    /// The tokens of the valid pages, -1 where a row was to be run and may not have been. An incomplete last block
-    /// counts only as its own length.
+    /// The tokens of the valid pages. An incomplete last block counts only as its own length.
     var computed: [Int32] = []
     /// The number of positions, from the first on, whose K/V are those of a forward over all rows of their blocks. They
     /// are fewer than `computed` only where parts of blocks were run.
@@ -161,9 +160,6 @@ package final class CachedSequence {
         exactLength = min(exactLength, position)
         if let ridden, ridden.block.upperBound > position { ride(nil) }
     }
-
-    /// Whether K/V of a position were computed with this token there.
-    func hasRow(_ position: Int, of token: Int32) -> Bool { position < computed.count && computed[position] == token }
 
     /// Whether a part of the rows of a block may be run: all have run, over tokens before them that are still there,
     /// and their states are at hand.

@@ -61,6 +61,8 @@ extension Decoder {
         let states = sequence.savedStates
         let rows = state.predictions.positions.isEmpty ? state.kept.positions.count : state.predictions.positions.count
         if states.count != rows * sequence.denoiser.config.hiddenSize { state.kept.clear() }
+        // The tokens with which the block ran go with its pages, which a stopped forward may have given up.
+        if sequence.computed.count < state.active.upperBound { state.noteChanges() }
         try state.code(&body, sequence.denoiser.config)
         if !state.predictions.positions.isEmpty || !state.kept.positions.isEmpty {
             body.put(UnsafeRawBufferPointer(states))
@@ -125,6 +127,7 @@ extension Decoder {
             try progress?(0.5 + 0.5 * Double(block + 1) / Double(blocks))
         }
         if let riderStates { try sequence.restoreRider(rider, riderStates) }
+        state.restoreRan(sequence.computed)
         try self.init(state, sequence)
     }
 
