@@ -153,9 +153,9 @@ LLADA_API uint32_t llada_version(void);
 LLADA_API const char *llada_version_string(void);
 
 /* One line with the version and the kernels in use: "llada 0.2.0 (kernels: avx512)". They are the best that this CPU
- * has of avx512, avxvnni, avx2, neon and portable, or those that LLADA_KERNELS in the environment names, with the same
- * results. The variable is read once, by the first call that asks. If it names none that this CPU has, the line says
- * so, and llada_model_open returns LLADA_ERROR_INVALID_ARGUMENT with a list of those there are. VIEW, for ever. */
+ * has of avx512, avxvnni, avx2, i8mm, neon and portable, or those that LLADA_KERNELS in the environment names, with the
+ * same results. The variable is read once, by the first call that asks. If it names none that this CPU has, the line
+ * says so, and llada_model_open returns LLADA_ERROR_INVALID_ARGUMENT with a list of those there are. VIEW, for ever. */
 LLADA_API const char *llada_build_info(void);
 
 /* ---- Errors ----------------------------------------------------------------------------------------------------- */

@@ -35,11 +35,13 @@ llk_cpu llk_this_cpu(void) {
 #include <sys/auxv.h>
 
 llk_cpu llk_this_cpu(void) {
+    const unsigned long more = getauxval(AT_HWCAP2);
+    const bool dot_product = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
     return (llk_cpu){
         .neon = true,
-        .dot_product = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0,
-        .i8mm = (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0,
-        .bf16 = (getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0,
+        .dot_product = dot_product,
+        .i8mm = dot_product && (more & HWCAP2_I8MM) != 0,
+        .bf16 = dot_product && (more & HWCAP2_BF16) != 0,
     };
 }
 #else
@@ -50,6 +52,7 @@ llk_isa llk_best_for(llk_cpu cpu) {
     if (cpu.avx512) return LLK_AVX512;
     if (cpu.avx_vnni) return LLK_AVXVNNI;
     if (cpu.avx2) return LLK_AVX2;
+    if (cpu.i8mm) return LLK_I8MM;
     return cpu.neon ? LLK_NEON : LLK_PORTABLE;
 }
 
@@ -61,6 +64,7 @@ const char *llk_isa_name(llk_isa isa) {
     case LLK_AVXVNNI: return "avxvnni";
     case LLK_AVX512: return "avx512";
     case LLK_NEON: return "neon";
+    case LLK_I8MM: return "i8mm";
     default: return "portable";
     }
 }
@@ -76,6 +80,7 @@ const llk_kernels *llk_get(llk_isa isa) {
     case LLK_AVX512: return cpu.avx512 ? &llk_table_avx512 : NULL;
 #elif defined(__aarch64__)
     case LLK_NEON: return &llk_table_neon;
+    case LLK_I8MM: return cpu.i8mm ? &llk_table_neon : NULL;
 #endif
     default: return NULL;
     }
@@ -103,6 +108,7 @@ const llk_packed_kernels *llk_get_packed(llk_isa isa, llk_format format) {
         return TABLE_OF(avx2, format);
 #elif defined(__aarch64__)
     case LLK_NEON: return cpu.dot_product ? TABLE_OF(neon, format) : TABLE_OF(portable, format);
+    case LLK_I8MM: return format == LLK_PACKED_BF16 && !cpu.bf16 ? TABLE_OF(neon, format) : TABLE_OF(i8mm, format);
 #endif
     default: return NULL;
     }
@@ -120,6 +126,7 @@ const llk_attention_kernels *llk_get_attention(llk_isa isa) {
     case LLK_AVX512: return cpu.avx512_bf16 ? &llk_attention_avx512 : &llk_attention_avx2;
 #elif defined(__aarch64__)
     case LLK_NEON: return cpu.dot_product ? &llk_attention_neon : &llk_attention_portable;
+    case LLK_I8MM: return cpu.bf16 ? &llk_attention_i8mm : &llk_attention_neon;
 #endif
     default: return NULL;
     }

@@ -13,11 +13,14 @@
     extern LLK_HIDDEN const llk_packed_kernels llk_packed_##isa##_int8, llk_packed_##isa##_int4, \
         llk_packed_##isa##_q8_0, llk_packed_##isa##_q4_0;
 
-#define DECLARE_TABLES(isa)                                             \
-    extern LLK_HIDDEN const llk_kernels llk_table_##isa;                \
+#define DECLARE_PACKED_TABLES(isa)                                      \
     extern LLK_HIDDEN const llk_packed_kernels llk_packed_##isa##_bf16; \
     DECLARE_INTEGER_TABLES(isa)                                         \
     extern LLK_HIDDEN const llk_attention_kernels llk_attention_##isa;
+
+#define DECLARE_TABLES(isa)                              \
+    extern LLK_HIDDEN const llk_kernels llk_table_##isa; \
+    DECLARE_PACKED_TABLES(isa)
 
 DECLARE_TABLES(portable)
 extern LLK_HIDDEN const llk_byte_attention_kernels llk_byte_attention_portable, llk_byte_attention_avx512;
@@ -27,6 +30,7 @@ DECLARE_INTEGER_TABLES(avxvnni)
 DECLARE_TABLES(avx512)
 #elif defined(__aarch64__)
 DECLARE_TABLES(neon)
+DECLARE_PACKED_TABLES(i8mm)
 #endif
 
 #endif

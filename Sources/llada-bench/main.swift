@@ -3,7 +3,7 @@
 //
 //     swift run -c release llada-bench MODEL | --shape mini|flash [--layers N]
 //         [--dtype auto|f32|bf16|int8|int4] [--kv-dtype auto|f32|bf16] [--blas on|off] [--rounds 9] [--block 32]
-//         [--kernels avx512|avxvnni|avx2|neon|portable]               as LLADA_KERNELS in the environment
+//         [--kernels avx512|avxvnni|avx2|i8mm|neon|portable]          as LLADA_KERNELS in the environment
 //         [--threads 0] [--expert-capacity 0] [--prefix 512]          take lists: --threads 1,2 --prefix 512,2048,8192
 //         [--batch 1,2,4,8,16]                                        sequences of a forward, each on the first prefix
 //         [--generate TOKENS [--policy Q] [--prompt TEXT]]            --policy S,Q,2.0,2.2 takes a list

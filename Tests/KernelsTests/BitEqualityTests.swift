@@ -11,9 +11,9 @@ struct BitEqualityTests {
     }
 
     @Test func everyImplementationHasItsName() {
-        let all = [LLK_PORTABLE, LLK_AVX2, LLK_AVXVNNI, LLK_AVX512, LLK_NEON]
+        let all = [LLK_PORTABLE, LLK_AVX2, LLK_AVXVNNI, LLK_AVX512, LLK_NEON, LLK_I8MM]
         let names = all.map { String(cString: llk_isa_name($0)) }
-        #expect(names == ["portable", "avx2", "avxvnni", "avx512", "neon"])
+        #expect(names == ["portable", "avx2", "avxvnni", "avx512", "neon", "i8mm"])
     }
 
     @Test(arguments: Implementation.fast)

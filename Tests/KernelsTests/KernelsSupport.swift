@@ -18,7 +18,7 @@ struct Implementation: CustomStringConvertible, Sendable {
     var attention: llk_attention_kernels { llk_get_attention(isa)!.pointee }
 
     static let portable = Implementation(isa: LLK_PORTABLE)
-    static let all = [LLK_PORTABLE, LLK_NEON, LLK_AVX2, LLK_AVXVNNI, LLK_AVX512]
+    static let all = [LLK_PORTABLE, LLK_NEON, LLK_I8MM, LLK_AVX2, LLK_AVXVNNI, LLK_AVX512]
         .filter { llk_get($0) != nil }.map(Implementation.init)
     static let fast = all.filter { $0.isa != LLK_PORTABLE }
 }

@@ -38,5 +38,7 @@ struct KernelChoiceTests {
         #expect(best { ($0.avx2, $0.avx_vnni) = (true, true) } == LLK_AVXVNNI)
         #expect(best { ($0.avx2, $0.avx_vnni, $0.avx512) = (true, true, true) } == LLK_AVX512)
         #expect(best { ($0.neon, $0.dot_product) = (true, true) } == LLK_NEON)
+        #expect(best { ($0.neon, $0.dot_product, $0.i8mm) = (true, true, true) } == LLK_I8MM)
+        #expect(best { ($0.neon, $0.dot_product, $0.bf16) = (true, true, true) } == LLK_NEON)
     }
 }

@@ -1,7 +1,8 @@
 /*
  * Products of packed weights against the reference, bit by bit, on awkward sizes: where the Swift tests cannot run
  * (make test-aarch64, under an emulator), and for AVX-VNNI, whose instruction AVX-512 has too, on the same registers.
- * The arguments, if any, are the implementations that the CPU is expected to have best kernels of.
+ * The arguments, if any, are all implementations that the CPU is expected to have, the best first, each with what it
+ * is expected to have beyond the next one: "i8mm:integers,bf16 neon:integers,bf16 portable".
  */
 #include "attention.h"
 #include "packed.h"
@@ -23,9 +24,11 @@ static uint32_t bits(void) {
     state = state * 6364136223846793005u + 1442695040888963407u;
     return (uint32_t)(state >> 32);
 }
+/* kind: 0 numbers below 1, 1 awkward ones, 2 those that make the largest integers */
 static float number(int kind) {
     const float plain = (float)(int32_t)bits() * 0x1p-31f;
     if (kind == 0) return plain;
+    if (kind == 2) return 1;
     switch (bits() % 12) {
     case 0: return 0;
     case 1: return -0.0f;
@@ -55,15 +58,16 @@ static int same(const float *a, const float *b, size_t n) {
 static int products_agree(const llk_packed_kernels *kernels, llk_format format) {
     const llk_packed_kernels *reference = llk_get_packed(LLK_PORTABLE, format);
     for (int round = 0; round < 24; round++) {
-        const size_t rows = 1 + bits() % 40, outputs = 1 + bits() % 200, tiles = (outputs + 63) / 64;
+        const size_t rows = round % 12 == 11 ? 65 + bits() % 8 : 1 + bits() % 40; /* 64 share a reading of weights */
+        const size_t outputs = 1 + bits() % 200, tiles = (outputs + 63) / 64;
         size_t inputs = 1 + bits() % 300;
         if (format == LLK_PACKED_Q8_0 || format == LLK_PACKED_Q4_0) inputs = (inputs + 31) / 32 * 32;
         float *x = malloc(sizeof(float) * rows * inputs), *w = malloc(sizeof(float) * outputs * inputs);
         float *y[2] = {calloc(rows * outputs, sizeof(float)), calloc(rows * outputs, sizeof(float))};
         void *packed = malloc(llk_packed_size(format, outputs, inputs));
         void *prepared = malloc(rows * llk_row_size(format, inputs));
-        for (size_t i = 0; i < rows * inputs; i++) x[i] = number(round % 2);
-        for (size_t i = 0; i < outputs * inputs; i++) w[i] = number(round % 2);
+        for (size_t i = 0; i < rows * inputs; i++) x[i] = number(round % 3);
+        for (size_t i = 0; i < outputs * inputs; i++) w[i] = number(round % 3);
         if (reference->pack) {
             reference->pack(w, LLK_F32, outputs, inputs, 0, tiles, packed);
         } else {
@@ -136,15 +140,50 @@ static void products(const char *name, const llk_packed_kernels *of[5]) {
         if (of[f]) verdict(name, formats[f], products_agree(of[f], (llk_format)f));
 }
 
+/* Are the products of an implementation others than those of `lower`? */
+static bool has_own(llk_isa isa, llk_isa lower, llk_format format) {
+    return llk_get_packed(isa, format)->product != llk_get_packed(lower, format)->product;
+}
+
+/* Does the CPU have the implementation that an argument names, and beyond `lower` what it says? Kernels of another
+ * implementation in place of its own would pass every comparison. */
+static bool is_as_expected(llk_isa isa, llk_isa lower, const char *expected) {
+    const char *name = llk_isa_name(isa), *beyond = strchr(expected, ':');
+    if (strncmp(name, expected, strlen(name)) != 0 || (expected[strlen(name)] != 0 && expected[strlen(name)] != ':'))
+        return false;
+    bool integers = false, bf16 = false;
+    if (isa != LLK_PORTABLE) {
+        integers = has_own(isa, lower, LLK_PACKED_INT8);
+        for (int f = LLK_PACKED_INT4; f <= LLK_PACKED_Q4_0; f++)
+            if (has_own(isa, lower, (llk_format)f) != integers) return false;
+        bf16 = has_own(isa, lower, LLK_PACKED_BF16);
+        if ((llk_get_attention(isa) != llk_get_attention(lower)) != bf16) return false;
+    }
+    return integers == (beyond && strstr(beyond, "integers")) && bf16 == (beyond && strstr(beyond, "bf16"));
+}
+
 int main(int argc, char **argv) {
-    const llk_isa best = llk_best_isa();
-    const char *name = llk_isa_name(best);
-    if (argc > 1) verdict(name, "is the best of this CPU", strcmp(name, argv[1]) == 0);
-    const llk_packed_kernels *ours[5];
-    for (int f = 0; f < 5; f++) ours[f] = llk_get_packed(best, (llk_format)f);
-    products(name, ours);
-    verdict(name, "products of rows", matmul_agrees(llk_get(best)));
-    verdict(name, "attention", attention_agrees(llk_get_attention(best)));
+    static const llk_isa all[] = {LLK_AVX512, LLK_AVXVNNI, LLK_AVX2, LLK_I8MM, LLK_NEON, LLK_PORTABLE};
+    enum { COUNT = sizeof all / sizeof *all };
+    llk_isa there[COUNT];
+    int count = 0;
+    for (int i = 0; i < COUNT; i++)
+        if (llk_get(all[i])) there[count++] = all[i];
+    verdict(llk_isa_name(llk_best_isa()), "is the best of this CPU", llk_best_isa() == there[0]);
+    for (int i = 0; i < (argc > 1 ? argc - 1 : 0) || i < count; i++) {
+        const bool good =
+            i < count && i + 1 < argc && is_as_expected(there[i], there[i + (i + 1 < count)], argv[i + 1]);
+        if (argc > 1)
+            verdict(i < count ? llk_isa_name(there[i]) : argv[i + 1], "is there, with kernels of its own", good);
+    }
+    for (int i = 0; there[i] != LLK_PORTABLE; i++) {
+        const char *name = llk_isa_name(there[i]);
+        const llk_packed_kernels *ours[5];
+        for (int f = 0; f < 5; f++) ours[f] = llk_get_packed(there[i], (llk_format)f);
+        products(name, ours);
+        verdict(name, "products of rows", matmul_agrees(llk_get(there[i])));
+        verdict(name, "attention", attention_agrees(llk_get_attention(there[i])));
+    }
 #if defined(__x86_64__)
     if (llk_this_cpu().avx512_vnni) {
         const llk_packed_kernels *evex[5] = {NULL, &evex_int8, &evex_int4, &evex_q8_0, &evex_q4_0};

@@ -51,7 +51,7 @@ static outcome with(const char *kernels) {
 }
 
 static void the_same_bits(void) {
-    static const char *const names[] = {"portable", "avx2", "avxvnni", "avx512", "neon"};
+    static const char *const names[] = {"portable", "avx2", "avxvnni", "avx512", "neon", "i8mm"};
     const outcome best = with(NULL), refused = with("no-such");
     CHECK_EQUAL(best.status, LLADA_OK);
     CHECK_EQUAL(best.count, GEN);

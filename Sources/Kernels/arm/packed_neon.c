@@ -1,8 +1,9 @@
-/* packed_neon.c - weights of integers by SDOT, and bf16 as floats, because BFDOT rounds differently. */
+/* packed_neon.c - weights of integers by SDOT, and bf16 as floats. */
 #if defined(__aarch64__)
 #define TARGET __attribute__((target("dotprod")))
 #include "vector_neon.h"
 
+#include "flush_denormals.h"
 #include "tables.h"
 
 #define VECTORS 1
@@ -10,16 +11,6 @@
 #define AT_VECTORS 1
 #define KERNELS llk_table_neon
 #define BIAS8 0 /* SDOT takes signed weights */
-
-typedef uint64_t fp_state;
-VEC_FN void set_fpcr(fp_state fpcr) { __asm__ volatile("msr fpcr, %0" : : "r"(fpcr) : "memory"); }
-VEC_FN fp_state flush_denormals(void) {
-    fp_state before;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
-    set_fpcr(before | 1 << 24);
-    return before;
-}
-VEC_FN void restore(fp_state before) { set_fpcr(before); }
 
 VEC_FN float32x4_t first_bf16(uint32x4_t pairs) { return vreinterpretq_f32_u32(vshlq_n_u32(pairs, 16)); }
 VEC_FN float32x4_t second_bf16(uint32x4_t pairs) {

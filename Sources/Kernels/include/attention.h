@@ -33,7 +33,7 @@ typedef struct {
 } llk_attention_kernels;
 
 /* Returns the kernels of an implementation, or NULL where llk_get does. AVX-512 without its instructions for bf16 gets
- * those of AVX2, and NEON without its dot products the portable ones. */
+ * those of AVX2, I8MM without them NEON's, and NEON without its dot products the portable ones. */
 const llk_attention_kernels *llk_get_attention(llk_isa isa);
 
 /* Returns 2^x for x <= 0 with a relative error below 2^-16, as weights that are rounded to bf16 need it: the definition

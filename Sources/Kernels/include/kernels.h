@@ -1,8 +1,8 @@
 /*
  * kernels.h - the arithmetic of the forward pass, on plain arrays. It knows shapes, but no model.
  *
- * One contract for every implementation (portable, AVX2, AVX-VNNI, AVX-512, NEON): THE SAME BITS. Each output element
- * is computed by one fixed sequence of IEEE operations that depends only on the element's own inputs:
+ * One contract for every implementation (portable, AVX2, AVX-VNNI, AVX-512, NEON, I8MM): THE SAME BITS. Each output
+ * element is computed by one fixed sequence of IEEE operations that depends only on the element's own inputs:
  *
  *   - a dot product keeps 16 lane accumulators; lane j takes the products of the elements k with k % 16 == j,
  *     in increasing order of k, each by one fused multiply-add into an accumulator that begins at +0; absent
@@ -32,26 +32,33 @@
 typedef enum { LLK_F32 = 0, LLK_F16 = 1, LLK_BF16 = 2 } llk_dtype;
 
 /* An implementation of the kernels. The caller asks for the best once and passes it on. */
-typedef enum { LLK_PORTABLE = 0, LLK_AVX2 = 1, LLK_AVX512 = 2, LLK_NEON = 3, LLK_AVXVNNI = 4 } llk_isa;
+typedef enum {
+    LLK_PORTABLE = 0,
+    LLK_AVX2 = 1,
+    LLK_AVX512 = 2,
+    LLK_NEON = 3,
+    LLK_AVXVNNI = 4,
+    LLK_I8MM = 5 /* NEON with matrices of int8 */
+} llk_isa;
 
 /* What the implementations ask of a CPU and its operating system, which has to save the wide registers. */
 typedef struct {
     bool avx2;                             /* with FMA and F16C */
     bool avx_vnni;                         /* VPDPBUSD on the registers of AVX2 */
     bool avx512, avx512_vnni, avx512_bf16; /* F, BW, VL and DQ; VPDPBUSD; VDPBF16PS */
-    bool neon, dot_product, i8mm, bf16;    /* of aarch64: SDOT; USMMLA; BFMLAL */
+    bool neon, dot_product, i8mm, bf16;    /* of aarch64: SDOT; USMMLA and USDOT; BFMLAL */
 } llk_cpu;
 
 /* Returns what this CPU has. */
 llk_cpu llk_this_cpu(void);
 
-/* Returns the best implementation for a CPU: AVX-512, AVX-VNNI, AVX2, NEON, portable, in this order. */
+/* Returns the best implementation for a CPU: AVX-512, AVX-VNNI, AVX2, I8MM, NEON, portable, in this order. */
 llk_isa llk_best_for(llk_cpu cpu);
 
 /* The same for this CPU. */
 llk_isa llk_best_isa(void);
 
-/* Returns "portable", "avx2", "avxvnni", "avx512" or "neon": a static string. */
+/* Returns "portable", "avx2", "avxvnni", "avx512", "neon" or "i8mm": a static string. */
 const char *llk_isa_name(llk_isa isa);
 
 typedef struct {

@@ -87,7 +87,7 @@ typedef struct {
 } llk_packed_kernels;
 
 /* Returns the kernels of an implementation, or NULL where llk_get does. AVX-512 without the instructions for a format
- * gets those of AVX2, and NEON without its dot products the portable ones. */
+ * gets those of AVX2, I8MM without those for bf16 NEON's, and NEON without its dot products the portable ones. */
 const llk_packed_kernels *llk_get_packed(llk_isa isa, llk_format format);
 
 #endif

@@ -95,8 +95,8 @@ public final class Model: Sendable {
     /// The number of threads, the caller included.
     public var threads: Int { transformer.compute.team.size }
 
-    /// The name of the kernels: "avx512", "avxvnni", "avx2", "neon" or "portable". They are the best that this CPU has,
-    /// or those that `LLADA_KERNELS` in the environment names; "none: " and words if it names no such kernels.
+    /// The name of the kernels: "avx512", "avxvnni", "avx2", "i8mm", "neon" or "portable". They are the best that this
+    /// CPU has, or those that `LLADA_KERNELS` in the environment names; "none: " and words if it names no such kernels.
     public static var kernelsName: String { KernelChoice.description }
 
     /// Opens the Hugging Face folder `path` of a `llada2_moe` checkpoint, or the GGUF file `path` of one (architecture

@@ -8,7 +8,7 @@ package enum KernelChoice {
 
     /// All that this CPU has, the best first.
     package static var available: [llk_isa] {
-        [LLK_AVX512, LLK_AVXVNNI, LLK_AVX2, LLK_NEON, LLK_PORTABLE].filter { llk_get($0) != nil }
+        [LLK_AVX512, LLK_AVXVNNI, LLK_AVX2, LLK_I8MM, LLK_NEON, LLK_PORTABLE].filter { llk_get($0) != nil }
     }
 
     /// What the environment said when it was first asked for, and never again.

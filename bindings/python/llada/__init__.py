@@ -69,8 +69,8 @@ def build_info() -> str:
     """One line: the version, and the kernels in use.
 
     They are the best that this CPU has, or those that `LLADA_KERNELS` in the environment names, with the same results:
-    avx512, avxvnni, avx2, neon or portable. If it names none that this CPU has, no model opens, and the error says
-    which there are.
+    avx512, avxvnni, avx2, i8mm, neon or portable. If it names none that this CPU has, no model opens, and the error
+    says which there are.
     """
     return str(_lib.llada_build_info().decode())
 
