@@ -20,6 +20,7 @@ case ${1:-} in
     plain=
     # What it finds goes to stderr, where a test may say nothing. It knows no AVX-512, and says so to whoever asks.
     under=(valgrind --quiet --error-exitcode=99)
+    export TEST_SECONDS=1200
     shift
     ;;
 esac

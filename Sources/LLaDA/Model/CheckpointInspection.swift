@@ -117,7 +117,7 @@ final class CheckpointInspection {
             return
         }
         if packed != nil { description.container = .packed }
-        let team = ThreadTeam(threads: ThreadTeam.availableThreads)
+        let team = ThreadTeam(measuring: ThreadTeam.availableThreads)
         for dtype in packed == nil ? [nil, .f32, .bf16, .int8, .int4] : [nil] as [NumberFormat?] {
             let held = dtype ?? packed?.dtype
             let weights = attempt { () throws(LLaDAError) in

@@ -30,6 +30,13 @@ package final class ThreadTeam: @unchecked Sendable {
         refused = 1 + helpers - size
     }
 
+    /// A team of so many threads that starts none: to learn what work would take without doing it.
+    package init(measuring threads: Int) {
+        turn.initialize(to: 0)
+        crew = Crew(0)
+        (size, refused) = (max(1, threads), 0)
+    }
+
     deinit {
         crew.dismiss()
         turn.deallocate()

@@ -82,7 +82,7 @@ public final class ChatTemplate: Sendable {
             .unsupported, file: source.file, key: "chat_template",
             found: "a template that this library does not know (\(print))",
             expected: """
-                the one of LLaDA2 and Ling 2.0; render this one with Jinja (Python: pip install 'llada[chat]'), or \
+                the one of LLaDA2 and Ling 2.0; render this one with Jinja (Python: pip install jinja2), or \
                 insist on that layout (LLADA_CHAT_LAYOUT_LLADA2)
                 """)
     }
