@@ -184,9 +184,9 @@ def test_a_body_has_an_end(server):
 
 def test_what_cannot_be_started_is_said_in_a_line(tmp_path, capsys):
     assert play.main([str(tmp_path / "nothing")]) == 1
-    assert re.fullmatch(r"llada\.play: .*nothing.*\n", capsys.readouterr().err)
+    assert re.fullmatch(r"python -m llada\.play: .*nothing.*\n", capsys.readouterr().err)
     assert play.main([str(MODEL), "--host", "203.0.113.7"]) == 1
-    assert capsys.readouterr().err.startswith("llada.play: cannot listen at 203.0.113.7:0: ")
+    assert capsys.readouterr().err.startswith("python -m llada.play: cannot listen at 203.0.113.7:0: ")
     with pytest.raises(SystemExit):
         play.main(["--help"])
     assert "--memory GB" in capsys.readouterr().out

@@ -1,5 +1,4 @@
-"""Structured answers: choices, regular expressions and JSON schemas as rules of a decoder (``pip install
-'llada[grammar]'``).
+"""Structured answers: choices, regular expressions and JSON schemas as rules of a decoder (the extra `grammar`).
 
 ::
 

@@ -14,7 +14,7 @@ import webbrowser
 from contextlib import ExitStack
 from typing import Any
 
-from ..errors import Error
+from ..commands.shell import exit_status
 from ..many import step_many
 from ..model import Model
 from .session import Session
@@ -52,15 +52,9 @@ def parser(prog: str) -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None, prog: str = "python -m llada.play") -> int:
-    """The command line; returns the status of the process."""
+    """The command; returns its exit status."""
     options = parser(prog).parse_args(arguments)
-    try:
-        return _serve(options)
-    except (Error, ValueError, OSError, ImportError) as problem:
-        print(f"llada.play: {problem}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_status(prog, lambda: _serve(options))
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -69,7 +63,7 @@ def _serve(options: argparse.Namespace) -> int:
 
         from .server import application, new_token
     except ImportError as problem:
-        raise ImportError(f"{problem}: the playground needs pip install 'llada[serve]'") from None
+        raise ImportError(f"{problem}: pip install starlette uvicorn") from None
     with ExitStack() as stack:
         given = {"dtype": options.dtype, "threads": options.threads}
         paths = [path for path in (options.model, options.model2) if path is not None]

@@ -58,7 +58,7 @@ def serve(options: argparse.Namespace) -> int:
 
         from .app import application
     except ImportError as problem:
-        raise ImportError(f"{problem}: pip install 'llada[serve]'") from None
+        raise ImportError(f"{problem}: pip install starlette uvicorn prometheus-client") from None
     for name in ("running", "requests", "choices", "max_tokens", "max_prompt", "max_body", "seconds", "cache"):
         if not getattr(options, name) > 0:
             raise ValueError(f"--{name.replace('_', '-')} is {getattr(options, name)}; expected more than 0")
