@@ -19,7 +19,7 @@ from ..errors import InvalidArgumentError
 from .rule import Grammar
 from .schema import literal, schema_regex
 
-__all__ = ["Grammar", "choices", "json_schema", "regex", "schema_regex"]
+__all__ = ["Grammar", "choices", "json_schema", "literal", "regex", "schema_regex"]
 
 
 def regex(expression: str) -> Grammar:
