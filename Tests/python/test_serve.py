@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import threading
 import time
 
@@ -15,7 +16,9 @@ import pytest
 import llada
 from conftest import ROOT
 from llada.serve.fair import FairQueue
+from llada.serve.fields import Fields
 from llada.serve.stops import Stops
+from llada.serve.structured import form_of, tools_of
 from llada.serve.tool_calls import ToolCalls
 from serving import ADDITION, CARRY, TINY, endless, served
 
@@ -625,6 +628,31 @@ def test_functions_are_called_if_that_is_required(server):
     assert [(each.function.name, each.function.arguments) for each in calls] == [
         (each.function.name, each.function.arguments) for each in whole.tool_calls
     ]
+
+
+def test_a_form_of_content_leaves_calls_free():
+    asked = {"response_format": {"type": "json_object"}, "tools": [TOOL, BOOK]}
+    given = '{"name": "book table (2)", "arguments": {"name": "Ann", "people": 2, "when": "noon"}}'
+    now = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
+    texts = [
+        '{"a": 1}',
+        now,
+        f"{now}\n<tool_call>\n{given}\n</tool_call>",
+        f"{{}}{now}",
+        now.replace("now", "later"),
+        "",
+    ]
+
+    def matched(more):
+        fields = Fields({**asked, **more})
+        form = form_of(fields, tools_of(fields))
+        fields.end()
+        return [re.fullmatch(form.rule.regex, text) is not None for text in texts]
+
+    assert matched({}) == matched({"tool_choice": "auto"}) == [True, True, True, False, False, False]
+    assert matched({"tool_choice": "none"}) == [True, False, False, False, False, False]
+    assert matched({"tool_choice": "required"}) == [False, True, True, False, False, False]
+    assert matched({"tool_choice": "required", "parallel_tool_calls": False}) == [False, True] + [False] * 4
 
 
 def test_a_call_that_is_asked_for_stands_as_the_layout_has_it(server, model):

@@ -43,7 +43,7 @@ def tools_of(fields: Fields) -> Tools:
     """Takes `tools`, `tool_choice` and `parallel_tool_calls`. Raises Refusal."""
     tools, choice = fields.array("tools") or None, fields.any("tool_choice")
     is_several = fields.any("parallel_tool_calls")
-    if is_several not in (None, True, False):
+    if is_several is not None and not isinstance(is_several, bool):
         fields.refuse("parallel_tool_calls", "must be true or false")
     if choice == "none":
         return Tools()
@@ -54,12 +54,12 @@ def tools_of(fields: Fields) -> Tools:
     name = None if choice == "required" else _chosen(fields, choice)
     if not tools:
         fields.refuse("tool_choice", "needs tools")
-    functions = dict(_function(tool, place) for place, tool in enumerate(tools))
-    if name is not None and name not in functions:
+    functions = _functions(tools)
+    if name is None:
+        return Tools(tools, _calls(functions, is_several is not False))
+    if name not in functions:
         fields.refuse("tool_choice", f"is {name!r}, and tools has {', '.join(map(repr, functions))}")
-    wanted = functions if name is None else {name: functions[name]}
-    call = rf"\n?<tool_call>\n(?:{'|'.join(_call(*each) for each in wanted.items())})\n</tool_call>"
-    return Tools(tools, f"(?:{call})+" if name is None and is_several is not False else call)
+    return Tools(tools, _calls({name: functions[name]}, False))
 
 
 def _chosen(fields: Fields, choice: Any) -> str:
@@ -71,8 +71,12 @@ def _chosen(fields: Fields, choice: Any) -> str:
     return name
 
 
+def _functions(tools: list[Any]) -> dict[str, Mapping[str, Any]]:
+    """Names and parameters."""
+    return dict(_function(tool, place) for place, tool in enumerate(tools))
+
+
 def _function(tool: Any, place: int) -> tuple[str, Mapping[str, Any]]:
-    """The name and the parameters of a tool."""
     function = tool.get("function") if isinstance(tool, dict) and tool.get("type") == "function" else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         said = 'must be {"type": "function", "function": {"name": ..., "parameters": ...}}'
@@ -84,8 +88,13 @@ def _function(tool: Any, place: int) -> tuple[str, Mapping[str, Any]]:
     return function["name"], parameters
 
 
+def _calls(functions: Mapping[str, Mapping[str, Any]], is_several: bool) -> str:
+    """A regular expression of a call, or of several, as the chat layout has them (spec: text.md, section 5.1)."""
+    inside = "|".join(_call(name, parameters) for name, parameters in functions.items())
+    return rf"(?:\n?<tool_call>\n(?:{inside})\n</tool_call>)" + ("+" if is_several else "")
+
+
 def _call(name: str, parameters: Mapping[str, Any]) -> str:
-    """A regular expression of a call, as the chat layout has it (spec: text.md, section 5.1)."""
     schema = {**parameters, "type": "object"}
     if parameters.keys() <= {"type", "properties"} and not parameters.get("properties"):
         schema["additionalProperties"] = False  # a function without parameters
@@ -98,12 +107,17 @@ def _call(name: str, parameters: Mapping[str, Any]) -> str:
 
 
 def form_of(fields: Fields, tools: Tools) -> Form | None:
-    """What keeps an answer to `tool_choice` and `response_format`, which is taken; None if any text will do. An answer
-    of calls has no content for which `response_format` could be meant. Raises Refusal."""
+    """What keeps an answer to `tool_choice` and `response_format`, which is taken; None if any text will do. Raises
+    Refusal. `response_format` is about content: it leaves a model free to call what it may, and says nothing about an
+    answer that has to consist of calls."""
     expression = _response_format(fields)
     if tools.calls is not None:
         return Form(grammar.regex(tools.calls), "tool_choice")
-    return None if expression is None else Form(grammar.regex(expression), "response_format")
+    if expression is None:
+        return None
+    if tools.offered is not None:
+        expression = f"(?:{expression})|{_calls(_functions(tools.offered), True)}"
+    return Form(grammar.regex(expression), "response_format")
 
 
 def _response_format(fields: Fields) -> str | None:
