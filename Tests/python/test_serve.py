@@ -473,7 +473,15 @@ def test_other_places(server):
     for path in ("/v1/embeddings", "/v1/chat/completions"):
         with pytest.raises(OSError, match="404|405"):
             server.get(path)
-    assert server.post(b"{}", Host="evil.example")[0] == 403
+    code, _, answer = server.post(b"{}", Host="evil.example")
+    assert code == 421 and "evil.example" in answer["error"]["message"]
+    here = f"127.0.0.1:{server.port}"
+    assert (
+        server.post(b"{}", Origin="http://localhost:3000")[0]
+        == server.post(b"{}", Sec_Fetch_Site="same-site")[0]
+        == 403
+    )
+    assert server.post(b"{}", Origin=f"http://{here}")[0] == server.post(b"{}", Host="localhost:9000")[0] == 400
     assert json.loads(server.get("/health")) == {"status": "ok", "model": "tiny-2.1"}
 
 

@@ -11,12 +11,11 @@ import signal
 import socket
 import sys
 
+from .._origins import LOOPBACK
 from ..commands.shell import exit_status
 from ..model import Model
 from ..policy import PRESETS
 from .limits import Limits
-
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def parser(prog: str) -> argparse.ArgumentParser:
