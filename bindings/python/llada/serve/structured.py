@@ -103,7 +103,7 @@ def _call(name: str, parameters: Mapping[str, Any]) -> str:
     except (Error, TypeError, ValueError, RecursionError) as problem:
         raise Refusal(f"function {name!r}: {problem}", param="tools") from None
     named = grammar.literal(json.dumps(name, ensure_ascii=False))
-    return rf'\{{"name": {named}, "arguments": (?:{arguments})\}}'
+    return rf'\{{"name": {named}, "arguments": {arguments}\}}'
 
 
 def form_of(fields: Fields, tools: Tools) -> Form | None:
@@ -116,7 +116,7 @@ def form_of(fields: Fields, tools: Tools) -> Form | None:
     if expression is None:
         return None
     if tools.offered is not None:
-        expression = f"(?:{expression})|{_calls(_functions(tools.offered), True)}"
+        expression = f"{expression}|{_calls(_functions(tools.offered), True)}"
     return Form(grammar.regex(expression), "response_format")
 
 
