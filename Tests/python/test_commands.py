@@ -35,7 +35,7 @@ def test_the_script_of_the_package():
     assert getattr(import_module(module), name) is main
 
 
-COMMANDS = ["run", "chat", "serve", "inspect", "convert", "trace"]
+COMMANDS = ["run", "chat", "play", "serve", "inspect", "convert", "trace"]
 
 
 def here(arguments, capsys):
@@ -59,7 +59,7 @@ def test_help(name, capsys):
 
 def test_what_there_is(capsys):
     status, printed, _ = here(["--help"], capsys)
-    assert status == 0 and all(re.search(rf"^  {name} ", printed, re.M) for name in [*COMMANDS, "play"])
+    assert status == 0 and all(re.search(rf"^  {name} ", printed, re.M) for name in COMMANDS)
     assert command("--version").stdout == llada.build_info() + "\n"
     for wrong in ((), ("dance",), ("run",), ("run", TINY, "x", "--gen-length", "many"), ("serve",)):
         status, printed, said = here(wrong, capsys)
@@ -74,6 +74,7 @@ def test_what_there_is(capsys):
         (("run", TINY, "x", "--dtype", "int3"), "int3"),
         (("chat", "/nowhere"), "/nowhere"),
         (("serve", "/nowhere", "--port", "0"), "/nowhere"),
+        (("play", "/nowhere", "--no-browser"), "/nowhere"),
         (("convert", "/nowhere", "/nowhere/out"), "/nowhere"),
         (("convert", TINY, "/proc/nothing/out"), "/proc/nothing"),
         (("trace", "record", "/nowhere", "x"), "/nowhere"),

@@ -292,7 +292,7 @@ def test_what_is_missing_is_said(tmp_path):
         f"heat.experts(numpy.ones((2, 4)), {str(tmp_path / 'x.png')!r})\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "ImportError: heat maps need matplotlib: pip install 'llada[pictures]'" in done.stderr
+    assert "ImportError: heat maps need matplotlib: pip install matplotlib" in done.stderr
 
 
 def command(*arguments, **environment):

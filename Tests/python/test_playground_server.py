@@ -14,6 +14,7 @@ import pytest
 
 import llada
 from conftest import ROOT
+from llada._origins import LOOPBACK
 from llada.play import __main__ as play
 
 MODEL = ROOT / "examples" / "models" / "tiny-2.1"
@@ -97,23 +98,24 @@ def test_other_names_and_other_pages_are_turned_away(server):
     port, token = server
     page = f"/{token}/"
     for host in (
-        "127.0.0.1",
         "evil.example",
         f"evil.example:{port}",
-        f"127.0.0.1:{port + 1}",
         f"0.0.0.0:{port}",
         "",
         None,
     ):
         assert ask(port, "GET", page, Host=host)[0] in (400, 421), host
-    for host in (f"localhost:{port}", f"LOCALHOST:{port}", f"[::1]:{port}"):
+    for host in (f"localhost:{port}", f"LOCALHOST:{port}", f"[::1]:{port}", f"localhost:{port + 1}"):  # a tunnel's
         assert ask(port, "GET", page, Host=host)[0] == 200, host
+        assert ask(port, "GET", page, Host=host, Origin=f"http://{host}")[0] == 200, host
     body = b'{"call": "hello", "arguments": {}}'
     kind = {"Content_Type": "application/json"}
     for origin in (
         "http://evil.example",
         f"http://evil.example:{port}",
         f"https://127.0.0.1:{port}",
+        f"http://127.0.0.1:{port + 1}",
+        f"http://localhost:{port}",
         "null",
         "",
         f"http://127.0.0.1:{port}/",
@@ -125,6 +127,12 @@ def test_other_names_and_other_pages_are_turned_away(server):
         assert ask(port, "GET", page, Sec_Fetch_Site=site)[0] == 403, site
     for other in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
         assert ask(port, "POST", f"/{token}/call", body, Content_Type=other)[0] == 415, other
+
+
+def test_names_by_the_address_that_is_listened_at():
+    assert play._names("127.0.0.1") == play._names("::1") == play._names("localhost") == LOOPBACK
+    assert play._names("0.0.0.0") is None and play._names("::") is None  # whichever of the machine's names it is
+    assert play._names("Box.Example") == {"box.example"}
 
 
 def test_no_file_can_be_reached(server):
@@ -184,9 +192,9 @@ def test_a_body_has_an_end(server):
 
 def test_what_cannot_be_started_is_said_in_a_line(tmp_path, capsys):
     assert play.main([str(tmp_path / "nothing")]) == 1
-    assert re.fullmatch(r"llada\.play: .*nothing.*\n", capsys.readouterr().err)
+    assert re.fullmatch(r"python -m llada\.play: .*nothing.*\n", capsys.readouterr().err)
     assert play.main([str(MODEL), "--host", "203.0.113.7"]) == 1
-    assert capsys.readouterr().err.startswith("llada.play: cannot listen at 203.0.113.7:0: ")
+    assert capsys.readouterr().err.startswith("python -m llada.play: cannot listen at 203.0.113.7:0: ")
     with pytest.raises(SystemExit):
         play.main(["--help"])
     assert "--memory GB" in capsys.readouterr().out

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import threading
 import time
 
+import jsonschema
 import numpy as np
 import openai
 import pytest
@@ -14,15 +16,20 @@ import pytest
 import llada
 from conftest import ROOT
 from llada.serve.fair import FairQueue
+from llada.serve.fields import Fields
 from llada.serve.stops import Stops
+from llada.serve.structured import form_of, tools_of
 from llada.serve.tool_calls import ToolCalls
 from serving import ADDITION, CARRY, TINY, endless, served
 
 QUALITY, SPEEDY = llada.Policy.quality(), llada.Policy.speedy()
-TOOL = {
-    "type": "function",
-    "function": {"name": "now", "description": "The time of day", "parameters": {"type": "object", "properties": {}}},
-}
+
+
+def tool(name, parameters):
+    return {"type": "function", "function": {"name": name, "description": "Does it", "parameters": parameters}}
+
+
+TOOL = tool("now", {"type": "object", "properties": {}})
 
 
 @pytest.fixture(scope="module")
@@ -296,6 +303,7 @@ def test_tools_stand_in_the_prompt(server, model):
 def test_text_becomes_calls():
     said = 'It is\n<tool_call>\n{"name": "now", "arguments": {"zone": "</UTC>"}}\n</tool_call>'
     said += '\n<tool_call>\n{"name": "stop"}\n</tool_call>'
+    said += '<tool_call>{"name": "say", "arguments": {"text": "\\"</tool_call>\\\\"}}</tool_call>'
     random.seed(4)
     for _ in range(200):
         calls, text, parser = [], "", ToolCalls()
@@ -304,11 +312,14 @@ def test_text_becomes_calls():
             more, found = parser.push(said[begin:end])
             text, calls = text + more, calls + found
         assert text + parser.finish() == "It is"
-        assert calls == [("now", '{"zone": "</UTC>"}'), ("stop", "{}")]
+        assert calls[:2] == [("now", '{"zone": "</UTC>"}'), ("stop", "{}")] and len(calls) == 3
+        assert calls[2].name == "say" and json.loads(calls[2].arguments) == {"text": '"</tool_call>\\'}
     for broken in (
         '<tool_call>{"name": 7}</tool_call> x',
         "<tool_call>now()</tool_call>",
         '<tool_call>{"name"',
+        '<tool_call>\n{"name": "now\n</tool_call> x',
+        '<tool_call>{"name": "now</tool_call> x',
         "<tool",
     ):
         parser = ToolCalls()
@@ -392,6 +403,19 @@ REFUSED = [
     ({"frequency_penalty": 0.5}, 400, "frequency_penalty"),
     ({"tools": [7]}, 400, "messages"),
     ({"tool_choice": "required"}, 400, "tool_choice"),
+    ({"tool_choice": "required", "tools": []}, 400, "tool_choice"),
+    ({"tool_choice": "often", "tools": [TOOL]}, 400, "tool_choice"),
+    ({"tool_choice": {"type": "function", "function": {"name": "later"}}, "tools": [TOOL]}, 400, "tool_choice"),
+    ({"tool_choice": {"type": "function", "name": "now"}, "tools": [TOOL]}, 400, "tool_choice"),
+    ({"tool_choice": {"type": "custom", "custom": {"name": "now"}}, "tools": [TOOL]}, 400, "tool_choice"),
+    ({"tool_choice": "required", "tools": [TOOL], "max_tokens": 3}, 400, "tool_choice"),
+    ({"tool_choice": "required", "tools": [7]}, 400, "tools[0]"),
+    ({"tool_choice": "required", "tools": [TOOL, {"type": "function", "function": {}}]}, 400, "tools[1]"),
+    ({"tool_choice": "required", "tools": [tool("now", {"type": "array"})]}, 400, "tools[0]"),
+    ({"tool_choice": "required", "tools": [tool("now", ["zone"])]}, 400, "tools[0]"),
+    ({"tool_choice": "required", "tools": [tool("now", {"properties": {"x": {"not": {}}}})]}, 400, "tools"),
+    ({"parallel_tool_calls": False, "tools": [TOOL]}, 400, "parallel_tool_calls"),
+    ({"parallel_tool_calls": "no"}, 400, "parallel_tool_calls"),
     ({"response_format": {"type": "xml"}}, 400, "response_format.type"),
     ({"stream": "yes"}, 400, "stream"),
     ({"functions": []}, 400, "functions"),
@@ -449,7 +473,15 @@ def test_other_places(server):
     for path in ("/v1/embeddings", "/v1/chat/completions"):
         with pytest.raises(OSError, match="404|405"):
             server.get(path)
-    assert server.post(b"{}", Host="evil.example")[0] == 403
+    code, _, answer = server.post(b"{}", Host="evil.example")
+    assert code == 421 and "evil.example" in answer["error"]["message"]
+    here = f"127.0.0.1:{server.port}"
+    assert (
+        server.post(b"{}", Origin="http://localhost:3000")[0]
+        == server.post(b"{}", Sec_Fetch_Site="same-site")[0]
+        == 403
+    )
+    assert server.post(b"{}", Origin=f"http://{here}")[0] == server.post(b"{}", Host="localhost:9000")[0] == 400
     assert json.loads(server.get("/health")) == {"status": "ok", "model": "tiny-2.1"}
 
 
@@ -539,12 +571,116 @@ def test_a_form_is_kept_to(server):
 def test_a_form_without_the_package_for_it(tmp_path):
     (tmp_path / "outlines_core.py").write_text("raise ImportError('it is not here')")
     package = ROOT / "bindings" / "python"
-    with (
-        served(TINY, PYTHONPATH=f"{tmp_path}:{package}") as server,
-        pytest.raises(openai.BadRequestError, match="grammar") as refused,
-    ):
-        server.chat(response_format={"type": "json_object"})
-    assert refused.value.param == "response_format"
+    with served(TINY, PYTHONPATH=f"{tmp_path}:{package}") as server:
+        for field, asked in (
+            ("response_format", {"response_format": {"type": "json_object"}}),
+            ("tool_choice", {"tools": [TOOL], "tool_choice": "required"}),
+        ):
+            with pytest.raises(openai.BadRequestError, match="pip install outlines-core") as refused:
+                server.chat(**asked)
+            assert refused.value.param == field
+        assert server.chat(tools=[TOOL], tool_choice="auto", max_tokens=8).choices
+
+
+BOOK = tool(
+    "book table (2)",
+    {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "maxLength": 12},
+            "people": {"type": "integer", "minimum": 1, "maximum": 20},
+            "when": {"enum": ["noon", "evening"]},
+        },
+        "required": ["name", "people", "when"],
+        "additionalProperties": False,
+    },
+)
+DRAWN = {"n": 3, "temperature": 1.8, "seed": 2, "max_tokens": 160}
+
+
+def booked(call):
+    jsonschema.validate(json.loads(call.function.arguments), BOOK["function"]["parameters"])
+    return call.function.name == BOOK["function"]["name"] and call.id.startswith("call_")
+
+
+@pytest.mark.parametrize("policy", ["quality", "low_confidence"])
+def test_a_function_is_called_if_it_is_asked_for(server, policy):
+    """By a model that has never learnt to."""
+    choice = {"type": "function", "function": {"name": BOOK["function"]["name"]}}
+    ask = {"tools": [TOOL, BOOK], "tool_choice": choice, "extra_body": {"llada": {"policy": policy}}}
+    for answer in server.chat("A table for two at noon.", **ask, **DRAWN).choices:
+        (call,) = answer.message.tool_calls
+        assert booked(call) and answer.message.content is None and answer.finish_reason == "tool_calls"
+
+
+def test_functions_are_called_if_that_is_required(server):
+    ask = {"tools": [TOOL, BOOK], "tool_choice": "required"}
+    names = set()
+    for answer in server.chat("What time is it?", **ask, **DRAWN).choices:
+        assert answer.message.content is None and answer.message.tool_calls
+        for call in answer.message.tool_calls:
+            names.add(call.function.name)
+            assert call.function.arguments == "{}" if call.function.name == "now" else booked(call)
+    assert names <= {"now", BOOK["function"]["name"]}
+    alone = server.chat("What time is it?", **ask, **DRAWN, parallel_tool_calls=False)
+    assert [len(answer.message.tool_calls) for answer in alone.choices] == [1] * DRAWN["n"]
+    # In a stream; and a form of content has nothing to say where there is none.
+    form = {"type": "json_schema", "json_schema": {"name": "pets", "schema": PETS}}
+    content, calls = "", []
+    for chunk in server.chat("Now!", **ask, response_format=form, max_tokens=160, stream=True):
+        (choice,) = chunk.choices
+        content, calls = content + (choice.delta.content or ""), calls + (choice.delta.tool_calls or [])
+    whole = server.chat("Now!", **ask, max_tokens=160).choices[0].message
+    assert content == "" and choice.finish_reason == "tool_calls"
+    assert [each.index for each in calls] == list(range(len(calls)))
+    assert [(each.function.name, each.function.arguments) for each in calls] == [
+        (each.function.name, each.function.arguments) for each in whole.tool_calls
+    ]
+
+
+def test_a_form_of_content_leaves_calls_free():
+    asked = {"response_format": {"type": "json_object"}, "tools": [TOOL, BOOK]}
+    given = '{"name": "book table (2)", "arguments": {"name": "Ann", "people": 2, "when": "noon"}}'
+    now = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
+    texts = [
+        '{"a": 1}',
+        now,
+        f"{now}\n<tool_call>\n{given}\n</tool_call>",
+        f"{{}}{now}",
+        now.replace("now", "later"),
+        "",
+    ]
+
+    def matched(more):
+        fields = Fields({**asked, **more})
+        form = form_of(fields, tools_of(fields))
+        fields.end()
+        return [re.fullmatch(form.rule.regex, text) is not None for text in texts]
+
+    assert matched({}) == matched({"tool_choice": "auto"}) == [True, True, True, False, False, False]
+    assert matched({"tool_choice": "none"}) == [True, False, False, False, False, False]
+    assert matched({"tool_choice": "required"}) == [False, True, True, False, False, False]
+    assert matched({"tool_choice": "required", "parallel_tool_calls": False}) == [False, True] + [False] * 4
+
+
+def test_a_call_that_is_asked_for_stands_as_the_layout_has_it(server, model):
+    """So that it may be given back as a message, and is read as it was written."""
+    parameters = {"type": "object", "properties": {"zone": {"const": 'a "</tool_call>" \\'}}, "required": ["zone"]}
+    ask = {"tools": [tool("now", parameters)], "tool_choice": "required", "parallel_tool_calls": False}
+    messages = [{"role": "user", "content": "What time is it?"}]
+    answer = server.client().chat.completions.create(model="tiny-2.1", messages=messages, **ask, max_tokens=160)
+    message = answer.choices[0].message
+    assert json.loads(message.tool_calls[0].function.arguments) == {"zone": 'a "</tool_call>" \\'}
+    messages += [message.model_dump(), {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": "12:00"}]
+    again = server.client().chat.completions.create(
+        model="tiny-2.1", messages=messages, tools=ask["tools"], max_tokens=8
+    )
+    ids = model.tokenizer.chat(messages, tools=ask["tools"])
+    assert again.usage.prompt_tokens == len(ids)
+    written = (
+        '<tool_call>\n{"name": "now", "arguments": ' + message.tool_calls[0].function.arguments + "}\n</tool_call>"
+    )
+    assert written in model.tokenizer.decode(ids)
 
 
 def test_endless_is_what_it_says(server):

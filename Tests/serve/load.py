@@ -27,6 +27,9 @@ from serving import TINY, served
 CLIENTS = 64
 PATIENCE = 1200
 QUESTIONS = [f"What is {number} plus {3 * number}?" for number in range(100, 140)]
+NUMBER = {"type": "integer", "minimum": 0, "maximum": 999}
+NUMBERS = {"type": "object", "properties": {"a": NUMBER, "b": NUMBER}, "required": ["a", "b"]}
+SUM = {"type": "function", "function": {"name": "sum", "description": "Adds", "parameters": NUMBERS}}
 POLICIES = {"speedy": llada.Policy.speedy(), "quality": llada.Policy.quality()}
 
 
@@ -47,6 +50,7 @@ class Load:
             self.ask: 8,
             self.stream: 6,
             self.read_slowly: 2,
+            self.call: 1,
             self.leave: 4,
             self.leave_at_once: 2,
             self.break_off: 2,
@@ -72,6 +76,15 @@ class Load:
         answer = await self.client.chat.completions.create(**asked, extra_body={"llada": ours})
         for choice in answer.choices:
             assert choice.message.content == expected, (choice.message.content, expected)
+
+    async def call(self, draw):
+        """A function that has to be called, by a grammar."""
+        asked, ours, _ = self.question(draw, tools=[SUM], tool_choice="required", parallel_tool_calls=False)
+        answer = await self.client.chat.completions.create(**asked, extra_body={"llada": ours})
+        (called,) = answer.choices[0].message.tool_calls
+        said = json.loads(called.function.arguments)
+        assert called.function.name == "sum" and set(said) == {"a", "b"}, called
+        assert all(isinstance(each, int) and 0 <= each < 1000 for each in said.values()), said
 
     async def stream(self, draw, pause=0.0):
         asked, ours, expected = self.question(draw, stream=True, logprobs=True, top_logprobs=5)

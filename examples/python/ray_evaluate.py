@@ -1,6 +1,6 @@
 """Answers the questions of a held-out file over the hosts of a Ray cluster, and counts the right ones.
 
-    pip install 'llada[ray]'
+    pip install './bindings/python[ray]'
     python3 examples/python/ray_evaluate.py examples/models/held_out.jsonl --limit 100
     python3 examples/python/ray_evaluate.py QUESTIONS.jsonl --model CHECKPOINT --address auto --hosts 4 --cpus 32
 

@@ -1,6 +1,6 @@
 """Rollouts for training by reinforcement, from several actors, with weights that change between rounds.
 
-    pip install 'llada[ray]'
+    pip install './bindings/python[ray]'
     python3 examples/python/ray_rollouts.py examples/models/held_out.jsonl examples/models/tiny-2.1 \\
         examples/models/tiny-2.1-rl --limit 16
 

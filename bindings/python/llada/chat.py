@@ -1,5 +1,5 @@
 """Conversations to tokens: by the library's own layout where the checkpoint's template is known to be that, else by the
-template, in Jinja's sandbox (``pip install 'llada[chat]'``)."""
+template, in Jinja's sandbox (the extra `chat`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Message = Mapping[str, Any]
 """{"role": "user", "content": "..."}; more in `Tokenizer.chat`."""
 
-_EXTRA = "pip install 'llada[chat]' renders any template"
+_EXTRA = "pip install 'jinja2>=3.1.6' renders any template"
 
 
 def chat_tokenize(
@@ -159,7 +159,7 @@ def writes_known_layout(template: str) -> bool:
     Ling 2.0 has them. The library knows that layout without Jinja, but knows only some templates by their text.
 
     Raises:
-        ImportError: There is no Jinja: ``pip install 'llada[chat]'``.
+        ImportError: There is no Jinja: the extra `chat`.
     """
     import jinja2  # noqa: F401
 

@@ -475,7 +475,7 @@ class Decoder(DecoderView):
             A widget. `widget.session.lanes` are the states that are shown, each with its `decoder`.
 
         Raises:
-            ImportError: There is no anywidget: pip install 'llada[notebook]'.
+            ImportError: There is no anywidget: the extra `notebook`.
         """
         fork = self.fork()
         try:

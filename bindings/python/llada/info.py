@@ -36,7 +36,7 @@ class ModelInfo:
         has_tokenizer: Whether the checkpoint has a tokenizer.json.
         has_chat_template: Whether conversations can be laid out.
         knows_chat_layout: Whether the library does so itself, as the checkpoint's chat template is known to be the
-            layout of LLaDA2 and Ling 2.0; else the template needs Jinja2 (``pip install 'llada[chat]'``).
+            layout of LLaDA2 and Ling 2.0; else the template needs Jinja2 (the extra `chat`).
         num_parameters: Numbers that the model consists of.
         weight_bytes: As held in memory, mapped files included.
         dtype: Of the matrices, as held: "f32", "bf16", "int8", "int4", or, as GGUF files have them, "q8_0" or "q4_0";

@@ -1,4 +1,4 @@
-"""Many prompts over many hosts, by Ray: classes for `ray.data.Dataset.map_batches` (``pip install 'llada[ray]'``).
+"""Many prompts over many hosts, by Ray: classes for `ray.data.Dataset.map_batches` (the extra `ray`).
 
 ::
 
@@ -323,7 +323,7 @@ def _pyarrow() -> Any:
     try:
         import pyarrow
     except ImportError as problem:
-        raise ImportError(f"llada.ray needs Ray Data: pip install 'llada[ray]' ({problem})") from problem
+        raise ImportError(f"llada.ray needs Ray Data: pip install 'ray[data]>=2.60' ({problem})") from problem
     return pyarrow
 
 

@@ -100,7 +100,7 @@ class Tokenizer:
 
         If the template is known to be the one of LLaDA2 and Ling 2.0 (`ModelInfo.knows_chat_layout`), or there is none,
         the library lays the conversation out itself. Any other template is rendered by Jinja2 in its sandbox, as
-        ``apply_chat_template`` of transformers does it: ``pip install 'llada[chat]'``.
+        ``apply_chat_template`` of transformers does it: the extra `chat`.
 
         Text that somebody wrote stays text. Control tokens, and other added tokens that are written as tags (``<...>``
         or ``[...]``), are meant where the template writes them; in contents, in reasoning, in tools and their calls,

@@ -1,5 +1,4 @@
-"""Structured answers: choices, regular expressions and JSON schemas as rules of a decoder (``pip install
-'llada[grammar]'``).
+"""Structured answers: choices, regular expressions and JSON schemas as rules of a decoder (the extra `grammar`).
 
 ::
 
@@ -20,7 +19,7 @@ from ..errors import InvalidArgumentError
 from .rule import Grammar
 from .schema import literal, schema_regex
 
-__all__ = ["Grammar", "choices", "json_schema", "regex", "schema_regex"]
+__all__ = ["Grammar", "choices", "json_schema", "literal", "regex", "schema_regex"]
 
 
 def regex(expression: str) -> Grammar:

@@ -82,7 +82,7 @@ def build_automaton(regex: str, words: Vocabulary) -> Automaton:
     """Of an expression over a vocabulary.
 
     Raises:
-        ImportError: There is no outlines-core: ``pip install 'llada[grammar]'``.
+        ImportError: There is no outlines-core: the extra `grammar`.
         InvalidArgumentError: It is no regular expression, it needs more than MOST_STATES states, or no text matches it.
     """
     table, start, accepts = _bytes_table(regex)
@@ -95,7 +95,7 @@ def _bytes_table(regex: str) -> tuple[NDArray[np.int32], int, NDArray[np.bool_]]
         from outlines_core import Index
         from outlines_core import Vocabulary as Letters
     except ImportError:
-        raise ImportError("a grammar needs outlines-core: pip install 'llada[grammar]'") from None
+        raise ImportError("a grammar needs outlines-core: pip install outlines-core") from None
     size = _size(regex)
     if size > MOST_SIZE:
         raise InvalidArgumentError(

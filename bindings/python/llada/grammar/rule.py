@@ -60,7 +60,7 @@ class Grammar:
         Raises:
             InvalidArgumentError: No valid answer fits; or it is no regular expression.
             TokenizerError: The model has no tokenizer, or no end of sequence.
-            ImportError: There is no outlines-core: ``pip install 'llada[grammar]'``.
+            ImportError: There is no outlines-core: the extra `grammar`.
         """
         automaton = _automaton(decoder, self.regex)
         if decoder.finished:

@@ -76,7 +76,7 @@ def schema_regex(schema: Any, depth: int = 3) -> str:
         depth: How often a definition may be within itself.
 
     Returns:
-        The expression.
+        The expression. It may be a part of a longer one.
 
     Raises:
         UnsupportedError: The schema says what no regular expression of ours keeps.
@@ -88,7 +88,7 @@ def schema_regex(schema: Any, depth: int = 3) -> str:
         except ValueError as problem:
             raise InvalidArgumentError(f"the schema is no JSON: {problem}") from None
     try:
-        return _Writer(schema, depth).value(schema, "$", ())
+        return f"(?:{_Writer(schema, depth).value(schema, '$', ())})"
     except _TooDeep as problem:
         raise InvalidArgumentError(f"schema at {problem.where}: nothing is valid within depth {depth}") from None
     except RecursionError:

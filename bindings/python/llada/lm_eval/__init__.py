@@ -1,4 +1,4 @@
-"""Benchmarks by lm-evaluation-harness (``pip install 'llada[eval]'``): its command, with ``--model llada``.
+"""Benchmarks by lm-evaluation-harness (the extra `eval`): its command, with ``--model llada``.
 
 ::
 

@@ -13,7 +13,9 @@ try:
     from lm_eval.api.registry import register_model
     from tqdm import tqdm
 except ImportError as problem:
-    raise ImportError(f"llada.lm_eval needs lm-evaluation-harness: pip install 'llada[eval]' ({problem})") from problem
+    raise ImportError(
+        f"llada.lm_eval needs lm-evaluation-harness: pip install 'lm_eval>=0.4.13': {problem}"
+    ) from problem
 
 import numpy as np
 

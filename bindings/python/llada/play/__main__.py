@@ -14,13 +14,12 @@ import webbrowser
 from contextlib import ExitStack
 from typing import Any
 
-from ..errors import Error
+from .._origins import LOOPBACK
+from ..commands.shell import exit_status
 from ..many import step_many
 from ..model import Model
 from .session import Session
 from .tree import Source
-
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 def source(model: Model) -> Source:
@@ -52,15 +51,9 @@ def parser(prog: str) -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None, prog: str = "python -m llada.play") -> int:
-    """The command line; returns the status of the process."""
+    """The command; returns its exit status."""
     options = parser(prog).parse_args(arguments)
-    try:
-        return _serve(options)
-    except (Error, ValueError, OSError, ImportError) as problem:
-        print(f"llada.play: {problem}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_status(prog, lambda: _serve(options))
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -69,7 +62,7 @@ def _serve(options: argparse.Namespace) -> int:
 
         from .server import application, new_token
     except ImportError as problem:
-        raise ImportError(f"{problem}: the playground needs pip install 'llada[serve]'") from None
+        raise ImportError(f"{problem}: pip install starlette uvicorn") from None
     with ExitStack() as stack:
         given = {"dtype": options.dtype, "threads": options.threads}
         paths = [path for path in (options.model, options.model2) if path is not None]
@@ -78,8 +71,7 @@ def _serve(options: argparse.Namespace) -> int:
         listening = stack.enter_context(_listen(options.host, options.port))
         port, token = listening.getsockname()[1], new_token()
         name = f"[{options.host}]" if ":" in options.host else options.host
-        names = {name, *(_LOOPBACK if name in _LOOPBACK else ())}
-        app = application(session, token, frozenset(f"{each}:{port}".lower() for each in names))
+        app = application(session, token, _names(options.host))
         address = f"http://{name}:{port}/{token}/"
         print(f"The playground is at {address}\nCtrl-C ends it.", flush=True)
         if not options.no_browser and (sys.platform != "linux" or os.environ.get("DISPLAY")):
@@ -88,6 +80,13 @@ def _serve(options: argparse.Namespace) -> int:
         config = uvicorn.Config(app, ws="none", timeout_graceful_shutdown=2, **quiet)
         uvicorn.Server(config).run(sockets=[listening])
     return 0
+
+
+def _names(host: str) -> frozenset[str] | None:
+    """What the server may be called that listens at an address: where it listens at all of them, anything."""
+    if host in LOOPBACK:
+        return LOOPBACK
+    return None if host in ("0.0.0.0", "::", "") else frozenset({host.lower()})
 
 
 def _listen(host: str, port: int) -> socket.socket:

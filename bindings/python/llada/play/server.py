@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .._origins import turned_away
 from ..errors import Cancelled, Error
 from .parts import MODULES, part
 from .session import Session
@@ -54,8 +55,8 @@ def new_token() -> str:
 class Guard:
     """Lets in who names the host, comes from the page, and has the token; anyone else is told nothing."""
 
-    def __init__(self, app: ASGIApp, token: str, hosts: frozenset[str]) -> None:
-        self.app, self.token, self.hosts = app, token, hosts
+    def __init__(self, app: ASGIApp, token: str, names: frozenset[str] | None) -> None:
+        self.app, self.token, self.names = app, token, names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -69,33 +70,26 @@ class Guard:
                 message["headers"] = [*message.get("headers", ()), *given]
             await send(message)
 
-        refusal = self._refusal(Request(scope))
+        refusal = turned_away(scope["headers"], self.names) or self._without_token(Request(scope))
         if refusal is None:
             await self.app(scope, receive, sent)
         else:
-            await Response(refusal[1], refusal[0], media_type="text/plain")(scope, receive, sent)
+            await Response(refusal[1] + "\n", refusal[0], media_type="text/plain")(scope, receive, sent)
 
-    def _refusal(self, request: Request) -> tuple[int, str] | None:
-        if request.headers.get("host", "").lower() not in self.hosts:
-            return 421, "this server has another name\n"
-        origin = request.headers.get("origin")
-        if origin is not None and origin.lower() not in {f"http://{host}" for host in self.hosts}:
-            return 403, "another site's page asked\n"
-        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            return 403, "another site's page asked\n"
+    def _without_token(self, request: Request) -> tuple[int, str] | None:
         first = request.url.path.lstrip("/").partition("/")[0]
         if not secrets.compare_digest(first.encode(), self.token.encode()):
-            return 404, "there is nothing here; the whole address was printed where the playground was started\n"
+            return 404, "there is nothing here; the whole address was printed where the playground was started"
         return None
 
 
-def application(session: Session, token: str, hosts: frozenset[str]) -> Starlette:
+def application(session: Session, token: str, names: frozenset[str] | None) -> Starlette:
     """What serves one session.
 
     Args:
         session: Whose calls.
         token: The first part of every path.
-        hosts: What the Host header may be: names with ports.
+        names: What the server may be called, in the header Host; None: anything.
     """
     assets = {name: (part(name or "index.html"), kind) for name, kind in ASSETS.items()}
 
@@ -113,7 +107,7 @@ def application(session: Session, token: str, hosts: frozenset[str]) -> Starlett
 
     routes = [Route(f"/{token}/{name}", get, methods=["GET"]) for name in ASSETS]
     routes.append(Route(f"/{token}/call", post, methods=["POST"]))
-    guard = Middleware(Guard, token=token, hosts=hosts)
+    guard = Middleware(Guard, token=token, names=names)
     return Starlette(routes=routes, middleware=[guard], lifespan=lifespan)
 
 

@@ -11,7 +11,7 @@ from .session import Session
 try:
     import anywidget
 except ImportError as problem:
-    raise ImportError(f"{problem}: the playground in a notebook needs pip install 'llada[notebook]'") from None
+    raise ImportError(f"{problem}: the playground in a notebook needs pip install anywidget") from None
 
 
 class Playground(anywidget.AnyWidget):

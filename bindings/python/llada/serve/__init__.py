@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's protocol: ``pip install 'llada[serve]'``, ``python -m llada.serve MODEL``.
+"""A server that speaks OpenAI's protocol: ``python -m llada.serve MODEL`` (the extra `serve`).
 
 `llada.serve.app.application` makes it of an opened model, for an ASGI server of your own.
 """

@@ -11,12 +11,11 @@ import signal
 import socket
 import sys
 
+from .._origins import LOOPBACK
 from ..commands.shell import exit_status
 from ..model import Model
 from ..policy import PRESETS
 from .limits import Limits
-
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def parser(prog: str) -> argparse.ArgumentParser:
@@ -58,7 +57,7 @@ def serve(options: argparse.Namespace) -> int:
 
         from .app import application
     except ImportError as problem:
-        raise ImportError(f"{problem}: pip install 'llada[serve]'") from None
+        raise ImportError(f"{problem}: pip install starlette uvicorn prometheus-client") from None
     for name in ("running", "requests", "choices", "max_tokens", "max_prompt", "max_body", "seconds", "cache"):
         if not getattr(options, name) > 0:
             raise ValueError(f"--{name.replace('_', '-')} is {getattr(options, name)}; expected more than 0")

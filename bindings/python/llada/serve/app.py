@@ -20,6 +20,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from .. import __version__
+from .._origins import turned_away
 from ..errors import TokenizerError
 from ..model import Model
 from ..policy import Policy
@@ -51,8 +52,9 @@ def application(
         limits: None: the defaults.
         policy: Of answers whose requests name none; None: the model's own.
         key: Which clients must send as "Authorization: Bearer KEY"; None: none.
-        hosts: Names that clients may have for this machine (the header Host); None: any. It keeps web pages from a
-            server that only this machine is meant to reach.
+        hosts: Names that clients may have for this machine (the header Host), without ports. Pages of other origins
+            are turned away then, too, which keeps the web from a server that only this machine is meant to reach.
+            None: any name, and any page.
 
     Raises:
         TokenizerError: The model has no tokenizer.
@@ -121,7 +123,7 @@ def application(
 
 
 class Door:
-    """Lets in who has the key, and who asks for a host of ours."""
+    """Lets in who has the key, and asks for a host of ours."""
 
     def __init__(self, app: Any, key: str | None, hosts: frozenset[str] | None) -> None:
         self._app, self._hosts = app, hosts
@@ -135,12 +137,10 @@ class Door:
             await _json(problem.body, problem.status)(scope, receive, send)
 
     def _problem(self, scope: Scope) -> Refusal | None:
-        headers: Mapping[bytes, bytes] = dict(scope["headers"])
-        host = headers.get(b"host", b"").decode("latin-1").rpartition("]")
-        name = host[2].partition(":")[0] if not host[1] else host[0].lstrip("[")
-        if self._hosts is not None and name.lower() not in self._hosts:
-            return Refusal(f"this server is not known as {name!r}", 403)
-        given = headers.get(b"authorization", b"")
+        refusal = None if self._hosts is None else turned_away(scope["headers"], self._hosts)
+        if refusal is not None:
+            return Refusal(refusal[1], refusal[0])
+        given: bytes = dict(scope["headers"]).get(b"authorization", b"")
         open_to_all = scope["path"] in ("/health", "/metrics")
         if self._expected is not None and not open_to_all and not hmac.compare_digest(given, self._expected):
             return Refusal("there is no such key", 401, code="invalid_api_key")

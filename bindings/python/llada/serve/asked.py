@@ -15,7 +15,7 @@ from .answering import Order
 from .fields import Fields
 from .limits import Limits
 from .refusal import Refusal
-from .structured import check_rule, rule_for
+from .structured import Tools, check_form, form_of, tools_of
 
 _SAMPLING = ("temperature", "top_p", "seed")
 _WITHOUT_EFFECT = (
@@ -72,20 +72,15 @@ class Reader:
         messages = fields.array("messages")
         if not messages:
             raise Refusal("'messages' must be an array of messages", param="messages")
-        tools = fields.array("tools")
-        choice = fields.any("tool_choice")
-        if choice not in (None, "auto", "none"):
-            fields.refuse("tool_choice", 'must be "auto" or "none": a model cannot be made to call a function')
-        tools = None if choice == "none" or not tools else tools
+        tools = tools_of(fields)
         top = fields.integer("top_logprobs", 0, 20)
         top = top or 0 if fields.flag("logprobs") else fields.refuse("top_logprobs", "needs logprobs") if top else None
         fields.only("modalities", (["text"],), "answers are text")
-        fields.only("parallel_tool_calls", (True,), "the model calls as many functions as it likes")
         ours = fields.object("llada")
         thinking = ours.flag("thinking")
         longest = self._longest(fields, "max_completion_tokens", "max_tokens")
-        ids = self._tokens("messages", lambda: self._chat_tokens(messages, tools, thinking))
-        return self._asked(fields, ours, [ids], [""], longest, top, tools is not None)
+        ids = self._tokens("messages", lambda: self._chat_tokens(messages, tools.offered, thinking))
+        return self._asked(fields, ours, [ids], [""], longest, top, tools)
 
     def completion(self, fields: Fields) -> Asked:
         """Of /v1/completions."""
@@ -109,7 +104,7 @@ class Reader:
             self._tokens("prompt", lambda each=each: self._model.encode_prompt(each, chat=False)) for each in prompts
         ]
         shown = [each if isinstance(each, str) else self._text(each) for each in prompts] if echo else []
-        return self._asked(fields, ours, ids, shown or [""] * len(ids), longest, top, False)
+        return self._asked(fields, ours, ids, shown or [""] * len(ids), longest, top, Tools())
 
     def _asked(
         self,
@@ -119,7 +114,7 @@ class Reader:
         echo: list[str],
         longest: int | None,
         top: int | None,
-        tools: bool,
+        tools: Tools,
     ) -> Asked:
         model = fields.text("model")
         if model != self._name:
@@ -142,7 +137,7 @@ class Reader:
         stop = _stop(fields)
         bias = self._bias(fields)
         user = fields.text("user") or fields.text("safety_identifier") or ""
-        rule = rule_for(fields)
+        form = form_of(fields, tools)
         fields.ignore(*_WITHOUT_EFFECT)
         ours.end()
         fields.end()
@@ -156,15 +151,15 @@ class Reader:
                 top,
                 drafts,
                 bias,
-                rule,
+                None if form is None else form.rule,
             )
             for ids in prompts
             for index in range(n)
         ]
-        if rule is not None:
+        if form is not None:
             for order in orders[::n]:
-                check_rule(self._model, order)
-        return Asked(prompts, orders, n, stream, usage, drafts, top, tools, echo, user)
+                check_form(self._model, order, form)
+        return Asked(prompts, orders, n, stream, usage, drafts, top, tools.offered is not None, echo, user)
 
     def _longest(self, fields: Fields, *names: str) -> int | None:
         """How long answers may be; the first name that is there says it."""

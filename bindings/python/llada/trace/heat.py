@@ -20,7 +20,7 @@ def _canvas(width: float, height: float) -> tuple[Any, Any]:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as problem:
-        raise ImportError(f"heat maps need matplotlib: pip install 'llada[pictures]' ({problem})") from problem
+        raise ImportError(f"heat maps need matplotlib: pip install matplotlib ({problem})") from problem
     figure = Figure(figsize=(width, height), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)  # no window, and none of the caller's settings are touched
     return figure, figure.subplots()

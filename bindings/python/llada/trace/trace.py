@@ -181,7 +181,7 @@ class Trace(Recording):
             path: A PNG, or what else the name ends with that matplotlib writes.
 
         Raises:
-            ImportError: There is no matplotlib: pip install 'llada[pictures]'.
+            ImportError: There is no matplotlib: the extra `pictures`.
             TraceError: There is no forward to draw.
         """
         heat.confidence(self, path)
@@ -194,7 +194,7 @@ class Trace(Recording):
             path: A PNG, or what else the name ends with that matplotlib writes.
 
         Raises:
-            ImportError: There is no matplotlib: pip install 'llada[pictures]'.
+            ImportError: There is no matplotlib: the extra `pictures`.
             TraceError: The decoder was not watching, or has not come to a result.
         """
         if self.result is None or self.result.expert_usage is None:
