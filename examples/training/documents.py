@@ -20,7 +20,7 @@ import tasks
 import tokenizer as tok
 
 BLOCK = 32
-LONGEST = 128  # tokens of a document, at most
+LONGEST = 192  # tokens of a document, at most
 AFTER_END = 0.1  # weight of the filling behind the first end of text
 
 
@@ -55,7 +55,7 @@ class Corpus:
 
     def draw(self):
         while True:
-            question = tasks.draw(self.rng, held_out=False)
+            question = tasks.draw(self.rng)
             document = self.document(question, self.tokenizer.encode(question.worked).ids)
             if len(document.ids) <= LONGEST:
                 return document
@@ -82,6 +82,25 @@ class Window:
         return Window(self.start, self.ids + after.ids, self.targets + after.targets, self.weights + after.weights)
 
 
+@dataclass
+class Shown:
+    """What a row holds of a document: the windows, and as many clean blocks (of `block` tokens) as the last of them
+    looks back to. `before` stands in the clean blocks in place of the document: a draft that nobody corrected."""
+
+    document: Document
+    windows: list
+    block: int = BLOCK
+    before: list | None = None
+
+    @property
+    def seen(self):
+        return max(w.start for w in self.windows)
+
+    @property
+    def tokens(self):
+        return self.seen + sum(len(w.ids) for w in self.windows)
+
+
 class Row:
     """Tokens of several documents, packed. Columns: see Batch."""
 
@@ -103,19 +122,14 @@ class Row:
         c["window"] += [self.windows] * n
         self.windows += 1
 
-    def add(self, document, windows, block):
-        """The windows, and as many clean blocks (of `block` tokens) as the last of them looks back to."""
-        seen = max(w.start for w in windows)
-        for start in range(0, seen, block):
-            ids = document.ids[start : min(start + block, seen)]
+    def add(self, shown):
+        clean = shown.before or shown.document.ids
+        for start in range(0, shown.seen, shown.block):
+            ids = clean[start : min(start + shown.block, shown.seen)]
             self.put(ids, ids, [0.0] * len(ids), start, True)
-        for w in windows:
+        for w in shown.windows:
             self.put(w.ids, w.targets, w.weights, w.start, False)
         self.documents += 1
-
-    @staticmethod
-    def tokens(document, windows):
-        return max(w.start for w in windows) + sum(len(w.ids) for w in windows)
 
 
 class Batch:
@@ -161,23 +175,23 @@ class Batch:
 
 
 class Packer:
-    """Rows filled from an endless source of (document, windows); what does not fit waits for the next row."""
+    """Rows filled from an endless source of what they are to show; what does not fit waits for the next row."""
 
-    def __init__(self, source, width, block):
-        self.source, self.width, self.block, self.waiting = source, width, block, []
+    def __init__(self, source, width):
+        self.source, self.width, self.waiting = source, width, []
 
     def row(self):
         row = Row(self.width)
-        for item in list(self.waiting):
-            if row.fits(Row.tokens(*item)):
-                row.add(*item, self.block)
-                self.waiting.remove(item)
+        for shown in list(self.waiting):
+            if row.fits(shown.tokens):
+                row.add(shown)
+                self.waiting.remove(shown)
         while len(self.waiting) < 4:
-            item = self.source()
-            if row.fits(Row.tokens(*item)):
-                row.add(*item, self.block)
+            shown = self.source()
+            if row.fits(shown.tokens):
+                row.add(shown)
             else:
-                self.waiting.append(item)
+                self.waiting.append(shown)
         return row
 
     def batch(self, rows):

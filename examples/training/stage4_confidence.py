@@ -18,7 +18,7 @@ LAMBDA = 1.4
 
 class Confidence(SFT):
     title = "Stage 4: confidence-aware training"
-    steps, lr, decay = 900, 1.5e-3, 0.7
+    minutes, lr, decay = 8, 1.5e-3, 0.7
 
     def loss(self, model, batch):
         logits, targets, weights = self.masked(model, batch)
