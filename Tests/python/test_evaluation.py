@@ -1,14 +1,12 @@
-"""The held-out questions, and the scripts that score a family of checkpoints on them: what they add up must be true."""
+"""The scripts that score a family of checkpoints on its held-out questions: what they add up must be true."""
 
 from __future__ import annotations
 
 import json
 import math
-import random
 import re
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +22,7 @@ import paired  # noqa: E402
 import results  # noqa: E402
 import tasks  # noqa: E402
 
-HELD_OUT = tasks.held_out_set(per_family=30)
+QUESTIONS = tasks.read_jsonl(ROOT / "examples" / "models" / "held_out.jsonl")
 
 
 def outcome(number: int = 0, family: str = "story", **known) -> results.Outcome:
@@ -37,63 +35,6 @@ def some_run(seed: int, questions: int = 400) -> list[results.Outcome]:
     return [
         outcome(n, final=bool(rng.random() < 0.8), tokens=int(rng.integers(20, 60)), forwards=int(rng.integers(3, 20)))
         for n in range(questions)
-    ]
-
-
-# -- The questions
-
-
-ALWAYS_THE_OTHER = SimpleNamespace(random=lambda: 1.0)
-
-
-@pytest.mark.parametrize("family", tasks.FAMILIES)
-def test_an_answer_is_judged_by_what_it_says_and_not_by_its_wording(family):
-    for question in (q for q in HELD_OUT if q.family == family):
-        steps, final = question.worked.split(" Answer: ")
-        assert final == question.final
-        plain = tasks.plain(steps)
-        other = tasks.worded(ALWAYS_THE_OTHER, plain)
-        assert plain != other
-        for right in (steps, plain, other):
-            assert tasks.check(question, f"{right} Answer: {final}") == (True, True)
-
-        wrong_step = re.sub(r"\w+\.$", "nonsense.", steps)
-        assert tasks.check(question, f"{wrong_step} Answer: {final}") == (True, False)
-        wrong_final = {"program": f"{final}; x += 1", "json": "{}"}.get(family, f"{final}1")
-        assert tasks.check(question, f"{steps} Answer: {wrong_final}") == (False, False)
-        assert tasks.check(question, f"{steps} {final}") == (False, False)
-
-
-def test_a_program_is_judged_by_what_it_computes():
-    question = tasks.Question("program", "", "", worked="Answer: x += 2; x += 3", final="x += 2; x += 3")
-    assert tasks.check(question, "Answer: x += 5") == (True, False)
-    assert tasks.check(question, "Answer: x += 6") == (False, False)
-    assert tasks.check(question, "Answer: print(x + 5)") == (False, False)
-
-
-def test_nothing_that_is_held_out_is_trained_on():
-    rng = random.Random(0)
-    trained = [tasks.draw(rng, held_out=False, family=family) for family in tasks.FAMILIES for _ in range(200)]
-    assert not {q.content for q in trained} & {q.content for q in HELD_OUT}
-
-    # Nor in other words, as far as the question's own numbers tell.
-    def operands(questions: list) -> set:
-        sums = [q for q in questions if q.family in ("addition", "subtraction")]
-        return {(q.family, *sorted(re.findall(r"\d+", q.text))) for q in sums}
-
-    assert not operands(trained) & operands(HELD_OUT)
-
-
-def test_held_out_questions_are_told_apart_by_their_text():
-    # Runs are paired by it.
-    assert len({q.text for q in HELD_OUT}) == len(HELD_OUT) == 30 * len(tasks.FAMILIES)
-
-
-def test_questions_survive_their_file(tmp_path):
-    tasks.write_jsonl(tmp_path / "questions.jsonl", HELD_OUT)
-    back = tasks.read_jsonl(tmp_path / "questions.jsonl")
-    assert [(q.family, q.text, q.worked, q.final) for q in back] == [
-        (q.family, q.text, q.worked, q.final) for q in HELD_OUT
     ]
 
 
@@ -134,14 +75,14 @@ def test_results_are_added_and_replaced_mode_by_mode(tmp_path):
 
 def test_score_writes_what_the_model_answers(tmp_path):
     folder, questions, out = ROOT / "examples" / "models" / "tiny-2.1", tmp_path / "q.jsonl", tmp_path / "results.json"
-    tasks.write_jsonl(questions, HELD_OUT)
+    tasks.write_jsonl(questions, QUESTIONS)
     script = [sys.executable, str(ROOT / "examples" / "evaluation" / "score.py"), str(folder)]
     more = ["--modes", "S@0.3", "--questions", str(questions), "--per-family", "1", "--out", str(out)]
     printed = subprocess.run(script + more, capture_output=True, text=True, check=True).stdout
     assert "| S@0.3 | all |" in printed
 
     scored = results.read(out)["tiny-2.1"]["S@0.3"]
-    assert [o.family for o in scored] == list(tasks.FAMILIES)
+    assert [o.family for o in scored] == list(dict.fromkeys(q.family for q in QUESTIONS))
     with llada.Model.load(folder, threads=1) as model:
         for o in scored:
             prompt = model.encode_prompt(o.question)
@@ -155,7 +96,7 @@ def test_score_writes_what_the_model_answers(tmp_path):
 
 def test_precision_measures_against_f32(tmp_path):
     folder, questions = ROOT / "examples" / "models" / "tiny-2.1", tmp_path / "q.jsonl"
-    tasks.write_jsonl(questions, HELD_OUT)
+    tasks.write_jsonl(questions, QUESTIONS)
     script = [
         sys.executable,
         str(ROOT / "examples" / "evaluation" / "precision.py"),

@@ -99,21 +99,35 @@ def stated_first(rng, steps, final):
 def addition(rng, level):
     # 999 + 1, 4000 + 7, 36 + 0
     def edge(rng, long, short):
-        return rng.choice(((10**long - 1, 1), (rng.randint(1, 9) * 10 ** (long - 1), number(rng, short)), (number(rng, long), 0)))
+        return rng.choice(
+            ((10**long - 1, 1), (rng.randint(1, 9) * 10 ** (long - 1), number(rng, short)), (number(rng, long), 0))
+        )
 
     pair = operands(rng, level, edge)
     a, b = rng.sample(pair, 2)
-    return f"{pair[1]}+{pair[0]}", dressed(rng, rng.choice(ADD), a=a, b=b), after_steps(rng, columns(a, b, "+"), a + b), str(a + b)
+    return (
+        f"{pair[1]}+{pair[0]}",
+        dressed(rng, rng.choice(ADD), a=a, b=b),
+        after_steps(rng, columns(a, b, "+"), a + b),
+        str(a + b),
+    )
 
 
 def subtraction(rng, level):
     # 1000 - 1, 4000 - 7, 36 - 0, 36 - 36
     def edge(rng, long, short):
         n = number(rng, long)
-        return rng.choice(((10 ** (long - 1), 1), (rng.randint(1, 9) * 10 ** (long - 1), number(rng, short)), (n, 0), (n, n)))
+        return rng.choice(
+            ((10 ** (long - 1), 1), (rng.randint(1, 9) * 10 ** (long - 1), number(rng, short)), (n, 0), (n, n))
+        )
 
     a, b = operands(rng, level, edge)
-    return f"{a}-{b}", dressed(rng, rng.choice(SUBTRACT), a=a, b=b), after_steps(rng, columns(a, b, "-"), a - b), str(a - b)
+    return (
+        f"{a}-{b}",
+        dressed(rng, rng.choice(SUBTRACT), a=a, b=b),
+        after_steps(rng, columns(a, b, "-"), a - b),
+        str(a - b),
+    )
 
 
 def story(rng, level):
@@ -164,7 +178,12 @@ def match(rng, level):
     lead = sum(scores[0]) - sum(scores[1])
     final = f"{names[0 if lead > 0 else 1]} by {abs(lead)}" if lead else "nobody"
     text = dressed(
-        rng, rng.choice(MATCH), a=names[0], b=names[1], first=listed([*map(str, scores[0])]), second=listed([*map(str, scores[1])])
+        rng,
+        rng.choice(MATCH),
+        a=names[0],
+        b=names[1],
+        first=listed([*map(str, scores[0])]),
+        second=listed([*map(str, scores[1])]),
     )
     return f"match {scores}", text, stated_first(rng, "First " + ". Then ".join(lines), final), final
 

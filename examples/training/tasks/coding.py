@@ -55,7 +55,12 @@ def output(rng, level):
     shown = rng.choice(sorted(values)) if level == 3 and rng.random() < 0.3 else last
     text = "; ".join(code) + f"; print {shown}"
     final = str(values[shown])
-    return text, dressed(rng, rng.choice(OUTPUT), code=text), after_steps(rng, "First " + ", then ".join(steps), final), final
+    return (
+        text,
+        dressed(rng, rng.choice(OUTPUT), code=text),
+        after_steps(rng, "First " + ", then ".join(steps), final),
+        final,
+    )
 
 
 def operations(rng, value, count):

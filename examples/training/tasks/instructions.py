@@ -28,9 +28,17 @@ def json_object(rng, level):
     people, keys = [], rng.sample(sorted(PERSON), rng.choice({1: (1, 2), 2: (3, 4), 3: (1, 2)}[level]))
     for name in rng.sample(NAMES, rng.choice((2, 3)) if level == 3 else 1):
         people.append(
-            {"name": name, "age": rng.randint(20, 79), "job": rng.choice(JOBS), "pet": rng.choice(PETS), "food": rng.choice(FOODS)}
+            {
+                "name": name,
+                "age": rng.randint(20, 79),
+                "job": rng.choice(JOBS),
+                "pet": rng.choice(PETS),
+                "food": rng.choice(FOODS),
+            }
         )
-    said = " ".join(f"{person['name']} " + listed([PERSON[k].format(**person) for k in keys]) + "." for person in people)
+    said = " ".join(
+        f"{person['name']} " + listed([PERSON[k].format(**person) for k in keys]) + "." for person in people
+    )
     keys.insert(0, "name")
     rng.shuffle(keys)
     text = dressed(rng, rng.choice(JSON_ASK), keys=listed(keys), person=said)

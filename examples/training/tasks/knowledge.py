@@ -33,7 +33,10 @@ def facts(rng, level):
     countries = rng.sample(sorted(CAPITALS), rng.choice({1: (1, 2), 2: (3, 4), 3: (5, 6)}[level]))
     asking = CAPITALS_ASK if len(countries) > 1 else ONE_CAPITAL_ASK
     text = dressed(rng, rng.choice(asking), list=listed(countries))
-    steps, final = "First " + ", then ".join(f"{c} has {CAPITALS[c]}" for c in countries), ", ".join(CAPITALS[c] for c in countries)
+    steps, final = (
+        "First " + ", then ".join(f"{c} has {CAPITALS[c]}" for c in countries),
+        ", ".join(CAPITALS[c] for c in countries),
+    )
     return f"capitals {sorted(countries)}", text, after_steps(rng, steps, final), final
 
 

@@ -47,7 +47,12 @@ def proof(rng, level):
     text = " ".join(facts) + " " + rng.choice(PROOF_ASK).format(name=name)
     steps = [f"every {a} is a {b}, so {name} is a {b}" for a, b in zip(chain, chain[1:])]
     final = f"a {chain[-1]}"
-    return f"proof {chain}", text, stated_first(rng, f"First {name} is a {chain[0]}, then " + ", then ".join(steps), final), final
+    return (
+        f"proof {chain}",
+        text,
+        stated_first(rng, f"First {name} is a {chain[0]}, then " + ", then ".join(steps), final),
+        final,
+    )
 
 
 def ordering(rng, level):

@@ -8,9 +8,7 @@ from .question import LEVELS, SPLITS, Question, split_of
 from .wording import plain
 
 BY_NAME = {
-    family.name: family
-    for room in (arithmetic, coding, reasoning, knowledge, instructions)
-    for family in room.FAMILIES
+    family.name: family for room in (arithmetic, coding, reasoning, knowledge, instructions) for family in room.FAMILIES
 }
 FAMILIES = tuple(BY_NAME)
 CONSISTENCY = tuple(name for name, family in BY_NAME.items() if family.consistency)
@@ -65,4 +63,15 @@ def read_jsonl(path):
         ]
 
 
-__all__ = ["BY_NAME", "CONSISTENCY", "FAMILIES", "FILES", "SPLITS", "check", "draw", "fixed_set", "read_jsonl", "write_jsonl"]
+__all__ = [
+    "BY_NAME",
+    "CONSISTENCY",
+    "FAMILIES",
+    "FILES",
+    "SPLITS",
+    "check",
+    "draw",
+    "fixed_set",
+    "read_jsonl",
+    "write_jsonl",
+]
