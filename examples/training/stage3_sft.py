@@ -13,11 +13,12 @@ from documents import BLOCK, Packer, Shown, Window, noised
 ALL_MASKED = 0.3  # share of documents whose blocks are wholly masked
 WIDTHS = (1, 1, 1, 1, 1, 1, 2, 0)  # blocks of a window; 0: all of the answer
 SHOWN = 3  # blocks of a document that are noisy, at most
+CLEAN = (BLOCK,) * 7 + (2 * BLOCK,)  # what sees each other of the text before them
 
 
-def spans(rng, document):
+def spans(rng, document, widths=WIDTHS):
     """[(start, length)] of the windows of a document: some of its blocks, or one wider window."""
-    blocks, wide = list(document.answer_blocks), rng.choice(WIDTHS)
+    blocks, wide = list(document.answer_blocks), rng.choice(widths)
     if wide == 1 or len(blocks) == 1:
         return [(block * BLOCK, BLOCK) for block in rng.sample(blocks, min(SHOWN, len(blocks)))]
     wide = min(wide or len(blocks), len(blocks))
@@ -40,7 +41,7 @@ class SFT(training.Stage):
             windows.append(window)
             if masked < 1:
                 windows.append(self.complement(document, window))
-        return Shown(document, windows)
+        return Shown(document, windows, rng.choice(CLEAN))
 
     def complement(self, document, window):
         """Shown what was masked, masked what was shown; the prompt aside."""

@@ -142,7 +142,7 @@ def draw_curve(history, path, title):
     import matplotlib.pyplot as plt
 
     figure, axis = plt.subplots(figsize=(7, 4))
-    for key in sorted({k for h in history for k in h} - {"step"}):
+    for key in sorted(k for k in {k for h in history for k in h} if k != "step" and not k.startswith("share ")):
         points = [(h["step"], h[key]) for h in history if h.get(key)]
         axis.plot(*zip(*points), label=key)
     axis.set(xlabel="step", ylabel="nats", yscale="log", title=title)
