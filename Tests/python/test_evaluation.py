@@ -77,16 +77,19 @@ def test_score_writes_what_the_model_answers(tmp_path):
     folder, questions, out = ROOT / "examples" / "models" / "tiny-2.1", tmp_path / "q.jsonl", tmp_path / "results.json"
     tasks.write_jsonl(questions, QUESTIONS)
     script = [sys.executable, str(ROOT / "examples" / "evaluation" / "score.py"), str(folder)]
-    more = ["--modes", "S@0.3", "--questions", str(questions), "--per-family", "1", "--out", str(out)]
+    more = ["--modes", "S@0.3", "S-mbe", "--questions", str(questions), "--per-family", "1", "--out", str(out)]
+    more += ["--gen-length", "64", "--mbe", "3", "2"]
     printed = subprocess.run(script + more, capture_output=True, text=True, check=True).stdout
     assert "| S@0.3 | all |" in printed
 
-    scored = results.read(out)["tiny-2.1"]["S@0.3"]
-    assert [o.family for o in scored] == list(dict.fromkeys(q.family for q in QUESTIONS))
+    scored = results.read(out)["tiny-2.1"]
+    families = list(dict.fromkeys(q.family for q in QUESTIONS))
+    assert all([o.family for o in outcomes] == families for outcomes in scored.values())
+    policies = {"S@0.3": llada.Policy.speedy(threshold=0.3), "S-mbe": llada.Policy.speedy(mbe_window=3, mbe_rounds=2)}
     with llada.Model.load(folder, threads=1) as model:
-        for o in scored:
+        for mode, o in [(name, outcome) for name in policies for outcome in scored[name]]:
             prompt = model.encode_prompt(o.question)
-            answer = model.generate(prompt, llada.Policy.speedy(threshold=0.3), gen_length=96)
+            answer = model.generate(prompt, policies[mode], gen_length=64)
             assert (o.tokens, o.forwards, o.edits) == (len(answer.tokens), answer.forwards, answer.edits)
             assert (o.insertions, o.deletions) == (0, 0)
             assert o.text == (None if o.strict else answer.text)
@@ -174,6 +177,20 @@ def test_block_editing_is_asked_of_families_that_span_blocks():
     assert effects.spanning(runs()) == {"long": 0.7}
     scored = {"tiny-2.1": {"S": runs(), "S-mbe": runs(forwards=7)}}
     assert {after.family for after, _ in effects.compared(effects.MBE, scored)} == {"long"}
+
+
+def test_block_editing_is_asked_of_families_in_which_later_decides_earlier():
+    late = next(effect for effect in effects.EFFECTS if effect.families is effects.consistency)
+    runs = [outcome(n, family) for family in ("bill", "story", "proof") for n in range(5)]
+    scored = {"tiny-2.1": {"S": runs, "S-mbe": runs}}
+    assert {after.family for after, _ in effects.compared(late, scored)} == {"bill", "proof"}
+
+
+def test_scores_by_level():
+    runs = [outcome(n, level=1 + n % 2, final=n % 4 == 0) for n in range(8)]
+    lines = effects.levels_table({"tiny-2.1": {"S": runs}, "tiny-2.0": {"2.0": runs[1::2]}}).splitlines()
+    assert lines[0] == "| checkpoint, mode | level 1, % | level 2, % |" and len(lines) == 4
+    assert lines[2:] == ["| tiny-2.1, S | 50.0 ± 25.0 | 0.0 ± 0.0 |", "| tiny-2.0, 2.0 |  | 0.0 ± 0.0 |"]
 
 
 @pytest.mark.parametrize(

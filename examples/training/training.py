@@ -159,6 +159,9 @@ class Stage:
     lr, warmup, decay = 5e-3, 0.01, 0.4  # shares of the time for warming up from zero and for going back to zero
     rows, width = 6, 384  # of a batch, for each process
 
+    def options(self, parser):
+        """Options of its own; each sets the attribute of its name."""
+
     def model(self, start):
         """What is trained: the checkpoint of the stage before."""
         return load_hf(start) if start else LLaDA2(CONFIG)
@@ -273,8 +276,10 @@ def main(stage):
         "--processes", type=int, default=min(2, os.cpu_count() or 1), help="each does the same number of rows"
     )
     parser.add_argument("--seed", type=int, default=0)
+    stage.options(parser)
     args = parser.parse_args()
-    stage.minutes = args.minutes
+    for name in vars(args).keys() - {"out", "start", "processes", "seed"}:
+        setattr(stage, name, getattr(args, name))
     Path(args.out).mkdir(parents=True, exist_ok=True)
     args.port = random.SystemRandom().randrange(20000, 60000)
     if args.processes == 1:

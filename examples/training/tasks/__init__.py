@@ -31,3 +31,31 @@ AREAS = {
     area: tuple(f.name for f in BY_NAME.values() if f.area == area)
     for area in dict.fromkeys(f.area for f in BY_NAME.values())
 }
+
+__all__ = [
+    "AREAS",
+    "BY_NAME",
+    "CAPITALS",
+    "COLOURS",
+    "CONSISTENCY",
+    "FAMILIES",
+    "FILES",
+    "FOODS",
+    "KINDS",
+    "LEGS",
+    "LEVELS",
+    "NAMES",
+    "PETS",
+    "Question",
+    "SPLITS",
+    "THINGS",
+    "WORDINGS",
+    "check",
+    "draw",
+    "fixed_set",
+    "plain",
+    "read_jsonl",
+    "split_of",
+    "worded",
+    "write_jsonl",
+]

@@ -4,7 +4,7 @@ import json
 import random
 
 from . import arithmetic, coding, instructions, knowledge, reasoning
-from .question import LEVELS, SPLITS, Question, split_of
+from .question import LEVELS, Question, split_of
 from .wording import plain
 
 BY_NAME = {
@@ -61,17 +61,3 @@ def read_jsonl(path):
             Question(d["family"], d["question"], d["question"], d["worked"], d["final"], d.get("level", 0))
             for d in map(json.loads, f)
         ]
-
-
-__all__ = [
-    "BY_NAME",
-    "CONSISTENCY",
-    "FAMILIES",
-    "FILES",
-    "SPLITS",
-    "check",
-    "draw",
-    "fixed_set",
-    "read_jsonl",
-    "write_jsonl",
-]
