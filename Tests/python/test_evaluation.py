@@ -188,9 +188,13 @@ def test_block_editing_is_asked_of_families_in_which_later_decides_earlier():
 
 def test_scores_by_level():
     runs = [outcome(n, level=1 + n % 2, final=n % 4 == 0) for n in range(8)]
-    lines = effects.levels_table({"tiny-2.1": {"S": runs}, "tiny-2.0": {"2.0": runs[1::2]}}).splitlines()
-    assert lines[0] == "| checkpoint, mode | level 1, % | level 2, % |" and len(lines) == 4
-    assert lines[2:] == ["| tiny-2.1, S | 50.0 ± 25.0 | 0.0 ± 0.0 |", "| tiny-2.0, 2.0 |  | 0.0 ± 0.0 |"]
+    lines = effects.levels_table({"tiny-2.1": {"S": runs, "Q": runs[1::2]}}).splitlines()
+    assert lines[0] == "| checkpoint, mode | family | level 1, % | level 2, % |" and len(lines) == 5
+    assert lines[2:] == [
+        "| tiny-2.1, S | story | 50.0 ± 25.0 | 0.0 ± 0.0 |",
+        "| tiny-2.1, S | all | 50.0 ± 25.0 | 0.0 ± 0.0 |",
+        "| tiny-2.1, Q | all |  | 0.0 ± 0.0 |",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -46,14 +46,14 @@ def consistency(outcomes: list[Outcome]) -> Collection[str]:
     return tasks.CONSISTENCY
 
 
-EDITING, EDITED = ("tiny-2.1", "S"), ("tiny-2.1", "S-mbe")
+DRAFTING, EDITING, EDITED = ("tiny-2.0", "2.0"), ("tiny-2.1", "S"), ("tiny-2.1", "S-mbe")
 MBE = Effect("MBE, answers over several blocks", EDITED, EDITING, families=spanning)
 MOVING = ("tiny-2.2", "L")
 RL = Effect("RL", ("tiny-2.1-rl", "S"), EDITING, "higher")
 EFFECTS = (
-    Effect("CAP", ("tiny-2.0-cap", "2.0"), ("tiny-2.0", "2.0"), "1.46, -1.7"),
-    Effect("2.1, S mode", EDITING, ("tiny-2.0", "2.0"), "1.9, -0.1 to -1.3"),
-    Effect("2.1, Q mode", ("tiny-2.1", "Q"), ("tiny-2.0", "2.0"), "1.2, +0.5 to +1.1"),
+    Effect("CAP", ("tiny-2.0-cap", "2.0"), DRAFTING, "1.46, -1.7"),
+    Effect("2.1, S mode", EDITING, DRAFTING, "1.9, -0.1 to -1.3"),
+    Effect("2.1, Q mode", ("tiny-2.1", "Q"), DRAFTING, "1.2, +0.5 to +1.1"),
     Effect("S mode, not Q", EDITING, ("tiny-2.1", "Q"), "faster, lower"),
     Effect("T2T editing", EDITING, ("tiny-2.1", "S-noedit"), "higher"),
     Effect("MBE", EDITED, EDITING, "0.88, +0.6 to +2"),
@@ -108,15 +108,17 @@ def families_table(both: list[Pair]) -> str:
 
 
 def levels_table(scored: Results) -> str:
-    """Per cent right at each level of difficulty."""
+    """Per cent right at each level of difficulty; of some runs, by family as well."""
     levels = sorted({o.level for by_mode in scored.values() for outcomes in by_mode.values() for o in outcomes})
-    lines = [f"| checkpoint, mode | {' | '.join(f'level {level}, %' for level in levels)} |"]
-    lines.append("|---" * (len(levels) + 1) + "|")
+    lines = [f"| checkpoint, mode | family | {' | '.join(f'level {level}, %' for level in levels)} |"]
+    lines.append("|---" * (len(levels) + 2) + "|")
     for checkpoint, by_mode in scored.items():
         for mode, outcomes in by_mode.items():
-            parts = ([o.final for o in outcomes if o.level == level] for level in levels)
-            cells = ["{:.1f} ± {:.1f}".format(*results.percent(part)) if part else "" for part in parts]
-            lines.append(f"| {checkpoint}, {mode} | {' | '.join(cells)} |")
+            families = results.by_family(outcomes) if (checkpoint, mode) in (DRAFTING, EDITING) else {}
+            for family, part in {**families, "all": outcomes}.items():
+                right = [[o.final for o in part if o.level == level] for level in levels]
+                cells = ["{:.1f} ± {:.1f}".format(*results.percent(some)) if some else "" for some in right]
+                lines.append(f"| {checkpoint}, {mode} | {family} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -50,7 +50,7 @@ class DPO(training.Stage):
         shown = {}
         if self.reference is None:
             self.reference = copy.deepcopy(model).eval()
-        while len(self.pairs) < self.rows // 2:
+        if len(self.pairs) < self.rows // 2:
             groups, reward = rollouts(model, self.corpus, QUESTIONS, SAMPLES)
             shown["reward"] = (reward, 1)
             for group in groups:
@@ -65,6 +65,8 @@ class DPO(training.Stage):
                 for row in pair:
                     batch.fill(index, row)
                     index += 1
+        if not index:  # too few questions earned different rewards
+            return 0.0 * sum(p.sum() for p in model.parameters()), shown
         with torch.no_grad():
             reference = self.elbo(self.reference, batch)
         margin = (self.elbo(model, batch) - reference).view(-1, 2)[: index // 2]

@@ -91,7 +91,7 @@ def decode(prompt, mask, eos, threshold, editing_threshold, way):
                 break
             ending = eos in ids[max(low, start) :]
             confirming = way.kind == "confirm" or (way.kind == "ride" and ending)
-            together = not masked and confirming and looked < way.rounds
+            together = not masked and confirming and looked < way.rounds and window_of(block) < low
             looked += together
             if riding:
                 asked = Forward(list(ids), window_of(block - 1), window_of(block - 1), low)
@@ -113,7 +113,9 @@ def decode(prompt, mask, eos, threshold, editing_threshold, way):
                 break
         unsure = min(confidence[low - asked.first :]) < UNSURE
         done = eos in ids[start:]
-        if way.kind == "after" or (way.kind == "unsure" and unsure) or (way.kind == "end" and done):
+        if window_of(block) == low:
+            pass  # alone, a block sees what it has seen
+        elif way.kind == "after" or (way.kind == "unsure" and unsure) or (way.kind == "end" and done):
             for _ in range(way.rounds):
                 asked = Forward(list(ids), window_of(block), window_of(block), high)
                 confidence, prediction = yield asked

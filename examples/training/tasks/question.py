@@ -35,6 +35,7 @@ class Family:
     draw: Callable[[random.Random, int], Drawn]
     final: Callable[[str], str | None]  # the final answer that stands in an answer, or None
     same: Callable[[str, str], bool] = str.__eq__  # is a final answer as good as the expected one?
+    shares: tuple[int, int, int] = (1, 1, 1)  # how often each of LEVELS comes up
     consistency: bool = False  # what comes later in the answer decides what came before
 
 

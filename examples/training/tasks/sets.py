@@ -17,10 +17,10 @@ FILES = {"held_out": 2026, "validation": 2027}  # seeds of the fixed lists
 
 
 def draw(rng, split="train", family=None, level=None):
-    """One question of one of SPLITS. Families come up in proportion to how long they take to learn, levels alike."""
+    """One question of one of SPLITS. Families come up in proportion to how long they take to learn."""
     family = family or rng.choices(FAMILIES, WEIGHTS)[0]
     while True:
-        chosen = level or rng.choice(LEVELS)
+        chosen = level or rng.choices(LEVELS, BY_NAME[family].shares)[0]
         content, text, worked, final = BY_NAME[family].draw(rng, chosen)
         if split_of(content) == split:
             return Question(family, content, text, worked, final, chosen)
