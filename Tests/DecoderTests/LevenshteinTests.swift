@@ -138,7 +138,7 @@ private let split: Int32 = 13
     }
 
     @Test func finishedBlocksThatAreEditedDoNotMove() throws {
-        let decoder = try decoder([1, 1, 1, 1], 4, blockLength: 4, .qualityMBE) { _, _ in (3, 0.9) }
+        let decoder = try decoder([1, 1, 1, 1], 8, blockLength: 4, .qualityMBE) { _, _ in (3, 0.9) }
         while !decoder.isEditingBlocks { try decoder.step() }
         try decoder.forward()
         for kind in [Decoder.Edit.Kind.delete, .insert] {

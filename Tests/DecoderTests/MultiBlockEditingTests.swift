@@ -26,10 +26,10 @@ import Testing
         }
         #expect(Array(decoder.canvas) == [1, 3, 9, 3, 3, 3, 3, 3])
         #expect(blockEdits.map(\.position) == [2])
-        // Block 0 alone is no window. Then both: one edit, and one round that finds nothing.
+        // Block 0 alone is not looked at again. Then both: one edit, and one round that finds nothing.
         #expect(script.windows == [0..<8, 0..<8])
-        // Two forwards for each block's own loop, three for the windows.
-        #expect(decoder.forwards == 7)
+        // Two forwards for each block's own loop, two for the window.
+        #expect(decoder.forwards == 6)
         #expect(decoder.settledLength == 8)
     }
 
@@ -38,7 +38,7 @@ import Testing
         let decoder = try decoder(script, genLength: 7, policy(rounds: 1))
         try decoder.run()
         #expect(script.windows == [0..<8])
-        #expect(decoder.forwards == 6)
+        #expect(decoder.forwards == 5)
     }
 
     @Test func aWindowSettlesWhatLeavesIt() throws {
@@ -50,6 +50,19 @@ import Testing
         #expect(decoder.output == [3, 9, 3])
         try decoder.runBlock()
         #expect(decoder.settledLength == 12 && decoder.isFinished)
+    }
+
+    /// Block 1 is drafted with the end of the sequence, which the window leaves or edits away.
+    @Test(arguments: [true, false]) func noBlockFollowsTheEnd(_ endStays: Bool) throws {
+        let script = try Script(vocabSize: 16) { tokens, position, asOneBlock in
+            if asOneBlock && !endStays && tokens.count == 8 { return (3, 0.9) }
+            return position == 6 ? (tokens[position] == 3 ? 3 : end, 0.9) : (3, 0.9)
+        }
+        let decoder = try decoder(script, genLength: 15, early: true, policy(rounds: 1))
+        try decoder.run()
+        #expect(script.windows.last == (endStays ? 0..<8 : 8..<16))
+        #expect(decoder.settledLength == (endStays ? 8 : 16) && decoder.finishReason == (endStays ? .eos : .length))
+        #expect(decoder.output.count == (endStays ? 6 : 15))
     }
 
     @Test func theTwoPoliciesAgreeOnWhoMayEdit() {

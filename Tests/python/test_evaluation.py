@@ -1,14 +1,12 @@
-"""The held-out questions, and the scripts that score a family of checkpoints on them: what they add up must be true."""
+"""The scripts that score a family of checkpoints on its held-out questions: what they add up must be true."""
 
 from __future__ import annotations
 
 import json
 import math
-import random
 import re
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +22,7 @@ import paired  # noqa: E402
 import results  # noqa: E402
 import tasks  # noqa: E402
 
-HELD_OUT = tasks.held_out_set(per_family=30)
+QUESTIONS = tasks.read_jsonl(ROOT / "examples" / "models" / "held_out.jsonl")
 
 
 def outcome(number: int = 0, family: str = "story", **known) -> results.Outcome:
@@ -37,63 +35,6 @@ def some_run(seed: int, questions: int = 400) -> list[results.Outcome]:
     return [
         outcome(n, final=bool(rng.random() < 0.8), tokens=int(rng.integers(20, 60)), forwards=int(rng.integers(3, 20)))
         for n in range(questions)
-    ]
-
-
-# -- The questions
-
-
-ALWAYS_THE_OTHER = SimpleNamespace(random=lambda: 1.0)
-
-
-@pytest.mark.parametrize("family", tasks.FAMILIES)
-def test_an_answer_is_judged_by_what_it_says_and_not_by_its_wording(family):
-    for question in (q for q in HELD_OUT if q.family == family):
-        steps, final = question.worked.split(" Answer: ")
-        assert final == question.final
-        plain = tasks.plain(steps)
-        other = tasks.worded(ALWAYS_THE_OTHER, plain)
-        assert plain != other
-        for right in (steps, plain, other):
-            assert tasks.check(question, f"{right} Answer: {final}") == (True, True)
-
-        wrong_step = re.sub(r"\w+\.$", "nonsense.", steps)
-        assert tasks.check(question, f"{wrong_step} Answer: {final}") == (True, False)
-        wrong_final = {"program": f"{final}; x += 1", "json": "{}"}.get(family, f"{final}1")
-        assert tasks.check(question, f"{steps} Answer: {wrong_final}") == (False, False)
-        assert tasks.check(question, f"{steps} {final}") == (False, False)
-
-
-def test_a_program_is_judged_by_what_it_computes():
-    question = tasks.Question("program", "", "", worked="Answer: x += 2; x += 3", final="x += 2; x += 3")
-    assert tasks.check(question, "Answer: x += 5") == (True, False)
-    assert tasks.check(question, "Answer: x += 6") == (False, False)
-    assert tasks.check(question, "Answer: print(x + 5)") == (False, False)
-
-
-def test_nothing_that_is_held_out_is_trained_on():
-    rng = random.Random(0)
-    trained = [tasks.draw(rng, held_out=False, family=family) for family in tasks.FAMILIES for _ in range(200)]
-    assert not {q.content for q in trained} & {q.content for q in HELD_OUT}
-
-    # Nor in other words, as far as the question's own numbers tell.
-    def operands(questions: list) -> set:
-        sums = [q for q in questions if q.family in ("addition", "subtraction")]
-        return {(q.family, *sorted(re.findall(r"\d+", q.text))) for q in sums}
-
-    assert not operands(trained) & operands(HELD_OUT)
-
-
-def test_held_out_questions_are_told_apart_by_their_text():
-    # Runs are paired by it.
-    assert len({q.text for q in HELD_OUT}) == len(HELD_OUT) == 30 * len(tasks.FAMILIES)
-
-
-def test_questions_survive_their_file(tmp_path):
-    tasks.write_jsonl(tmp_path / "questions.jsonl", HELD_OUT)
-    back = tasks.read_jsonl(tmp_path / "questions.jsonl")
-    assert [(q.family, q.text, q.worked, q.final) for q in back] == [
-        (q.family, q.text, q.worked, q.final) for q in HELD_OUT
     ]
 
 
@@ -134,18 +75,21 @@ def test_results_are_added_and_replaced_mode_by_mode(tmp_path):
 
 def test_score_writes_what_the_model_answers(tmp_path):
     folder, questions, out = ROOT / "examples" / "models" / "tiny-2.1", tmp_path / "q.jsonl", tmp_path / "results.json"
-    tasks.write_jsonl(questions, HELD_OUT)
+    tasks.write_jsonl(questions, QUESTIONS)
     script = [sys.executable, str(ROOT / "examples" / "evaluation" / "score.py"), str(folder)]
-    more = ["--modes", "S@0.3", "--questions", str(questions), "--per-family", "1", "--out", str(out)]
+    more = ["--modes", "S@0.3", "S-mbe", "--questions", str(questions), "--per-family", "1", "--out", str(out)]
+    more += ["--gen-length", "64", "--mbe", "3", "2"]
     printed = subprocess.run(script + more, capture_output=True, text=True, check=True).stdout
     assert "| S@0.3 | all |" in printed
 
-    scored = results.read(out)["tiny-2.1"]["S@0.3"]
-    assert [o.family for o in scored] == list(tasks.FAMILIES)
+    scored = results.read(out)["tiny-2.1"]
+    families = list(dict.fromkeys(q.family for q in QUESTIONS))
+    assert all([o.family for o in outcomes] == families for outcomes in scored.values())
+    policies = {"S@0.3": llada.Policy.speedy(threshold=0.3), "S-mbe": llada.Policy.speedy(mbe_window=3, mbe_rounds=2)}
     with llada.Model.load(folder, threads=1) as model:
-        for o in scored:
+        for mode, o in [(name, outcome) for name in policies for outcome in scored[name]]:
             prompt = model.encode_prompt(o.question)
-            answer = model.generate(prompt, llada.Policy.speedy(threshold=0.3), gen_length=96)
+            answer = model.generate(prompt, policies[mode], gen_length=64)
             assert (o.tokens, o.forwards, o.edits) == (len(answer.tokens), answer.forwards, answer.edits)
             assert (o.insertions, o.deletions) == (0, 0)
             assert o.text == (None if o.strict else answer.text)
@@ -155,7 +99,7 @@ def test_score_writes_what_the_model_answers(tmp_path):
 
 def test_precision_measures_against_f32(tmp_path):
     folder, questions = ROOT / "examples" / "models" / "tiny-2.1", tmp_path / "q.jsonl"
-    tasks.write_jsonl(questions, HELD_OUT)
+    tasks.write_jsonl(questions, QUESTIONS)
     script = [
         sys.executable,
         str(ROOT / "examples" / "evaluation" / "precision.py"),
@@ -233,6 +177,24 @@ def test_block_editing_is_asked_of_families_that_span_blocks():
     assert effects.spanning(runs()) == {"long": 0.7}
     scored = {"tiny-2.1": {"S": runs(), "S-mbe": runs(forwards=7)}}
     assert {after.family for after, _ in effects.compared(effects.MBE, scored)} == {"long"}
+
+
+def test_block_editing_is_asked_of_families_in_which_later_decides_earlier():
+    late = next(effect for effect in effects.EFFECTS if effect.families is effects.consistency)
+    runs = [outcome(n, family) for family in ("bill", "story", "proof") for n in range(5)]
+    scored = {"tiny-2.1": {"S": runs, "S-mbe": runs}}
+    assert {after.family for after, _ in effects.compared(late, scored)} == {"bill", "proof"}
+
+
+def test_scores_by_level():
+    runs = [outcome(n, level=1 + n % 2, final=n % 4 == 0) for n in range(8)]
+    lines = effects.levels_table({"tiny-2.1": {"S": runs, "Q": runs[1::2]}}).splitlines()
+    assert lines[0] == "| checkpoint, mode | family | level 1, % | level 2, % |" and len(lines) == 5
+    assert lines[2:] == [
+        "| tiny-2.1, S | story | 50.0 ± 25.0 | 0.0 ± 0.0 |",
+        "| tiny-2.1, S | all | 50.0 ± 25.0 | 0.0 ± 0.0 |",
+        "| tiny-2.1, Q | all |  | 0.0 ± 0.0 |",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ class Outcome:
     text: str | None  # the answer, unless it is strictly right
     insertions: int = 0
     deletions: int = 0
+    level: int = 0  # of difficulty; 0 where the questions do not say
 
 
 Results = dict[str, dict[str, list[Outcome]]]  # by checkpoint, then by mode

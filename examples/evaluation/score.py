@@ -16,7 +16,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import TypeVar
@@ -32,7 +33,7 @@ import tasks
 from llada.progress import bar_for
 from results import Outcome
 
-GEN_LENGTH = 96
+GEN_LENGTH = 96  # of the shipped checkpoints
 BLOCK_LENGTH = 32
 
 Job = tuple[Path, str, tasks.Question]  # checkpoint, mode
@@ -47,18 +48,32 @@ def opened(checkpoint: Path, dtype: str = "auto", expert_capacity: int = 0, kv_d
     )
 
 
-def answered(job: Job) -> Outcome:
+@dataclass(frozen=True)
+class Options:
+    """What all modes have in common."""
+
+    gen_length: int = GEN_LENGTH
+    mbe: tuple[int, int] = (2, 1)  # window and rounds of multiple block editing, in the modes that have it
+
+
+SHIPPED = Options()
+
+
+def answered(options: Options, job: Job) -> Outcome:
     checkpoint, mode, question = job
-    return outcome(opened(checkpoint), mode, question)
+    return outcome(opened(checkpoint), mode, question, options)
 
 
-def outcome(model: llada.Model, mode: str, question: tasks.Question) -> Outcome:
+def outcome(model: llada.Model, mode: str, question: tasks.Question, options: Options = SHIPPED) -> Outcome:
+    policy = llada.Policy(**modes.fields(mode))
+    if policy.mbe_window > 1:
+        policy = policy.replace(mbe_window=options.mbe[0], mbe_rounds=options.mbe[1])
     prompt = model.encode_prompt(question.text)
     answer = model.generate(
         prompt,
-        llada.Policy(**modes.fields(mode)),
+        policy,
         block_length=BLOCK_LENGTH,
-        gen_length=GEN_LENGTH,
+        gen_length=options.gen_length,
         logit_bias=modes.logit_bias(mode, (model.info.delete_token_id, model.info.split_token_id)),
     )
     final, strict = tasks.check(question, answer.text)
@@ -75,6 +90,7 @@ def outcome(model: llada.Model, mode: str, question: tasks.Question) -> Outcome:
         text=None if strict else answer.text,
         insertions=answer.insertions,
         deletions=answer.deletions,
+        level=question.level,
     )
 
 
@@ -149,6 +165,10 @@ def main() -> None:
     options.add_argument("models", metavar="MODEL", type=Path, nargs="+", help="a checkpoint")
     options.add_argument("--modes", nargs="+", metavar="MODE", help=f"{', '.join(modes.MODES)}, S@0.3 (threshold)")
     options.add_argument("--out", type=Path, default=Path("results.json"))
+    options.add_argument("--gen-length", type=int, default=GEN_LENGTH, metavar="N", help="longest answer, in tokens")
+    options.add_argument(
+        "--mbe", type=int, nargs=2, default=SHIPPED.mbe, metavar=("WINDOW", "ROUNDS"), help="of S-mbe and Q-mbe"
+    )
     add_common(options)
     choice = options.parse_args()
     try:
@@ -158,12 +178,13 @@ def main() -> None:
     except (OSError, ValueError) as problem:
         options.error(str(problem))
 
+    work = partial(answered, Options(choice.gen_length, tuple(choice.mbe)))
     with workers(choice.processes) as pool:
         for checkpoint in map(Path.absolute, choice.models):
             by_mode = {}
             for mode in choice.modes or default_modes(checkpoint):
                 jobs = [(checkpoint, mode, question) for question in questions]
-                by_mode[mode] = run(pool, answered, jobs, f"{checkpoint.name} {mode}")
+                by_mode[mode] = run(pool, work, jobs, f"{checkpoint.name} {mode}")
                 results.add(choice.out, {checkpoint.name: {mode: by_mode[mode]}})
             print(f"### {checkpoint.name}\n\n{table(by_mode)}\n", flush=True)
 

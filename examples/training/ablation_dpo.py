@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 import training
-from documents import BLOCK, Batch, Row, noised
+from documents import BLOCK, Batch, Row, Shown, noised
 from rollouts import rollouts
 
 QUESTIONS, SAMPLES = 24, 4
@@ -20,14 +20,14 @@ BETA = 0.1
 
 class DPO(training.Stage):
     title = "Ablation: DPO with the ELBO"
-    steps, lr, warmup, decay = 60, 3e-4, 0.05, 0.5
-    rows = 8  # pairs: rows 2i and 2i+1 hold the better and the worse answer to a question
+    minutes, lr, warmup, decay = 6, 3e-4, 0.05, 0.5
+    rows = 6  # pairs: rows 2i and 2i+1 hold the better and the worse answer to a question
 
     def prepare(self, corpus):
         super().prepare(corpus)
         self.pairs, self.reference = [], None
 
-    def batch(self, step):
+    def batch(self, progress):
         return None  # rollouts need the model: see loss
 
     def window_row(self, document, masked):
@@ -36,8 +36,8 @@ class DPO(training.Stage):
         windows = [noised(document, b * BLOCK, BLOCK, self.corpus, masked) for b in document.answer_blocks]
         for w in windows:
             w.weights = [(x == self.corpus.mask and p < document.end) / masked for p, x in enumerate(w.ids, w.start)]
-        if row.fits(Row.tokens(document, windows)):
-            row.add(document, windows, BLOCK)
+        if row.fits((shown := Shown(document, windows)).tokens):
+            row.add(shown)
             return row
         return None
 
@@ -50,7 +50,7 @@ class DPO(training.Stage):
         shown = {}
         if self.reference is None:
             self.reference = copy.deepcopy(model).eval()
-        while len(self.pairs) < self.rows // 2:
+        if len(self.pairs) < self.rows // 2:
             groups, reward = rollouts(model, self.corpus, QUESTIONS, SAMPLES)
             shown["reward"] = (reward, 1)
             for group in groups:
@@ -65,6 +65,8 @@ class DPO(training.Stage):
                 for row in pair:
                     batch.fill(index, row)
                     index += 1
+        if not index:  # too few questions earned different rewards
+            return 0.0 * sum(p.sum() for p in model.parameters()), shown
         with torch.no_grad():
             reference = self.elbo(self.reference, batch)
         margin = (self.elbo(model, batch) - reference).view(-1, 2)[: index // 2]

@@ -20,7 +20,7 @@ import tasks
 import tokenizer as tok
 
 BLOCK = 32
-LONGEST = 128  # tokens of a document, at most
+LONGEST = 192  # tokens of a document, at most
 AFTER_END = 0.1  # weight of the filling behind the first end of text
 
 
@@ -55,7 +55,7 @@ class Corpus:
 
     def draw(self):
         while True:
-            question = tasks.draw(self.rng, held_out=False)
+            question = tasks.draw(self.rng)
             document = self.document(question, self.tokenizer.encode(question.worked).ids)
             if len(document.ids) <= LONGEST:
                 return document
@@ -76,10 +76,32 @@ class Window:
     ids: list
     targets: list
     weights: list
+    own: bool = False  # what is wrong in it was written by the model
 
     def __add__(self, after):
         """One window of two neighbours."""
-        return Window(self.start, self.ids + after.ids, self.targets + after.targets, self.weights + after.weights)
+        own = self.own or after.own
+        return Window(self.start, self.ids + after.ids, self.targets + after.targets, self.weights + after.weights, own)
+
+
+@dataclass
+class Shown:
+    """What a row holds of a document: the windows, and as many clean blocks (of `block` tokens) as the last of them
+    looks back to. `before` stands in the clean blocks in place of the document: a stale draft, as decoding leaves it
+    where a mistake was not seen in time."""
+
+    document: Document
+    windows: list
+    block: int = BLOCK
+    before: list | None = None
+
+    @property
+    def seen(self):
+        return max(w.start for w in self.windows)
+
+    @property
+    def tokens(self):
+        return self.seen + sum(len(w.ids) for w in self.windows)
 
 
 class Row:
@@ -91,7 +113,7 @@ class Row:
     def fits(self, tokens):
         return len(self.columns["ids"]) + tokens <= self.width
 
-    def put(self, ids, targets, weights, start, clean):
+    def put(self, ids, targets, weights, start, clean, own=False):
         c, n = self.columns, len(ids)
         c["ids"] += ids
         c["targets"] += targets
@@ -101,21 +123,18 @@ class Row:
         c["clean"] += [clean] * n
         c["document"] += [self.documents] * n
         c["window"] += [self.windows] * n
+        c["own"] += [own] * n
         self.windows += 1
 
-    def add(self, document, windows, block):
-        """The windows, and as many clean blocks (of `block` tokens) as the last of them looks back to."""
-        seen = max(w.start for w in windows)
-        for start in range(0, seen, block):
-            ids = document.ids[start : min(start + block, seen)]
-            self.put(ids, ids, [0.0] * len(ids), start, True)
-        for w in windows:
-            self.put(w.ids, w.targets, w.weights, w.start, False)
+    def add(self, shown):
+        clean = shown.before or shown.document.ids
+        for start in range(0, shown.seen, shown.block):
+            part = slice(start, min(start + shown.block, shown.seen))
+            ids = clean[part]
+            self.put(ids, shown.document.ids[part], [0.0] * len(ids), start, True)
+        for w in shown.windows:
+            self.put(w.ids, w.targets, w.weights, w.start, False, w.own)
         self.documents += 1
-
-    @staticmethod
-    def tokens(document, windows):
-        return max(w.start for w in windows) + sum(len(w.ids) for w in windows)
 
 
 class Batch:
@@ -130,6 +149,7 @@ class Batch:
         "clean": torch.bool,
         "document": torch.long,
         "window": torch.long,
+        "own": torch.bool,
     }
 
     def __init__(self, rows, width):
@@ -161,23 +181,23 @@ class Batch:
 
 
 class Packer:
-    """Rows filled from an endless source of (document, windows); what does not fit waits for the next row."""
+    """Rows filled from an endless source of what they are to show; what does not fit waits for the next row."""
 
-    def __init__(self, source, width, block):
-        self.source, self.width, self.block, self.waiting = source, width, block, []
+    def __init__(self, source, width):
+        self.source, self.width, self.waiting = source, width, []
 
     def row(self):
         row = Row(self.width)
-        for item in list(self.waiting):
-            if row.fits(Row.tokens(*item)):
-                row.add(*item, self.block)
-                self.waiting.remove(item)
+        for shown in list(self.waiting):
+            if row.fits(shown.tokens):
+                row.add(shown)
+                self.waiting.remove(shown)
         while len(self.waiting) < 4:
-            item = self.source()
-            if row.fits(Row.tokens(*item)):
-                row.add(*item, self.block)
+            shown = self.source()
+            if row.fits(shown.tokens):
+                row.add(shown)
             else:
-                self.waiting.append(item)
+                self.waiting.append(shown)
         return row
 
     def batch(self, rows):
@@ -187,16 +207,22 @@ class Packer:
         return batch
 
 
-def noised(document, start, length, corpus, masked, wrong=0.0, prompt_too=False):
-    """One window with noise: each token of the answer is masked with probability `masked`, else made wrong with
-    probability `wrong`."""
+def noised(document, start, length, corpus, masked, wrong=0.0, prompt_too=False, draft=None):
+    """One window with noise: each token of the answer is masked with probability `masked`; else, where there is no
+    draft of the model's own to show, made wrong with probability `wrong`."""
     rng, ids = corpus.rng, []
-    targets = document.ids[start : start + length]
-    for position, target in enumerate(targets, start):
+    targets, shown = (text[start : start + length] for text in (document.ids, draft or document.ids))
+    for position, token in enumerate(shown, start):
         if position >= document.prompt or prompt_too:
             if rng.random() < masked:
-                target = corpus.mask
-            elif rng.random() < wrong:
-                target = corpus.wrong(document, target)
-        ids.append(target)
-    return Window(start, ids, targets, [document.weight(p) for p in range(start, start + len(targets))])
+                token = corpus.mask
+            elif draft is None and rng.random() < wrong:
+                token = corpus.wrong(document, token)
+        ids.append(token)
+    weights = [document.weight(p) for p in range(start, start + len(targets))]
+    return Window(start, ids, targets, weights, draft is not None)
+
+
+def corrupted(document, corpus, wrong):
+    """The document with some of its answer made wrong."""
+    return noised(document, 0, len(document.ids), corpus, 0.0, wrong).ids

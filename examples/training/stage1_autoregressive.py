@@ -13,9 +13,10 @@ PROMPT = 0.1  # weight of the prompt's tokens: mostly random names and numbers
 
 class Autoregressive(training.Stage):
     title = "Stage 1: autoregressive base"
-    steps, decay = 900, 0.0
+    minutes, decay = 12, 0.0
+    rows = 8
 
-    def batch(self, step):
+    def batch(self, progress):
         batch, waiting = Batch(self.rows, self.width), self.corpus.draw()
         for i in range(self.rows):
             row = Row(self.width)

@@ -1,6 +1,6 @@
 """Stage 2: from autoregression to block diffusion by the WSD schedule of block sizes (2.0 report, section on continual
 pre-training): warm-up 1, 4, 32, whole document; stable there (a masked diffusion model: one window, nothing clean);
-decay 64, 32.
+decay 64, 32. Larger blocks stay in the mixture: a window of two blocks, or of all, is to be something the model knows.
 
     python stage2_block_diffusion.py --start runs/1-ar/model --out runs/2-base
 """
@@ -8,28 +8,36 @@ decay 64, 32.
 import torch.nn.functional as F
 
 import training
-from documents import LONGEST, Packer, noised
+from documents import LONGEST, Packer, Shown, noised
 from stage1_autoregressive import PROMPT
 
-# (share of the steps, block size)
-SCHEDULE = ((0.08, 1), (0.08, 4), (0.14, 32), (0.30, LONGEST), (0.20, 64), (0.20, 32))
+# (share of the time, block sizes in turn)
+SCHEDULE = (
+    (0.08, (1,)),
+    (0.08, (4,)),
+    (0.14, (32,)),
+    (0.30, (LONGEST,)),
+    (0.15, (64,)),
+    (0.25, (32, 32, 64, 32, 32, LONGEST)),
+)
 
 
-def block_size(progress):
-    for share, size in SCHEDULE:
+def block_sizes(progress):
+    for share, sizes in SCHEDULE:
         if progress < share:
-            return size
+            return sizes
         progress -= share
     return SCHEDULE[-1][1]
 
 
 class BlockDiffusion(training.Stage):
     title = "Stage 2: block diffusion base (WSD)"
-    steps, decay = 1200, 0.0
+    minutes, decay = 22, 0.0
+    rows = 8
 
     def prepare(self, corpus):
         super().prepare(corpus)
-        self.packer = None
+        self.packers, self.turn, self.size = {}, 0, 0
 
     def source(self):
         """A document with every block noisy once. Half of the documents keep their prompt, in the others it is masked
@@ -44,13 +52,12 @@ class BlockDiffusion(training.Stage):
             if prompt_too:
                 window.weights = [w or PROMPT for w in window.weights]
             windows.append(window)
-        return document, windows
+        return Shown(document, windows, self.size)
 
-    def batch(self, step):
-        size = block_size(step / self.steps)
-        if self.packer is None or self.size != size:
-            self.size, self.packer = size, Packer(self.source, self.width, size)
-        return self.packer.batch(self.rows)
+    def batch(self, progress):
+        sizes = block_sizes(progress)
+        self.size, self.turn = sizes[self.turn % len(sizes)], self.turn + 1
+        return self.packers.setdefault(self.size, Packer(self.source, self.width)).batch(self.rows)
 
     def loss(self, model, batch):
         batch.weights *= batch.ids == self.corpus.mask

@@ -2,8 +2,12 @@
 
 Two streams in one: masks to fill (M2T) and wrong tokens to put right (T2T). A row lives for a few turns: after each its
 noisy windows become the model's own next draft, written by the 2.1 rule (decoding.md section 2) at thresholds like
-those of S and Q mode, with the targets left as they are. Some windows are two blocks wide, for multiple block editing
-looks at two blocks at once.
+those of S and Q mode, with the targets left as they are.
+
+What is wrong comes from three places: random corruption, drafts that the model has just written, in these turns or as
+whole answers by our library, and stale drafts, which stand in the text before a window and cannot be mended there: what
+follows is to be right all the same. Many windows are several blocks wide, most of them as multiple block editing sees
+them: the blocks before are drafts, the last one is a draft or still to be written.
 
     python stage5_editing.py --start runs/3-sft/model --out runs/5-editing
 """
@@ -13,12 +17,17 @@ import torch.nn.functional as F
 
 import tasks
 import training
-from documents import BLOCK, Batch, Packer, noised
+from documents import BLOCK, Batch, Packer, Shown, corrupted, noised
+from rollouts import drafts
+from stage3_sft import CLEAN, spans
 
 KEEP = 0.3  # weight of a visible token that is right: S mode rewrites whatever the model doubts
 TURNS = (1, 2, 3, 4, 5)
 THRESHOLDS = ((0.5, 0.0), (0.5, 0.0), (0.5, 0.0), (0.3, 0.0), (0.0, 0.0), (0.7, 0.5))  # (threshold, editing threshold)
-WIDE = 0.45  # share of documents of two or more blocks that show two of them as one window
+WIDTHS = (1, 1, 1, 1, 2, 2, 3, 0)  # blocks of a window; 0: all of the answer
+OWN, STALE = 0.4, 0.35  # shares of documents with a whole draft of the model's own, and with a stale text before
+DRAFTS, EVERY = 160, 0.08  # own drafts at a time, in each process, and the share of the time after which they are new
+TOO_WRONG = 0.4  # of an own draft
 
 
 def noise(rng):
@@ -31,17 +40,27 @@ def noise(rng):
     return 0.0, rng.uniform(0.02, 0.4)
 
 
+def wide_noise(rng, blocks):
+    """The same of each block of a wide window."""
+    kind, draft = rng.random(), (0.0, rng.uniform(0.0, 0.2))
+    if kind < 0.45:
+        return [draft] * blocks
+    if kind < 0.85:
+        return [draft] * (blocks - 1) + [noise(rng)]
+    return [(rng.uniform(0.3, 1.0), 0.0)] * blocks
+
+
 class Editing(training.Stage):
     title = "Stage 5: M2T + T2T with multi-turn forward"
-    steps, lr, decay = 3600, 4e-3, 0.5
-    rows = 8
+    minutes, lr, decay = 45, 4e-3, 0.5
 
     def prepare(self, corpus):
         super().prepare(corpus)
-        self.packer = Packer(self.source, self.width, BLOCK)
+        self.packer = Packer(self.source, self.width)
         self.live = Batch(self.rows, self.width)
-        self.turns = torch.zeros(self.rows, dtype=torch.long)
+        self.turns, self.fresh = torch.zeros(self.rows, dtype=torch.long), torch.ones(self.rows, dtype=torch.bool)
         self.thresholds = torch.zeros(self.rows, 2)
+        self.drafts, self.next_drafts = [], 0.0
         self.synonym = torch.arange(training.CONFIG["vocab_size"])
         # A comma has another form only before these: it also stands in answers.
         self.after_comma = torch.tensor(
@@ -55,36 +74,41 @@ class Editing(training.Stage):
                     self.synonym[a[0]], self.synonym[b[0]] = b[0], a[0]
 
     def source(self):
-        document, rng = self.corpus.draw(), self.corpus.rng
-        starts = [block * BLOCK for block in document.answer_blocks]
-        wide = len(starts) > 1 and rng.random() < WIDE
-        some = rng.sample(starts, min(len(starts), 1 if wide else 3))
-        windows = [noised(document, start, BLOCK, self.corpus, *noise(rng)) for start in some]
-        if wide:
-            # The first of two blocks is a draft, right but for a few tokens; the second is one too, or still to be
-            # written. Masks in both become drafts within a turn or two.
-            start, kind, draft = rng.choice(starts[:-1]), rng.random(), (0.0, rng.uniform(0.0, 0.2))
-            first, second = (
-                (draft, noise(rng))
-                if kind < 0.5
-                else (draft, draft)
-                if kind < 0.8
-                else ((rng.uniform(0.3, 1.0), 0.0),) * 2
-            )
-            windows.append(
-                noised(document, start, BLOCK, self.corpus, *first)
-                + noised(document, start + BLOCK, BLOCK, self.corpus, *second)
-            )
-        return document, windows
+        rng = self.corpus.rng
+        document, draft = rng.choice(self.drafts) if self.drafts and rng.random() < OWN else (self.corpus.draw(), None)
+        windows = [self.window(document, draft, *span) for span in spans(rng, document, WIDTHS)]
+        stale = (draft or corrupted(document, self.corpus, rng.uniform(0.0, 0.2))) if rng.random() < STALE else None
+        return Shown(document, windows, rng.choice(CLEAN), stale)
 
-    def batch(self, step):
+    def window(self, document, draft, start, length):
+        rng, blocks = self.corpus.rng, length // BLOCK
+        if draft and rng.random() < 0.5:  # as it is
+            return noised(document, start, length, self.corpus, 0.0, draft=draft)
+        parts = [
+            noised(document, start + i * BLOCK, BLOCK, self.corpus, *each, draft=draft)
+            for i, each in enumerate([noise(rng)] if blocks == 1 else wide_noise(rng, blocks))
+        ]
+        return sum(parts[1:], parts[0])
+
+    def batch(self, progress):
+        self.progress = progress
         for index in (self.turns == 0).nonzero().flatten().tolist():
             self.live.fill(index, self.packer.row())
-            self.turns[index] = self.corpus.rng.choice(TURNS)
+            self.turns[index], self.fresh[index] = self.corpus.rng.choice(TURNS), True
             self.thresholds[index] = torch.tensor(self.corpus.rng.choice(THRESHOLDS))
+        self.accept_wordings()
         return self.live
 
+    def accept_wordings(self):
+        """Of two wordings the one the draft has is as right as the one the document had."""
+        batch = self.live
+        free = ~torch.isin(batch.targets, self.comma) | torch.isin(batch.targets.roll(-1, 1), self.after_comma)
+        other = free & (batch.ids == self.synonym[batch.targets])
+        batch.targets = torch.where(other, batch.ids, batch.targets)
+
     def loss(self, model, batch):
+        if self.progress >= self.next_drafts:
+            self.drafts, self.next_drafts = drafts(model, self.corpus, DRAFTS, TOO_WRONG), self.progress + EVERY
         wanted = batch.wanted()
         logits = model(batch.ids, batch.positions, batch.attention(), wanted)
         ids, targets, weights = batch.ids[wanted], batch.targets[wanted], batch.weights[wanted]
@@ -99,6 +123,7 @@ class Editing(training.Stage):
             name: (losses.detach()[kind & answer].sum(), (kind & answer).sum())
             for name, kind in (("masked", masked), ("wrong", ~masked & ~right), ("right", right))
         }
+        shown |= self.shares(batch, wanted)
         loss = (losses * weights).sum() / weights.sum()
         self.advance(logits.detach(), wanted)
         return loss, shown
@@ -117,11 +142,19 @@ class Editing(training.Stage):
         m2t = masked & ((confidence > self.thresholds[:, :1]) | (among == best))
         t2t = wanted & ~masked & (confidence > self.thresholds[:, 1:])
         batch.ids = torch.where(m2t | t2t, prediction, batch.ids)
-        # Of two wordings the one the draft has is as right as the one the document had.
-        free = ~torch.isin(batch.targets, self.comma) | torch.isin(batch.targets.roll(-1, 1), self.after_comma)
-        other = wanted & free & (batch.ids == self.synonym[batch.targets])
-        batch.targets = torch.where(other, batch.ids, batch.targets)
         self.turns -= 1
+        self.fresh.fill_(False)
+
+    def shares(self, batch, wanted):
+        """Of all tokens of windows those that are wrong, by where that came from, and of the text before them."""
+        wrong = wanted & (batch.ids != batch.targets) & (batch.ids != self.corpus.mask)
+        fresh, count = self.fresh[:, None], wanted.sum()
+        return {
+            "share random": ((wrong & fresh & ~batch.own).sum(), count),
+            "share own": ((wrong & fresh & batch.own).sum(), count),
+            "share turns": ((wrong & ~fresh).sum(), count),
+            "share stale": ((batch.clean & (batch.ids != batch.targets)).sum(), batch.clean.sum()),
+        }
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ answers to one question.
 import torch
 
 import training
-from documents import BLOCK, Batch, Row, noised
+from documents import BLOCK, Batch, Row, Shown, noised
 from rollouts import rollouts
 
 QUESTIONS, SAMPLES = 24, 8  # of a round of rollouts, in each process
@@ -22,14 +22,14 @@ EPS_LOW, EPS_HIGH = 0.1, 0.15  # of the clipping; rho is a mean per token, so it
 
 class EBPO(training.Stage):
     title = "Stage 6: EBPO"
-    steps, lr, warmup, decay = 130, 5e-4, 0.05, 0.7
-    rows = 16
+    minutes, lr, warmup, decay = 14, 5e-4, 0.05, 0.7
+    rows = 10
 
     def prepare(self, corpus):
         super().prepare(corpus)
         self.waiting = []  # batches of the last round, with the log-probabilities of the model that wrote it
 
-    def batch(self, step):
+    def batch(self, progress):
         return None  # rollouts need the model: see loss
 
     def noisy_rows(self, rollout):
@@ -40,8 +40,9 @@ class EBPO(training.Stage):
             windows = [noised(document, b * BLOCK, BLOCK, self.corpus, masked) for b in document.answer_blocks]
             for w in windows:
                 w.weights = [float(x == self.corpus.mask and p < document.end) for p, x in enumerate(w.ids, w.start)]
-            if any(map(sum, (w.weights for w in windows))) and Row(self.width).fits(Row.tokens(document, windows)):
-                yield document, windows
+            shown = Shown(document, windows)
+            if any(map(sum, (w.weights for w in windows))) and Row(self.width).fits(shown.tokens):
+                yield shown
 
     def round(self, model):
         groups, reward = rollouts(model, self.corpus, QUESTIONS, SAMPLES)
@@ -53,7 +54,7 @@ class EBPO(training.Stage):
         for rollout, noisy in items:
             batch.advantages.append(rollout.advantage)
             for item in noisy:
-                if not row.fits(Row.tokens(*item)):
+                if not row.fits(item.tokens):
                     self.finish_row(batch, index, row, owners)
                     row, owners, index = Row(self.width), [], index + 1
                     if index == self.rows:
@@ -63,7 +64,7 @@ class EBPO(training.Stage):
                             torch.zeros(self.rows, self.width, dtype=torch.long),
                             [rollout.advantage],
                         )
-                row.add(*item, BLOCK)
+                row.add(item)
                 owners.append(len(batch.advantages) - 1)
         # What does not fill a batch is left out: every step has the same size.
         with torch.no_grad():
@@ -85,8 +86,10 @@ class EBPO(training.Stage):
 
     def loss(self, model, _):
         shown = {}
-        while not self.waiting:
+        if not self.waiting:
             shown["reward"] = (self.round(model), 1)
+        if not self.waiting:  # too few questions earned different rewards
+            return 0.0 * sum(p.sum() for p in model.parameters()), shown
         batch = self.waiting.pop()
         rho = (self.log_likelihood(model, batch) - batch.old).exp()
         clipped = rho.clamp(1 - EPS_LOW, 1 + EPS_HIGH)

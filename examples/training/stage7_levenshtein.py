@@ -16,7 +16,7 @@ import levenshtein
 import tasks
 import tokenizer as tok
 import training
-from documents import BLOCK, Batch, Packer, Window, noised
+from documents import BLOCK, Batch, Packer, Shown, Window, noised
 from model import LLaDA2, load_hf
 
 SLICES = 4  # of each expert: 8 experts of 96 become 32 of 24
@@ -65,8 +65,7 @@ def split(model, slices, taken, capacity, ids):
 
 class Levenshtein(training.Stage):
     title = "Stage 7: insertions, deletions, shared experts"
-    steps, lr, decay = 4800, 3e-3, 0.6
-    rows = 8
+    minutes, lr, decay = 20, 3e-3, 0.6
 
     def model(self, start):
         unused = tok.load(start).get_vocab_size()  # the first id that the padded vocabulary has left
@@ -77,7 +76,7 @@ class Levenshtein(training.Stage):
         super().prepare(corpus)
         tok.add_special(corpus.tokenizer, tok.EDITS)
         self.delete, self.insert = (corpus.tokenizer.token_to_id(t) for t in tok.EDITS)
-        self.packer = Packer(self.source, self.width, BLOCK)
+        self.packer = Packer(self.source, self.width)
         self.live = Batch(self.rows, self.width)
         self.labels, self.label_weights = torch.zeros_like(self.live.ids), torch.zeros_like(self.live.weights)
         self.wanted = [[] for _ in range(self.rows)]  # of each row, what is right in each place: see levenshtein.agrees
@@ -98,7 +97,7 @@ class Levenshtein(training.Stage):
     def source(self):
         document, rng = self.corpus.draw(), self.corpus.rng
         starts = [block * BLOCK for block in document.answer_blocks]
-        return document, [self.draft(document, start) for start in rng.sample(starts, min(len(starts), 3))]
+        return Shown(document, [self.draft(document, start) for start in rng.sample(starts, min(len(starts), 3))])
 
     def draft(self, document, start):
         rng, kind = self.corpus.rng, self.corpus.rng.random()
@@ -134,7 +133,7 @@ class Levenshtein(training.Stage):
 
     # --- Turns
 
-    def batch(self, step):
+    def batch(self, progress):
         for index in (self.turns == 0).nonzero().flatten().tolist():
             self.live.fill(index, self.packer.row())
             self.turns[index] = self.corpus.rng.choice(TURNS)

@@ -19,9 +19,9 @@ from model import LLaDA2, load_hf, save_hf
 CONFIG = {
     "architectures": ["LLaDA2MoeModelLM"],
     "model_type": "llada2_moe",
-    "vocab_size": 1024,
+    "vocab_size": 1088,
     "hidden_size": 128,
-    "num_hidden_layers": 4,
+    "num_hidden_layers": 6,
     "first_k_dense_replace": 1,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
@@ -142,7 +142,7 @@ def draw_curve(history, path, title):
     import matplotlib.pyplot as plt
 
     figure, axis = plt.subplots(figsize=(7, 4))
-    for key in sorted({k for h in history for k in h} - {"step"}):
+    for key in sorted(k for k in {k for h in history for k in h} if k != "step" and not k.startswith("share ")):
         points = [(h["step"], h[key]) for h in history if h.get(key)]
         axis.plot(*zip(*points), label=key)
     axis.set(xlabel="step", ylabel="nats", yscale="log", title=title)
@@ -155,13 +155,12 @@ class Stage:
     """One stage of the recipe. A subclass says what a batch is and what is lost on it."""
 
     title = ""
-    steps, lr, warmup, decay = (
-        1000,
-        5e-3,
-        0.01,
-        0.4,
-    )  # shares of the steps for warming up from zero and for going back to zero
-    rows, width = 12, 256  # of a batch, for each process
+    minutes = 10.0  # of processor time, of each process
+    lr, warmup, decay = 5e-3, 0.01, 0.4  # shares of the time for warming up from zero and for going back to zero
+    rows, width = 6, 384  # of a batch, for each process
+
+    def options(self, parser):
+        """Options of its own; each sets the attribute of its name."""
 
     def model(self, start):
         """What is trained: the checkpoint of the stage before."""
@@ -171,7 +170,8 @@ class Stage:
         """Called once in each process, before the first batch."""
         self.corpus = corpus
 
-    def batch(self, step):
+    def batch(self, progress):
+        """The next batch; `progress` is the share of the time that is over, from 0 to 1."""
         raise NotImplementedError
 
     def loss(self, model, batch):
@@ -179,12 +179,11 @@ class Stage:
         raise NotImplementedError
 
 
-def learning_rate(stage, step):
-    progress = (step + 1) / stage.steps
+def learning_rate(stage, progress):
     return stage.lr * min(
         1.0,
-        progress / stage.warmup if stage.warmup else 1.0,
-        (1 - step / stage.steps) / stage.decay if stage.decay else 1.0,
+        (progress + 0.001) / stage.warmup if stage.warmup else 1.0,
+        (1 - progress) / stage.decay if stage.decay else 1.0,
     )
 
 
@@ -200,29 +199,34 @@ def worker(rank, stage, args):
     model = stage.model(args.start).train()
     stage.prepare(Corpus(tokenizer, 1000 * args.seed + rank))
     opts = optimizers(model, stage.lr)
-    history, start, mine = [], 0, out / f"random-{rank}.pt"
+    history, step, spent, mine = [], 0, 0.0, out / f"random-{rank}.pt"
     if (out / "state.pt").exists():
         state = torch.load(out / "state.pt", weights_only=False)
         model.load_state_dict(state["model"])
         for opt, saved in zip(opts, state["opts"]):
             opt.load_state_dict(saved)
-        history, start = state["history"], state["step"]
+        history, step, spent = state["history"], state["step"], state["spent"]
         stage.corpus.rng.setstate(torch.load(mine, weights_only=False))
     if rank == 0:
         print(
             f"{stage.title}: {sum(p.numel() for p in model.parameters()):,} parameters, "
-            f"{args.processes * stage.rows * stage.width} tokens a step, from step {start}",
+            f"{args.processes * stage.rows * stage.width} tokens a step, from step {step}",
             flush=True,
         )
 
-    sums, began = {}, time.time()
-    for step in range(start, stage.steps):
+    # Processor time, the mean over the processes: to be stopped, or to share the machine, costs a run nothing.
+    sums, began, before, said, saved = {}, time.process_time(), spent, spent, spent
+    first, progress = step, spent / (60 * stage.minutes)
+    while progress < 1:
         for opt in opts:
             for group in opt.param_groups:
-                group["lr"] = learning_rate(stage, step)
-        loss, shown = stage.loss(model, stage.batch(step))
+                group["lr"] = learning_rate(stage, progress)
+        loss, shown = stage.loss(model, stage.batch(progress))
         loss.backward()
-        average([p.grad for p in model.parameters()], args.processes)
+        clock = torch.tensor(before + time.process_time() - began)
+        average([*(p.grad for p in model.parameters()), clock], args.processes)
+        spent, step = clock.item(), step + 1
+        progress = spent / (60 * stage.minutes)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for opt in opts:
             opt.step()
@@ -231,32 +235,32 @@ def worker(rank, stage, args):
         for key, (total, count) in shown.items():
             old = sums.get(key, (0.0, 0.0))
             sums[key] = (old[0] + float(total), old[1] + float(count))
-        if (step + 1) % 50 == 0 or step + 1 == stage.steps:
+        if spent - said > 20 or progress >= 1:
             means = {k: total / max(count, 1e-9) for k, (total, count) in sums.items()}
-            history.append({"step": step + 1, **means})
-            sums = {}
+            history.append({"step": step, **means})
+            sums, said = {}, spent
             if rank == 0:
-                speed = (time.time() - began) / (step + 1 - start)
                 load = max(g.load.max().item() * len(g.load) for g in routers(model))
-                bar = "#" * round(20 * (step + 1) / stage.steps)
+                bar = "#" * round(20 * min(progress, 1))
                 print(
-                    f"[{bar:20}] {step + 1}/{stage.steps}  "
+                    f"[{bar:20}] {spent / 60:.1f} of {stage.minutes:g} min, step {step}  "
                     + "  ".join(f"{k} {v:.4f}" for k, v in means.items())
-                    + f"  load {load:.2f}  {speed:.3f} s/step  {speed * (stage.steps - step - 1) / 60:.1f} min left",
+                    + f"  load {load:.2f}  {(spent - before) / (step - first):.3f} s/step",
                     flush=True,
                 )
-        if (step + 1) % 250 == 0 or step + 1 == stage.steps:
+        if spent - saved > 60 or progress >= 1:
+            saved = spent
             torch.save(stage.corpus.rng.getstate(), mine)
             if rank == 0:
-                torch.save(
-                    {
-                        "model": model.state_dict(),
-                        "opts": [o.state_dict() for o in opts],
-                        "history": history,
-                        "step": step + 1,
-                    },
-                    out / "state.pt",
-                )
+                state = {
+                    "model": model.state_dict(),
+                    "opts": [o.state_dict() for o in opts],
+                    "history": history,
+                    "step": step,
+                    "spent": spent,
+                }
+                torch.save(state, out / "state.part")
+                os.replace(out / "state.part", out / "state.pt")
                 export(model, tokenizer, out / "model")
                 draw_curve(history, out / "curve.png", stage.title)
 
@@ -267,13 +271,15 @@ def main(stage):
         "--out", required=True, help="folder for state (training goes on from it), curve.png and model/"
     )
     parser.add_argument("--start", help="checkpoint folder of the stage before")
-    parser.add_argument("--steps", type=int, default=stage.steps)
+    parser.add_argument("--minutes", type=float, default=stage.minutes, help="of processor time")
     parser.add_argument(
         "--processes", type=int, default=min(2, os.cpu_count() or 1), help="each does the same number of rows"
     )
     parser.add_argument("--seed", type=int, default=0)
+    stage.options(parser)
     args = parser.parse_args()
-    stage.steps = args.steps
+    for name in vars(args).keys() - {"out", "start", "processes", "seed"}:
+        setattr(stage, name, getattr(args, name))
     Path(args.out).mkdir(parents=True, exist_ok=True)
     args.port = random.SystemRandom().randrange(20000, 60000)
     if args.processes == 1:

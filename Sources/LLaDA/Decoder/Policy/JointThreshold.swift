@@ -59,6 +59,6 @@ struct JointThreshold: DecodingPolicy {
     func hasAnswered(_ state: DecoderState) -> Bool {
         let generated = state.generated
         return state.options.eosEarlyStop && !generated.contains(where: state.canvas.isOpenMask)
-            && state.hasEnd(generated.clamped(to: 0..<state.settledLength))
+            && state.hasEnd(generated)
     }
 }

@@ -46,7 +46,8 @@ struct MultiBlockEditing: DecodingPolicy {
         if state.isEditingBlocks || mbeWindow == 1 { return .leaveBlock }
         let current = state.progress.block
         let firstGenerated = state.canvas.promptLength / state.options.blockLength
-        let first = max(min(firstGenerated, current), current - mbeWindow + 1)
+        let first = max(firstGenerated, current - mbeWindow + 1)
+        if first >= current { return .leaveBlock }  // alone, a block sees what it has seen
         state.active = state.canvas.block(first).lowerBound..<state.canvas.block(current).upperBound
         state.progress.isStuck = false
         state.progress.isGoingRound = false
