@@ -16,6 +16,7 @@ export LLVM_PROFILE_FILE=$out/profiles/%8m.profraw
 Tests/c/run.sh --coverage "$out/release" || true
 LLADA_LIBRARY=$out/release/libllada.so PYTHONPATH=bindings/python "$python" -m pytest -q -p no:cacheprovider \
     Tests/python || true
+rm -f default.profraw # of processes whose environment a test has cleared
 "$tools/llvm-profdata" merge -sparse "$out"/profiles/*.profraw -o "$out/all.profdata"
 report=("$out/release/libllada.so" -instr-profile="$out/all.profdata")
 "$tools/llvm-cov" report "${report[@]}" Sources >"$out/report.txt"
