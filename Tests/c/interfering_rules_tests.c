@@ -388,6 +388,10 @@ static void end_of_a_block(void) {
     llada_decoder *mbe = make_decoder(model, LLADA_PRESET_QUALITY_MBE, GEN);
     CHECK_OK(llada_decoder_end_block(mbe, LLADA_BLOCK_END_NOW, &error));
     CHECK_OK(llada_decoder_step(mbe, &error));
+    CHECK(!state_of(mbe).editing_blocks); /* the first block alone is no window */
+    CHECK_EQUAL(state_of(mbe).active_first, 8);
+    CHECK_OK(llada_decoder_end_block(mbe, LLADA_BLOCK_END_NOW, &error));
+    CHECK_OK(llada_decoder_step(mbe, &error));
     CHECK(state_of(mbe).editing_blocks);
     CHECK_OK(llada_decoder_forward(mbe, &error));
     CHECK(active_of(mbe).editing_blocks);
@@ -397,7 +401,7 @@ static void end_of_a_block(void) {
     CHECK_OK(llada_decoder_end_block(mbe, LLADA_BLOCK_END_NOW, &error));
     CHECK_OK(llada_decoder_step(mbe, &error));
     CHECK(!state_of(mbe).editing_blocks);
-    CHECK_EQUAL(state_of(mbe).active_first, 8);
+    CHECK_EQUAL(state_of(mbe).active_first, 12);
     llada_decoder_free(mbe);
     llada_decoder_free(plain);
     llada_decoder_free(decoder);

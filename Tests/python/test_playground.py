@@ -534,7 +534,7 @@ def test_everything_is_given_back(alone):
 def test_a_notebook_needs_anywidget(tiny, monkeypatch):
     monkeypatch.setitem(sys.modules, "anywidget", None)
     monkeypatch.delitem(sys.modules, "llada.play.widget", raising=False)
-    with tiny.decoder(QUESTION, S) as decoder, pytest.raises(ImportError, match=r"pip install 'llada\[notebook\]'"):
+    with tiny.decoder(QUESTION, S) as decoder, pytest.raises(ImportError, match=r"pip install anywidget"):
         decoder.play()
 
 
