@@ -138,8 +138,7 @@ import Testing
             #expect(decoder.forwards == reference.forwards)
             if riding == .never { #expect(decoder.computedPositions == reference.rows, "\(policy)") }
         }
-        // The same where every other forward is stopped in its midst and done again, at times by a fork or from a
-        // snapshot.
+        // The same where every other forward is stopped in its midst and done again, at times by a fork.
         var decoder = try decoder(script, prompt: prompt, blockLength: 8, genLength: 40, policy)
         decoder.riding = .never
         var (asked, stops, copied) = (seed, 0, 0)
@@ -148,21 +147,28 @@ import Testing
             return asked % 2 == 0
         }
         while !decoder.isFinished {
-            do throws(LLaDAError) {
-                try decoder.step()
-            } catch {
-                guard error.status == .cancelled else { throw error }
-                stops += 1
-                if stops % 3 == 0 {
-                    copied += decoder.computedPositions
-                    decoder = try decoder.fork()
-                }
+            guard try isStopped({ () throws(LLaDAError) in try decoder.step() }) else { continue }
+            stops += 1
+            if stops % 3 == 0 {
+                copied += decoder.computedPositions
+                decoder = try decoder.fork()
             }
         }
         #expect(stops > 4)
         #expect(Array(decoder.canvas) == reference.canvas, "\(policy)")
         #expect(decoder.forwards == reference.forwards)
         #expect(copied + decoder.computedPositions == reference.rows, "\(policy)")
+    }
+
+    /// Whether a call was ended by a request to cancel. Throws its other errors.
+    private func isStopped(_ body: () throws(LLaDAError) -> Void) throws -> Bool {
+        do throws(LLaDAError) {
+            try body()
+            return false
+        } catch {
+            guard error.status == .cancelled else { throw error }
+            return true
+        }
     }
 
     private func sample(_ name: String, _ every: Int = 31) throws -> [Run] {
@@ -245,17 +251,12 @@ import Testing
                         cancellation.cancel()
                     }
                 }
-                while decoder.phase == .ready {
-                    do throws(LLaDAError) {
-                        try decoder.forward()
-                    } catch {
-                        guard error.status == .cancelled else { throw error }
-                        stops += 1
-                        if stops % 3 == 1 {
-                            decoder = try model.restore(decoder.snapshot(includingPages: true))
-                        } else if stops % 3 == 2 {
-                            decoder = try decoder.fork()
-                        }
+                while try isStopped({ () throws(LLaDAError) in try decoder.forward() }) {
+                    stops += 1
+                    if stops % 3 == 1 {
+                        decoder = try model.restore(decoder.snapshot(includingPages: true))
+                    } else if stops % 3 == 2 {
+                        decoder = try decoder.fork()
                     }
                 }
                 try trace.step(decoder)

@@ -22,7 +22,6 @@
 #define VECTORS_WITH(rows) ((rows) == 1 ? 16 : (rows) == 2 ? 8 : (rows) <= 4 ? 4 : 2)
 enum { MOST_VECTORS = 16, LANES = 4, OCTET = 8 };
 
-#define EACH_OF(vectors) UNROLL for (size_t v = 0; v < (size_t)(vectors); v++)
 #define EACH_PAIR UNROLL for (size_t r = 0; r < (size_t)rows; r += 2)
 
 /* The inputs of two rows, in octets, the eight that are multiplied together: those of the first row, and then of the
@@ -178,14 +177,7 @@ VEC_FN void block_product_of_halves(const llk_format format, const char *x, size
     fetch(next, lines);
 }
 
-#define PRODUCT_OF_HALVES(name, format)                                                                          \
-    VEC_FN void block_product_##name(const char *x, size_t ldx, const int rows, const char *w, const char *next, \
-                                     size_t lines, float *sums) {                                                \
-        block_product_of_halves(format, x, ldx, rows, w, next, lines, sums);                                     \
-    }
-PRODUCT_OF_HALVES(int4, LLK_PACKED_INT4)
-PRODUCT_OF_HALVES(q8_0, LLK_PACKED_Q8_0)
-PRODUCT_OF_HALVES(q4_0, LLK_PACKED_Q4_0)
+PRODUCTS_OF_HALVES
 
 PACKED_KERNELS(llk_packed_i8mm_int8, int8, LLK_PACKED_INT8)
 PACKED_KERNELS(llk_packed_i8mm_int4, int4, LLK_PACKED_INT4)
